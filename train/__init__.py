@@ -1,0 +1,1 @@
+"""Train on nnU-Net v2, and export what was trained."""

@@ -1,0 +1,82 @@
+"""Command line of the training side: parse, call one function, report."""
+
+import json
+from pathlib import Path
+
+import click
+
+from inference.errors import KitError
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KitError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group)
+def main() -> None:
+    """Train a segmentation network and export it."""
+
+
+@main.command()
+@click.argument("model_folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--fold", default="all", show_default=True, help="Which training: a number, or all.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The bundle.")
+@click.option("--checkpoint", default="checkpoint_final.pth", show_default=True)
+@click.option("--storage", type=click.Choice(["f32", "f16"]), default="f32", show_default=True)
+@click.option(
+    "--parity-case",
+    "parity_cases",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CT to compare the engines on; may be repeated. Without one, generated phantoms.",
+)
+@click.option("--name", help="Name of the network; by default dataset and configuration.")
+@click.option(
+    "--provenance",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON object that is put into the manifest's provenance.",
+)
+@click.option("--reference", is_flag=True, help="Write the program of the torch engine too.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option(
+    "--trust-checkpoint",
+    is_flag=True,
+    help="Unpickle the checkpoint whole. It can run code: only for your own training.",
+)
+def export(
+    model_folder: Path,
+    output: Path,
+    fold: str,
+    checkpoint: str,
+    storage: str,
+    parity_cases: tuple[Path, ...],
+    name: str | None,
+    provenance: Path | None,
+    reference: bool,
+    threads: int,
+    trust_checkpoint: bool,
+) -> None:
+    """Turn the nnU-Net result folder MODEL_FOLDER into ONNX weights and their manifest."""
+    from train.export.bundle import ExportRequest, export_bundle
+    from train.export.table import show_agreements
+
+    request = ExportRequest(
+        model_folder=model_folder,
+        bundle=output,
+        fold=fold,
+        checkpoint=checkpoint,
+        storage=storage,
+        parity_cases=parity_cases,
+        name=name,
+        provenance=provenance,
+        reference=reference,
+        threads=threads,
+        trust_checkpoint=trust_checkpoint,
+    )
+    done = export_bundle(request)
+    show_agreements(done.agreements)
+    click.echo(json.dumps({"manifest": str(done.manifest), "warnings": list(done.warnings)}))

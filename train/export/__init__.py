@@ -1,0 +1,1 @@
+"""Turn a trained nnU-Net into the files that inference runs on."""

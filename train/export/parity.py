@@ -1,0 +1,117 @@
+"""Does every engine say what torch says? Measured on patches before an export is let out."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference.engines import EngineOptions, open_engine
+from inference.errors import KitError
+from inference.manifest import Manifest
+
+# Measured on trained networks: ONNX Runtime 1e-6, OpenVINO float32 (Winograd) 1e-4 at most.
+MOST_RELATIVE_RMS = 1e-3
+LEAST_LABEL_AGREEMENT = 0.999
+# Engine and precision; only float32 is held to the tolerances.
+_MEASURED = (("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "auto"))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far one engine's logits are from torch's float32 ones on the same patches.
+
+    `relative_rms` is the error's root mean square over that of torch's logits, `max_abs` the
+    largest error of a logit, `label_agreement` the share of voxels with the same highest logit.
+    """
+
+    engine: str
+    version: str
+    precision: str
+    held_to_tolerance: bool
+    relative_rms: float
+    max_abs: float
+    label_agreement: float
+
+    @property
+    def within_tolerance(self) -> bool:
+        """Whether both tolerances are met; a NaN never is."""
+        return (
+            self.relative_rms <= MOST_RELATIVE_RMS and self.label_agreement >= LEAST_LABEL_AGREEMENT
+        )
+
+
+def torch_logits(network: torch.nn.Module, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X], eagerly, one by one."""
+    with torch.inference_mode():
+        logits = [network(torch.from_numpy(patch[np.newaxis])).numpy() for patch in patches]
+    return np.concatenate(logits).astype(np.float32, copy=False)
+
+
+def errors(
+    reference: NDArray[np.float32], logits: NDArray[np.float32]
+) -> tuple[float, float, float]:
+    """Return relative RMS error, largest error and label agreement of float32 [N, K, Z, Y, X]."""
+    difference = logits.astype(np.float64) - reference
+    scale = max(_rms(reference.astype(np.float64)), 1e-30)
+    agreement = float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1)))
+    return _rms(difference) / scale, float(np.abs(difference).max()), agreement
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def measure(
+    network: torch.nn.Module, patches: NDArray[np.float32], manifest: Manifest, threads: int
+) -> list[Agreement]:
+    """Run the manifest's network in every engine.
+
+    Args:
+        network: The network that was exported, in evaluation mode.
+        patches: float32 [N, 1, Z, Y, X], normalized as the network expects.
+        manifest: Names the exported files.
+        threads: CPU threads of each engine.
+    """
+    reference = torch_logits(network, patches)
+    found = []
+    for name, precision in _MEASURED:
+        with open_engine(name, manifest, EngineOptions(threads, precision)) as engine:
+            logits = np.concatenate([engine.infer(patch[np.newaxis]) for patch in patches])
+            version = str(engine.description["version"])
+            used = str(engine.description["precision"])
+        label = used if precision != "auto" else f"auto: {used}"
+        row = (name, version, label, precision == "f32")
+        found.append(Agreement(*row, *errors(reference, logits)))
+    return found
+
+
+def refuse_disagreement(rows: Sequence[Agreement]) -> None:
+    """Stop an export whose network is not the trained one.
+
+    Raises:
+        KitError: An engine at float32 is beyond a tolerance.
+    """
+    for row in rows:
+        if row.held_to_tolerance and not row.within_tolerance:
+            raise KitError(
+                f"{row.engine} {row.version} ({row.precision}) disagrees with torch: relative RMS "
+                f"{row.relative_rms:.1e} (at most {MOST_RELATIVE_RMS:.0e}), label agreement "
+                f"{row.label_agreement:.5f} (at least {LEAST_LABEL_AGREEMENT}); nothing was written"
+            )
+
+
+def report(
+    rows: Sequence[Agreement], patches_from: Sequence[str], onnx_sha256: str
+) -> dict[str, Any]:
+    """Gather the figures with their circumstances, for `parity.json`."""
+    return {
+        "schema": 1,
+        "onnx_sha256": onnx_sha256,
+        "reference": {"engine": "torch eager", "version": torch.__version__, "precision": "f32"},
+        "patches": list(patches_from),
+        "tolerance": {"relative_rms": MOST_RELATIVE_RMS, "label_agreement": LEAST_LABEL_AGREEMENT},
+        "engines": [asdict(row) for row in rows],
+    }

@@ -1,0 +1,32 @@
+"""The parity report as a table on the terminal."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from train.export.parity import Agreement
+
+
+def show_agreements(rows: Sequence[Agreement]) -> None:
+    """Print one line for each engine on stderr."""
+    table = Table(title="Agreement with torch (eager, f32)")
+    for heading in (
+        "engine",
+        "precision",
+        "relative RMS",
+        "largest error",
+        "same label",
+        "held to",
+    ):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(
+            f"{row.engine} {row.version}",
+            row.precision,
+            f"{row.relative_rms:.1e}",
+            f"{row.max_abs:.1e}",
+            f"{100 * row.label_agreement:.3f} %",
+            "tolerance" if row.held_to_tolerance else "nothing",
+        )
+    Console(stderr=True).print(table)
