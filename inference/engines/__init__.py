@@ -1,0 +1,93 @@
+"""Pick an engine by name; import its runtime only then."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import EngineError
+from inference.manifest import Manifest
+
+Precision = Literal["auto", "f32", "bf16"]
+_log = logging.getLogger(__name__)
+
+_MODULES = {
+    "openvino": "inference.engines.openvino_engine",
+    "onnxruntime": "inference.engines.onnxruntime_engine",
+    "torch": "inference.engines.torch_engine",
+}
+AUTO = ("openvino", "onnxruntime")
+"""Order in which "auto" tries."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine runs: pinned, because both change the last bits of the logits."""
+
+    threads: int = 0
+    """0 takes every core this process may use."""
+    precision: Precision = "auto"
+
+    @property
+    def pinned_threads(self) -> int:
+        """Number of threads that the engine is told to use."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+
+class Engine(Protocol):
+    """A loaded network: one call in, logits out."""
+
+    description: dict[str, str | int]
+    """name, version, device, precision, threads: what run.json says of it."""
+
+    def infer(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X].
+
+        The result may be overwritten by the next call.
+        """
+        ...
+
+
+@contextmanager
+def open_engine(name: str, manifest: Manifest, options: EngineOptions) -> Iterator[Engine]:
+    """Load the manifest's network with the engine called `name`, or the first that "auto" finds.
+
+    Raises:
+        EngineError: No such engine, its runtime is not installed, or it cannot do the precision.
+    """
+    with ExitStack() as stack:
+        yield _first_that_opens(stack, name, manifest, options)
+
+
+def _first_that_opens(
+    stack: ExitStack, name: str, manifest: Manifest, options: EngineOptions
+) -> Engine:
+    if name != "auto":
+        return stack.enter_context(_open(name, manifest, options))
+    reasons = []
+    for candidate in AUTO:
+        try:
+            return stack.enter_context(_open(candidate, manifest, options))
+        except EngineError as error:
+            reasons.append(str(error))
+            _log.warning("engine %s passed over: %s", candidate, error)
+    raise EngineError("no engine can run here: " + "; ".join(reasons))
+
+
+def _open(name: str, manifest: Manifest, options: EngineOptions) -> AbstractContextManager[Engine]:
+    if name not in _MODULES:
+        known = ", ".join(("auto", *sorted(_MODULES)))
+        raise EngineError(f"unknown engine {name!r}; choose from {known}")
+    try:
+        module = import_module(_MODULES[name])
+    except ImportError as error:
+        raise EngineError(
+            f"engine {name!r} cannot be imported ({error}); install flare23-kit[{name}]"
+        ) from error
+    return cast(AbstractContextManager[Engine], module.load(manifest, options))

@@ -1,0 +1,50 @@
+"""ONNX Runtime on the CPU: the portable fallback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from inference.engines import EngineOptions
+from inference.errors import EngineError
+from inference.manifest import Manifest
+
+
+class OnnxRuntimeEngine:
+    """One session on the CPU."""
+
+    def __init__(self, session: ort.InferenceSession, threads: int) -> None:
+        self._session = session
+        self._input = session.get_inputs()[0].name
+        self.description: dict[str, str | int] = {
+            "name": "onnxruntime",
+            "version": ort.__version__,
+            "device": "CPU",
+            "precision": "f32",
+            "threads": threads,
+        }
+
+    def infer(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X]."""
+        logits: NDArray[np.float32] = self._session.run(None, {self._input: patches})[0]
+        return logits
+
+
+@contextmanager
+def load(manifest: Manifest, options: EngineOptions) -> Iterator[OnnxRuntimeEngine]:
+    """Open the manifest's ONNX network."""
+    if options.precision == "bf16":
+        raise EngineError("ONNX Runtime runs float32 on a CPU; use --precision f32 or auto")
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.pinned_threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    path = manifest.weights("onnx")
+    try:
+        session = ort.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
+    except RuntimeError as error:  # ONNX Runtime's own exceptions derive from it
+        reason = str(error).strip().splitlines()[0]
+        raise EngineError(f"ONNX Runtime cannot load {path.name}: {reason}") from error
+    yield OnnxRuntimeEngine(session, options.pinned_threads)

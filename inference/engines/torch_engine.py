@@ -1,0 +1,51 @@
+"""An exported PyTorch program: the reference the other engines are compared with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference.engines import EngineOptions
+from inference.errors import EngineError
+from inference.manifest import Manifest
+
+
+class TorchEngine:
+    """An exported program on one device."""
+
+    def __init__(self, module: torch.nn.Module, device: torch.device, threads: int) -> None:
+        self._module = module
+        self._device = device
+        self.description: dict[str, str | int] = {
+            "name": "torch",
+            "version": torch.__version__,
+            "device": str(device),
+            "precision": "f32",
+            "threads": threads,
+        }
+
+    def infer(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X]."""
+        with torch.inference_mode():
+            logits = self._module(torch.from_numpy(patches).to(self._device))
+        result: NDArray[np.float32] = logits.float().cpu().numpy()
+        return result
+
+
+@contextmanager
+def load(manifest: Manifest, options: EngineOptions) -> Iterator[TorchEngine]:
+    """Open the manifest's "torch" program on the GPU if there is one."""
+    if options.precision == "bf16":
+        raise EngineError("the torch engine is the float32 reference; use --precision f32 or auto")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    before = torch.get_num_threads()
+    torch.set_num_threads(options.pinned_threads)
+    try:
+        module = torch.export.load(manifest.weights("torch")).module().to(device)
+        yield TorchEngine(module, device, options.pinned_threads)
+    finally:
+        torch.set_num_threads(before)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()

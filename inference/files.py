@@ -1,0 +1,26 @@
+"""Write a file whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from inference.errors import KitError
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target`; put it in place only if the block succeeds.
+
+    Raises:
+        KitError: The file cannot be written: no space, no right, no folder.
+    """
+    partial = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise KitError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        if partial.exists():
+            partial.unlink()

@@ -1,0 +1,118 @@
+"""Where voxels are: the grid of a volume, and how its axes lie in the patient."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import GeometryError
+
+Shape = tuple[int, int, int]
+SpacingMm = tuple[float, float, float]
+
+
+def as_shape(array: NDArray[np.generic]) -> Shape:
+    """Return the shape of a three-dimensional array as three integers."""
+    z, y, x = array.shape
+    return z, y, x
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Shape and voxel size of a volume, axes in (Z, Y, X) order."""
+
+    shape: Shape
+    spacing_mm: SpacingMm
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        z, y, x = self.spacing_mm
+        return z * y * x / 1000.0
+
+    def resampled(self, spacing_mm: SpacingMm) -> "Grid":
+        """Return the grid that covers the same box at `spacing_mm`, as nnU-Net rounds it.
+
+        Raises:
+            GeometryError: A spacing is not positive.
+        """
+        if min(spacing_mm) <= 0:
+            raise GeometryError(f"spacing must be positive in mm, got {spacing_mm}")
+        z, y, x = (
+            max(1, round(old / new * n))
+            for n, old, new in zip(self.shape, self.spacing_mm, spacing_mm, strict=True)
+        )
+        return Grid((z, y, x), spacing_mm)
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How to turn an array's axes to a named orientation, and back.
+
+    A code such as "RAS" says where the X, Y and Z index grows to: the patient's Right, Anterior,
+    Superior (the convention of nibabel and of SimpleITK's DICOMOrient; no rotation is "LPS").
+    """
+
+    order: tuple[int, int, int]
+    """Stored axis that becomes axis 0, 1, 2 of the turned array."""
+    flipped: tuple[bool, bool, bool]
+    """Whether that axis is reversed."""
+
+    @classmethod
+    def to(cls, code: str | None, direction: NDArray[np.float64]) -> "Orientation":
+        """Find the turn from a stored volume to `code`; None leaves it as stored.
+
+        Args:
+            code: Three letters of RL, AP, IS in X, Y, Z order.
+            direction: float64 [3, 3], column i the LPS direction of stored index axis i (X, Y, Z).
+
+        Raises:
+            GeometryError: `code` is no orientation.
+        """
+        if code is None:
+            return cls((0, 1, 2), (False, False, False))
+        axes = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
+        if len(code) != 3 or sorted(axes.get(letter, -1) for letter in code) != [0, 1, 2]:
+            raise GeometryError(f"{code!r} is no orientation; three letters such as RAS or LPS")
+        stored = _closest_axes(direction)
+        order, flipped = [], []
+        for letter in reversed(code):
+            axis = stored.index(axes[letter])
+            grows = direction[axes[letter], axis] > 0
+            order.append(2 - axis)
+            flipped.append(bool(grows != (letter in "LPS")))
+        return cls((order[0], order[1], order[2]), (flipped[0], flipped[1], flipped[2]))
+
+    def apply(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return a view of the stored `array` [Z, Y, X] with its axes turned."""
+        turned = array.transpose(self.order)
+        return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)]
+
+    def undo(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return a view of a turned `array` with the stored axes again."""
+        back = array[tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)]
+        return back.transpose(np.argsort(self.order))
+
+    def grid(self, stored: Grid) -> Grid:
+        """Return the grid of the turned array."""
+        z, y, x = self.order
+        shape, spacing = stored.shape, stored.spacing_mm
+        return Grid((shape[z], shape[y], shape[x]), (spacing[z], spacing[y], spacing[x]))
+
+
+def _closest_axes(direction: NDArray[np.float64]) -> list[int]:
+    """Return for each stored axis (X, Y, Z) the patient axis it follows most, each used once."""
+    weights = np.abs(direction).copy()
+    found = [-1, -1, -1]
+    for _ in range(3):
+        patient, stored = np.unravel_index(int(weights.argmax()), (3, 3))
+        found[int(stored)] = int(patient)
+        weights[patient, :] = -1
+        weights[:, stored] = -1
+    return found
+
+
+def nearest_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the orthonormal matrix closest to `matrix` [3, 3] (polar decomposition by SVD)."""
+    u, _, v = np.linalg.svd(matrix)
+    return np.asarray(u @ v, dtype=np.float64)

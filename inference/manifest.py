@@ -1,0 +1,264 @@
+"""weights_manifest.json: everything that prediction must know about a network, and its digest.
+
+The contract between training and prediction. `train.export` writes it, `inference` reads it.
+Strict: an unknown or missing key is an error, so that a misspelt one is never a silent default.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar, cast
+
+from inference.errors import ManifestError
+from inference.files import replacing
+from inference.geometry import Shape, SpacingMm
+
+SCHEMA = 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file of weights; `path` is relative to the manifest's folder."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """CT normalization: clip, then subtract and divide; in Hounsfield units."""
+
+    clip_hu: tuple[float, float]
+    mean_hu: float
+    std_hu: float
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """How the network's patch is moved over a volume; axes (Z, Y, X)."""
+
+    patch: Shape
+    step: float
+    blending: str
+    tta: str
+    mirror_axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ComponentRule:
+    """Which connected components of a label stay: the largest, or all of `min_ml` and more."""
+
+    label: str
+    keep: str | None = None
+    min_ml: float | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A network and how to use it."""
+
+    name: str
+    files: dict[str, WeightsFile]
+    """By format: "onnx", and perhaps "torch" (an exported program)."""
+    orientation: str | None
+    spacing_mm: SpacingMm
+    crop: str
+    """"nonzero": crop to the box of voxels that are not 0, as nnU-Net does; or "none"."""
+    intensity: Intensity
+    window: WindowSpec
+    labels: dict[str, int]
+    """Names and values 1..K-1; the network has K outputs, the first is background."""
+    postprocess: tuple[ComponentRule, ...]
+    provenance: dict[str, Any]
+    folder: Path = Path()
+    sha256: str = ""
+    """Digest of the manifest file itself; empty where it was not read from a file."""
+
+    def weights(self, kind: str) -> Path:
+        """Return the path of the weights in format `kind`.
+
+        Raises:
+            ManifestError: The manifest names no such file.
+        """
+        if kind not in self.files:
+            known = ", ".join(sorted(self.files))
+            raise ManifestError(f"manifest {self.name!r} has no {kind!r} weights; it has: {known}")
+        return self.folder / self.files[kind].path
+
+    def with_onnx(self, path: Path) -> "Manifest":
+        """Return this manifest with its ONNX file at `path`; size and digest stay as they are."""
+        place = replace(self.files["onnx"], path=str(path.absolute()))
+        return replace(self, files={**self.files, "onnx": place})
+
+    def to_json(self) -> str:
+        """Return the text of the manifest file."""
+        table = {"schema": SCHEMA, **asdict(self)}
+        del table["folder"], table["sha256"]
+        table["postprocess"] = [
+            {key: value for key, value in rule.items() if value is not None}
+            for rule in table["postprocess"]
+        ]
+        return json.dumps(table, indent=2) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Write the manifest file at `path`, whole or not at all."""
+        with replacing(path) as partial:
+            partial.write_text(self.to_json(), encoding="utf-8")
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read and check a manifest; the weights themselves are not read (see `verify_files`).
+
+    Raises:
+        ManifestError: It is missing, is not JSON, or does not say exactly what the schema asks.
+    """
+    try:
+        content = path.read_bytes()
+        table = json.loads(content)
+    except OSError as error:
+        raise ManifestError(f"cannot read manifest {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ManifestError(f"manifest {path} is not JSON: {error}") from error
+    reader = _Reader(str(path))
+    manifest = reader.manifest(table, path.parent, hashlib.sha256(content).hexdigest())
+    reader.check(manifest)
+    return manifest
+
+
+def verify_file(path: Path, expected: WeightsFile) -> None:
+    """Check that `path` is there, whole and unchanged.
+
+    Raises:
+        ManifestError: It is missing, or its size or digest differs.
+    """
+    if not path.is_file():
+        raise ManifestError(f"weights {path} are missing; put the file there or give --weights")
+    found = path.stat().st_size
+    if found != expected.bytes:
+        raise ManifestError(f"weights {path}: {found} bytes, the manifest says {expected.bytes}")
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != expected.sha256:
+        raise ManifestError(f"weights {path}: sha256 {digest}, the manifest says {expected.sha256}")
+
+
+def verify_files(manifest: Manifest) -> None:
+    """Check every file of `manifest` as `verify_file` does."""
+    for kind, file in manifest.files.items():
+        verify_file(manifest.weights(kind), file)
+
+
+class _Reader:
+    """Turns JSON into the dataclasses; every complaint names the file and the key."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def manifest(self, table: Any, folder: Path, digest: str) -> Manifest:
+        if not isinstance(table, dict) or table.get("schema") != SCHEMA:
+            found = table.get("schema") if isinstance(table, dict) else table
+            raise self._error("schema", f"expected {SCHEMA}, found {found!r}")
+        kinds = {"schema", *(f.name for f in fields(Manifest))} - {"folder", "sha256"}
+        self._keys(table, kinds, kinds, "manifest")
+        rules = self._typed(table["postprocess"], list, "postprocess")
+        files = self._typed(table["files"], dict, "files")
+        window = self._table(WindowSpec, table["window"], "window")
+        intensity = self._table(Intensity, table["intensity"], "intensity")
+        orientation = table["orientation"]
+        return Manifest(
+            name=self._typed(table["name"], str, "name"),
+            files={k: self._table(WeightsFile, v, f"files.{k}") for k, v in files.items()},
+            orientation=None
+            if orientation is None
+            else self._typed(orientation, str, "orientation"),
+            spacing_mm=cast(SpacingMm, self._numbers(table["spacing_mm"], 3, "spacing_mm")),
+            crop=self._typed(table["crop"], str, "crop"),
+            intensity=Intensity(
+                cast(tuple[float, float], self._numbers(intensity.clip_hu, 2, "clip_hu")),
+                *self._numbers([intensity.mean_hu, intensity.std_hu], 2, "intensity"),
+            ),
+            window=WindowSpec(
+                cast(Shape, self._integers(window.patch, "patch")),
+                self._numbers([window.step], 1, "step")[0],
+                self._typed(window.blending, str, "blending"),
+                self._typed(window.tta, str, "tta"),
+                self._integers(window.mirror_axes, "mirror_axes"),
+            ),
+            labels=self._typed(table["labels"], dict, "labels"),
+            postprocess=tuple(self._table(ComponentRule, r, "postprocess") for r in rules),
+            provenance=self._typed(table["provenance"], dict, "provenance"),
+            folder=folder,
+            sha256=digest,
+        )
+
+    def check(self, manifest: Manifest) -> None:
+        """Check what types cannot say."""
+        labels = list(manifest.labels.values())
+        rules = manifest.postprocess
+        facts = (
+            ("labels", labels == list(range(1, len(labels) + 1)), "values must be 1, 2, 3, …"),
+            ("files", "onnx" in manifest.files, "an 'onnx' file is needed"),
+            ("files", all(_inside(f.path) for f in manifest.files.values()), "path leaves folder"),
+            ("crop", manifest.crop in ("nonzero", "none"), "must be 'nonzero' or 'none'"),
+            ("spacing_mm", min(manifest.spacing_mm) > 0, "must be positive"),
+            ("intensity.std_hu", manifest.intensity.std_hu > 0, "must be positive"),
+            ("window.patch", len(manifest.window.patch) == 3, "must be three integers"),
+            ("window.patch", min(manifest.window.patch) > 0, "must be positive"),
+            ("window.step", 0 < manifest.window.step <= 1, "must be in (0, 1]"),
+            ("window.blending", manifest.window.blending in ("gaussian", "constant"), "unknown"),
+            ("window.tta", manifest.window.tta in ("none", "flip-x", "full"), "unknown"),
+            ("window.mirror_axes", set(manifest.window.mirror_axes) <= {0, 1, 2}, "not in 0..2"),
+            ("postprocess", all(r.label in manifest.labels for r in rules), "unknown label"),
+            ("postprocess", all(r.keep in (None, "largest") for r in rules), "unknown keep"),
+            (
+                "postprocess",
+                all((r.keep is None) != (r.min_ml is None) for r in rules),
+                "a rule has either 'keep' or 'min_ml'",
+            ),
+        )
+        for key, holds, complaint in facts:
+            if not holds:
+                raise self._error(key, complaint)
+
+    def _error(self, key: str, complaint: str) -> ManifestError:
+        return ManifestError(f"manifest {self._where}: {key}: {complaint}")
+
+    def _keys(self, table: dict[str, Any], known: set[str], needed: set[str], key: str) -> None:
+        odd = sorted((table.keys() - known) | (needed - table.keys()))
+        if odd:
+            raise self._error(key, f"unknown or missing keys: {', '.join(odd)}")
+
+    def _table(self, kind: type[T], table: Any, key: str) -> T:
+        table = self._typed(table, dict, key)
+        known = {f.name for f in fields(cast(Any, kind))}
+        optional = {"keep", "min_ml"} if kind is ComponentRule else set()
+        self._keys(table, known, known - optional, key)
+        if kind is WeightsFile:
+            for name, expected in (("path", str), ("sha256", str), ("bytes", int)):
+                self._typed(table[name], expected, f"{key}.{name}")
+        return kind(**table)
+
+    def _typed(self, value: Any, kind: type[T], key: str) -> T:
+        if type(value) is not kind:
+            raise self._error(key, f"expected {kind.__name__}, found {value!r}")
+        return value
+
+    def _numbers(self, values: Any, count: int, key: str) -> tuple[float, ...]:
+        good = isinstance(values, list) and len(values) == count
+        if not good or any(type(v) not in (int, float) or not math.isfinite(v) for v in values):
+            raise self._error(key, f"expected {count} finite numbers, found {values!r}")
+        return tuple(float(v) for v in values)
+
+    def _integers(self, values: Any, key: str) -> tuple[int, ...]:
+        if not isinstance(values, list) or any(type(v) is not int for v in values):
+            raise self._error(key, f"expected integers, found {values!r}")
+        return tuple(values)
+
+
+def _inside(path: str) -> bool:
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts

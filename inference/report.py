@@ -1,0 +1,77 @@
+"""What a run did, for people (a table) and for machines (run.json)."""
+
+import json
+import platform
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import inference
+from inference.files import replacing
+
+SCHEMA = 1
+
+
+def peak_memory_mib() -> float:
+    """Return the largest resident memory that this process has had, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+
+
+@dataclass
+class CaseReport:
+    """One case, also one that failed."""
+
+    case: str
+    status: str = "failed"
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = ()
+    input_spacing_mm: tuple[float, ...] = ()
+    working_shape: tuple[int, ...] = ()
+    windows: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory_mib: float = 0.0
+    """Of the process up to the end of this case."""
+    volumes_ml: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage, also one that fails."""
+        start_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.perf_counter() - start_s, 4)
+
+
+@dataclass
+class RunReport:
+    """All cases of a run, with the circumstances that the figures depend on."""
+
+    manifest: str
+    manifest_sha256: str
+    settings: dict[str, object]
+    engine: dict[str, str | int] = field(default_factory=dict)
+    cases: list[CaseReport] = field(default_factory=list)
+    start_s: dict[str, float] = field(default_factory=dict)
+    """Seconds spent before the first case, by step."""
+
+    @property
+    def failed(self) -> list[CaseReport]:
+        """Cases without a prediction."""
+        return [case for case in self.cases if case.status != "done"]
+
+    def write(self, path: Path) -> None:
+        """Write run.json at `path`, whole or not at all."""
+        table = {
+            "schema": SCHEMA,
+            "kit": inference.__version__,
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            **asdict(self),
+        }
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")

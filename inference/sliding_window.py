@@ -1,0 +1,166 @@
+"""Move a network's patch over a volume and blend the logits. Knows no engine."""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import GeometryError
+from inference.geometry import Shape, as_shape
+
+Array = NDArray[np.float32]
+Infer = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How to move and blend; axes (Z, Y, X)."""
+
+    patch: Shape
+    step: float
+    """Distance between windows as a share of the patch, in (0, 1]."""
+    blending: str
+    """"gaussian" or "constant"."""
+    flips: tuple[tuple[int, ...], ...]
+    """Every set of axes along which the patch is flipped; () is the patch as it is."""
+
+
+def flips_of(tta: str, mirror_axes: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the flips of a test-time augmentation: "none", "flip-x" or "full".
+
+    "full" is nnU-Net's: every combination of the axes that training mirrored.
+
+    Raises:
+        GeometryError: `tta` is unknown, or training did not mirror the axis.
+    """
+    if tta == "none":
+        return ((),)
+    if tta == "flip-x":
+        if 2 not in mirror_axes:
+            raise GeometryError("--tta flip-x: this network was not trained with mirrored X")
+        return ((), (2,))
+    if tta == "full":
+        counts = range(len(mirror_axes) + 1)
+        return tuple(c for n in counts for c in itertools.combinations(mirror_axes, n))
+    raise GeometryError(f"unknown test-time augmentation {tta!r}; choose none, flip-x or full")
+
+
+def window_starts(size: int, patch: int, step: float) -> list[int]:
+    """Return the first voxel of each window along one axis, evenly spread from edge to edge.
+
+    nnU-Net's rule (`compute_steps_for_sliding_window`, 2.8.1): as few windows as cover the axis at
+    no more than `step` patches apart.
+
+    Raises:
+        GeometryError: The patch is longer than the axis.
+    """
+    if patch > size:
+        raise GeometryError(f"patch of {patch} voxels, axis of {size}; pad the volume first")
+    count = math.ceil((size - patch) / (patch * step)) + 1
+    stride = (size - patch) / (count - 1) if count > 1 else 0.0
+    return [round(stride * index) for index in range(count)]
+
+
+def profile(patch: int, blending: str) -> Array:
+    """Return the weight of a window along one axis, float32 [patch], at most 1.
+
+    "gaussian" is nnU-Net's: a point at the middle blurred with sigma = patch / 8, cut at 4 sigma.
+    """
+    if blending == "constant":
+        return np.ones(patch, dtype=np.float32)
+    sigma = patch / 8
+    distance = np.abs(np.arange(patch) - patch // 2)
+    weights = np.exp(-0.5 * (distance / sigma) ** 2)
+    inside = distance <= int(4 * sigma + 0.5)
+    return np.where(inside, weights, weights[inside].min()).astype(np.float32)
+
+
+def window_slices(shape: Shape, window: Window) -> list[tuple[slice, slice, slice]]:
+    """Return every window of a volume of `shape` (at least the patch), X fastest."""
+    starts = [
+        window_starts(n, p, window.step) for n, p in zip(shape, window.patch, strict=True)
+    ]
+    z, y, x = window.patch
+    return [
+        (slice(a, a + z), slice(b, b + y), slice(c, c + x))
+        for a, b, c in itertools.product(*starts)
+    ]
+
+
+def predict_logits(
+    image: Array, infer: Infer, window: Window, advance: Callable[[], None] = lambda: None
+) -> Array:
+    """Run `infer` on every window and return the blended logits.
+
+    Args:
+        image: float32 [Z, Y, X], normalized. Padded with 0 where it is smaller than the patch.
+        infer: Maps float32 [1, 1, *patch] to float32 [1, K, *patch].
+        window: How to move and blend.
+        advance: Called after each window.
+
+    Returns:
+        float32 [K, Z, Y, X].
+    """
+    padded, inner = _padded(image, window.patch)
+    profiles = [profile(n, window.blending) for n in window.patch]
+    weight = _outer(profiles)
+    windows = window_slices(as_shape(padded), window)
+    total: Array | None = None
+    for place in windows:
+        logits = _averaged(padded[place], infer, window.flips)
+        if total is None:
+            total = np.zeros((logits.shape[0], *padded.shape), dtype=np.float32)
+        total[(slice(None), *place)] += logits * weight
+        advance()
+    if total is None:
+        raise GeometryError(f"no window fits a volume of shape {image.shape}")
+    total /= _coverage(as_shape(padded), window, profiles)
+    return total[(slice(None), *inner)]
+
+
+def _padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
+    """Pad evenly to the patch at least, the odd voxel behind, and say where the image is."""
+    missing = [max(0, p - n) for n, p in zip(image.shape, patch, strict=True)]
+    before = [m // 2 for m in missing]
+    inner = tuple(slice(b, b + n) for b, n in zip(before, image.shape, strict=True))
+    if not any(missing):
+        return image, inner
+    return np.pad(image, [(b, m - b) for b, m in zip(before, missing, strict=True)]), inner
+
+
+def _averaged(patch: Array, infer: Infer, flips: tuple[tuple[int, ...], ...]) -> Array:
+    total: Array | None = None
+    for axes in flips:
+        logits = infer(np.ascontiguousarray(np.flip(patch, axes))[np.newaxis, np.newaxis])[0]
+        back = np.flip(logits, [axis + 1 for axis in axes])
+        total = back if total is None else total + back
+    if total is None:
+        raise GeometryError("no flip given; the patch as it is is the flip ()")
+    return total if len(flips) == 1 else total / np.float32(len(flips))
+
+
+def _outer(profiles: list[Array]) -> Array:
+    z, y, x = profiles
+    return z[:, np.newaxis, np.newaxis] * y[:, np.newaxis] * x
+
+
+def _coverage(shape: Shape, window: Window, profiles: list[Array]) -> Array:
+    """Sum of the weights at each voxel; windows are a grid, so the sum is a product of axes."""
+    sums = []
+    for size, patch, weights in zip(shape, window.patch, profiles, strict=True):
+        axis = np.zeros(size, dtype=np.float32)
+        for start in window_starts(size, patch, window.step):
+            axis[start : start + patch] += weights
+        sums.append(axis)
+    return _outer(sums)
+
+
+def window_count(shape: Shape, window: Window) -> int:
+    """Return how many windows `predict_logits` visits for an image of `shape`."""
+    sizes = [max(n, p) for n, p in zip(shape, window.patch, strict=True)]
+    return math.prod(
+        len(window_starts(n, p, window.step)) for n, p in zip(sizes, window.patch, strict=True)
+    )

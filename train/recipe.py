@@ -1,0 +1,90 @@
+"""A recipe: everything that a training run needs to be run again, from one TOML file."""
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_origin, get_type_hints
+
+from inference.errors import KitError
+from train.synthesis import Shares
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Variants:
+    """How many copies the synthesis makes."""
+
+    repainted: int
+    """Of each real CT."""
+    bent: int
+    """Of each pair of a CT and an anatomy."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What differs from nnU-Net's own defaults. Axes (Z, Y, X)."""
+
+    patch: tuple[int, ...]
+    batch: int
+    features: tuple[int, ...]
+    """Channels of each stage; their number sets the depth."""
+    epochs: int
+    iterations: int
+    """Steps an epoch."""
+    learning_rate: float
+    rotation_degrees: float
+    scaling: tuple[float, ...]
+    oversample_foreground: float
+    """Share of patches that are centered on a labelled voxel."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe, as in train/recipes/."""
+
+    name: str
+    seed: int
+    spacing_mm: float
+    cases: tuple[str, ...]
+    bend: tuple[str, ...]
+    duodenum_in_stomach: tuple[str, ...]
+    anatomies: dict[str, str]
+    variants: Variants
+    shares: Shares
+    training: Training
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe; a key that is unknown, missing or of the wrong type is an error.
+
+    Raises:
+        KitError: The file is not TOML, or does not say exactly what a recipe says.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise KitError(f"{path}: not a readable recipe: {error}") from error
+    return _build(Recipe, table, str(path))
+
+
+def _build(kind: type[T], table: dict[str, Any], where: str) -> T:
+    hints = get_type_hints(kind)
+    known = {field.name for field in fields(cast(Any, kind))}
+    if table.keys() != known:
+        odd = ", ".join(sorted(table.keys() ^ known))
+        raise KitError(f"{where}: unknown or missing keys: {odd}")
+    return kind(**{key: _value(hints[key], table[key], f"{where}: {key}") for key in sorted(known)})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    kind = get_origin(hint) or hint
+    if kind is tuple:
+        kind, value = tuple, tuple(value) if isinstance(value, list) else value
+    elif hasattr(kind, "__dataclass_fields__") and isinstance(value, dict):
+        return _build(kind, value, where)
+    elif kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise KitError(f"{where}: expected {kind.__name__}, found {value!r}")
+    return value
