@@ -201,3 +201,39 @@ def nnunet(tmp_path_factory) -> NnUnet:
     with ThreadPoolExecutor(max_workers=2) as pool:
         list(pool.map(nnunet.train, NETWORKS))
     return nnunet
+
+
+@pytest.fixture(scope="session")
+def compared(nnunet):
+    """Predict with nnU-Net and with the kit; give both label maps by configuration and TTA."""
+    from inference.manifest import load_manifest
+    from inference.pipeline import Settings, find_cases, predict_folder
+    from train.export.bundle import ExportRequest, export_bundle
+
+    runs = [(configuration, tta) for configuration in NETWORKS for tta in ("none", "full")]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        theirs = dict(zip(runs, pool.map(lambda run: nnunet.predict(*run), runs), strict=True))
+    ours = {}
+    for configuration in NETWORKS:
+        bundle = nnunet.root / f"bundle_{configuration}"
+        export_bundle(ExportRequest(nnunet.model(configuration), bundle))
+        manifest = load_manifest(bundle / "weights_manifest.json")
+        for tta in ("none", "full"):
+            output = nnunet.root / f"kit_{configuration}_{tta}"
+            settings = Settings(precision="f32", step=0.5, tta=tta, clean=False)
+            report = predict_folder(find_cases(nnunet.root / "inputs"), output, manifest, settings)
+            assert not report.failed
+            ours[configuration, tta] = output
+    return ours, theirs
+
+
+@pytest.mark.parametrize("case", UNSEEN)
+@pytest.mark.parametrize("tta", ["none", "full"])
+@pytest.mark.parametrize("configuration", NETWORKS)
+def test_labels_are_those_of_nnunet(compared, configuration, tta, case):
+    ours, theirs = (read_nifti(side[configuration, tta] / f"{case}.nii.gz") for side in compared)
+    for organ, (value, *_) in ORGANS.items():
+        found, expected = ours == value, theirs == value
+        assert expected.any(), f"nnU-Net itself found no {organ}: the comparison says nothing"
+        dsc = 2 * np.count_nonzero(found & expected) / (found.sum() + expected.sum())
+        assert dsc >= LEAST_DSC, f"{organ}: DSC {dsc:.5f}"

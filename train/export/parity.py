@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.engines import EngineOptions, open_engine
+from inference.engines import EngineOptions, Precision, open_engine
 from inference.errors import KitError
 from inference.manifest import Manifest
 
@@ -16,7 +16,11 @@ from inference.manifest import Manifest
 MOST_RELATIVE_RMS = 1e-3
 LEAST_LABEL_AGREEMENT = 0.999
 # Engine and precision; only float32 is held to the tolerances.
-_MEASURED = (("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "auto"))
+_MEASURED: tuple[tuple[str, Precision], ...] = (
+    ("onnxruntime", "f32"),
+    ("openvino", "f32"),
+    ("openvino", "auto"),
+)
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,11 @@ def measure(
     """
     reference = torch_logits(network, patches)
     found = []
-    for name, precision in _MEASURED:
+    program: tuple[tuple[str, Precision], ...] = (("torch", "f32"),)
+    for name, precision in (program if "torch" in manifest.files else ()) + _MEASURED:
         with open_engine(name, manifest, EngineOptions(threads, precision)) as engine:
-            logits = np.concatenate([engine.infer(patch[np.newaxis]) for patch in patches])
+            # copied: the next call may overwrite what an engine gave
+            logits = np.concatenate([engine.infer(patch[np.newaxis]).copy() for patch in patches])
             version = str(engine.description["version"])
             used = str(engine.description["precision"])
         label = used if precision != "auto" else f"auto: {used}"
