@@ -1,0 +1,22 @@
+#!/bin/sh
+# The challenge's entry: label every inputs/<case>_0000.nii.gz into outputs/<case>.nii.gz.
+#   sh predict.sh             predict; makes .venv first where there is none
+#   sh predict.sh --sample    the same, on a generated case if inputs/ is empty
+# Further options go to `python -m inference predict`. The image sets FLARE23_PYTHON to its own
+# interpreter; then nothing is looked for and nothing is made.
+set -eu
+cd "$(dirname "$0")"
+
+python=${FLARE23_PYTHON:-}
+if [ -z "$python" ]; then
+  sh locks/make_env.sh .venv locks/inference.txt
+  python=.venv/bin/python
+fi
+
+if [ "${1:-}" = --sample ]; then
+  shift
+  if [ -z "$(find inputs -name '*_0000.nii.gz' 2>/dev/null)" ]; then
+    "$python" -m inference sample inputs
+  fi
+fi
+exec "$python" -m inference predict inputs outputs "$@"

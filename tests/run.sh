@@ -1,0 +1,13 @@
+#!/bin/sh
+# Make the development environment (.venv-dev) where it is missing, then run every check.
+# Further options go to pytest, for instance: sh tests/run.sh -k volumes
+set -eu
+cd "$(dirname "$0")/.."
+sh locks/make_env.sh .venv-dev locks/dev.txt
+PATH="$PWD/.venv-dev/bin:$PATH"
+export PATH
+
+ruff check .
+ruff format --check .
+mypy
+pytest -m "not gpu and not docker" "$@"
