@@ -34,17 +34,19 @@ def flips_of(tta: str, mirror_axes: tuple[int, ...]) -> tuple[tuple[int, ...], .
     "full" is nnU-Net's: every combination of the axes that training mirrored.
 
     Raises:
-        GeometryError: `tta` is unknown, or training did not mirror the axis.
+        GeometryError: `tta` is unknown, or training did not mirror what it flips.
     """
     if tta == "none":
         return ((),)
-    if tta == "flip-x":
-        if 2 not in mirror_axes:
-            raise GeometryError("--tta flip-x: this network was not trained with mirrored X")
+    if tta == "flip-x" and 2 in mirror_axes:
         return ((), (2,))
-    if tta == "full":
+    if tta == "full" and mirror_axes:
         counts = range(len(mirror_axes) + 1)
         return tuple(c for n in counts for c in itertools.combinations(mirror_axes, n))
+    if tta in ("flip-x", "full"):
+        raise GeometryError(
+            f"tta {tta!r}: this network was trained with mirrored axes {mirror_axes}; use none"
+        )
     raise GeometryError(f"unknown test-time augmentation {tta!r}; choose none, flip-x or full")
 
 
@@ -80,9 +82,7 @@ def profile(patch: int, blending: str) -> Array:
 
 def window_slices(shape: Shape, window: Window) -> list[tuple[slice, slice, slice]]:
     """Return every window of a volume of `shape` (at least the patch), X fastest."""
-    starts = [
-        window_starts(n, p, window.step) for n, p in zip(shape, window.patch, strict=True)
-    ]
+    starts = [window_starts(n, p, window.step) for n, p in zip(shape, window.patch, strict=True)]
     z, y, x = window.patch
     return [
         (slice(a, a + z), slice(b, b + y), slice(c, c + x))
@@ -107,16 +107,15 @@ def predict_logits(
     padded, inner = _padded(image, window.patch)
     profiles = [profile(n, window.blending) for n in window.patch]
     weight = _outer(profiles)
-    windows = window_slices(as_shape(padded), window)
-    total: Array | None = None
-    for place in windows:
+    total = weighted = np.empty(0, dtype=np.float32)
+    for place in window_slices(as_shape(padded), window):
         logits = _averaged(padded[place], infer, window.flips)
-        if total is None:
+        if not total.size:
             total = np.zeros((logits.shape[0], *padded.shape), dtype=np.float32)
-        total[(slice(None), *place)] += logits * weight
+            weighted = np.empty(logits.shape, dtype=np.float32)
+        np.multiply(logits, weight, out=weighted)
+        total[(slice(None), *place)] += weighted
         advance()
-    if total is None:
-        raise GeometryError(f"no window fits a volume of shape {image.shape}")
     total /= _coverage(as_shape(padded), window, profiles)
     return total[(slice(None), *inner)]
 
@@ -132,14 +131,19 @@ def _padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
 
 
 def _averaged(patch: Array, infer: Infer, flips: tuple[tuple[int, ...], ...]) -> Array:
-    total: Array | None = None
-    for axes in flips:
-        logits = infer(np.ascontiguousarray(np.flip(patch, axes))[np.newaxis, np.newaxis])[0]
-        back = np.flip(logits, [axis + 1 for axis in axes])
-        total = back if total is None else total + back
-    if total is None:
-        raise GeometryError("no flip given; the patch as it is is the flip ()")
-    return total if len(flips) == 1 else total / np.float32(len(flips))
+    """Mean logits float32 [K, *patch] over the flips; only good until the next call of `infer`."""
+    first = _flipped(patch, infer, flips[0])
+    if len(flips) == 1:
+        return first
+    total = first.copy()  # an engine may answer every call in the same memory
+    for axes in flips[1:]:
+        total += _flipped(patch, infer, axes)
+    return total / np.float32(len(flips))
+
+
+def _flipped(patch: Array, infer: Infer, axes: tuple[int, ...]) -> Array:
+    logits = infer(np.ascontiguousarray(np.flip(patch, axes))[np.newaxis, np.newaxis])[0]
+    return np.flip(logits, [axis + 1 for axis in axes])
 
 
 def _outer(profiles: list[Array]) -> Array:
