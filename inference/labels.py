@@ -34,7 +34,7 @@ def labels_at(logits: NDArray[np.float32], shape: Shape) -> NDArray[np.uint8]:
     for first in range(0, shape[0], SLAB_SLICES):
         slab = slice(first, min(first + SLAB_SLICES, shape[0]))
         low_z = axes[0].support(slab)
-        foreground = coarse[low_z].any(axis=0)
+        foreground: NDArray[np.bool_] = np.any(coarse[low_z], axis=0)
         if not foreground.any():
             continue
         spans = [np.flatnonzero(foreground.any(axis=a)) for a in (1, 0)]
@@ -79,8 +79,9 @@ def _interpolate(
 ) -> NDArray[np.float32]:
     """Multiply [z, y, x] by a two-entries-a-row matrix on each axis: BLAS beats gathering here."""
     plane = np.matmul(along_y, block @ along_x.T)
-    fine = along_z @ plane.reshape(plane.shape[0], -1)
-    return fine.reshape(along_z.shape[0], *plane.shape[1:])
+    fine: NDArray[np.float32] = along_z @ plane.reshape(plane.shape[0], -1)
+    shape = (along_z.shape[0], plane.shape[1], plane.shape[2])
+    return fine.reshape(shape)
 
 
 class _Axis:

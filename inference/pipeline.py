@@ -248,4 +248,6 @@ def _make_folder(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise KitError(f"cannot write to {folder}: {error.strerror}; give another folder") from error
+        raise KitError(
+            f"cannot write to {folder}: {error.strerror}; give another folder"
+        ) from error

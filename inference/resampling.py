@@ -33,4 +33,4 @@ def _resampled(array: NDArray, shape: Shape, interpolator: int) -> NDArray:  # t
         [0.5 * s - 0.5 for s in step],
         step,
     )
-    return sitk.GetArrayFromImage(result)  # type: ignore[no-any-return]
+    return sitk.GetArrayFromImage(result)

@@ -16,7 +16,7 @@ from inference.report import CaseReport, RunReport
 def predict_on_screen(
     cases: dict[str, Path], outputs: Path, manifest: Manifest, settings: Settings
 ) -> RunReport:
-    """Run `predict_folder` with a progress bar, one line a finished case, and a table at the end."""
+    """Run `predict_folder` with a progress bar, a line a finished case, and a table at the end."""
     console = Console(stderr=True)
     handler = RichHandler(console=console, show_time=False, show_path=False)
     logging.getLogger("inference").addHandler(handler)

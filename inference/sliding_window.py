@@ -143,7 +143,7 @@ def _averaged(patch: Array, infer: Infer, flips: tuple[tuple[int, ...], ...]) ->
 
 def _flipped(patch: Array, infer: Infer, axes: tuple[int, ...]) -> Array:
     logits = infer(np.ascontiguousarray(np.flip(patch, axes))[np.newaxis, np.newaxis])[0]
-    return np.flip(logits, [axis + 1 for axis in axes])
+    return np.flip(logits, tuple(axis + 1 for axis in axes))
 
 
 def _outer(profiles: list[Array]) -> Array:

@@ -1,8 +1,8 @@
 """Read a CT, write a label map that lies exactly where its CT lies.
 
-The only module that meets SimpleITK's (x, y, z); everything else is (Z, Y, X). A label map is written
-with the CT's own header bytes (only the data type changes), so its geometry is the input's to the
-last bit, whichever of NIfTI's ways of saying it the input uses.
+The only module that meets SimpleITK's (x, y, z); everything else is (Z, Y, X). A label map is
+written with the CT's own header bytes (only the data type changes), so its geometry is the input's
+to the last bit, whichever of NIfTI's ways of saying it the input uses.
 """
 
 import gzip
@@ -112,7 +112,9 @@ def read_volume(path: Path) -> Volume:
     direction = np.array(image.GetDirection())[
         [i * image.GetDimension() + j for i in range(3) for j in range(3)]
     ].reshape(3, 3)
-    return Volume(hu, Grid(header.shape, spacing), nearest_rotation(direction), header, _odd(header))
+    return Volume(
+        hu, Grid(header.shape, spacing), nearest_rotation(direction), header, _odd(header)
+    )
 
 
 def _odd(header: Header) -> tuple[str, ...]:
@@ -151,4 +153,4 @@ def write_labels(labels: NDArray[np.uint8], like: Header, path: Path) -> None:
     with replacing(path) as partial, partial.open("wb") as stream:
         with gzip.GzipFile("", "wb", 3, stream, mtime=0) as packed:
             packed.write(bytes(head) + bytes(_VOXELS_AT - _HEADER_BYTES))
-            packed.write(memoryview(np.ascontiguousarray(labels)).cast("B"))
+            packed.write(labels.tobytes())

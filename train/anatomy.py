@@ -44,7 +44,8 @@ IDS = {"word": WORD_IDS, "amos": AMOS_IDS, "flare": FLARE_IDS}
 def oriented_grid(image: sitk.Image, spacing_mm: float) -> sitk.Image:
     """Return an empty LPS image at `spacing_mm` that covers the box of `image`."""
     image = sitk.DICOMOrient(image, "LPS")
-    size = [max(1, round(n * s / spacing_mm)) for n, s in zip(image.GetSize(), image.GetSpacing())]
+    lengths_mm = np.multiply(image.GetSize(), image.GetSpacing())
+    size = [max(1, round(length / spacing_mm)) for length in lengths_mm.tolist()]
     offset = [0.5 * spacing_mm / s - 0.5 for s in image.GetSpacing()]
     grid = sitk.Image(size, sitk.sitkUInt8)
     grid.SetSpacing([spacing_mm] * 3)

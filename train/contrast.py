@@ -44,7 +44,8 @@ def phase_means(rng: np.random.Generator) -> dict[int, float]:
 def smooth_noise(rng: np.random.Generator, shape: Shape, width_voxels: float) -> Hu:
     """Gaussian noise of unit variance whose grains are about `width_voxels` wide."""
     noise = blurred(rng.standard_normal(shape, dtype=np.float32), width_voxels / 2)
-    return noise / (noise.std() + np.float32(1e-6))
+    noise /= noise.std() + np.float32(1e-6)
+    return noise
 
 
 def tissue_grain(rng: np.random.Generator, shape: Shape) -> Hu:
@@ -91,16 +92,19 @@ def add_tumours(hu: Hu, labels: Labels, spacing_mm: float, rng: np.random.Genera
     hosts, shares = zip(*_HOSTS, strict=True)
     for _ in range(int(rng.integers(1, 5))):
         organ = int(rng.choice(hosts, p=shares))
-        places = np.flatnonzero(labels == organ)
+        places = np.flatnonzero(np.equal(labels, organ))
         if places.size < 200:
             continue
         center = np.unravel_index(int(rng.choice(places)), hu.shape)
         radius = rng.uniform(5, 28 if organ == ORGANS["liver"] else 16) / spacing_mm
         reach = int(np.ceil(2 * radius))
-        box = tuple(slice(max(0, c - reach), c + reach + 1) for c in center)
+        box = tuple(slice(max(0, int(c) - reach), int(c) + reach + 1) for c in center)
         part = labels[box]
         offsets = np.stack(
-            [i + s.start - c for i, s, c in zip(np.indices(part.shape), box, center, strict=True)]
+            [
+                i + s.start - int(c)
+                for i, s, c in zip(np.indices(part.shape), box, center, strict=True)
+            ]
         )
         stretch = rng.uniform(0.75, 1.3, 3).reshape(3, 1, 1, 1)
         edge = np.sqrt(((offsets / stretch) ** 2).sum(axis=0))

@@ -1,4 +1,4 @@
-"""Label a recipe's real CTs with an external source, the paper's first step for unlabelled cases."""
+"""Label a recipe's real CTs with an external source: the paper's step for unlabelled cases."""
 
 from pathlib import Path
 

@@ -104,4 +104,5 @@ def prepare(recipe: Recipe, work: Path) -> None:
 
 def fit(work: Path, device: str) -> None:
     """Train on all cases; a run that was stopped goes on from its last whole epoch."""
-    run("train", ["23", CONFIGURATION, "all", "-tr", TRAINER, "-p", PLANS, "-device", device, "--c"], work)
+    arguments = ["23", CONFIGURATION, "all", "-tr", TRAINER, "-p", PLANS, "-device", device, "--c"]
+    run("train", arguments, work)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from train.anatomy import Labels, Shape
 
@@ -40,8 +40,8 @@ def _organs(labels: Labels, ids: tuple[int, ...], stride: int) -> torch.Tensor:
     """Return blurred one-hot organs, float32 [1, C, z, y, x], at every `stride`-th voxel."""
     maps = [torch.from_numpy((labels == i).astype(np.float32)) for i in ids]
     stacked = torch.stack(maps)[None]
-    coarse = F.avg_pool3d(stacked, stride, ceil_mode=True, count_include_pad=False)
-    return F.avg_pool3d(coarse, 3, stride=1, padding=1, count_include_pad=False)
+    coarse = functional.avg_pool3d(stacked, stride, ceil_mode=True, count_include_pad=False)
+    return functional.avg_pool3d(coarse, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def _start(source: Labels, target: Labels, ids: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
@@ -60,7 +60,9 @@ def _sample(volume: torch.Tensor, coordinates: torch.Tensor, mode: str) -> torch
     size = torch.tensor(volume.shape[2:], dtype=torch.float32).view(1, 3, 1, 1, 1)
     unit = (2 * coordinates + 1) / size - 1
     grid = unit.flip(1).permute(0, 2, 3, 4, 1)
-    return F.grid_sample(volume, grid, mode=mode, padding_mode="border", align_corners=False)
+    return functional.grid_sample(
+        volume, grid, mode=mode, padding_mode="border", align_corners=False
+    )
 
 
 def _indices(shape: Shape) -> torch.Tensor:
@@ -96,7 +98,7 @@ def fit_bend(source: Labels, target: Labels, stride: int = 3, steps: int = 30) -
             loss = 1 - _overlap(_sample(moving, base + move, "bilinear"), fixed)
             loss = loss + 0.1 * _roughness(move)
             descent.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             descent.step()
     with torch.no_grad():
         placed = base + _spread(knots, shape)
@@ -106,7 +108,9 @@ def fit_bend(source: Labels, target: Labels, stride: int = 3, steps: int = 30) -
 
 
 def _spread(knots: list[torch.Tensor], shape: Shape) -> torch.Tensor:
-    parts = [F.interpolate(k, size=shape, mode="trilinear", align_corners=True) for k in knots]
+    parts = [
+        functional.interpolate(k, size=shape, mode="trilinear", align_corners=True) for k in knots
+    ]
     return torch.stack(parts).sum(dim=0)
 
 
@@ -133,7 +137,7 @@ def warp(
         shape: Target shape (Z, Y, X).
     """
     coarse = torch.from_numpy(field)[None]
-    fine = F.interpolate(coarse, size=shape, mode="trilinear", align_corners=False)
+    fine = functional.interpolate(coarse, size=shape, mode="trilinear", align_corners=False)
     moved = _sample(torch.from_numpy(hu)[None, None], fine, "bilinear")[0, 0].numpy()
     named = torch.from_numpy(labels.astype(np.float32))[None, None]
     return moved, _sample(named, fine, "nearest")[0, 0].numpy().astype(np.uint8)

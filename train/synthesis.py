@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.organs import ORGANS
 from train import contrast
 from train.anatomy import Anatomy, Labels
 from train.registration import Bend, Field, warp
@@ -14,6 +15,8 @@ IGNORE = 15
 """nnU-Net's ignore label: one above the last of FLARE's fourteen."""
 _VESSELS = (5, 6)
 _MAX_FLARE = 14
+_MARGIN_SLICES = 24
+"""Slices kept beyond the source CT where the target's own organs (bowel, bladder) are drawn."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def mask_lesions(ct: LabelledCT) -> LabelledCT:
 
     A spot is where the liver, blurred by one voxel, is 20 HU under its median.
     """
-    liver = ct.labels == contrast.ORGANS["liver"]
+    liver: NDArray[np.bool_] = ct.labels == ORGANS["liver"]
     if not liver.any():
         return ct
     level = np.median(ct.hu[liver])
@@ -74,11 +77,10 @@ def bent(
         hu = contrast.recolor(hu, labels, means, rng)
     if drawn:
         hu, labels = _redraw(hu, labels, target, means, rng)
-        labels[outside] = np.where(
-            np.isin(labels[outside], _VESSELS), np.uint8(IGNORE), labels[outside]
-        )
-    elif not outside.all():
-        hu, labels = hu[~outside], labels[~outside]
+        vessels = outside[:, np.newaxis, np.newaxis] & np.isin(labels, _VESSELS)
+        labels[vessels] = IGNORE
+    kept = _near(~outside, _MARGIN_SLICES if drawn else 0)
+    hu, labels = hu[kept], labels[kept]
     return _finish(LabelledCT(f"{ct.name}_{target.name}", hu, labels), shares, rng)
 
 
@@ -93,7 +95,16 @@ def _beyond(field: Field, ct: LabelledCT, slices: int) -> NDArray[np.bool_]:
     """Return the target's slices that the source does not reach (its edge slice is repeated)."""
     reach = field[0].mean(axis=(1, 2))
     places = np.interp(np.linspace(0, 1, slices), np.linspace(0, 1, reach.size), reach)
-    return (places < -1) | (places > ct.hu.shape[0])
+    beyond: NDArray[np.bool_] = (places < -1) | (places > ct.hu.shape[0])
+    return beyond
+
+
+def _near(inside: NDArray[np.bool_], margin: int) -> slice:
+    """Return the slices from the first to the last of `inside`, and `margin` more on each side."""
+    found = np.flatnonzero(inside)
+    if not found.size:
+        return slice(None)
+    return slice(max(0, int(found[0]) - margin), int(found[-1]) + margin + 1)
 
 
 def _redraw(
@@ -136,7 +147,8 @@ def synthesize(
         shares: How often each treatment is given.
         seed: Every case draws from its own stream of this seed, so cases do not depend on order.
     """
-    streams = iter(np.random.SeedSequence(seed).spawn(len(real) * variants[0] + len(bends) * variants[1]))
+    copies = len(real) * variants[0] + len(bends) * variants[1]
+    streams = iter(np.random.SeedSequence(seed).spawn(copies))
     for ct in real:
         yield ct
         for copy in range(variants[0]):

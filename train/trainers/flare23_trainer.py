@@ -60,7 +60,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
     def _reseed(self, epoch: int) -> None:
         state = np.random.SeedSequence([self.seed, epoch]).generate_state(3)
         random.seed(int(state[0]))
-        np.random.seed(int(state[1]))  # noqa: NPY002 (batchgenerators draw from the global stream)
+        np.random.seed(int(state[1]))  # batchgenerators draw from the global stream
         torch.manual_seed(int(state[2]))
 
     def on_train_epoch_start(self) -> None:
@@ -79,7 +79,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         self.inference_allowed_mirroring_axes = None
         return angles, False, tuple(int(n) for n in cut), None
 
-    def get_training_transforms(  # type: ignore[override]
+    def get_training_transforms(
         self,
         patch_size: tuple[int, ...],
         rotation_for_DA: RandomScalar,  # noqa: N803 (nnU-Net's name)
@@ -133,5 +133,5 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         return {"loss": loss.detach().numpy()}
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """Do nothing: fold `all` holds nothing back; `python -m evaluation` scores held-out cases."""
+        """Do nothing: fold `all` holds no case back; held-out cases are scored elsewhere."""
         self.print_to_log_file("no validation cases in fold all; score held-out cases instead")

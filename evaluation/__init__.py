@@ -1,0 +1,1 @@
+"""Score label maps against the truth."""
