@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,10 @@ ORGANS = {
 PLAN_SPACING_MM = [3.0, 2.0, 2.0]
 PATCH = [32, 40, 40]
 NETWORKS = {"3d_fullres": "PlainConvUNet", "3d_resenc": "ResidualEncoderUNet"}
-LEAST_DSC = 0.999  # nnU-Net sums logits in float16, so a few voxels with tied classes may differ
+# nnU-Net sums logits in float16, so voxels with nearly tied classes may differ: measured, at most
+# 4 of 230,000 in a case, and DSC 0.9996 for each organ over the cases.
+LEAST_DSC = 0.999
+MOST_DIFFERENT_VOXELS = 2e-4
 AS_STORED = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 TURNED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -125,22 +129,43 @@ class NnUnet:
     def plans(self) -> Path:
         return self.root / "preprocessed/Dataset001_Phantom/nnUNetPlans.json"
 
-    def model(self, configuration: str) -> Path:
-        name = f"ParityTrainer__nnUNetPlans__{configuration}"
+    def model(self, configuration: str, plans: str = "nnUNetPlans") -> Path:
+        name = f"ParityTrainer__{plans}__{configuration}"
         return self.root / "results/Dataset001_Phantom" / name
 
     def train(self, configuration: str) -> None:
         trainer = ("-tr", "ParityTrainer", "-device", "cpu")
         self.run("nnUNetv2_train", "1", configuration, "all", *trainer)
 
-    def predict(self, configuration: str, tta: str) -> Path:
-        output = self.root / f"nnunet_{configuration}_{tta}"
-        model = ("-d", "1", "-c", configuration, "-f", "all", "-tr", "ParityTrainer")
-        folders = ("-i", str(self.root / "inputs"), "-o", str(output))
-        mirroring = () if tta == "full" else ("--disable_tta",)
+    def predict(self, run: "Run") -> Path:
+        output = self.root / f"nnunet_{run}"
+        model = ("-d", "1", "-c", run.configuration, "-p", run.plans, "-tr", "ParityTrainer")
+        folders = ("-i", str(self.root / "inputs"), "-o", str(output), "-f", "all")
+        mirroring = () if run.tta == "full" else ("--disable_tta",)
         workers = ("-npp", "0", "-nps", "0", "-device", "cpu")
         self.run("nnUNetv2_predict", *model, *folders, *workers, *mirroring)
         return output
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network and how to predict with it."""
+
+    configuration: str
+    tta: str
+    plans: str = "nnUNetPlans"
+
+    def __str__(self) -> str:
+        return f"{self.configuration}_{self.plans}_{self.tta}"
+
+
+RUNS = [
+    Run("3d_fullres", "none"),
+    Run("3d_fullres", "full"),
+    Run("3d_resenc", "none"),
+    Run("3d_resenc", "full"),
+    Run("3d_fullres", "none", "turned"),
+]
 
 
 def write_dataset(root: Path) -> None:
@@ -182,11 +207,21 @@ def shrink_plans(path: Path) -> None:
     architecture = {
         **fullres["architecture"],
         "network_class_name": f"{library}.ResidualEncoderUNet",
-        "arch_kwargs": {**residual, "n_blocks_per_stage": [1, 2, 2]},
+        "arch_kwargs": {**residual, "n_blocks_per_stage": [1, 1, 1]},
     }
     resenc = {"inherits_from": "3d_fullres", "architecture": architecture}
     plans["configurations"] = {"3d_fullres": fullres, "3d_resenc": resenc}
     path.write_text(json.dumps(plans))
+
+
+def write_turned_model(nnunet: NnUnet) -> None:
+    """Copy the first model, with plans that turn the CT to RAS and swap its axes."""
+    turned = nnunet.model("3d_fullres", "turned")
+    shutil.copytree(nnunet.model("3d_fullres"), turned)
+    plans = json.loads((turned / "plans.json").read_text())
+    plans["image_reader_writer"] = "NibabelIOWithReorient"
+    plans["transpose_forward"], plans["transpose_backward"] = [2, 0, 1], [1, 2, 0]
+    (turned / "plans.json").write_text(json.dumps(plans))
 
 
 @pytest.fixture(scope="session")
@@ -200,40 +235,44 @@ def nnunet(tmp_path_factory) -> NnUnet:
     nnunet.run("nnUNetv2_preprocess", *configuration, "-np", "1")
     with ThreadPoolExecutor(max_workers=2) as pool:
         list(pool.map(nnunet.train, NETWORKS))
+    write_turned_model(nnunet)
     return nnunet
 
 
 @pytest.fixture(scope="session")
 def compared(nnunet):
-    """Predict with nnU-Net and with the kit; give both label maps by configuration and TTA."""
+    """Predict with the kit and with nnU-Net; give both folders of label maps by run."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        theirs = dict(zip(RUNS, pool.map(nnunet.predict, RUNS), strict=True))
+    return {run: (kit_prediction(nnunet, run), theirs[run]) for run in RUNS}
+
+
+def kit_prediction(nnunet: NnUnet, run: Run) -> Path:
     from inference.manifest import load_manifest
     from inference.pipeline import Settings, find_cases, predict_folder
     from train.export.bundle import ExportRequest, export_bundle
 
-    runs = [(configuration, tta) for configuration in NETWORKS for tta in ("none", "full")]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        theirs = dict(zip(runs, pool.map(lambda run: nnunet.predict(*run), runs), strict=True))
-    ours = {}
-    for configuration in NETWORKS:
-        bundle = nnunet.root / f"bundle_{configuration}"
-        export_bundle(ExportRequest(nnunet.model(configuration), bundle))
-        manifest = load_manifest(bundle / "weights_manifest.json")
-        for tta in ("none", "full"):
-            output = nnunet.root / f"kit_{configuration}_{tta}"
-            settings = Settings(precision="f32", step=0.5, tta=tta, clean=False)
-            report = predict_folder(find_cases(nnunet.root / "inputs"), output, manifest, settings)
-            assert not report.failed
-            ours[configuration, tta] = output
-    return ours, theirs
+    model = nnunet.model(run.configuration, run.plans)
+    bundle, output = nnunet.root / f"bundle_{run}", nnunet.root / f"kit_{run}"
+    cases = find_cases(nnunet.root / "inputs")
+    done = export_bundle(ExportRequest(model, bundle, parity_cases=(cases["finer"],)))
+    settings = Settings(precision="f32", step=0.5, tta=run.tta, clean=False)
+    report = predict_folder(cases, output, load_manifest(done.manifest), settings)
+    assert not report.failed
+    return output
 
 
-@pytest.mark.parametrize("case", UNSEEN)
-@pytest.mark.parametrize("tta", ["none", "full"])
-@pytest.mark.parametrize("configuration", NETWORKS)
-def test_labels_are_those_of_nnunet(compared, configuration, tta, case):
-    ours, theirs = (read_nifti(side[configuration, tta] / f"{case}.nii.gz") for side in compared)
+@pytest.mark.parametrize("run", RUNS, ids=str)
+def test_labels_are_those_of_nnunet(compared, run):
+    ours, theirs = (
+        {name: read_nifti(folder / f"{name}.nii.gz") for name in UNSEEN} for folder in compared[run]
+    )
+    for name in UNSEEN:
+        different = np.mean(ours[name] != theirs[name])
+        assert different <= MOST_DIFFERENT_VOXELS, f"{name}: {different:.1e} of voxels differ"
     for organ, (value, *_) in ORGANS.items():
-        found, expected = ours == value, theirs == value
+        found = np.concatenate([ours[name].ravel() == value for name in UNSEEN])
+        expected = np.concatenate([theirs[name].ravel() == value for name in UNSEEN])
         assert expected.any(), f"nnU-Net itself found no {organ}: the comparison says nothing"
         dsc = 2 * np.count_nonzero(found & expected) / (found.sum() + expected.sum())
         assert dsc >= LEAST_DSC, f"{organ}: DSC {dsc:.5f}"

@@ -22,7 +22,7 @@ def show_agreements(rows: Sequence[Agreement]) -> None:
         table.add_column(heading)
     for row in rows:
         table.add_row(
-            f"{row.engine} {row.version}",
+            f"{row.engine} {row.version.partition('-')[0]}",
             row.precision,
             f"{row.relative_rms:.1e}",
             f"{row.max_abs:.1e}",

@@ -13,7 +13,7 @@ class ParityTrainer(nnUNetTrainerNoDA):
         # nnU-Net looks its arguments up by these names, so they cannot be *args.
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 3
-        self.num_iterations_per_epoch = 35
+        self.num_iterations_per_epoch = 30
         self.num_val_iterations_per_epoch = 1
 
     def on_train_start(self):
