@@ -131,8 +131,10 @@ def find_cases(inputs: Path) -> dict[str, Path]:
         KitError: There is no such folder, or no case in it.
     """
     if not inputs.is_dir():
-        raise KitError(f"inputs folder {inputs} does not exist; make it and put CTs there")
-    cases = {p.name.removesuffix(SUFFIX): p for p in sorted(inputs.glob(f"*{SUFFIX}"))}
+        what = "is not a folder" if inputs.exists() else "does not exist"
+        raise KitError(f"inputs folder {inputs} {what}; make it and put CTs there")
+    found = [p for p in sorted(inputs.glob(f"*{SUFFIX}")) if not p.name.startswith(".")]
+    cases = {p.name.removesuffix(SUFFIX): p for p in found}
     if not cases:
         raise KitError(f"inputs folder {inputs} holds no <case>{SUFFIX}; put a CT there")
     return cases

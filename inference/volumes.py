@@ -11,6 +11,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,20 @@ import SimpleITK as sitk
 _HEADER_BYTES = 348  # NIfTI-1; offsets below are of its fields, from nifti1.h
 _VOXELS_AT = 352
 _ORTHONORMAL = 1e-3
+_CHUNK_BYTES = 1 << 22
+_DTYPES = {
+    2: "u1",
+    4: "i2",
+    8: "i4",
+    16: "f4",
+    64: "f8",
+    256: "i1",
+    512: "u2",
+    768: "u4",
+    1024: "i8",
+    1280: "u8",
+}
+"""NIfTI-1 datatype codes that hold one real number per voxel."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,26 @@ class Header:
         """Voxel size (Z, Y, X) as stored, whatever it is."""
         x, y, z = struct.unpack_from(self.order + "3f", self.raw, 80)
         return z, y, x
+
+    @property
+    def dtype(self) -> np.dtype[np.generic] | None:
+        """Type of the voxels as stored; None if they are not one real number each."""
+        (code,) = struct.unpack_from(self.order + "h", self.raw, 70)
+        return np.dtype(self.order + _DTYPES[code]) if code in _DTYPES else None
+
+    @property
+    def voxels_at(self) -> int:
+        """Offset of the first voxel in bytes."""
+        (offset,) = struct.unpack_from(self.order + "f", self.raw, 108)
+        return int(offset) if _HEADER_BYTES <= offset < 2**31 else _VOXELS_AT
+
+    @property
+    def scaling(self) -> tuple[float, float] | None:
+        """Slope and intercept from stored numbers to HU; None where they are HU already."""
+        slope, intercept = struct.unpack_from(self.order + "2f", self.raw, 112)
+        if slope == 0 or not np.isfinite([slope, intercept]).all() or (slope, intercept) == (1, 0):
+            return None
+        return slope, intercept
 
 
 @dataclass(frozen=True)
@@ -65,9 +100,7 @@ def read_header(path: Path) -> Header:
         VolumeError: There is no such file, it is no NIfTI-1, or it is not three-dimensional.
     """
     try:
-        with path.open("rb") as stream:
-            packed = stream.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as stream:
+        with _opened(path) as stream:
             raw = stream.read(_HEADER_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise VolumeError(f"{path.name}: cannot be read ({error}); copy the file again") from error
@@ -95,26 +128,72 @@ def read_volume(path: Path) -> Volume:
     if not all(np.isfinite(spacing)) or min(spacing) <= 0:
         told = " × ".join(f"{s:g}" for s in reversed(spacing))
         raise VolumeError(f"{path.name}: voxel size {told} mm is not positive; mend the header")
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise VolumeError(
-            f"{path.name}: damaged or truncated ({reason}); copy the file again"
-        ) from error
-    hu = sitk.GetArrayFromImage(image).reshape(header.shape)
-    if hu.dtype != np.int16:
-        hu = hu.astype(np.float32)
-        if broken := int(np.count_nonzero(~np.isfinite(hu))):
-            raise VolumeError(f"{path.name}: {broken} voxels are NaN or infinite; mend the file")
+    hu = _hounsfield(path, header)
     if hu.min() == hu.max():
         raise VolumeError(f"{path.name}: every voxel is {hu.flat[0]:g}; there is nothing to label")
-    direction = np.array(image.GetDirection())[
-        [i * image.GetDimension() + j for i in range(3) for j in range(3)]
-    ].reshape(3, 3)
-    return Volume(
-        hu, Grid(header.shape, spacing), nearest_rotation(direction), header, _odd(header)
-    )
+    direction = nearest_rotation(_direction(path))
+    return Volume(hu, Grid(header.shape, spacing), direction, header, _odd(header))
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file that may be gzipped, whatever it is called."""
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    return cast(BinaryIO, gzip.open(path)) if packed else path.open("rb")
+
+
+def _hounsfield(path: Path, header: Header) -> NDArray[np.int16] | NDArray[np.float32]:
+    """Read the voxels [Z, Y, X]: int16 as it is, everything else as float32.
+
+    Not by ITK: it fills what a truncated file lacks, and turns NaN into 0, without a word.
+    """
+    if header.dtype is None:
+        raise VolumeError(f"{path.name}: not one number per voxel; give a CT in Hounsfield units")
+    try:
+        voxels = _voxels(path, header, header.dtype)
+    except (OSError, EOFError, zlib.error) as error:
+        raise VolumeError(
+            f"{path.name}: damaged or truncated ({error}); copy the file again"
+        ) from error
+    scaling = header.scaling
+    if voxels.dtype.newbyteorder("=") == np.int16 and scaling is None:
+        return voxels.astype(np.int16, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        hu = voxels.astype(np.float32, copy=False)
+        if scaling is not None:
+            hu = hu * np.float32(scaling[0]) + np.float32(scaling[1])
+    if broken := int(np.count_nonzero(~np.isfinite(hu))):
+        raise VolumeError(f"{path.name}: {broken} voxels are NaN or infinite; mend the file")
+    return hu
+
+
+def _voxels(path: Path, header: Header, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """Fill an array from the file; reading on to its end checks gzip's checksum."""
+    voxels = np.empty(header.shape, dtype)
+    target = voxels.reshape(-1).view(np.uint8)
+    filled = 0
+    with _opened(path) as stream:
+        stream.seek(header.voxels_at)
+        while chunk := stream.read(_CHUNK_BYTES):
+            wanted = np.frombuffer(chunk, np.uint8)[: target.size - filled]
+            target[filled : filled + wanted.size] = wanted
+            filled += wanted.size
+    if filled < target.size:
+        raise EOFError(f"{filled} of {target.size} bytes of voxels")
+    return voxels
+
+
+def _direction(path: Path) -> NDArray[np.float64]:
+    """Return the direction matrix as ITK takes it from sform or qform."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise VolumeError(f"{path.name}: ITK cannot read its header ({reason})") from error
+    count = reader.GetDimension()
+    return np.array(reader.GetDirection()).reshape(count, count)[:3, :3]
 
 
 def _odd(header: Header) -> tuple[str, ...]:
