@@ -50,7 +50,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         self.rotation_degrees: float = spec["rotation_degrees"]
         self.num_epochs = spec["epochs"]
         self.num_iterations_per_epoch = spec["iterations"]
-        self.num_val_iterations_per_epoch = 4
+        self.num_val_iterations_per_epoch = 2
         self.initial_lr = spec["learning_rate"]
         self.oversample_foreground_percent = spec["oversample_foreground"]
         self.probabilistic_oversampling = True
