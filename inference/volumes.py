@@ -185,6 +185,7 @@ def _voxels(path: Path, header: Header, dtype: np.dtype[np.generic]) -> NDArray[
 
 def _direction(path: Path) -> NDArray[np.float64]:
     """Return the direction matrix as ITK takes it from sform or qform."""
+    sitk.ProcessObject.GlobalWarningDisplayOff()  # several lines of C++ for what _odd says in one
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
