@@ -87,7 +87,7 @@ def phantom(
 
     Args:
         seed: Draws anatomy, contrast phase and noise; the same seed gives the same arrays.
-        shape: Voxels (Z, Y, X). The default is a whole abdomen; a smaller box is cut from its middle.
+        shape: Voxels (Z, Y, X). The default is a whole abdomen, less is its middle.
         spacing_mm: Voxel size (Z, Y, X).
         tumour: Whether to grow tumours.
 
@@ -173,7 +173,8 @@ def _diaphragm(patient: _Patient) -> Mask:
     patient.tissue[patient.cavity & (height > 0) & ~middle_chest] = LUNG
     chest = patient.cavity & (height > 0)
     patient.paint(HEART, (anatomy.HEART,), chest)
-    return patient.cavity & (height <= -3)
+    below: Mask = patient.cavity & (height <= -3)
+    return below
 
 
 def _organs(patient: _Patient, below: Mask) -> None:
@@ -246,9 +247,16 @@ def _hounsfield(patient: _Patient) -> NDArray[np.int16]:
     hu = means[tissue]
     grain = smooth_noise(patient.grid, rng, 12.0)
     hu += np.where(np.isin(tissue, _PARENCHYMA), 4.0, 9.0).astype(np.float32) * grain
-    image = sitk.GetImageFromArray(hu)
-    blurred: NDArray[np.float32] = sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, 0.45))
-    noise = rng.standard_normal(tissue.shape, dtype=np.float32)
-    noise = sitk.GetArrayFromImage(sitk.DiscreteGaussian(sitk.GetImageFromArray(noise), 0.35))
+    noise = _blurred(rng.standard_normal(tissue.shape, dtype=np.float32), 0.6)
     noise *= np.float32(_NOISE_HU) / noise.std()
-    return np.clip(blurred + noise, -1024, 1500).round().astype(np.int16)
+    hu = (_blurred(hu, 0.67) + noise).clip(-1024, 1500)
+    return hu.round().astype(np.int16)
+
+
+def _blurred(array: NDArray[np.float32], sigma_voxels: float) -> NDArray[np.float32]:
+    variance = [sigma_voxels**2] * 3
+    image = sitk.DiscreteGaussian(
+        sitk.GetImageFromArray(array), variance, 32, 0.01, useImageSpacing=False
+    )
+    blurred: NDArray[np.float32] = sitk.GetArrayFromImage(image)
+    return blurred

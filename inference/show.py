@@ -1,0 +1,216 @@
+"""A picture of a label map over its CT: three planes, contours, legend.
+
+Radiological custom: the patient's right is on the left of the picture, superior is up. Every plane
+has one scale in millimetres, so proportions are true whatever the voxels' shape.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from inference.errors import GeometryError, KitError, VolumeError
+from inference.files import replacing
+from inference.geometry import Grid, Orientation, as_shape
+from inference.organs import COLORS, ORGANS
+from inference.volumes import Volume, read_volume
+
+Picture = NDArray[np.uint8]
+Labels = NDArray[np.uint8]
+
+WINDOW_HU = (-160.0, 240.0)
+"""Level 40, width 400: soft tissue."""
+_WIDTH_PX, _HEIGHT_PX = 640, 1000
+"""Largest extent of a plane; the scale is the finer that keeps both."""
+_LINE_PX = 2
+_GAP_PX = 12
+_TEXT_PX = 15
+_ROW_PX = 22
+_TITLE_PX = 34
+_LEGEND_PX = 270
+_OTHER_COLOR = (200, 200, 200)
+_BRIGHT, _DIM, _DARK = (235, 235, 235), (120, 120, 120), (16, 16, 18)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One slice as it is drawn: rows downwards, columns to the right."""
+
+    title: str
+    sides: tuple[str, str]
+    """Letters at the left and right edge."""
+    hu: NDArray[np.float32]
+    labels: Labels
+    spacing_mm: tuple[float, float]
+    """Distance of rows and of columns."""
+
+
+def overlay_png(ct: Path, labels: Path, out: Path) -> None:
+    """Draw the map in file `labels` over the file `ct` into the PNG file `out`.
+
+    Raises:
+        VolumeError: A file cannot be read.
+        GeometryError: The map does not lie on the CT's voxels.
+        KitError: The picture cannot be written.
+    """
+    volume = read_volume(ct)
+    found = _read_labels(labels, ct, volume)
+    turn = Orientation.to("LPS", volume.direction)
+    hu = turn.apply(volume.hu).astype(np.float32, copy=False)
+    case = labels.name.removesuffix(".gz").removesuffix(".nii")
+    picture = overlay(hu, np.asarray(turn.apply(found), np.uint8), turn.grid(volume.grid), case)
+    if out.suffix.lower() != ".png":
+        raise KitError(f"{out.name}: pictures are written as PNG; name it .png")
+    with replacing(out) as partial:
+        Image.fromarray(picture).save(partial, format="PNG")
+
+
+def overlay(hu: NDArray[np.float32], labels: Labels, grid: Grid, case: str) -> Picture:
+    """Draw the three planes that show the most organs.
+
+    Args:
+        hu: float32 [Z, Y, X] in Hounsfield units, axes to Superior, Posterior, Left.
+        labels: uint8 [Z, Y, X].
+        grid: Their voxels.
+        case: Goes into the title.
+
+    Returns:
+        uint8 [rows, columns, RGB].
+    """
+    planes = planes_of(hu, labels, grid)
+    _, y_mm, x_mm = (n * mm for n, mm in zip(grid.shape, grid.spacing_mm, strict=True))
+    z_mm = grid.shape[0] * grid.spacing_mm[0]
+    px_mm = max(x_mm / _WIDTH_PX, y_mm / _WIDTH_PX, z_mm / _HEIGHT_PX)
+    drawn = [_draw_plane(plane, px_mm) for plane in planes]
+    counts = np.bincount(labels.ravel(), minlength=max(COLORS) + 1)
+    wanted_px = _ROW_PX * (1 + np.count_nonzero(counts[1:] | _known(counts.size)[1:]))
+    height = _TITLE_PX + max(*(image.height for image in drawn), int(wanted_px)) + _GAP_PX
+    width = sum(image.width + _GAP_PX for image in drawn) + _GAP_PX + _LEGEND_PX
+    canvas = Image.new("RGB", (width, height), _DARK)
+    draw = ImageDraw.Draw(canvas)
+    sizes = " x ".join(map(str, grid.shape[::-1]))
+    spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing_mm[::-1])
+    draw.text((_GAP_PX, 9), f"{case}   {sizes} voxels of {spacing} mm", _BRIGHT, _font())
+    left = _GAP_PX
+    for image in drawn:
+        canvas.paste(image, (left, _TITLE_PX))
+        left += image.width + _GAP_PX
+    _draw_legend(draw, left, (counts * grid.voxel_ml).astype(np.float64))
+    return np.asarray(canvas)
+
+
+def planes_of(hu: NDArray[np.float32], labels: Labels, grid: Grid) -> tuple[Plane, Plane, Plane]:
+    """Cut the axial, coronal and sagittal plane, each where most organs are seen."""
+    z, y, x = (busiest_slice(labels, axis) for axis in range(3))
+    z_mm, y_mm, x_mm = grid.spacing_mm
+    up = slice(None, None, -1)
+    return (
+        Plane(f"axial {z}", ("R", "L"), hu[z], labels[z], (y_mm, x_mm)),
+        Plane(f"coronal {y}", ("R", "L"), hu[up, y], labels[up, y], (z_mm, x_mm)),
+        Plane(f"sagittal {x}", ("A", "P"), hu[up, :, x], labels[up, :, x], (z_mm, y_mm)),
+    )
+
+
+def busiest_slice(labels: Labels, axis: int) -> int:
+    """Return the slice with the most different labels, then the most labelled voxels.
+
+    The middle slice where there is no label at all.
+    """
+    rows = np.moveaxis(labels, axis, 0)
+    counts = np.stack([np.bincount(row.ravel(), minlength=256)[1:] for row in rows])
+    if not counts.any():
+        return len(rows) // 2
+    kinds, areas = np.count_nonzero(counts, axis=1), counts.sum(axis=1)
+    return int(np.lexsort((areas, kinds))[-1])
+
+
+def edges(labels: Labels) -> NDArray[np.bool_]:
+    """Return the labelled pixels [rows, columns] that touch another label: a line on the inside."""
+    padded = np.pad(labels, 1, mode="edge")
+    middle = padded[1:-1, 1:-1]
+    differs = np.zeros(labels.shape, dtype=np.bool_)
+    for near in (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]):
+        differs |= near != middle
+    return differs & (labels > 0)
+
+
+def _draw_plane(plane: Plane, px_mm: float) -> Image.Image:
+    rows, columns = plane.labels.shape
+    size = (
+        max(1, round(columns * plane.spacing_mm[1] / px_mm)),
+        max(1, round(rows * plane.spacing_mm[0] / px_mm)),
+    )
+    low, high = WINDOW_HU
+    grey = ((plane.hu - low) / (high - low)).clip(0, 1) * 255
+    image = Image.fromarray(grey.round().astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    labels = np.asarray(
+        Image.fromarray(np.ascontiguousarray(plane.labels)).resize(size, Image.Resampling.NEAREST)
+    )
+    pixels = np.repeat(np.asarray(image)[:, :, np.newaxis], 3, axis=2)
+    rest = labels
+    for _ in range(_LINE_PX):
+        line = edges(rest)
+        pixels[line] = _colors()[labels[line]]
+        rest = np.where(line, 0, rest).astype(np.uint8)
+    drawn = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(drawn)
+    middle = size[1] / 2
+    draw.text((6, 4), plane.title, _BRIGHT, _font())
+    draw.text((6, middle), plane.sides[0], _BRIGHT, _font(), anchor="lm")
+    draw.text((size[0] - 6, middle), plane.sides[1], _BRIGHT, _font(), anchor="rm")
+    return drawn
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, left: int, volumes_ml: NDArray[np.float64]) -> None:
+    names = {value: name for name, value in ORGANS.items()}
+    shown = np.flatnonzero((volumes_ml > 0) | _known(volumes_ml.size))
+    for row, label in enumerate(label for label in shown.tolist() if label):
+        top = _TITLE_PX + row * _ROW_PX
+        color = COLORS.get(label, _OTHER_COLOR)
+        ink = _BRIGHT if volumes_ml[label] else _DIM
+        draw.rectangle((left, top + 3, left + 13, top + 16), color if volumes_ml[label] else _DARK)
+        draw.text((left + 22, top), names.get(label, f"label {label}"), ink, _font())
+        told = f"{volumes_ml[label]:.1f} ml"
+        draw.text((left + _LEGEND_PX - _GAP_PX, top), told, ink, _font(), anchor="ra")
+
+
+def _known(count: int) -> NDArray[np.bool_]:
+    """Tell which of the values 0..count-1 are FLARE labels."""
+    return np.isin(np.arange(count), list(ORGANS.values()))
+
+
+def _colors() -> NDArray[np.uint8]:
+    table = np.full((256, 3), _OTHER_COLOR, dtype=np.uint8)
+    for label, color in COLORS.items():
+        table[label] = color
+    return table
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(_TEXT_PX)
+
+
+def _read_labels(path: Path, ct: Path, volume: Volume) -> Labels:
+    """Read uint8 [Z, Y, X] labels that lie on the voxels of `ct`."""
+    if not path.is_file():
+        raise VolumeError(f"label map {path} is missing; run predict first")
+    try:
+        image = sitk.ReadImage(str(path))
+        place = sitk.ImageFileReader()
+        place.SetFileName(str(ct))
+        place.ReadImageInformation()
+    except RuntimeError as error:
+        raise VolumeError(f"{path.name}: no label map that can be read; write it again") from error
+    labels = sitk.GetArrayFromImage(image)
+    if labels.shape != as_shape(volume.hu):
+        raise GeometryError(f"{path.name}: {labels.shape} voxels, the CT has {volume.hu.shape}")
+    for fact in ("Spacing", "Origin", "Direction"):
+        wanted, found = (getattr(source, f"Get{fact}")() for source in (place, image))
+        if not np.allclose(wanted, found, atol=1e-3):
+            raise GeometryError(f"{path.name}: {fact.lower()} {found}, the CT has {wanted}")
+    if labels.min() < 0 or labels.max() > 255 or np.any(labels != np.round(labels)):
+        raise VolumeError(f"{path.name}: labels must be whole numbers from 0 to 255")
+    return np.asarray(labels, dtype=np.uint8)
