@@ -39,7 +39,8 @@ def labels_at(logits: NDArray[np.float32], shape: Shape) -> NDArray[np.uint8]:
             continue
         spans = [np.flatnonzero(foreground.any(axis=a)) for a in (1, 0)]
         y, x = (axis.touching(s[0], s[-1]) for axis, s in zip(axes[1:], spans, strict=True))
-        labels[slab, y, x] = _slab_labels(logits, axes, (slab, y, x))
+        if y.stop and x.stop:
+            labels[slab, y, x] = _slab_labels(logits, axes, (slab, y, x))
     return labels
 
 
@@ -98,9 +99,12 @@ class _Axis:
         return slice(int(self._below[fine][0]), int(self._above[fine][-1]) + 1)
 
     def touching(self, first: int, last: int) -> slice:
-        """Return the fine voxels that have any of the coarse voxels first..last as a corner."""
+        """Return the fine voxels that have any of the coarse voxels first..last as a corner.
+
+        Down-sampling may pass over all of them: the slice is then empty, 0..0.
+        """
         found = np.flatnonzero((self._above >= first) & (self._below <= last))
-        return slice(int(found[0]), int(found[-1]) + 1)
+        return slice(int(found[0]), int(found[-1]) + 1) if found.size else slice(0, 0)
 
     def matrix(self, fine: slice, coarse: slice) -> NDArray[np.float32]:
         """Return float32 [fine, coarse]: weights that make each fine voxel of coarse ones."""

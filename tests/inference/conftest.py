@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import settings
 
 from inference.manifest import Intensity, Manifest, WeightsFile, WindowSpec
+
+# No deadline: other work may share the cores. Always the same examples: failures repeat.
+settings.register_profile("kit", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("kit")
 
 PATCH = (4, 5, 6)
 CENTERS = (0.0, 1.0, 2.0)

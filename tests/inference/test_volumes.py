@@ -47,7 +47,7 @@ def nifti(voxels, order="<", spacing_mm=(2.5, 0.7, 0.8), sform=None, slope=(0.0,
         (108, "3f", [352.0, *slope]),
         (123, "B", [2]),
         (124, "2f", [400.0, -200.0]),
-        (252, "2h", [1, 2 if sform is not None else 0]),
+        (252, "2h", [1, 0] if sform is None else [0, 2]),
         (256, "6f", [0.0, 0.0, 1.0, 12.3456789, -98.7654321, 1e-7]),
         (280, "12f", rows),
     ):

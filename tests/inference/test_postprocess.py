@@ -1,0 +1,78 @@
+"""Components that are not plausible become background; nothing else changes."""
+
+import numpy as np
+import pytest
+
+from inference.manifest import ComponentRule
+from inference.postprocess import clean
+
+VALUES = {"liver": 1, "tumour": 2}
+VOXEL_ML = 0.5
+LARGEST = ComponentRule("liver", keep="largest")
+
+
+@pytest.fixture
+def labels():
+    """Liver of 8, 2 and 1 voxels; tumour of 4 and 1 voxels."""
+    labels = np.zeros((6, 7, 8), dtype=np.uint8)
+    labels[0:2, 0:2, 0:2] = 1
+    labels[4, 4, 4:6] = 1
+    labels[0, 6, 7] = 1
+    labels[5, 0:2, 0:2] = 2
+    labels[3, 6, 0] = 2
+    return labels
+
+
+def counts(labels):
+    return np.bincount(labels.ravel(), minlength=3)[1:].tolist()
+
+
+def test_the_largest_stays(labels):
+    before = labels.copy()
+    cleaned = clean(labels, (LARGEST,), VALUES, VOXEL_ML)
+    assert counts(cleaned) == [8, 5]
+    assert (cleaned[0:2, 0:2, 0:2] == 1).all()
+    np.testing.assert_array_equal(labels, before)
+
+
+@pytest.mark.parametrize(
+    ("min_ml", "left"), [(0.0, 11), (0.5, 11), (0.6, 10), (1.0, 10), (1.1, 8), (4.0, 8), (4.1, 0)]
+)
+def test_what_is_smaller_than_min_ml_goes(labels, min_ml, left):
+    rule = ComponentRule("liver", min_ml=min_ml)  # 8, 2, 1 voxels are 4, 1, 0.5 ml
+    assert counts(clean(labels, (rule,), VALUES, VOXEL_ML)) == [left, 5]
+
+
+def test_rules_apply_to_their_label_only(labels):
+    rules = (LARGEST, ComponentRule("tumour", min_ml=2.0))
+    assert counts(clean(labels, rules, VALUES, VOXEL_ML)) == [8, 4]
+
+
+def test_corners_connect():
+    labels = np.zeros((3, 3, 3), dtype=np.uint8)
+    labels[0, 0, 0] = labels[1, 1, 1] = labels[2, 2, 2] = 1
+    assert counts(clean(labels, (LARGEST,), VALUES, VOXEL_ML)) == [3, 0]
+
+
+def test_a_liver_that_touches_a_tumour_is_its_own_component():
+    labels = np.array([[[1, 1, 2, 1]]], dtype=np.uint8)
+    assert clean(labels, (LARGEST,), VALUES, VOXEL_ML).tolist() == [[[1, 1, 2, 0]]]
+
+
+def test_of_two_of_the_same_size_one_stays():
+    labels = np.array([[[1, 0, 1]]], dtype=np.uint8)
+    assert counts(clean(labels, (LARGEST,), VALUES, VOXEL_ML)) == [1, 0]
+
+
+def test_scattered_voxels_in_one_slice_are_counted():
+    # cc3d 4.1.1 alone gives up on this box
+    labels = np.zeros((1, 9, 9), dtype=np.uint8)
+    labels[0, ::2, ::2] = 1
+    labels[0, 0, 1] = 1
+    assert counts(clean(labels, (LARGEST,), VALUES, VOXEL_ML)) == [3, 0]
+
+
+@pytest.mark.parametrize("rules", [(), (LARGEST,), (ComponentRule("tumour", min_ml=1.0),)])
+def test_an_empty_map_stays_empty(rules):
+    empty = np.zeros((2, 3, 4), dtype=np.uint8)
+    assert not clean(empty, rules, VALUES, VOXEL_ML).any()
