@@ -45,6 +45,14 @@ class Grid:
         return Grid((z, y, x), spacing_mm)
 
 
+_PATIENT_AXES = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
+
+
+def is_orientation(code: str) -> bool:
+    """Tell whether `code` is three letters, one of each of LR, PA and SI."""
+    return len(code) == 3 and sorted(_PATIENT_AXES.get(c, -1) for c in code) == [0, 1, 2]
+
+
 @dataclass(frozen=True)
 class Orientation:
     """How to turn an array's axes to a named orientation, and back.
@@ -71,14 +79,13 @@ class Orientation:
         """
         if code is None:
             return cls((0, 1, 2), (False, False, False))
-        axes = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
-        if len(code) != 3 or sorted(axes.get(letter, -1) for letter in code) != [0, 1, 2]:
+        if not is_orientation(code):
             raise GeometryError(f"{code!r} is no orientation; three letters such as RAS or LPS")
         stored = _closest_axes(direction)
         order, flipped = [], []
         for letter in reversed(code):
-            axis = stored.index(axes[letter])
-            grows = direction[axes[letter], axis] > 0
+            axis = stored.index(_PATIENT_AXES[letter])
+            grows = direction[_PATIENT_AXES[letter], axis] > 0
             order.append(2 - axis)
             flipped.append(bool(grows != (letter in "LPS")))
         return cls((order[0], order[1], order[2]), (flipped[0], flipped[1], flipped[2]))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from inference.errors import ManifestError
 from inference.files import replacing
-from inference.geometry import Shape, SpacingMm
+from inference.geometry import Shape, SpacingMm, is_orientation
 
 SCHEMA = 1
 T = TypeVar("T")
@@ -118,7 +118,7 @@ def load_manifest(path: Path) -> Manifest:
     """
     try:
         content = path.read_bytes()
-        table = json.loads(content)
+        table = json.loads(content, object_pairs_hook=_once_each)
     except OSError as error:
         raise ManifestError(f"cannot read manifest {path}: {error.strerror}") from error
     except ValueError as error:
@@ -159,8 +159,8 @@ class _Reader:
         self._where = where
 
     def manifest(self, table: Any, folder: Path, digest: str) -> Manifest:
-        if not isinstance(table, dict) or table.get("schema") != SCHEMA:
-            found = table.get("schema") if isinstance(table, dict) else table
+        found = table.get("schema") if isinstance(table, dict) else table
+        if table is found or type(found) is not int or found != SCHEMA:
             raise self._error("schema", f"expected {SCHEMA}, found {found!r}")
         kinds = {"schema", *(f.name for f in fields(Manifest))} - {"folder", "sha256"}
         self._keys(table, kinds, kinds, "manifest")
@@ -182,14 +182,14 @@ class _Reader:
                 *self._numbers([intensity.mean_hu, intensity.std_hu], 2, "intensity"),
             ),
             window=WindowSpec(
-                cast(Shape, self._integers(window.patch, "patch")),
+                cast(Shape, self._integers(window.patch, "window.patch", 3)),
                 self._numbers([window.step], 1, "step")[0],
                 self._typed(window.blending, str, "blending"),
                 self._typed(window.tta, str, "tta"),
-                self._integers(window.mirror_axes, "mirror_axes"),
+                self._integers(window.mirror_axes, "window.mirror_axes"),
             ),
             labels=self._typed(table["labels"], dict, "labels"),
-            postprocess=tuple(self._table(ComponentRule, r, "postprocess") for r in rules),
+            postprocess=tuple(self._rule(rule) for rule in rules),
             provenance=self._typed(table["provenance"], dict, "provenance"),
             folder=folder,
             sha256=digest,
@@ -197,21 +197,27 @@ class _Reader:
 
     def check(self, manifest: Manifest) -> None:
         """Check what types cannot say."""
-        labels = list(manifest.labels.values())
+        values = list(manifest.labels.values())
+        ordered = values == list(range(1, len(values) + 1)) and values != []
+        flipped = manifest.window.mirror_axes
         rules = manifest.postprocess
+        turn = manifest.orientation
+        low_hu, high_hu = manifest.intensity.clip_hu
         facts = (
-            ("labels", labels == list(range(1, len(labels) + 1)), "values must be 1, 2, 3, …"),
+            ("labels", ordered and {*map(type, values)} == {int}, "values must be 1, 2, 3, …"),
             ("files", "onnx" in manifest.files, "an 'onnx' file is needed"),
             ("files", all(_inside(f.path) for f in manifest.files.values()), "path leaves folder"),
+            ("orientation", turn is None or is_orientation(turn), f"{turn!r} is no orientation"),
             ("crop", manifest.crop in ("nonzero", "none"), "must be 'nonzero' or 'none'"),
             ("spacing_mm", min(manifest.spacing_mm) > 0, "must be positive"),
             ("intensity.std_hu", manifest.intensity.std_hu > 0, "must be positive"),
-            ("window.patch", len(manifest.window.patch) == 3, "must be three integers"),
+            ("intensity.clip_hu", low_hu < high_hu, "the lower bound comes first"),
             ("window.patch", min(manifest.window.patch) > 0, "must be positive"),
             ("window.step", 0 < manifest.window.step <= 1, "must be in (0, 1]"),
             ("window.blending", manifest.window.blending in ("gaussian", "constant"), "unknown"),
             ("window.tta", manifest.window.tta in ("none", "flip-x", "full"), "unknown"),
-            ("window.mirror_axes", set(manifest.window.mirror_axes) <= {0, 1, 2}, "not in 0..2"),
+            ("window.mirror_axes", set(flipped) <= {0, 1, 2}, "must be of 0, 1, 2, each once"),
+            ("window.mirror_axes", len(set(flipped)) == len(flipped), "must be each once"),
             ("postprocess", all(r.label in manifest.labels for r in rules), "unknown label"),
             ("postprocess", all(r.keep in (None, "largest") for r in rules), "unknown keep"),
             (
@@ -242,6 +248,13 @@ class _Reader:
                 self._typed(table[name], expected, f"{key}.{name}")
         return kind(**table)
 
+    def _rule(self, table: Any) -> ComponentRule:
+        rule = self._table(ComponentRule, table, "postprocess")
+        self._typed(rule.label, str, "postprocess.label")
+        if rule.min_ml is not None:
+            self._numbers([rule.min_ml], 1, "postprocess.min_ml")
+        return rule
+
     def _typed(self, value: Any, kind: type[T], key: str) -> T:
         if type(value) is not kind:
             raise self._error(key, f"expected {kind.__name__}, found {value!r}")
@@ -249,14 +262,29 @@ class _Reader:
 
     def _numbers(self, values: Any, count: int, key: str) -> tuple[float, ...]:
         good = isinstance(values, list) and len(values) == count
-        if not good or any(type(v) not in (int, float) or not math.isfinite(v) for v in values):
+        if not good or not all(type(v) in (int, float) and abs(v) < math.inf for v in values):
             raise self._error(key, f"expected {count} finite numbers, found {values!r}")
-        return tuple(float(v) for v in values)
+        try:
+            return tuple(float(v) for v in values)
+        except OverflowError as error:
+            raise self._error(key, f"expected {count} finite numbers, found huge ones") from error
 
-    def _integers(self, values: Any, key: str) -> tuple[int, ...]:
-        if not isinstance(values, list) or any(type(v) is not int for v in values):
-            raise self._error(key, f"expected integers, found {values!r}")
+    def _integers(self, values: Any, key: str, count: int | None = None) -> tuple[int, ...]:
+        good = isinstance(values, list) and count in (None, len(values))
+        if not good or any(type(v) is not int for v in values):
+            told = "integers" if count is None else f"{count} integers"
+            raise self._error(key, f"expected {told}, found {values!r}")
         return tuple(values)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a JSON object that gives a key twice: the first would be lost without a word."""
+    table: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in table:
+            raise ValueError(f"{key!r} is given twice")
+        table[key] = value
+    return table
 
 
 def _inside(path: str) -> bool:

@@ -1,0 +1,224 @@
+"""The manifest says exactly what the schema asks, or is refused with the key's name."""
+
+import hashlib
+import json
+import math
+
+import pytest
+
+from inference.errors import ManifestError
+from inference.manifest import load_manifest, verify_files
+
+REMOVED = object()
+
+
+@pytest.fixture
+def table(manifest_path):
+    return json.loads(manifest_path.read_text())
+
+
+@pytest.fixture
+def load_changed(manifest_path, table):
+    """Load the manifest with the entry at a dotted key replaced, or removed."""
+
+    def load(key, value):
+        *parents, last = key.split(".")
+        place = table
+        for parent in parents:
+            place = place[parent]
+        if value is REMOVED:
+            del place[last]
+        else:
+            place[last] = value
+        manifest_path.write_text(json.dumps(table))
+        return load_manifest(manifest_path)
+
+    return load
+
+
+def test_what_is_written_is_read_back(network, tmp_path):
+    manifest = network(
+        orientation="RAS",
+        crop="nonzero",
+        provenance={"rounds": [1, 2], "licence": None, "where": {"commit": "é"}},
+    )
+    manifest.write(manifest.folder / "again.json")
+    again = load_manifest(manifest.folder / "again.json")
+    assert again == manifest  # also the digest: the same bytes
+    assert again.provenance == {"rounds": [1, 2], "licence": None, "where": {"commit": "é"}}
+
+
+def test_digest_is_that_of_the_file(manifest_path):
+    expected = hashlib.sha256(manifest_path.read_bytes()).hexdigest()
+    assert load_manifest(manifest_path).sha256 == expected
+
+
+WRONG = [
+    ("schema", 2, "schema: expected 1, found 2"),
+    ("schema", True, "schema: expected 1, found True"),
+    ("schema", 1.0, "schema: expected 1, found 1.0"),
+    ("schema", REMOVED, "schema: expected 1, found None"),
+    ("spacing", [1, 1, 1], "manifest: unknown or missing keys: spacing"),
+    ("folder", "/", "manifest: unknown or missing keys: folder"),
+    ("sha256", "", "manifest: unknown or missing keys: sha256"),
+    ("name", REMOVED, "manifest: unknown or missing keys: name"),
+    ("name", 3, "name: expected str, found 3"),
+    ("files", [], "files: expected dict"),
+    ("files", {}, "files: an 'onnx' file is needed"),
+    ("files.onnx", "tiny.onnx", "files.onnx: expected dict"),
+    ("files.onnx.size", 3, "files.onnx: unknown or missing keys: size"),
+    ("files.onnx.bytes", REMOVED, "files.onnx: unknown or missing keys: bytes"),
+    ("files.onnx.bytes", 3.0, "files.onnx.bytes: expected int"),
+    ("files.onnx.bytes", True, "files.onnx.bytes: expected int"),
+    ("files.onnx.sha256", None, "files.onnx.sha256: expected str"),
+    ("files.onnx.path", ["tiny.onnx"], "files.onnx.path: expected str"),
+    ("files.onnx.path", "../tiny.onnx", "files: path leaves folder"),
+    ("files.onnx.path", "a/../../tiny.onnx", "files: path leaves folder"),
+    ("files.onnx.path", "/tiny.onnx", "files: path leaves folder"),
+    ("orientation", 3, "orientation: expected str"),
+    ("orientation", "RAX", "orientation: 'RAX' is no orientation"),
+    ("orientation", "ras", "orientation: 'ras' is no orientation"),
+    ("spacing_mm", [1.0, 1.0], "spacing_mm: expected 3 finite numbers"),
+    ("spacing_mm", "1 1 1", "spacing_mm: expected 3 finite numbers"),
+    ("spacing_mm", [1.0, 1.0, "1"], "spacing_mm: expected 3 finite numbers"),
+    ("spacing_mm", [1.0, 1.0, True], "spacing_mm: expected 3 finite numbers"),
+    ("spacing_mm", [1.0, 1.0, math.nan], "spacing_mm: expected 3 finite numbers"),
+    ("spacing_mm", [1.0, 1.0, math.inf], "spacing_mm: expected 3 finite numbers"),
+    ("spacing_mm", [1.0, 1.0, 10**400], "spacing_mm: expected 3 finite numbers"),
+    ("spacing_mm", [1.0, 1.0, 0], "spacing_mm: must be positive"),
+    ("crop", None, "crop: expected str"),
+    ("crop", "body", "crop: must be 'nonzero' or 'none'"),
+    ("intensity", [], "intensity: expected dict"),
+    ("intensity.mean", 3, "intensity: unknown or missing keys: mean"),
+    ("intensity.clip_hu", [0.0], "clip_hu: expected 2 finite numbers"),
+    ("intensity.clip_hu", [400.0, -1000.0], "clip_hu: the lower bound comes first"),
+    ("intensity.mean_hu", math.nan, "intensity: expected 2 finite numbers"),
+    ("intensity.std_hu", 0.0, "intensity.std_hu: must be positive"),
+    ("window.tile", 3, "window: unknown or missing keys: tile"),
+    ("window.step", REMOVED, "window: unknown or missing keys: step"),
+    ("window.patch", [], "window.patch: expected 3 integers"),
+    ("window.patch", [4, 5], "window.patch: expected 3 integers"),
+    ("window.patch", [4, 5, 6.0], "window.patch: expected 3 integers"),
+    ("window.patch", [4, 5, True], "window.patch: expected 3 integers"),
+    ("window.patch", [4, 5, 0], "window.patch: must be positive"),
+    ("window.step", 0, "window.step: must be in (0, 1]"),
+    ("window.step", 1.5, "window.step: must be in (0, 1]"),
+    ("window.step", "0.5", "step: expected 1 finite numbers"),
+    ("window.blending", "sharp", "window.blending: unknown"),
+    ("window.tta", "some", "window.tta: unknown"),
+    ("window.tta", None, "tta: expected str"),
+    ("window.mirror_axes", [3], "window.mirror_axes: must be of 0, 1, 2, each once"),
+    ("window.mirror_axes", [0, 0], "window.mirror_axes: must be each once"),
+    ("window.mirror_axes", ["x"], "mirror_axes: expected integers"),
+    ("labels", ["liver"], "labels: expected dict"),
+    ("labels", {}, "labels: values must be 1, 2, 3, …"),
+    ("labels", {"liver": 1, "tumour": 3}, "labels: values must be 1, 2, 3, …"),
+    ("labels", {"background": 0, "liver": 1}, "labels: values must be 1, 2, 3, …"),
+    ("labels", {"liver": True}, "labels: values must be 1, 2, 3, …"),
+    ("labels", {"liver": 1.0}, "labels: values must be 1, 2, 3, …"),
+    ("labels", {"liver": "1"}, "labels: values must be 1, 2, 3, …"),
+    ("postprocess", {}, "postprocess: expected list"),
+    ("postprocess", ["liver"], "postprocess: expected dict"),
+    ("postprocess", [{"keep": "largest"}], "postprocess: unknown or missing keys: label"),
+    ("postprocess", [{"label": "heart", "keep": "largest"}], "postprocess: unknown label"),
+    ("postprocess", [{"label": ["liver"], "keep": "largest"}], "label: expected str"),
+    ("postprocess", [{"label": "liver"}], "a rule has either 'keep' or 'min_ml'"),
+    ("postprocess", [{"label": "liver", "keep": "largest", "min_ml": 1}], "either 'keep' or"),
+    ("postprocess", [{"label": "liver", "keep": "two"}], "postprocess: unknown keep"),
+    ("postprocess", [{"label": "liver", "min_ml": "1"}], "min_ml: expected 1 finite numbers"),
+    ("postprocess", [{"label": "liver", "min_ml": math.nan}], "min_ml: expected 1 finite numbers"),
+    ("provenance", "me", "provenance: expected dict"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "told"), WRONG)
+def test_what_the_schema_does_not_ask_is_refused(load_changed, manifest_path, key, value, told):
+    with pytest.raises(ManifestError) as caught:
+        load_changed(key, value)
+    assert str(caught.value).startswith(f"manifest {manifest_path}: ")
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("orientation", None),
+        ("orientation", "LPS"),
+        ("spacing_mm", [3, 2, 2]),
+        ("window.step", 1),
+        ("window.mirror_axes", []),
+        ("postprocess", [{"label": "liver", "keep": "largest"}, {"label": "tumour", "min_ml": 1}]),
+        ("files.onnx.path", "weights/tiny.onnx"),
+        ("files.onnx.path", "..hidden/tiny.onnx"),
+        ("provenance", {}),
+    ],
+)
+def test_what_the_schema_allows_is_read(load_changed, key, value):
+    load_changed(key, value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b"[1", b'"text'])
+def test_what_is_no_json_is_refused(manifest_path, content):
+    manifest_path.write_bytes(content)
+    with pytest.raises(ManifestError, match="is not JSON"):
+        load_manifest(manifest_path)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"null", b"1", b'"text"'])
+def test_json_that_is_no_table_is_refused(manifest_path, content):
+    manifest_path.write_bytes(content)
+    with pytest.raises(ManifestError, match="schema: expected 1"):
+        load_manifest(manifest_path)
+
+
+def test_a_key_given_twice_is_refused(manifest_path):
+    text = manifest_path.read_text().replace('"crop": "none"', '"crop": "none", "crop": "nonzero"')
+    manifest_path.write_text(text)
+    with pytest.raises(ManifestError, match="'crop' is given twice"):
+        load_manifest(manifest_path)
+
+
+def test_missing_manifest(tmp_path):
+    with pytest.raises(ManifestError, match=r"cannot read manifest .*: No such file"):
+        load_manifest(tmp_path / "none.json")
+
+
+def test_files_that_are_as_described(network):
+    verify_files(network())
+
+
+def test_one_changed_byte_is_noticed(network):
+    manifest = network()
+    path = manifest.weights("onnx")
+    content = bytearray(path.read_bytes())
+    content[40] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ManifestError, match=r"sha256 [0-9a-f]{64}, the manifest says [0-9a-f]{64}"):
+        verify_files(manifest)
+
+
+def test_a_cut_file_is_noticed_by_its_size(network):
+    manifest = network()
+    path = manifest.weights("onnx")
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ManifestError, match=f"{size - 5} bytes, the manifest says {size}"):
+        verify_files(manifest)
+
+
+def test_weights_elsewhere_must_have_the_same_digest(network, tmp_path):
+    manifest = network()
+    elsewhere = tmp_path / "elsewhere.onnx"
+    elsewhere.write_bytes(manifest.weights("onnx").read_bytes())
+    moved = manifest.with_onnx(elsewhere)
+    assert moved.weights("onnx") == elsewhere
+    verify_files(moved)
+    elsewhere.write_bytes(b"something else")
+    with pytest.raises(ManifestError, match="14 bytes, the manifest says"):
+        verify_files(moved)
+
+
+def test_unknown_kind_of_weights(network):
+    with pytest.raises(ManifestError, match="has no 'torch' weights; it has: onnx"):
+        network().weights("torch")
