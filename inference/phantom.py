@@ -117,13 +117,13 @@ def write_sample(folder: Path, seed: int) -> Path:
     Raises:
         KitError: It cannot be written there.
     """
-    spacing_mm = (3.0, 2.0, 2.0)
-    hu, _ = phantom(seed, (96, 176, 192), spacing_mm)
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(spacing_mm[::-1])
     path = folder / "sample_0000.nii.gz"
+    spacing_mm = (3.0, 2.0, 2.0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        hu, _ = phantom(seed, (96, 176, 192), spacing_mm)
+        image = sitk.GetImageFromArray(hu)
+        image.SetSpacing(spacing_mm[::-1])
         with replacing(path) as partial:
             sitk.WriteImage(image, str(partial), useCompression=True)
     except (OSError, RuntimeError) as error:

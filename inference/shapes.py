@@ -117,7 +117,10 @@ class Space:
 
     def _box(self, low: Point, high: Point) -> Box:
         z, y, x = (
-            slice(*np.searchsorted(axis, (a - self._reach_mm, b + self._reach_mm)))
+            slice(
+                int(np.searchsorted(axis, a - self._reach_mm, "left")),
+                int(np.searchsorted(axis, b + self._reach_mm, "right")),
+            )
             for axis, a, b in zip(self._axes, low, high, strict=True)
         )
         return z, y, x

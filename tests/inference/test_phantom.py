@@ -80,7 +80,7 @@ def test_tissues_have_their_hounsfield_units(patients):
         phases.add(median["aorta"] > 100)
         assert (median["left kidney"] > 140) == (median["aorta"] > 100)
         assert hu[0, 0, 0] < -950  # air around the patient
-        assert np.mean(hu > 350) > 0.005  # bone
+        assert np.mean(hu > 250) > 0.003  # bone
         assert np.mean((hu > -120) & (hu < -80)) > 0.05  # fat
         assert np.mean(hu[-1] < -750) > np.mean(hu[0] < -750)  # the lungs, at the top
     assert phases == {True, False}  # seeds 0 to 2 hold both
@@ -113,7 +113,7 @@ def test_a_sample_is_a_case_that_can_be_read(tmp_path):
 
 def test_a_sample_that_cannot_be_written_says_where(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(KitError, match="cannot write .*sample_0000.nii.gz; give a folder"):
+    with pytest.raises(KitError, match=r"cannot write .*sample_0000\.nii\.gz; give a folder"):
         write_sample(tmp_path / "file", seed=0)
 
 

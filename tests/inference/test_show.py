@@ -163,7 +163,7 @@ def test_a_map_that_does_not_fit_is_refused(files, tmp_path, change, error, told
 
 
 def test_only_png_and_only_where_it_can_be_written(files, tmp_path):
-    with pytest.raises(KitError, match="name it .png"):
+    with pytest.raises(KitError, match=r"name it \.png"):
         overlay_png(*files, tmp_path / "out.jpg")
     with pytest.raises(KitError, match="cannot write"):
         overlay_png(*files, tmp_path / "no folder" / "out.png")
