@@ -131,6 +131,20 @@ def test_same_export_gives_the_same_bytes(model_folder, export, tmp_path):
     assert {name: (bundle / name).read_bytes() for name in before} == before
 
 
+def test_without_a_ct_a_phantom_is_compared(model_folder, export, tmp_path):
+    pytest.importorskip("inference.phantom")
+    from train.export.patches import PATCHES_A_CASE, parity_patches
+
+    manifest = load_manifest(export(model_folder()).manifest)
+    patches, names = parity_patches(manifest, [])
+    assert patches.shape == (PATCHES_A_CASE, 1, 8, 16, 24)
+    assert patches.dtype == np.float32
+    assert len(names) == PATCHES_A_CASE
+    # Soft tissue lies well inside the clip, so a good patch has few voxels at its ends.
+    low, high = (-150 - 80) / 100, (250 - 80) / 100
+    assert np.mean((patches[0] > low) & (patches[0] < high)) > 0.5
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

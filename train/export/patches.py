@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from inference.phantom import write_sample
 from numpy.typing import NDArray
 
 from inference.manifest import Manifest
@@ -61,13 +60,19 @@ def parity_patches(
         KitError: A CT cannot be read.
     """
     with tempfile.TemporaryDirectory() as folder:
-        sources = list(cases) or [write_sample(Path(folder), 0)]
+        sources = list(cases) or [_phantom(Path(folder))]
         patches, names = [], []
         for path in sources:
             found = _patches_of(path, manifest)
             patches += found
             names += [path.name] * len(found)
     return np.stack(patches), names
+
+
+def _phantom(folder: Path) -> Path:
+    from inference.phantom import write_sample  # not needed where CTs are given
+
+    return write_sample(folder, 0)
 
 
 def _patches_of(path: Path, manifest: Manifest) -> list[NDArray[np.float32]]:
