@@ -1,0 +1,94 @@
+"""The image is lean only as long as these hold: every container pays for every import."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TRAINING = {"nnunetv2", "train", "torch", "matplotlib", "pandas", "scipy", "skimage", "sklearn"}
+RUNTIMES = {"onnxruntime", "openvino", "tensorrt"}
+WORK = {"PIL", "SimpleITK", "cc3d", "numpy", "rich"}
+HELP_LIMIT_S = 0.25
+RUNS = 7
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for package in ("inference", "evaluation")
+    for path in sorted((ROOT / package).rglob("*.py"))
+    if not path.stem.endswith("_engine") and path.stem != "__main__"
+]
+BURN = "import time\nwhile time.process_time() < 0.3: pass"
+
+
+def fresh(*arguments):
+    """Run a fresh interpreter in the repository's root, where nothing of the kit is installed."""
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+
+def loaded_by(code):
+    """Top-level modules that `code` leaves in a fresh interpreter."""
+    probe = f"{code}\nimport sys; print(*{{m.partition('.')[0] for m in sys.modules}})"
+    return set(fresh("-c", probe).stdout.split())
+
+
+def imported_by_command(*arguments):
+    """Top-level modules that a command line imports, by the interpreter's own account."""
+    told = fresh("-X", "importtime", *arguments).stderr
+    names = re.findall(r"^import time:.*\|\s*([\w.]+)$", told, re.MULTILINE)
+    return {name.partition(".")[0] for name in names}
+
+
+def processor_seconds(*arguments):
+    """Processor time of a fresh interpreter, the best of several runs.
+
+    The command uses one thread and waits for nothing: on an idle machine this is its wall time,
+    and on a busy one the figure stays the same.
+    """
+    spent = []
+    for _ in range(RUNS):
+        before = os.times()
+        fresh(*arguments)
+        after = os.times()
+        user = after.children_user - before.children_user
+        spent.append(user + after.children_system - before.children_system)
+    return min(spent)
+
+
+def test_help_loads_nothing_that_works():
+    loaded = imported_by_command("-m", "inference", "--help")
+    assert {"click", "inference"} <= loaded
+    assert loaded.isdisjoint(TRAINING | RUNTIMES | WORK)
+
+
+def test_help_of_a_command_loads_nothing_that_works():
+    loaded = imported_by_command("-m", "inference", "predict", "--help")
+    assert loaded.isdisjoint(TRAINING | RUNTIMES | WORK)
+
+
+def test_help_is_there_at_once():
+    assert processor_seconds("-m", "inference", "--help") <= HELP_LIMIT_S
+
+
+def test_no_module_loads_training_or_a_runtime():
+    imports = "\n".join(f"import {module}" for module in MODULES)
+    loaded = loaded_by(imports)
+    assert {"inference", "evaluation", "SimpleITK"} <= loaded
+    assert loaded.isdisjoint(TRAINING | RUNTIMES)
+
+
+def test_the_openvino_engine_loads_no_other():
+    pytest.importorskip("openvino")
+    loaded = loaded_by("import inference.engines.openvino_engine")
+    assert "openvino" in loaded
+    assert loaded.isdisjoint(TRAINING | RUNTIMES - {"openvino"})
+
+
+def test_the_probes_themselves_can_fail():
+    assert "train" in loaded_by("import train.cli")
+    assert "numpy" in imported_by_command("-c", "import inference.geometry")
+    assert processor_seconds("-c", BURN) > HELP_LIMIT_S

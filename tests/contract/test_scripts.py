@@ -1,0 +1,143 @@
+"""predict.sh is what the organisers call; locks/make_env.sh makes what it runs in."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ("predict.sh", "tests/run.sh", "locks/make_env.sh", "locks/compile.sh")
+RECORDER = """#!/bin/sh
+# Stands in for a Python interpreter: writes down its folder and arguments.
+{ pwd; for argument in "$@"; do echo "$argument"; done; echo; } >>"$RECORD"
+case " $* " in *" sample "*) mkdir -p inputs; : >inputs/sample_0000.nii.gz ;; esac
+exit "${STATUS:-0}"
+"""
+FAKE_PYTHON = """#!/bin/sh
+# Stands in for python3 and for the Python inside an environment; FAIL names the step that fails.
+echo "$*" >>"$RECORD"
+case "$*" in
+  *"-m $FAIL "*) exit 1 ;;
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+esac
+"""
+
+
+def executable(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_are_plain_posix_shell(script):
+    shell = shutil.which("dash") or shutil.which("sh")
+    subprocess.run([shell, "-n", ROOT / script], check=True)
+    assert (ROOT / script).read_text().startswith("#!/bin/sh\n")
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """A copy of the scripts in a folder with a space in its name."""
+    folder = tmp_path / "my work"
+    (folder / "locks").mkdir(parents=True)
+    shutil.copy(ROOT / "predict.sh", folder)
+    shutil.copy(ROOT / "locks/make_env.sh", folder / "locks")
+    (folder / "locks/inference.txt").write_text("click==8.1\n")
+    return folder
+
+
+@pytest.fixture
+def predict(workspace, tmp_path):
+    """Run predict.sh as in the image: FLARE23_PYTHON is set. Gives the calls of the interpreter."""
+
+    def run(*arguments, status=0):
+        record = tmp_path / "record"
+        record.write_text("")
+        python = executable(tmp_path / "recorder", RECORDER)
+        environment = {"FLARE23_PYTHON": python, "RECORD": record, "STATUS": status}
+        done = subprocess.run(
+            ["sh", workspace / "predict.sh", *arguments],
+            cwd=tmp_path,
+            env=os.environ | {key: str(value) for key, value in environment.items()},
+            check=False,
+        )
+        calls = [call.splitlines() for call in record.read_text().split("\n\n") if call]
+        return done.returncode, calls
+
+    return run
+
+
+def test_in_the_image_predict_sh_does_nothing_but_predict(predict, workspace):
+    before = sorted(workspace.rglob("*"))
+    call = [str(workspace), "-m", "inference", "predict", "inputs", "outputs"]
+    assert predict() == (0, [call])
+    assert sorted(workspace.rglob("*")) == before
+
+
+def test_further_options_go_to_predict(predict):
+    _, [call] = predict("--tta", "flip-x", "--report", "a name.json")
+    assert call[4:] == ["inputs", "outputs", "--tta", "flip-x", "--report", "a name.json"]
+
+
+def test_the_exit_code_is_the_predictions(predict):
+    assert predict(status=1)[0] == 1
+    assert predict(status=2)[0] == 2
+
+
+def test_a_sample_is_written_only_where_there_is_no_case(predict, workspace):
+    _, calls = predict("--sample", "--tta", "none")
+    assert [call[3:] for call in calls] == [
+        ["sample", "inputs"],
+        ["predict", "inputs", "outputs", "--tta", "none"],
+    ]
+    assert (workspace / "inputs/sample_0000.nii.gz").exists()
+    _, calls = predict("--sample")
+    assert [call[3:] for call in calls] == [["predict", "inputs", "outputs"]]
+
+
+@pytest.fixture
+def make_env(workspace, tmp_path):
+    """Run locks/make_env.sh with stand-ins for python3 and pip; gives exit code and their calls."""
+
+    def run(fail="nothing"):
+        record = tmp_path / "record"
+        record.write_text("")
+        executable(tmp_path / "bin/python3", FAKE_PYTHON)
+        path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["sh", "locks/make_env.sh", ".venv", "locks/inference.txt"],
+            cwd=workspace,
+            env=os.environ | {"PATH": path, "RECORD": str(record), "FAIL": fail},
+            capture_output=True,
+            check=False,
+        )
+        made = [line for line in record.read_text().splitlines() if line.startswith("-m")]
+        return done.returncode, [line.split()[1] for line in made]
+
+    return run
+
+
+def test_an_environment_is_made_once(make_env, workspace):
+    assert make_env() == (0, ["venv", "pip"])
+    assert (workspace / ".venv/bin/python").exists()
+    assert make_env() == (0, [])
+
+
+def test_another_lock_means_another_environment(make_env, workspace):
+    make_env()
+    stale = workspace / ".venv/stale"
+    stale.touch()
+    (workspace / "locks/inference.txt").write_text("click==8.2\n")
+    assert make_env() == (0, ["venv", "pip"])
+    assert not stale.exists()
+
+
+@pytest.mark.parametrize("step", ["venv", "pip"])
+def test_a_half_made_environment_is_never_taken_for_a_whole_one(make_env, step):
+    status, _ = make_env(fail=step)
+    assert status != 0
+    assert make_env() == (0, ["venv", "pip"])
