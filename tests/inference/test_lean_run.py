@@ -1,0 +1,33 @@
+"""What a whole prediction loads, not only its help."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("openvino")
+
+ROOT = Path(__file__).parents[2]
+OFFLINE = {"train", "evaluation", "torch", "nnunetv2", "matplotlib", "pandas", "PIL", "onnxruntime"}
+
+
+def test_a_prediction_loads_the_engine_and_nothing_of_training(
+    manifest_path, write_ct, boxes, tmp_path
+):
+    write_ct(tmp_path / "inputs/case_0000.nii.gz", boxes[0])
+    command = ["-m", "inference", "predict", tmp_path / "inputs", tmp_path / "outputs"]
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", *command, "--manifest", manifest_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    names = re.findall(r"^import time:.*\|\s*([\w.]+)$", told, re.MULTILINE)
+    loaded = {name.partition(".")[0] for name in names}
+    assert {"inference", "SimpleITK", "openvino"} <= loaded
+    assert loaded.isdisjoint(OFFLINE)
+    assert (tmp_path / "outputs/case.nii.gz").is_file()
