@@ -28,8 +28,10 @@ PLAN_SPACING_MM = [3.0, 2.0, 2.0]
 PATCH = [32, 40, 40]
 NETWORKS = {"3d_fullres": "PlainConvUNet", "3d_resenc": "ResidualEncoderUNet"}
 # nnU-Net sums logits in float16, so voxels with nearly tied classes may differ: measured, 6e-5 of
-# a case's voxels at most, and DSC 0.9998 or better for each organ over the cases.
+# a case's voxels at most, and DSC 0.9998 or better for each organ over the cases. A network that is
+# shown its CTs askew is undecided in more voxels: 0.9991 or better.
 LEAST_DSC = 0.999
+LEAST_DSC_TURNED = 0.997
 MOST_DIFFERENT_VOXELS = 2e-4
 AS_STORED = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 TURNED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
@@ -275,4 +277,5 @@ def test_labels_are_those_of_nnunet(compared, run):
         expected = np.concatenate([theirs[name].ravel() == value for name in UNSEEN])
         assert expected.any(), f"nnU-Net itself found no {organ}: the comparison says nothing"
         dsc = 2 * np.count_nonzero(found & expected) / (found.sum() + expected.sum())
-        assert dsc >= LEAST_DSC, f"{organ}: DSC {dsc:.5f}"
+        least = LEAST_DSC_TURNED if run.plans == "turned" else LEAST_DSC
+        assert dsc >= least, f"{organ}: DSC {dsc:.5f}"
