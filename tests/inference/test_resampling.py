@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.transform import resize
 
-from inference.resampling import resample_linear, resample_nearest
+from inference.resampling import SLAB_SLICES, resample_linear, resample_nearest
 
 shapes = st.tuples(*[st.integers(1, 9)] * 3)
 
@@ -76,3 +76,23 @@ def test_nearest_keeps_labels():
 def test_nearest_makes_no_new_label(goal):
     labels = np.random.default_rng(0).choice([0, 5, 13], (4, 6, 8)).astype(np.uint8)
     assert set(np.unique(resample_nearest(labels, goal))) <= {0, 5, 13}
+
+
+def test_slabs_are_cut_where_nothing_shows():
+    # 3 slabs up, 2 slabs down: each slab's slices are those of the whole
+    image = noise((50, 6, 7))
+    for goal in [(3 * SLAB_SLICES - 5, 8, 9), (SLAB_SLICES + 1, 5, 6)]:
+        tensor = torch.from_numpy(image)[None, None]
+        whole = torch.nn.functional.interpolate(
+            tensor, size=goal, mode="trilinear", align_corners=False
+        )
+        np.testing.assert_allclose(resample_linear(image, goal), whole[0, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("goal", [(1, 1, 2), (1, 1, 4)])
+def test_what_is_clipped_is_clipped_before_it_is_mixed(goal):
+    hu = np.array([[[-3000, 300]]], dtype=np.int16)
+    clipped = np.array([[[-1000.0, 200.0]]], dtype=np.float32)
+    found = resample_linear(hu, goal, clip=(-1000.0, 200.0))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, resample_linear(clipped, goal))
