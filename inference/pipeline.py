@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.engines import Engine, EngineOptions, Precision, open_engine
-from inference.errors import KitError
+from inference.errors import KitError, ManifestError
 from inference.geometry import Grid, Orientation, as_shape
 from inference.labels import labels_at
 from inference.manifest import Manifest, verify_file
@@ -86,6 +86,11 @@ class Predictor:
         watch.case(report.case, report.windows)
         with report.stage("network"):
             logits = predict_logits(image, self._engine.infer, self._window, watch.window)
+        if logits.shape[0] != len(manifest.labels) + 1:
+            raise ManifestError(
+                f"the network says {logits.shape[0]} classes, the manifest names "
+                f"{len(manifest.labels)} and background; give them the same labels"
+            )
         with report.stage("labels"):
             whole = np.zeros(turned.shape, dtype=np.uint8)
             whole[box] = labels_at(logits, as_shape(turned[box]))
@@ -238,7 +243,7 @@ def _write_background(path: Path, target: Path, report: CaseReport) -> None:
     try:
         header = read_header(path)
         write_labels(np.zeros(header.shape, dtype=np.uint8), header, target)
-    except KitError:
+    except (KitError, MemoryError):
         return
     report.warnings += ("an empty label map was written in its place",)
 

@@ -6,6 +6,7 @@ to the last bit, whichever of NIfTI's ways of saying it the input uses.
 """
 
 import gzip
+import math
 import os
 import struct
 import zlib
@@ -29,6 +30,7 @@ _HEADER_BYTES = 348  # NIfTI-1; offsets below are of its fields, from nifti1.h
 _VOXELS_AT = 352
 _ORTHONORMAL = 1e-3
 _CHUNK_BYTES = 1 << 22
+_MOST_VOXELS = 1 << 31  # 512 x 512 x 8192; a damaged header can claim 2**45
 _DTYPES = {
     2: "u1",
     4: "i2",
@@ -114,6 +116,9 @@ def read_header(path: Path) -> Header:
     if len(sizes) != 3 or min(sizes) < 1:
         told = "×".join(map(str, sizes)) or "no"
         raise VolumeError(f"{path.name}: {told} voxels; a CT has three dimensions, give one volume")
+    if math.prod(sizes) > _MOST_VOXELS:
+        told = "×".join(map(str, sizes))
+        raise VolumeError(f"{path.name}: {told} voxels are more than any CT has; mend the header")
     return Header(raw, order, (sizes[2], sizes[1], sizes[0]))
 
 

@@ -50,8 +50,16 @@ class Engine(Protocol):
         """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X].
 
         The result may be overwritten by the next call.
+
+        Raises:
+            EngineError: The runtime refuses the patches, for their shape say.
         """
         ...
+
+
+def one_line(error: BaseException) -> str:
+    """Return what a runtime complains of, its line breaks and indents as single spaces."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager

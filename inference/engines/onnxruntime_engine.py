@@ -6,10 +6,22 @@ from contextlib import contextmanager
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from inference.engines import EngineOptions
+from inference.engines import EngineOptions, one_line
 from inference.errors import EngineError
 from inference.manifest import Manifest
+
+_ERRORS = (  # they share no base but Exception
+    RuntimeError,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
 
 
 class OnnxRuntimeEngine:
@@ -28,7 +40,11 @@ class OnnxRuntimeEngine:
 
     def infer(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X]."""
-        logits: NDArray[np.float32] = self._session.run(None, {self._input: patches})[0]
+        try:
+            logits: NDArray[np.float32] = self._session.run(None, {self._input: patches})[0]
+        except _ERRORS as error:
+            told = f"ONNX Runtime cannot run a patch of shape {patches.shape}: {one_line(error)}"
+            raise EngineError(told) from error
         return logits
 
 
@@ -44,7 +60,6 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[OnnxRuntimeEngi
     path = manifest.weights("onnx")
     try:
         session = ort.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
-    except RuntimeError as error:  # ONNX Runtime's own exceptions derive from it
-        reason = str(error).strip().splitlines()[0]
-        raise EngineError(f"ONNX Runtime cannot load {path.name}: {reason}") from error
+    except _ERRORS as error:
+        raise EngineError(f"ONNX Runtime cannot load {path.name}: {one_line(error)}") from error
     yield OnnxRuntimeEngine(session, options.pinned_threads)

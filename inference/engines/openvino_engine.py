@@ -8,7 +8,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from inference.engines import EngineOptions
+from inference.engines import EngineOptions, one_line
 from inference.errors import EngineError
 from inference.manifest import Manifest
 
@@ -22,7 +22,11 @@ class OpenVINOEngine:
 
     def infer(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X]."""
-        results = self._request.infer({0: patches}, share_inputs=True, share_outputs=True)
+        try:
+            results = self._request.infer({0: patches}, share_inputs=True, share_outputs=True)
+        except RuntimeError as error:
+            told = f"OpenVINO cannot run a patch of shape {patches.shape}: {one_line(error)}"
+            raise EngineError(told) from error
         logits: NDArray[np.float32] = results[0]
         return logits
 
@@ -70,8 +74,7 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[OpenVINOEngine]
     try:
         model = core.compile_model(str(path), "CPU", settings)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise EngineError(f"OpenVINO cannot compile {path.name}: {reason}") from error
+        raise EngineError(f"OpenVINO cannot compile {path.name}: {one_line(error)}") from error
     engine = OpenVINOEngine(
         model,
         {

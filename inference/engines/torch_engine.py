@@ -1,5 +1,6 @@
 """An exported PyTorch program: the reference the other engines are compared with."""
 
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.engines import EngineOptions
+from inference.engines import EngineOptions, one_line
 from inference.errors import EngineError
 from inference.manifest import Manifest
 
@@ -28,8 +29,12 @@ class TorchEngine:
 
     def infer(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X]."""
-        with torch.inference_mode():
-            logits = self._module(torch.from_numpy(patches).to(self._device))
+        try:
+            with torch.inference_mode():
+                logits = self._module(torch.from_numpy(patches).to(self._device))
+        except (RuntimeError, AssertionError) as error:  # an exported program asserts its shapes
+            told = f"torch cannot run a patch of shape {patches.shape}: {one_line(error)}"
+            raise EngineError(told) from error
         result: NDArray[np.float32] = logits.float().cpu().numpy()
         return result
 
@@ -39,11 +44,17 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[TorchEngine]:
     """Open the manifest's "torch" program on the GPU if there is one."""
     if options.precision == "bf16":
         raise EngineError("the torch engine is the float32 reference; use --precision f32 or auto")
+    path = manifest.weights("torch")
+    if not zipfile.is_zipfile(path):
+        raise EngineError(f"torch cannot load {path.name}: it is no exported program (.pt2)")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = torch.get_num_threads()
     torch.set_num_threads(options.pinned_threads)
     try:
-        module = torch.export.load(manifest.weights("torch")).module().to(device)
+        try:
+            module = torch.export.load(path).module().to(device)
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(f"torch cannot load {path.name}: {one_line(error)}") from error
         yield TorchEngine(module, device, options.pinned_threads)
     finally:
         torch.set_num_threads(before)

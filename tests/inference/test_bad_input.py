@@ -11,7 +11,7 @@ from click.testing import CliRunner
 pytest.importorskip("onnx")
 pytest.importorskip("openvino")
 
-DATATYPE, PIXDIM_X, SFORM_ROW_X, VOXELS_AT = 70, 80, 280, 352  # offsets in a NIfTI-1 header
+SIZE_X, DATATYPE, PIXDIM_X, SFORM_ROW_X, VOXELS_AT = 42, 70, 80, 280, 352  # in a NIfTI-1 header
 
 
 def patched(path, offset, form, *values):
@@ -62,7 +62,7 @@ def vectors(path, write_ct):
 
 def colors(path, write_ct):
     write_ct(path, ramp((4, 5, 18), np.uint8))
-    patched(path, 42, "h", 6)
+    patched(path, SIZE_X, "h", 6)
     patched(path, DATATYPE, "2h", 128, 24)
 
 
@@ -106,6 +106,11 @@ def zero_spacing(path, write_ct):
 def nan_spacing(path, write_ct):
     write_ct(path, ramp((6, 7, 8)))
     patched(path, PIXDIM_X + 4, "f", float("nan"))
+
+
+def huge(path, write_ct):
+    write_ct(path, ramp((6, 7, 8)))
+    patched(path, SIZE_X, "3h", 32767, 32767, 32767)
 
 
 def sheared(path, write_ct):
@@ -162,6 +167,7 @@ REFUSED = [  # how to make it, part of its line, shape of the empty map
     (constant, "every voxel is -1000", (6, 7, 8)),
     (negative_spacing, "voxel size -2 × 2 × 2 mm is not positive", (6, 7, 8)),
     (zero_spacing, "voxel size 2 × 2 × 0 mm is not positive", (6, 7, 8)),
+    (huge, "32767×32767×32767 voxels are more than any CT has", NO_MAP),
     (nan_spacing, "voxel size 2 × nan × 2 mm is not positive", (6, 7, 8)),
 ]
 REPAIRED = [  # how to make it, the warning in its line

@@ -1,0 +1,184 @@
+"""Engines are chosen by name, say why one is passed over, and agree."""
+
+import hashlib
+import logging
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from inference import engines
+from inference.engines import EngineOptions, open_engine
+from inference.errors import EngineError, ManifestError
+from inference.manifest import WeightsFile
+
+for needed in ("onnx", "onnxruntime", "openvino", "torch"):
+    pytest.importorskip(needed)
+
+PATCH = (4, 5, 6)
+CENTERS = np.array([0.0, 1.0, 2.0], dtype=np.float32)
+ONE_THREAD = EngineOptions(threads=1, precision="f32")
+
+
+@pytest.fixture
+def with_torch(network):
+    """The tiny network with the same convolution as an exported PyTorch program."""
+    import torch
+
+    manifest = network()
+    module = torch.nn.Conv3d(1, 3, 1)
+    with torch.no_grad():
+        module.weight.copy_(torch.from_numpy(CENTERS).reshape(3, 1, 1, 1, 1))
+        module.bias.copy_(torch.from_numpy(-(CENTERS**2) / 2))
+    path = manifest.folder / "tiny.pt2"
+    torch.export.save(torch.export.export(module.eval(), (torch.zeros(1, 1, *PATCH),)), path)
+    content = path.read_bytes()
+    file = WeightsFile(path.name, hashlib.sha256(content).hexdigest(), len(content))
+    return network(files={**manifest.files, "torch": file})
+
+
+def patches():
+    return np.random.default_rng(0).normal(1, 1, (1, 1, *PATCH)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
+def test_logits_are_those_worked_out(with_torch, name):
+    with open_engine(name, with_torch, ONE_THREAD) as engine:
+        logits = engine.infer(patches())
+        expected = CENTERS.reshape(3, 1, 1, 1) * patches()[0] - CENTERS.reshape(3, 1, 1, 1) ** 2 / 2
+        # one multiplication and one addition in float32, values up to about 10
+        np.testing.assert_allclose(logits[0], expected, atol=1e-5)
+        assert logits.dtype == np.float32
+        assert logits.shape == (1, 3, *PATCH)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
+def test_description_says_what_ran(with_torch, name):
+    with open_engine(name, with_torch, ONE_THREAD) as engine:
+        told = engine.description
+    assert sorted(told) == ["device", "name", "precision", "threads", "version"]
+    assert (told["name"], told["precision"], told["threads"]) == (name, "f32", 1)
+    assert told["version"]
+
+
+def test_auto_is_openvino_where_it_runs(network, caplog):
+    with open_engine("auto", network(), ONE_THREAD) as engine:
+        assert engine.description["name"] == "openvino"
+    assert caplog.records == []
+
+
+def test_auto_passes_over_an_engine_that_is_not_installed_and_says_so(network, monkeypatch, caplog):
+    def without_openvino(name):
+        if name == "inference.engines.openvino_engine":
+            raise ModuleNotFoundError("No module named 'openvino'", name="openvino")
+        return import_module(name)
+
+    monkeypatch.setattr(engines, "import_module", without_openvino)
+    with (
+        caplog.at_level(logging.WARNING),
+        open_engine("auto", network(), ONE_THREAD) as engine,
+    ):
+        assert engine.description["name"] == "onnxruntime"
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "engine openvino passed over: engine 'openvino' cannot be imported "
+        "(No module named 'openvino'); install flare23-kit[openvino]"
+    )
+
+
+def test_no_engine_at_all_gives_every_reason(network, monkeypatch):
+    def nothing(name):
+        raise ModuleNotFoundError(f"No module named {name.split('.')[-1]!r}")
+
+    monkeypatch.setattr(engines, "import_module", nothing)
+    with (
+        pytest.raises(EngineError, match=r"no engine can run here: .*openvino.*; .*onnxruntime"),
+        open_engine("auto", network(), ONE_THREAD),
+    ):
+        pass
+
+
+def test_unknown_engine(network):
+    told = "unknown engine 'abacus'; choose from auto, onnxruntime, openvino, torch"
+    with pytest.raises(EngineError, match=told), open_engine("abacus", network(), ONE_THREAD):
+        pass
+
+
+def test_torch_needs_its_own_weights(network):
+    with (
+        pytest.raises(ManifestError, match="has no 'torch' weights"),
+        open_engine("torch", network(), ONE_THREAD),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch", "auto"])
+@pytest.mark.parametrize("content", [b"", b"no network"], ids=["nothing", "text"])
+def test_a_file_that_is_no_network_is_an_engine_error(with_torch, name, content):
+    for kind in with_torch.files:
+        with_torch.weights(kind).write_bytes(content)
+    with pytest.raises(EngineError) as caught, open_engine(name, with_torch, ONE_THREAD):
+        pass
+    assert "\n" not in str(caught.value)
+    assert "tiny" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
+def test_a_patch_that_the_network_does_not_take_is_an_engine_error(with_torch, name):
+    with (
+        open_engine(name, with_torch, ONE_THREAD) as engine,
+        pytest.raises(
+            EngineError, match=r"cannot run a patch of shape \(1, 1, 4, 4, 4\)"
+        ) as caught,
+    ):
+        engine.infer(np.zeros((1, 1, 4, 4, 4), dtype=np.float32))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "torch"])
+def test_bf16_is_refused_where_it_is_not_done(with_torch, name):
+    options = EngineOptions(threads=1, precision="bf16")
+    with (
+        pytest.raises(EngineError, match="use --precision f32 or auto"),
+        open_engine(name, with_torch, options),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("asked", "capabilities", "flags", "expected"),
+    [
+        ("f32", ["FP32", "BF16"], {"amx_bf16", "avx512_bf16"}, "f32"),
+        ("auto", ["FP32", "BF16"], {"amx_bf16", "avx512_bf16"}, "bf16"),
+        ("auto", ["FP32", "BF16"], {"avx512_bf16"}, "f32"),  # no matrix unit: not faster
+        ("auto", ["FP32", "BF16"], set(), "f32"),  # emulated
+        ("auto", ["FP32"], {"amx_bf16"}, "f32"),
+        ("bf16", ["FP32", "BF16"], {"avx512_bf16"}, "bf16"),
+        ("bf16", ["FP32", "BF16"], {"amx_bf16"}, "bf16"),
+        ("bf16", ["FP32", "BF16"], {"avx512f"}, None),
+        ("bf16", ["FP32"], {"amx_bf16"}, None),
+    ],
+)
+def test_precision_table(asked, capabilities, flags, expected):
+    from inference.engines.openvino_engine import chosen_precision
+
+    if expected is None:
+        with pytest.raises(EngineError, match="bf16 was asked for, this CPU has none"):
+            chosen_precision(asked, capabilities, flags)
+    else:
+        assert chosen_precision(asked, capabilities, flags) == expected
+
+
+def test_threads_are_all_that_this_process_may_use_unless_given(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 3, 5})
+    assert EngineOptions().pinned_threads == 3
+    assert EngineOptions(threads=2).pinned_threads == 2
+
+
+def test_torch_gets_its_threads_back(with_torch):
+    import torch
+
+    before = torch.get_num_threads()
+    with open_engine("torch", with_torch, ONE_THREAD):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before

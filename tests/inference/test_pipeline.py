@@ -1,0 +1,211 @@
+"""A case from file to file: labels worked out by hand, reports, and cases that fail."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from inference.errors import KitError, ManifestError, VolumeError
+from inference.geometry import Grid
+from inference.manifest import ComponentRule
+from inference.pipeline import Settings, Watch, find_cases, nonzero_box, predict_folder
+from inference.volumes import read_volume
+
+pytest.importorskip("onnx")
+pytest.importorskip("openvino")
+
+ONE_THREAD = {"threads": 1, "precision": "f32"}
+TURNED = (0, 0, 1, -1, 0, 0, 0, -1, 0)
+"""Stored X grows to Anterior, Y to Inferior, Z to Left: sagittal slices."""
+
+
+@pytest.fixture
+def label(tmp_path, write_ct, network):
+    """Write a CT, label it with the tiny network; return labels [Z, Y, X] and the case's report."""
+
+    def run(hu, manifest=None, settings=None, **place):
+        path = write_ct(tmp_path / "inputs" / "a_0000.nii.gz", hu, **place)
+        settings = Settings(**{**ONE_THREAD, **(settings or {})})
+        report = predict_folder({"a": path}, tmp_path / "out", manifest or network(), settings)
+        (case,) = report.cases
+        assert case.status == "done", case.error
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "a.nii.gz"))), case
+
+    return run
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_labels_are_those_worked_out(label, boxes, engine):
+    hu, expected = boxes
+    labels, case = label(hu, settings={"engine": engine})
+    np.testing.assert_array_equal(labels, expected)
+    assert labels.dtype == np.uint8
+    # 20 and 4 voxels of 8 mm³
+    assert case.volumes_ml == {"liver": 0.16, "tumour": 0.032}
+    assert case.input_shape == case.working_shape == (6, 7, 8)
+    # patch 4 x 5 x 6, half a patch apart: 1 + ceil(2 / 2), ceil(2 / 2.5), ceil(2 / 3) along each
+    assert case.windows == 2 * 2 * 2
+    assert sorted(case.seconds) == [
+        "clean",
+        "labels",
+        "network",
+        "prepare",
+        "read",
+        "total",
+        "write",
+    ]
+    assert case.warnings == ()
+
+
+@pytest.mark.parametrize("orientation", [None, "RAS", "LPS", "SAR", "AIL"])
+@pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), TURNED])
+def test_any_orientation_gives_the_same_labels(label, network, boxes, orientation, direction):
+    hu, expected = boxes
+    labels, _ = label(hu, network(orientation=orientation), direction=direction)
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_the_network_sees_the_orientation_it_asks_for(label, network, boxes):
+    # sagittal slices of 2 mm, 4 mm along stored Z: in LPS that is X, so X is halved on a 4 mm grid
+    manifest = network(orientation="LPS", spacing_mm=(2.0, 2.0, 4.0))
+    _, case = label(boxes[0], manifest, spacing_mm=(4.0, 2.0, 2.0), direction=TURNED)
+    assert case.working_shape == (7, 8, 6)  # Z <- stored Y, Y <- stored X, X <- stored Z
+
+
+@pytest.mark.parametrize(
+    "settings", [{"blending": "constant"}, {"step": 1.0}, {"tta": "flip-x"}, {"tta": "full"}]
+)
+def test_a_network_of_single_voxels_says_the_same_however_it_is_moved(label, boxes, settings):
+    labels, _ = label(boxes[0], settings=settings)
+    np.testing.assert_array_equal(labels, boxes[1])
+
+
+def test_crop_to_nonzero_leaves_the_border_as_background(label, network, boxes):
+    hu, expected = (np.pad(array, ((2, 1), (0, 3), (1, 0))) for array in boxes)
+    labels, case = label(hu, network(crop="nonzero"))
+    np.testing.assert_array_equal(labels, expected)
+    assert case.input_shape == (9, 10, 9)
+    assert case.working_shape == (6, 7, 8)
+
+
+def test_nonzero_box():
+    hu = np.zeros((5, 6, 7), dtype=np.int16)
+    hu[1, 2, 3] = hu[3, 2, 6] = -1000
+    assert nonzero_box(hu) == (slice(1, 4), slice(2, 3), slice(3, 7))
+
+
+def test_a_coarser_working_grid(label, network):
+    # columns 0 0 200 200 200 200 0 0 on half the voxels: 0 200 200 0, then half-way values
+    # 0 50 150 200 200 150 50 0; 50 is a tie of background and liver, 150 of liver and tumour
+    hu = np.full((2, 2, 8), 0, dtype=np.int16)
+    hu[:, :, 2:6] = 200
+    labels, case = label(hu, network(spacing_mm=(2.0, 2.0, 4.0)))
+    assert case.working_shape == (2, 2, 4)
+    # logits 0, x - 1/2, 2 x - 2 are interpolated: at 1/4 of the way to x = 2 they are 0, 0, -1
+    # and at 3/4 of it 0, 1, 1; the lower class wins ties
+    assert labels[0, 0].tolist() == [0, 0, 1, 2, 2, 1, 0, 0]
+
+
+def test_component_rules_are_applied_unless_asked_not_to(label, network, boxes):
+    hu, expected = boxes[0].copy(), boxes[1].copy()
+    hu[5, 6, 7] = 100
+    manifest = network(postprocess=(ComponentRule("liver", keep="largest"),))
+    cleaned, _ = label(hu, manifest)
+    np.testing.assert_array_equal(cleaned, expected)
+    left, case = label(hu, manifest, settings={"clean": False})
+    expected[5, 6, 7] = 1
+    np.testing.assert_array_equal(left, expected)
+    assert "clean" not in case.seconds
+
+
+@pytest.fixture
+def three_cases(tmp_path, write_ct, boxes):
+    """Cases a and c are good, b is broken."""
+    for name in "abc":
+        write_ct(tmp_path / "inputs" / f"{name}_0000.nii.gz", boxes[0])
+    (tmp_path / "inputs" / "b_0000.nii.gz").write_text("broken")
+    return find_cases(tmp_path / "inputs")
+
+
+def test_a_case_that_fails_does_not_stop_the_others(three_cases, tmp_path, network, boxes):
+    seen = []
+    watch = Watch(
+        case=lambda name, windows: seen.append(f"{name}: {windows} windows"),
+        done=lambda case: seen.append(f"{case.case}: {case.status}"),
+    )
+    report = predict_folder(three_cases, tmp_path / "out", network(), Settings(**ONE_THREAD), watch)
+    assert seen == ["a: 8 windows", "a: done", "b: failed", "c: 8 windows", "c: done"]
+    assert [case.case for case in report.failed] == ["b"]
+    for name in "ac":
+        labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / f"{name}.nii.gz")))
+        np.testing.assert_array_equal(labels, boxes[1])
+
+
+def test_run_json(three_cases, tmp_path, network):
+    manifest = network()
+    report = predict_folder(three_cases, tmp_path / "out", manifest, Settings(**ONE_THREAD))
+    report.write(tmp_path / "run.json")
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert told["schema"] == 1
+    assert (told["manifest"], told["manifest_sha256"]) == ("tiny", manifest.sha256)
+    assert told["settings"]["threads"] == 1
+    assert told["engine"]["name"] == "openvino"
+    good, bad, _ = told["cases"]
+    assert (good["case"], good["status"], good["error"]) == ("a", "done", None)
+    assert good["volumes_ml"] == {"liver": 0.16, "tumour": 0.032}
+    assert good["peak_memory_mib"] > 1
+    assert bad["status"] == "failed"
+    assert bad["error"].startswith("b_0000.nii.gz: not a NIfTI-1 file")
+    assert bad["volumes_ml"] == {}
+
+
+def test_a_second_run_gives_the_same_bytes(three_cases, tmp_path, network):
+    for folder in ("one", "two"):
+        predict_folder(three_cases, tmp_path / folder, network(), Settings(**ONE_THREAD))
+    for name in ("a.nii.gz", "c.nii.gz"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_labels_keep_the_place_of_their_ct(label, boxes, tmp_path):
+    label(boxes[0], spacing_mm=(5.0, 0.7, 0.8), direction=TURNED)
+    ct = sitk.ReadImage(str(tmp_path / "inputs" / "a_0000.nii.gz"))
+    labels = sitk.ReadImage(str(tmp_path / "out" / "a.nii.gz"))
+    assert labels.GetOrigin() == ct.GetOrigin()
+    assert labels.GetSpacing() == ct.GetSpacing()
+    assert labels.GetDirection() == ct.GetDirection()
+
+
+def test_a_network_of_other_classes_than_the_manifest_is_refused(three_cases, tmp_path, network):
+    manifest = network(labels={"liver": 1})
+    report = predict_folder(three_cases, tmp_path / "out", manifest, Settings(**ONE_THREAD))
+    told = "the network says 3 classes, the manifest names 1 and background; "
+    assert report.cases[0].error.startswith(told)
+    assert report.cases[0].warnings == ("an empty label map was written in its place",)
+
+
+def test_a_flip_that_was_not_trained_stops_the_run(three_cases, tmp_path, network):
+    manifest = network(window=network().window.__class__((4, 5, 6), 0.5, "gaussian", "none", ()))
+    with pytest.raises(KitError, match="trained"):
+        predict_folder(three_cases, tmp_path / "out", manifest, Settings(tta="full", **ONE_THREAD))
+
+
+def test_weights_are_checked_before_anything_is_labelled(three_cases, tmp_path, network):
+    manifest = network()
+    manifest.weights("onnx").write_bytes(b"changed")
+    with pytest.raises(ManifestError, match="7 bytes, the manifest says"):
+        predict_folder(three_cases, tmp_path / "out", manifest, Settings(**ONE_THREAD))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_cases_are_found_by_their_suffix_in_order(tmp_path):
+    for name in ("b_0000.nii.gz", "a_0000.nii.gz", "a.nii.gz", "c_0001.nii.gz", "._a_0000.nii.gz"):
+        (tmp_path / name).touch()
+    assert list(find_cases(tmp_path)) == ["a", "b"]
+
+
+def test_volume_knows_its_grid(write_ct, tmp_path, boxes):
+    path = write_ct(tmp_path / "a_0000.nii.gz", boxes[0], spacing_mm=(5.0, 0.5, 0.25))
+    assert read_volume(path).grid == Grid((6, 7, 8), (5.0, 0.5, 0.25))
+    with pytest.raises(VolumeError):
+        read_volume(tmp_path / "b_0000.nii.gz")
