@@ -56,7 +56,7 @@ def run(step: str, arguments: list[str], work: Path) -> None:
 
 
 def write_plans(recipe: Recipe, path: Path) -> None:
-    """Change nnU-Net's plans at `path` to the recipe's patch, network and linear resampling."""
+    """Give the plans at `path` the recipe's patch, network, HU range and linear resampling."""
     plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     configuration = plans["configurations"][CONFIGURATION]
     training = recipe.training
@@ -76,6 +76,13 @@ def write_plans(recipe: Recipe, path: Path) -> None:
         flare23={"seed": recipe.seed, **asdict(training)},
         resampling_fn_data_kwargs={"is_seg": False, **resampling},
         resampling_fn_probabilities_kwargs={"is_seg": False, **resampling},
+    )
+    low_hu, high_hu = training.clip_hu
+    plans["foreground_intensity_properties_per_channel"]["0"].update(
+        percentile_00_5=low_hu,
+        percentile_99_5=high_hu,
+        mean=training.mean_hu,
+        std=training.std_hu,
     )
     plans["configurations"] = {CONFIGURATION: configuration}
     with replacing(path) as partial:

@@ -29,6 +29,9 @@ class Training:
     batch: int
     features: tuple[int, ...]
     """Channels of each stage; their number sets the depth."""
+    clip_hu: tuple[float, ...]
+    mean_hu: float
+    std_hu: float
     epochs: int
     iterations: int
     """Steps an epoch."""
