@@ -40,6 +40,11 @@ def main() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="JSON object that is put into the manifest's provenance.",
 )
+@click.option(
+    "--components",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON with the component rules that prediction shall apply.",
+)
 @click.option("--reference", is_flag=True, help="Write the program of the torch engine too.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option(

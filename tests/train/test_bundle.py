@@ -213,3 +213,22 @@ def test_command_refuses_in_one_line_with_exit_code_1(model_folder, tmp_path):
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: configuration '3d_fullres' is 2-D")
     assert not (tmp_path / "b").exists()
+
+
+def test_component_rules_reach_the_manifest(model_folder, export, tmp_path):
+    rules = tmp_path / "rules.json"
+    rules.write_text('{"components": [{"label": "liver", "keep": "largest"}]}')
+    manifest = load_manifest(export(model_folder(), components=rules).manifest)
+    assert [(rule.label, rule.keep) for rule in manifest.postprocess] == [("liver", "largest")]
+
+
+@pytest.mark.parametrize(
+    ("rule", "complaint"),
+    [('{"label": "lver"}', "no such label in this network: lver"), ('{"lable": "liver"}', "lable")],
+)
+def test_a_misspelt_component_rule_is_refused(model_folder, export, tmp_path, rule, complaint):
+    rules = tmp_path / "rules.json"
+    rules.write_text(f'{{"components": [{rule}]}}')
+    with pytest.raises(KitError, match=complaint):
+        export(model_folder(), components=rules)
+    assert not (tmp_path / "bundle").exists()

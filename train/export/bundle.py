@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from inference.errors import KitError
-from inference.manifest import Intensity, Manifest, WeightsFile, WindowSpec
+from inference.manifest import ComponentRule, Intensity, Manifest, WeightsFile, WindowSpec
 from train.export.checkpoint import Checkpoint, load_checkpoint
 from train.export.network import build_network, resolved_configuration, round_to_f16
 from train.export.onnx_graph import exported_program, write_onnx
@@ -40,6 +40,7 @@ class ExportRequest:
     parity_cases: tuple[Path, ...] = ()
     name: str | None = None
     provenance: Path | None = None
+    components: Path | None = None
     reference: bool = False
     threads: int = 2
     trust_checkpoint: bool = False
@@ -70,6 +71,7 @@ def export_bundle(request: ExportRequest) -> Export:
     model = planned_model(plans, dataset, checkpoint.configuration, resolved)
     name = _name(request, model)
     provenance = _read_provenance(request.provenance)
+    rules = _read_rules(request.components, model.labels)
     network = build_network(
         model.architecture, model.outputs, checkpoint.weights, model.axes_in_network
     )
@@ -78,7 +80,9 @@ def export_bundle(request: ExportRequest) -> Export:
     with _staged(request.bundle) as stage:
         files, opset = _write_weights(network, model, stage, name, request)
         provenance |= _origin(request, checkpoint, model, opset)
-        manifest = _manifest(name, files, stage, model, checkpoint, provenance)
+        manifest = replace(
+            _manifest(name, files, stage, model, checkpoint, provenance), postprocess=rules
+        )
         patches, sources = parity_patches(manifest, request.parity_cases)
         agreements = measure(network, patches, manifest, request.threads)
         refuse_disagreement(agreements)
@@ -112,6 +116,20 @@ def _read_provenance(path: Path | None) -> dict[str, Any]:
     if taken := provenance.keys() & {"training", "export"}:
         raise KitError(f"{path}: the export itself writes {', '.join(sorted(taken))}; rename it")
     return provenance
+
+
+def _read_rules(path: Path | None, labels: dict[str, int]) -> tuple[ComponentRule, ...]:
+    """Read the component rules: {"components": [{"label": …, "keep": "largest"}, …]}."""
+    if path is None:
+        return ()
+    rows = read_json(path).get("components") or ()
+    try:
+        rules = tuple(ComponentRule(**row) for row in rows)
+    except TypeError as error:
+        raise KitError(f"{path}: 'components' is no list of component rules: {error}") from error
+    if unknown := sorted({rule.label for rule in rules} - labels.keys()):
+        raise KitError(f"{path}: no such label in this network: {', '.join(unknown)}")
+    return rules
 
 
 @contextmanager
