@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.engines import Engine, EngineOptions, Precision, open_engine
-from inference.errors import KitError, ManifestError
+from inference.errors import EngineError, KitError, ManifestError
 from inference.geometry import Grid, Orientation, as_shape
 from inference.labels import labels_at
 from inference.manifest import Manifest, verify_file
@@ -86,11 +87,7 @@ class Predictor:
         watch.case(report.case, report.windows)
         with report.stage("network"):
             logits = predict_logits(image, self._engine.infer, self._window, watch.window)
-        if logits.shape[0] != len(manifest.labels) + 1:
-            raise ManifestError(
-                f"the network says {logits.shape[0]} classes, the manifest names "
-                f"{len(manifest.labels)} and background; give them the same labels"
-            )
+        self._check(logits)
         with report.stage("labels"):
             whole = np.zeros(turned.shape, dtype=np.uint8)
             whole[box] = labels_at(logits, as_shape(turned[box]))
@@ -99,34 +96,51 @@ class Predictor:
             with report.stage("clean"):
                 rules, voxel_ml = manifest.postprocess, volume.grid.voxel_ml
                 labels = clean(labels, rules, manifest.labels, voxel_ml)
-        counts = np.bincount(labels.ravel(), minlength=len(manifest.labels) + 1)
-        report.volumes_ml = {
-            name: round(float(counts[value]) * volume.grid.voxel_ml, 3)
-            for name, value in manifest.labels.items()
-        }
+        report.volumes_ml = volumes_ml(labels, manifest.labels, volume.grid.voxel_ml)
         return labels
+
+    def _check(self, logits: NDArray[np.float32]) -> None:
+        names = len(self._manifest.labels)
+        if logits.shape[0] != names + 1:
+            raise ManifestError(
+                f"the network says {logits.shape[0]} classes, the manifest names "
+                f"{names} and background; give them the same labels"
+            )
+        if not all(np.isfinite([of.min(), of.max()]).all() for of in logits):
+            raise EngineError("the network answers NaN or infinity; try --precision f32")
 
     def prepared(
         self, volume: Volume, turn: Orientation, box: tuple[slice, ...]
     ) -> NDArray[np.float32]:
         """Clip, resample and normalize: float32 [Z, Y, X] on the manifest's spacing."""
         intensity = self._manifest.intensity
-        part = turn.apply(volume.hu)[box]
+        part: NDArray[Any] = turn.apply(volume.hu)[box]
         grid = Grid(as_shape(part), turn.grid(volume.grid).spacing_mm)
         shape = grid.resampled(self._manifest.spacing_mm).shape
-        clipped = np.clip(part, *intensity.clip_hu, dtype=np.float32)
-        image = resample_linear(clipped, shape)
-        return (image - np.float32(intensity.mean_hu)) / np.float32(intensity.std_hu)
+        image = resample_linear(part, shape, intensity.clip_hu)
+        image -= np.float32(intensity.mean_hu)
+        image /= np.float32(intensity.std_hu)
+        return image
+
+
+def volumes_ml(
+    labels: NDArray[np.uint8], values: dict[str, int], voxel_ml: float
+) -> dict[str, float]:
+    """Return the volume of each organ in millilitres."""
+    counts = np.zeros(256, dtype=np.int64)
+    for part in labels:  # slice by slice: bincount makes 64-bit integers of what it counts
+        counts += np.bincount(part.ravel(), minlength=256)
+    return {name: round(float(counts[value]) * voxel_ml, 3) for name, value in values.items()}
 
 
 def nonzero_box(hu: NDArray[np.generic]) -> tuple[slice, ...]:
     """Return the smallest box around the voxels that are not 0, as nnU-Net crops."""
-    box = []
-    for axis in range(3):
-        others = tuple({0, 1, 2} - {axis})
-        found = np.flatnonzero((hu != 0).any(axis=others))
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
-    return tuple(box)
+    slices = np.array([part.any() for part in hu])
+    shadow = np.zeros(hu.shape[1:], dtype=np.bool_)
+    for part in hu:  # slice by slice: no mask of a long CT is held
+        shadow |= part != 0
+    spans = [np.flatnonzero(some) for some in (slices, shadow.any(axis=1), shadow.any(axis=0))]
+    return tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
 
 
 def find_cases(inputs: Path) -> dict[str, Path]:

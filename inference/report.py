@@ -20,6 +20,16 @@ def peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
+def cpu_name() -> str:
+    """Return what this machine calls its processor."""
+    try:
+        rows = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (row.partition(":")[2].strip() for row in rows if row.startswith("model name"))
+    return next(names, platform.processor())
+
+
 @dataclass
 class CaseReport:
     """One case, also one that failed."""
@@ -71,6 +81,7 @@ class RunReport:
             "kit": inference.__version__,
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
+            "cpu": cpu_name(),
             **asdict(self),
         }
         with replacing(path) as partial:

@@ -29,6 +29,7 @@ import SimpleITK as sitk
 _HEADER_BYTES = 348  # NIfTI-1; offsets below are of its fields, from nifti1.h
 _VOXELS_AT = 352
 _ORTHONORMAL = 1e-3
+LEAST_MM, MOST_MM = 0.05, 50.0
 _CHUNK_BYTES = 1 << 22
 _MOST_VOXELS = 1 << 31  # 512 x 512 x 8192; a damaged header can claim 2**45
 _DTYPES = {
@@ -99,7 +100,7 @@ def read_header(path: Path) -> Header:
     """Read the header of a NIfTI-1 file.
 
     Raises:
-        VolumeError: There is no such file, it is no NIfTI-1, or it is not three-dimensional.
+        VolumeError: There is no such file, it is no NIfTI-1, or its dimensions are no CT's.
     """
     try:
         with _opened(path) as stream:
@@ -130,9 +131,14 @@ def read_volume(path: Path) -> Volume:
     """
     header = read_header(path)
     spacing = header.spacing_mm
+    told = " × ".join(f"{s:g}" for s in reversed(spacing))
     if not all(np.isfinite(spacing)) or min(spacing) <= 0:
-        told = " × ".join(f"{s:g}" for s in reversed(spacing))
         raise VolumeError(f"{path.name}: voxel size {told} mm is not positive; mend the header")
+    if not LEAST_MM <= min(spacing) <= max(spacing) <= MOST_MM:
+        raise VolumeError(
+            f"{path.name}: voxel size {told} mm is no CT's ({LEAST_MM:g} to {MOST_MM:g} mm); "
+            "mend the header: are its units metres or micrometres?"
+        )
     hu = _hounsfield(path, header)
     if hu.min() == hu.max():
         raise VolumeError(f"{path.name}: every voxel is {hu.flat[0]:g}; there is nothing to label")

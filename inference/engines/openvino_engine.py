@@ -34,8 +34,8 @@ class OpenVINOEngine:
 def chosen_precision(asked: str, capabilities: list[str], cpu_flags: set[str]) -> str:
     """Return "bf16" or "f32" for what was asked ("auto", "bf16", "f32").
 
-    Emulated bfloat16 is four times slower than float32, so "auto" takes it only where the CPU
-    multiplies matrices in it (AMX). Plain avx512_bf16 is honoured on demand.
+    "auto" takes bfloat16 where the CPU has instructions for it (AMX, or AVX-512 BF16: half the time
+    of float32); elsewhere it is emulated, four times slower than float32.
 
     Raises:
         EngineError: bf16 was asked of a CPU that has no such instructions.
@@ -44,7 +44,7 @@ def chosen_precision(asked: str, capabilities: list[str], cpu_flags: set[str]) -
     if asked == "bf16" and not native:
         raise EngineError("bf16 was asked for, this CPU has none; use --precision f32 or auto")
     if asked == "auto":
-        return "bf16" if native and "amx_bf16" in cpu_flags else "f32"
+        return "bf16" if native else "f32"
     return asked
 
 
@@ -69,6 +69,7 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[OpenVINOEngine]
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": precision,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # off: it would quantize activations to int8
     }
     path = manifest.weights("onnx")
     try:

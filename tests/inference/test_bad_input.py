@@ -113,6 +113,11 @@ def huge(path, write_ct):
     patched(path, SIZE_X, "3h", 32767, 32767, 32767)
 
 
+def metres(path, write_ct):
+    write_ct(path, ramp((6, 7, 8)))
+    patched(path, PIXDIM_X, "3f", 0.0008, 0.0008, 0.0025)
+
+
 def sheared(path, write_ct):
     write_ct(path, ramp((6, 7, 8)))
     patched(path, SFORM_ROW_X, "3f", -2.0, 0.3, 0.0)
@@ -169,6 +174,7 @@ REFUSED = [  # how to make it, part of its line, shape of the empty map
     (zero_spacing, "voxel size 2 × 2 × 0 mm is not positive", (6, 7, 8)),
     (huge, "32767×32767×32767 voxels are more than any CT has", NO_MAP),
     (nan_spacing, "voxel size 2 × nan × 2 mm is not positive", (6, 7, 8)),
+    (metres, "voxel size 0.0008 × 0.0008 × 0.0025 mm is no CT's (0.05 to 50 mm)", (6, 7, 8)),
 ]
 REPAIRED = [  # how to make it, the warning in its line
     (sheared, "not orthonormal; the nearest rotation was used"),

@@ -150,7 +150,7 @@ def test_bf16_is_refused_where_it_is_not_done(with_torch, name):
     [
         ("f32", ["FP32", "BF16"], {"amx_bf16", "avx512_bf16"}, "f32"),
         ("auto", ["FP32", "BF16"], {"amx_bf16", "avx512_bf16"}, "bf16"),
-        ("auto", ["FP32", "BF16"], {"avx512_bf16"}, "f32"),  # no matrix unit: not faster
+        ("auto", ["FP32", "BF16"], {"avx512_bf16"}, "bf16"),
         ("auto", ["FP32", "BF16"], set(), "f32"),  # emulated
         ("auto", ["FP32"], {"amx_bf16"}, "f32"),
         ("bf16", ["FP32", "BF16"], {"avx512_bf16"}, "bf16"),

@@ -1,15 +1,25 @@
 """A case from file to file: labels worked out by hand, reports, and cases that fail."""
 
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from inference.errors import KitError, ManifestError, VolumeError
+from inference.errors import EngineError, KitError, ManifestError, VolumeError
 from inference.geometry import Grid
 from inference.manifest import ComponentRule
-from inference.pipeline import Settings, Watch, find_cases, nonzero_box, predict_folder
+from inference.pipeline import (
+    Predictor,
+    Settings,
+    Watch,
+    find_cases,
+    nonzero_box,
+    predict_folder,
+    volumes_ml,
+)
+from inference.report import CaseReport
 from inference.volumes import read_volume
 
 pytest.importorskip("onnx")
@@ -151,6 +161,7 @@ def test_run_json(three_cases, tmp_path, network):
     assert (told["manifest"], told["manifest_sha256"]) == ("tiny", manifest.sha256)
     assert told["settings"]["threads"] == 1
     assert told["engine"]["name"] == "openvino"
+    assert told["cpu"]
     good, bad, _ = told["cases"]
     assert (good["case"], good["status"], good["error"]) == ("a", "done", None)
     assert good["volumes_ml"] == {"liver": 0.16, "tumour": 0.032}
@@ -182,6 +193,27 @@ def test_a_network_of_other_classes_than_the_manifest_is_refused(three_cases, tm
     told = "the network says 3 classes, the manifest names 1 and background; "
     assert report.cases[0].error.startswith(told)
     assert report.cases[0].warnings == ("an empty label map was written in its place",)
+
+
+def test_a_network_that_answers_nan_fails_the_case(network, boxes, write_ct, tmp_path):
+    class Broken:
+        description: ClassVar = {}
+
+        def infer(self, patches):
+            return np.concatenate([patches, np.full_like(patches, np.nan), patches], axis=1)
+
+    volume = read_volume(write_ct(tmp_path / "a_0000.nii.gz", boxes[0]))
+    predictor = Predictor(network(), Broken(), Settings())
+    with pytest.raises(EngineError, match="NaN or infinity"):
+        predictor.predict(volume, CaseReport("a"), Watch())
+
+
+def test_organ_volumes():
+    labels = np.zeros((4, 5, 6), dtype=np.uint8)
+    labels[1:3], labels[3, 0] = 1, 14
+    # 2 slices of 30 voxels and a row of 6, 2 µl each
+    found = volumes_ml(labels, {"liver": 1, "spleen": 3, "tumour": 14}, voxel_ml=0.002)
+    assert found == {"liver": 0.12, "spleen": 0.0, "tumour": 0.012}
 
 
 def test_a_flip_that_was_not_trained_stops_the_run(three_cases, tmp_path, network):
