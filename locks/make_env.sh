@@ -14,5 +14,5 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
 echo "making $folder from $lock (once)" >&2
 rm -rf "$folder"
 python3 -m venv "$folder"
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+"$folder/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r "$lock"
 touch "$stamp"
