@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -52,36 +53,12 @@ def main() -> None:
     is_flag=True,
     help="Unpickle the checkpoint whole. It can run code: only for your own training.",
 )
-def export(
-    model_folder: Path,
-    output: Path,
-    fold: str,
-    checkpoint: str,
-    storage: str,
-    parity_cases: tuple[Path, ...],
-    name: str | None,
-    provenance: Path | None,
-    reference: bool,
-    threads: int,
-    trust_checkpoint: bool,
-) -> None:
+def export(model_folder: Path, output: Path, **options: Any) -> None:
     """Turn the nnU-Net result folder MODEL_FOLDER into ONNX weights and their manifest."""
     from train.export.bundle import ExportRequest, export_bundle
     from train.export.table import show_agreements
 
-    request = ExportRequest(
-        model_folder=model_folder,
-        bundle=output,
-        fold=fold,
-        checkpoint=checkpoint,
-        storage=storage,
-        parity_cases=parity_cases,
-        name=name,
-        provenance=provenance,
-        reference=reference,
-        threads=threads,
-        trust_checkpoint=trust_checkpoint,
-    )
+    request = ExportRequest(model_folder=model_folder, bundle=output, **options)
     done = export_bundle(request)
     show_agreements(done.agreements)
     click.echo(json.dumps({"manifest": str(done.manifest), "warnings": list(done.warnings)}))
