@@ -4,8 +4,12 @@ Radiological custom: the patient's right is on the left of the picture, superior
 has one scale in millimetres, so proportions are true whatever the voxels' shape.
 """
 
+import gzip
+import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,11 +18,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from inference.errors import GeometryError, KitError, VolumeError
 from inference.files import replacing
-from inference.geometry import Grid, Orientation, as_shape
+from inference.geometry import Grid, Orientation
 from inference.organs import COLORS, ORGANS
-from inference.volumes import Volume, read_volume
+from inference.volumes import Header, Volume, read_header, read_volume
 
 Picture = NDArray[np.uint8]
+Hounsfield = NDArray[np.int16] | NDArray[np.float32]
 Labels = NDArray[np.uint8]
 
 WINDOW_HU = (-160.0, 240.0)
@@ -42,7 +47,7 @@ class Plane:
     title: str
     sides: tuple[str, str]
     """Letters at the left and right edge."""
-    hu: NDArray[np.float32]
+    hu: Hounsfield
     labels: Labels
     spacing_mm: tuple[float, float]
     """Distance of rows and of columns."""
@@ -59,7 +64,7 @@ def overlay_png(ct: Path, labels: Path, out: Path) -> None:
     volume = read_volume(ct)
     found = _read_labels(labels, ct, volume)
     turn = Orientation.to("LPS", volume.direction)
-    hu = turn.apply(volume.hu).astype(np.float32, copy=False)
+    hu = cast(Hounsfield, turn.apply(volume.hu))
     case = labels.name.removesuffix(".gz").removesuffix(".nii")
     picture = overlay(hu, np.asarray(turn.apply(found), np.uint8), turn.grid(volume.grid), case)
     if out.suffix.lower() != ".png":
@@ -68,11 +73,11 @@ def overlay_png(ct: Path, labels: Path, out: Path) -> None:
         Image.fromarray(picture).save(partial, format="PNG")
 
 
-def overlay(hu: NDArray[np.float32], labels: Labels, grid: Grid, case: str) -> Picture:
+def overlay(hu: Hounsfield, labels: Labels, grid: Grid, case: str) -> Picture:
     """Draw the three planes that show the most organs.
 
     Args:
-        hu: float32 [Z, Y, X] in Hounsfield units, axes to Superior, Posterior, Left.
+        hu: int16 or float32 [Z, Y, X] in Hounsfield units, axes to Superior, Posterior, Left.
         labels: uint8 [Z, Y, X].
         grid: Their voxels.
         case: Goes into the title.
@@ -85,7 +90,7 @@ def overlay(hu: NDArray[np.float32], labels: Labels, grid: Grid, case: str) -> P
     z_mm = grid.shape[0] * grid.spacing_mm[0]
     px_mm = max(x_mm / _WIDTH_PX, y_mm / _WIDTH_PX, z_mm / _HEIGHT_PX)
     drawn = [_draw_plane(plane, px_mm) for plane in planes]
-    counts = np.bincount(labels.ravel(), minlength=max(COLORS) + 1)
+    counts = np.add.reduce([np.bincount(row.ravel(), minlength=256) for row in labels])
     wanted_px = _ROW_PX * (1 + np.count_nonzero(counts[1:] | _known(counts.size)[1:]))
     height = _TITLE_PX + max(*(image.height for image in drawn), int(wanted_px)) + _GAP_PX
     width = sum(image.width + _GAP_PX for image in drawn) + _GAP_PX + _LEGEND_PX
@@ -102,7 +107,7 @@ def overlay(hu: NDArray[np.float32], labels: Labels, grid: Grid, case: str) -> P
     return np.asarray(canvas)
 
 
-def planes_of(hu: NDArray[np.float32], labels: Labels, grid: Grid) -> tuple[Plane, Plane, Plane]:
+def planes_of(hu: Hounsfield, labels: Labels, grid: Grid) -> tuple[Plane, Plane, Plane]:
     """Cut the axial, coronal and sagittal plane, each where most organs are seen."""
     z, y, x = (busiest_slice(labels, axis) for axis in range(3))
     z_mm, y_mm, x_mm = grid.spacing_mm
@@ -158,9 +163,12 @@ def _draw_plane(plane: Plane, px_mm: float) -> Image.Image:
     drawn = Image.fromarray(pixels)
     draw = ImageDraw.Draw(drawn)
     middle = size[1] / 2
-    draw.text((6, 4), plane.title, _BRIGHT, _font())
-    draw.text((6, middle), plane.sides[0], _BRIGHT, _font(), anchor="lm")
-    draw.text((size[0] - 6, middle), plane.sides[1], _BRIGHT, _font(), anchor="rm")
+    for at, text, anchor in (
+        ((6.0, 4.0), plane.title, "la"),
+        ((6.0, middle), plane.sides[0], "lm"),
+        ((size[0] - 6.0, middle), plane.sides[1], "rm"),
+    ):
+        draw.text(at, text, _BRIGHT, _font(), anchor, stroke_width=2, stroke_fill=_DARK)
     return drawn
 
 
@@ -197,20 +205,50 @@ def _read_labels(path: Path, ct: Path, volume: Volume) -> Labels:
     """Read uint8 [Z, Y, X] labels that lie on the voxels of `ct`."""
     if not path.is_file():
         raise VolumeError(f"label map {path} is missing; run predict first")
+    header = read_header(path)
+    if header.shape != volume.header.shape:
+        raise GeometryError(
+            f"{path.name}: {header.shape} voxels, the CT has {volume.header.shape}; "
+            "give the map of this CT"
+        )
+    _check_place(path, ct)
+    labels = _voxels(path, header)
+    if not np.all((labels >= 0) & (labels <= 255) & (labels == np.round(labels))):
+        raise VolumeError(
+            f"{path.name}: labels must be whole numbers from 0 to 255; give a label map"
+        )
+    return labels.astype(np.uint8)
+
+
+def _check_place(path: Path, ct: Path) -> None:
+    """Refuse a label map that lies elsewhere than its CT."""
+    map_reader, ct_reader = sitk.ImageFileReader(), sitk.ImageFileReader()
     try:
-        image = sitk.ReadImage(str(path))
-        place = sitk.ImageFileReader()
-        place.SetFileName(str(ct))
-        place.ReadImageInformation()
+        for reader, file in ((map_reader, path), (ct_reader, ct)):
+            reader.SetFileName(str(file))
+            reader.ReadImageInformation()
     except RuntimeError as error:
-        raise VolumeError(f"{path.name}: no label map that can be read; write it again") from error
-    labels = sitk.GetArrayFromImage(image)
-    if labels.shape != as_shape(volume.hu):
-        raise GeometryError(f"{path.name}: {labels.shape} voxels, the CT has {volume.hu.shape}")
+        raise VolumeError(f"{path.name}: ITK cannot read its header; write it again") from error
     for fact in ("Spacing", "Origin", "Direction"):
-        wanted, found = (getattr(source, f"Get{fact}")() for source in (place, image))
+        wanted, found = (getattr(reader, f"Get{fact}")() for reader in (ct_reader, map_reader))
         if not np.allclose(wanted, found, atol=1e-3):
             raise GeometryError(f"{path.name}: {fact.lower()} {found}, the CT has {wanted}")
-    if labels.min() < 0 or labels.max() > 255 or np.any(labels != np.round(labels)):
-        raise VolumeError(f"{path.name}: labels must be whole numbers from 0 to 255")
-    return np.asarray(labels, dtype=np.uint8)
+
+
+def _voxels(path: Path, header: Header) -> NDArray[Any]:
+    """Read the voxels [Z, Y, X]; not by ITK, which makes NaN 0 and fills what a cut file lacks."""
+    if header.dtype is None:
+        raise VolumeError(f"{path.name}: not one number per voxel; give a label map")
+    try:
+        stored = path.read_bytes()
+        if stored.startswith(b"\x1f\x8b"):
+            stored = gzip.decompress(stored)
+        count = math.prod(header.shape)
+        voxels = np.frombuffer(stored, header.dtype, count, header.voxels_at)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise VolumeError(f"{path.name}: damaged or truncated; write it again") from error
+    labels = voxels.reshape(header.shape)
+    if header.scaling is None:
+        return labels
+    slope, intercept = header.scaling
+    return labels.astype(np.float32) * np.float32(slope) + np.float32(intercept)

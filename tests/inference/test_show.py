@@ -86,6 +86,17 @@ def test_the_window_is_40_400():
     assert row[12 + 540].tolist() == [255, 255, 255]
 
 
+def test_every_organ_has_its_color_and_a_label_of_another_kit_is_grey():
+    labels = np.zeros((2, 4, 64), np.uint8)
+    for label in (*COLORS, 20):
+        labels[:, 1:3, 3 * label : 3 * label + 2] = label
+    picture = overlay(labels.astype(np.int16), labels, Grid(labels.shape, (2.0, 2.0, 1.0)), "all")
+    legend = picture[:, -270:]
+    for color in (*COLORS.values(), (200, 200, 200)):
+        assert np.any(np.all(picture[:, :652] == color, axis=2)), color
+        assert np.count_nonzero(np.all(legend == color, axis=2)) >= 14 * 14, color
+
+
 def test_an_endless_stack_still_makes_a_picture():
     labels = np.zeros((2000, 2, 3), np.uint8)
     picture = overlay(
@@ -123,6 +134,16 @@ def test_a_stored_axis_that_runs_the_other_way_gives_the_same_picture(files, tmp
     np.testing.assert_array_equal(*pictures)
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.float32, np.float64])
+def test_a_map_of_any_type_gives_the_same_picture(files, tmp_path, kind):
+    ct, path = files
+    overlay_png(ct, path, tmp_path / "before.png")
+    stored = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    sitk.WriteImage(image_of(stored.astype(kind)), str(path))
+    overlay_png(ct, path, tmp_path / "after.png")
+    assert (tmp_path / "before.png").read_bytes() == (tmp_path / "after.png").read_bytes()
+
+
 def test_an_empty_map_can_be_shown(files, tmp_path):
     ct, path = files
     sitk.WriteImage(image_of(np.zeros((6, 7, 8), np.uint8)), str(path))
@@ -134,7 +155,18 @@ def test_an_empty_map_can_be_shown(files, tmp_path):
     ("change", "error", "told"),
     [
         (lambda p: p.unlink(), VolumeError, "missing; run predict first"),
-        (lambda p: p.write_text("no map"), VolumeError, "no label map"),
+        (lambda p: p.write_text("no map"), VolumeError, "not a NIfTI-1 file"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-20]), VolumeError, "damaged or truncated"),
+        (
+            lambda p: sitk.WriteImage(image_of(np.full((6, 7, 8), np.nan, np.float32)), str(p)),
+            VolumeError,
+            "whole numbers",
+        ),
+        (
+            lambda p: sitk.WriteImage(image_of(np.full((6, 7, 8), -1, np.int16)), str(p)),
+            VolumeError,
+            "whole numbers",
+        ),
         (
             lambda p: sitk.WriteImage(image_of(np.zeros((6, 7, 9), np.uint8)), str(p)),
             GeometryError,
