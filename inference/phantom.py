@@ -22,37 +22,38 @@ from inference.shapes import Ellipsoid, Mask, Solid, Space, Tube, smooth_noise
 AIR, FAT, MUSCLE, BONE, MARROW, LUNG, HEART, BOWEL, GAS, COUCH, VESSEL, FLUID = range(20, 32)
 SKIN, DISC = 32, 33
 
-# Mean HU by tissue, without contrast and in the portal venous phase.
-_HU: dict[int, tuple[float, float]] = {
-    AIR: (-1000, -1000),
-    FAT: (-102, -100),
-    MUSCLE: (52, 62),
-    BONE: (520, 530),
-    MARROW: (170, 190),
-    LUNG: (-840, -830),
-    HEART: (42, 140),
-    BOWEL: (36, 62),
-    GAS: (-960, -960),
-    COUCH: (-180, -180),
-    VESSEL: (42, 160),
-    FLUID: (14, 16),
-    SKIN: (20, 25),
-    DISC: (78, 80),
-    ORGANS["liver"]: (56, 108),
-    ORGANS["right kidney"]: (32, 178),
-    ORGANS["spleen"]: (48, 120),
-    ORGANS["pancreas"]: (40, 96),
-    ORGANS["aorta"]: (42, 155),
-    ORGANS["inferior vena cava"]: (40, 142),
-    ORGANS["right adrenal gland"]: (24, 66),
-    ORGANS["left adrenal gland"]: (24, 66),
-    ORGANS["gallbladder"]: (8, 9),
-    ORGANS["esophagus"]: (36, 56),
-    ORGANS["stomach"]: (38, 66),
-    ORGANS["duodenum"]: (36, 68),
-    ORGANS["left kidney"]: (32, 178),
-    ORGANS["tumour"]: (34, 62),
+# Mean HU by tissue: without contrast, in the portal venous and in the late arterial phase.
+_HU: dict[int, tuple[float, float, float]] = {
+    AIR: (-1000, -1000, -1000),
+    FAT: (-102, -100, -101),
+    MUSCLE: (52, 62, 58),
+    BONE: (520, 530, 525),
+    MARROW: (170, 190, 180),
+    LUNG: (-840, -830, -830),
+    HEART: (42, 140, 230),
+    BOWEL: (36, 62, 58),
+    GAS: (-960, -960, -960),
+    COUCH: (-180, -180, -180),
+    VESSEL: (42, 160, 180),
+    FLUID: (14, 16, 15),
+    SKIN: (20, 25, 23),
+    DISC: (78, 80, 79),
+    ORGANS["liver"]: (56, 108, 70),
+    ORGANS["right kidney"]: (32, 178, 150),
+    ORGANS["spleen"]: (48, 120, 126),
+    ORGANS["pancreas"]: (40, 96, 108),
+    ORGANS["aorta"]: (42, 155, 310),
+    ORGANS["inferior vena cava"]: (40, 142, 84),
+    ORGANS["right adrenal gland"]: (24, 66, 74),
+    ORGANS["left adrenal gland"]: (24, 66, 74),
+    ORGANS["gallbladder"]: (8, 9, 8),
+    ORGANS["esophagus"]: (36, 56, 50),
+    ORGANS["stomach"]: (38, 66, 62),
+    ORGANS["duodenum"]: (36, 68, 66),
+    ORGANS["left kidney"]: (32, 178, 150),
+    ORGANS["tumour"]: (34, 62, 48),
 }
+_NATIVE, _PORTAL, _ARTERIAL = range(3)
 _PARENCHYMA = tuple(ORGANS[name] for name in ("liver", "spleen", "pancreas"))
 _BODY_POWER = 2.4
 _NOISE_HU = 11.0
@@ -111,7 +112,7 @@ def phantom(
     return _hounsfield(patient), labels
 
 
-def write_sample(folder: Path, seed: int) -> Path:
+def write_sample(folder: Path, seed: int = 0) -> Path:
     """Write a generated CT as `sample_0000.nii.gz` into `folder`, made if missing.
 
     Raises:
@@ -240,10 +241,11 @@ def _contents(patient: _Patient) -> None:
 def _hounsfield(patient: _Patient) -> NDArray[np.int16]:
     """Turn tissues into a CT: means of a phase, grain, blurred edges, scanner noise."""
     rng, tissue = patient.rng, patient.tissue
-    enhanced = int(rng.uniform() < 0.7)
+    drawn = float(rng.uniform())
+    phase = _ARTERIAL if drawn < 0.25 else _PORTAL if drawn < 0.7 else _NATIVE
     means = np.zeros(256, dtype=np.float32)
     for code, phases in _HU.items():
-        means[code] = phases[enhanced] + rng.normal(0, 4)
+        means[code] = phases[phase] + rng.normal(0, 4)
     hu = means[tissue]
     grain = smooth_noise(patient.grid, rng, 12.0)
     hu += np.where(np.isin(tissue, _PARENCHYMA), 4.0, 9.0).astype(np.float32) * grain
