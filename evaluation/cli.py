@@ -1,24 +1,16 @@
 """Command line of the evaluation: parse, call one function, report."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
+from inference.commands import CommandGroup
 from inference.errors import KitError
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-class _Group(click.Group):
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KitError as error:
-            raise click.ClickException(str(error)) from error
-
-
-@click.group(cls=_Group)
+@click.group(cls=CommandGroup)
 def main() -> None:
     """Score label maps."""
 

@@ -5,20 +5,13 @@ from typing import Any
 
 import click
 
+from inference.commands import CommandGroup
 from inference.errors import KitError
 
 _FILE = click.Path(path_type=Path)
 
 
-class _Group(click.Group):
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KitError as error:
-            raise click.ClickException(str(error)) from error
-
-
-@click.group(cls=_Group)
+@click.group(cls=CommandGroup)
 def main() -> None:
     """Label the organs on abdominal CTs."""
 

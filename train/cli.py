@@ -6,18 +6,10 @@ from typing import Any
 
 import click
 
-from inference.errors import KitError
+from inference.commands import CommandGroup
 
 
-class _Group(click.Group):
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except KitError as error:
-            raise click.ClickException(str(error)) from error
-
-
-@click.group(cls=_Group)
+@click.group(cls=CommandGroup)
 def main() -> None:
     """Train a segmentation network and export it."""
 
