@@ -52,6 +52,8 @@ def predict(
     from inference.pipeline import Settings, find_cases
     from inference.screen import predict_on_screen
 
+    if weights is not None and settings["engine"] == "torch":
+        raise click.UsageError("--weights is an ONNX file; the torch engine takes the manifest's")
     cases = find_cases(inputs)
     described = load_manifest(manifest)
     if weights is not None:
