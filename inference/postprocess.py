@@ -22,12 +22,15 @@ def clean(
     """
     if not rules:
         return labels
+    import cc3d
+
+    found = cc3d.statistics(labels)  # counts and boxes of all labels in one pass
     cleaned = labels.copy()
     for rule in rules:
-        mask = labels == values[rule.label]
-        inside = _box(mask)
-        if inside is not None:
-            cleaned[inside][_dropped(mask[inside], rule, voxel_ml)] = 0
+        value = values[rule.label]
+        if value < len(found["voxel_counts"]) and found["voxel_counts"][value]:
+            inside = found["bounding_boxes"][value]
+            cleaned[inside][_dropped(labels[inside] == value, rule, voxel_ml)] = 0
     return cleaned
 
 
@@ -46,11 +49,3 @@ def _dropped(mask: NDArray[np.bool_], rule: ComponentRule, voxel_ml: float) -> N
     keep[0] = True
     dropped: NDArray[np.bool_] = ~keep[components]
     return dropped
-
-
-def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
-    """Return the smallest box around the True voxels; None if there are none."""
-    spans = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    if not spans[0].size:
-        return None
-    return tuple(slice(int(s[0]), int(s[-1]) + 1) for s in spans)
