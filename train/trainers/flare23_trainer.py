@@ -74,7 +74,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
                 head.bias[0] = float(np.log(1 - FOREGROUND_SHARE))
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
-        """Return AdamW with nnU-Net's schedule: in 2,000 steps it gets further than SGD."""
+        """Return AdamW with nnU-Net's schedule; docs/weights.md says what was compared."""
         descent = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=1e-2)
         return descent, PolyLRScheduler(descent, self.initial_lr, self.num_epochs)
 
