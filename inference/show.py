@@ -4,23 +4,20 @@ Radiological custom: the patient's right is on the left of the picture, superior
 has one scale in millimetres, so proportions are true whatever the voxels' shape.
 """
 
-import gzip
-import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from inference.errors import GeometryError, KitError, VolumeError
+from inference.errors import GeometryError, KitError
 from inference.files import replacing
 from inference.geometry import Grid, Orientation
+from inference.label_maps import read_label_map
 from inference.organs import COLORS, ORGANS
-from inference.volumes import Header, Volume, read_header, read_volume
+from inference.volumes import read_place, read_volume
 
 Picture = NDArray[np.uint8]
 Hounsfield = NDArray[np.int16] | NDArray[np.float32]
@@ -62,11 +59,15 @@ def overlay_png(ct: Path, labels: Path, out: Path) -> None:
         KitError: The picture cannot be written.
     """
     volume = read_volume(ct)
-    found = _read_labels(labels, ct, volume)
+    found = read_label_map(labels)
+    if reason := found.elsewhere_than(read_place(ct), volume.header.shape):
+        raise GeometryError(f"{labels.name}: {reason}; give the map of this CT")
     turn = Orientation.to("LPS", volume.direction)
     hu = cast(Hounsfield, turn.apply(volume.hu))
     case = labels.name.removesuffix(".gz").removesuffix(".nii")
-    picture = overlay(hu, np.asarray(turn.apply(found), np.uint8), turn.grid(volume.grid), case)
+    picture = overlay(
+        hu, np.asarray(turn.apply(found.labels), np.uint8), turn.grid(volume.grid), case
+    )
     if out.suffix.lower() != ".png":
         raise KitError(f"{out.name}: pictures are written as PNG; name it .png")
     with replacing(out) as partial:
@@ -199,56 +200,3 @@ def _colors() -> NDArray[np.uint8]:
 
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(_TEXT_PX)
-
-
-def _read_labels(path: Path, ct: Path, volume: Volume) -> Labels:
-    """Read uint8 [Z, Y, X] labels that lie on the voxels of `ct`."""
-    if not path.is_file():
-        raise VolumeError(f"label map {path} is missing; run predict first")
-    header = read_header(path)
-    if header.shape != volume.header.shape:
-        raise GeometryError(
-            f"{path.name}: {header.shape} voxels, the CT has {volume.header.shape}; "
-            "give the map of this CT"
-        )
-    _check_place(path, ct)
-    labels = _voxels(path, header)
-    if not np.all((labels >= 0) & (labels <= 255) & (labels == np.round(labels))):
-        raise VolumeError(
-            f"{path.name}: labels must be whole numbers from 0 to 255; give a label map"
-        )
-    return labels.astype(np.uint8)
-
-
-def _check_place(path: Path, ct: Path) -> None:
-    """Refuse a label map that lies elsewhere than its CT."""
-    map_reader, ct_reader = sitk.ImageFileReader(), sitk.ImageFileReader()
-    try:
-        for reader, file in ((map_reader, path), (ct_reader, ct)):
-            reader.SetFileName(str(file))
-            reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise VolumeError(f"{path.name}: ITK cannot read its header; write it again") from error
-    for fact in ("Spacing", "Origin", "Direction"):
-        wanted, found = (getattr(reader, f"Get{fact}")() for reader in (ct_reader, map_reader))
-        if not np.allclose(wanted, found, atol=1e-3):
-            raise GeometryError(f"{path.name}: {fact.lower()} {found}, the CT has {wanted}")
-
-
-def _voxels(path: Path, header: Header) -> NDArray[Any]:
-    """Read the voxels [Z, Y, X]; not by ITK, which makes NaN 0 and fills what a cut file lacks."""
-    if header.dtype is None:
-        raise VolumeError(f"{path.name}: not one number per voxel; give a label map")
-    try:
-        stored = path.read_bytes()
-        if stored.startswith(b"\x1f\x8b"):
-            stored = gzip.decompress(stored)
-        count = math.prod(header.shape)
-        voxels = np.frombuffer(stored, header.dtype, count, header.voxels_at)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise VolumeError(f"{path.name}: damaged or truncated; write it again") from error
-    labels = voxels.reshape(header.shape)
-    if header.scaling is None:
-        return labels
-    slope, intercept = header.scaling
-    return labels.astype(np.float32) * np.float32(slope) + np.float32(intercept)

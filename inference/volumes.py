@@ -12,7 +12,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,16 @@ class Header:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where voxels lie in the patient, in ITK's (X, Y, Z) and LPS millimetres."""
+
+    origin_mm: NDArray[np.float64]
+    spacing_mm: NDArray[np.float64]
+    direction: NDArray[np.float64]
+    """float64 [3, 3]; column i is the LPS direction of index axis i."""
+
+
+@dataclass(frozen=True)
 class Volume:
     """A CT as stored."""
 
@@ -142,7 +152,7 @@ def read_volume(path: Path) -> Volume:
     hu = _hounsfield(path, header)
     if hu.min() == hu.max():
         raise VolumeError(f"{path.name}: every voxel is {hu.flat[0]:g}; there is nothing to label")
-    direction = nearest_rotation(_direction(path))
+    direction = nearest_rotation(read_place(path).direction)
     return Volume(hu, Grid(header.shape, spacing), direction, header, _odd(header))
 
 
@@ -154,18 +164,8 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _hounsfield(path: Path, header: Header) -> NDArray[np.int16] | NDArray[np.float32]:
-    """Read the voxels [Z, Y, X]: int16 as it is, everything else as float32.
-
-    Not by ITK: it fills what a truncated file lacks, and turns NaN into 0, without a word.
-    """
-    if header.dtype is None:
-        raise VolumeError(f"{path.name}: not one number per voxel; give a CT in Hounsfield units")
-    try:
-        voxels = _voxels(path, header, header.dtype)
-    except (OSError, EOFError, zlib.error) as error:
-        raise VolumeError(
-            f"{path.name}: damaged or truncated ({error}); copy the file again"
-        ) from error
+    """Read the voxels [Z, Y, X]: int16 as it is, everything else as float32."""
+    voxels = stored_voxels(path, header)
     scaling = header.scaling
     if voxels.dtype.newbyteorder("=") == np.int16 and scaling is None:
         return voxels.astype(np.int16, copy=False)
@@ -178,24 +178,45 @@ def _hounsfield(path: Path, header: Header) -> NDArray[np.int16] | NDArray[np.fl
     return hu
 
 
-def _voxels(path: Path, header: Header, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-    """Fill an array from the file; reading on to its end checks gzip's checksum."""
-    voxels = np.empty(header.shape, dtype)
-    target = voxels.reshape(-1).view(np.uint8)
+def stored_voxels(path: Path, header: Header) -> NDArray[Any]:
+    """Read the numbers [Z, Y, X] as they are stored, before slope and intercept.
+
+    Not by ITK: it fills what a truncated file lacks, and turns NaN into 0, without a word.
+
+    Raises:
+        VolumeError: The file is cut or damaged, or holds no real numbers.
+    """
+    if header.dtype is None:
+        raise VolumeError(f"{path.name}: not one number per voxel; give a CT or a label map")
+    voxels = np.empty(header.shape, header.dtype)
+    try:
+        _fill(voxels.reshape(-1).view(np.uint8), path, header.voxels_at)
+    except (OSError, EOFError, zlib.error) as error:
+        raise VolumeError(
+            f"{path.name}: damaged or truncated ({error}); copy the file again"
+        ) from error
+    return voxels
+
+
+def _fill(target: NDArray[np.uint8], path: Path, offset: int) -> None:
+    """Fill `target` with the file's bytes; reading on to its end checks gzip's checksum."""
     filled = 0
     with _opened(path) as stream:
-        stream.seek(header.voxels_at)
+        stream.seek(offset)
         while chunk := stream.read(_CHUNK_BYTES):
             wanted = np.frombuffer(chunk, np.uint8)[: target.size - filled]
             target[filled : filled + wanted.size] = wanted
             filled += wanted.size
     if filled < target.size:
         raise EOFError(f"{filled} of {target.size} bytes of voxels")
-    return voxels
 
 
-def _direction(path: Path) -> NDArray[np.float64]:
-    """Return the direction matrix as ITK takes it from sform or qform."""
+def read_place(path: Path) -> Place:
+    """Read where a file's voxels lie, as ITK takes it from sform or qform.
+
+    Raises:
+        VolumeError: ITK cannot read the header.
+    """
     sitk.ProcessObject.GlobalWarningDisplayOff()  # several lines of C++ for what _odd says in one
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -205,7 +226,8 @@ def _direction(path: Path) -> NDArray[np.float64]:
         reason = str(error).strip().splitlines()[-1].strip()
         raise VolumeError(f"{path.name}: ITK cannot read its header ({reason})") from error
     count = reader.GetDimension()
-    return np.array(reader.GetDirection()).reshape(count, count)[:3, :3]
+    direction = np.array(reader.GetDirection()).reshape(count, count)[:3, :3]
+    return Place(np.array(reader.GetOrigin()[:3]), np.array(reader.GetSpacing()[:3]), direction)
 
 
 def _odd(header: Header) -> tuple[str, ...]:

@@ -170,7 +170,7 @@ def test_an_empty_map_can_be_shown(files, tmp_path):
         (
             lambda p: sitk.WriteImage(image_of(np.zeros((6, 7, 9), np.uint8)), str(p)),
             GeometryError,
-            r"\(6, 7, 9\) voxels, the CT has \(6, 7, 8\)",
+            r"9×7×6 voxels, not 8×7×6",
         ),
         (
             lambda p: sitk.WriteImage(

@@ -1,0 +1,145 @@
+"""What a scoring found: one value for all cases, which saves and reads itself as scores.json."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import inference
+from evaluation.organs import TUMOUR
+from inference.errors import KitError
+from inference.files import replacing
+from inference.organs import ORGANS
+
+SCHEMA = 1
+METRICS = ("dsc", "nsd", "hd95_mm", "volume_error_ml")
+"""Metrics of one label in one case that have a mean."""
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """One label of one case; None where a metric is not defined or was not asked for."""
+
+    dsc: float | None = None
+    nsd: float | None = None
+    hd95_mm: float | None = None
+    """95th percentile of the surface distances; only with the fixed rules, as all below."""
+    truth_ml: float | None = None
+    pred_ml: float | None = None
+    note: str | None = None
+    """Why a value is missing, or is one by a rule and not by overlap."""
+
+    @property
+    def volume_error_ml(self) -> float | None:
+        """Predicted minus true volume."""
+        if self.truth_ml is None or self.pred_ml is None:
+            return None
+        return self.pred_ml - self.truth_ml
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One connected component of the tumour label."""
+
+    ml: float
+    found: bool
+    """A true lesion: a prediction overlaps it enough. A predicted one: it overlaps a true one."""
+    overlap: float
+    """Largest share of it that the other map covers."""
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """One case; `error` says why it has no scores."""
+
+    case: str
+    labels: dict[str, LabelScore] = field(default_factory=dict)
+    """By organ. Empty where there is an error; all zeros where a missing case counts as zero."""
+    error: str | None = None
+    warning: str | None = None
+    """What is wrong with the files although the rules score them; also an exit code of 1."""
+    truth_sha256: str | None = None
+    pred_sha256: str | None = None
+    true_lesions: tuple[Lesion, ...] = ()
+    pred_lesions: tuple[Lesion, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean of a metric with how sure it is."""
+
+    value: float | None
+    count: int
+    """Cases that have the metric."""
+    low: float | None = None
+    """Lower end of the bootstrap 95 % interval; None with the official rules."""
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Everything that one run of `evaluation score` found."""
+
+    team: str
+    """Whose predictions: a name for tables."""
+    split: str | None
+    """Which cases, in the words of evaluation/reported; None where the user did not say."""
+    rules: str
+    """"official" or "fixed"."""
+    low_dsc: float
+    missing: str
+    """"fail" or "zero": what a missing prediction counts."""
+    cases: tuple[CaseScores, ...]
+    means: dict[str, dict[str, Mean]] = field(default_factory=dict)
+    """means[metric][organ]; besides organs the keys "organs" (macro over 13) and "tumour"."""
+
+    @property
+    def amiss(self) -> tuple[CaseScores, ...]:
+        """Cases that have an error or a warning."""
+        return tuple(case for case in self.cases if case.error or case.warning)
+
+    def write(self, path: Path) -> None:
+        """Write scores.json at `path`, whole or not at all."""
+        table = {"schema": SCHEMA, "kind": "scores", "kit": inference.__version__, **asdict(self)}
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def load_scores(path: Path) -> Scores:
+    """Read what `Scores.write` wrote.
+
+    Raises:
+        KitError: The file is no scores.json of this schema.
+    """
+    try:
+        table = json.loads(path.read_text("utf-8"))
+        if (table.pop("schema"), table.pop("kind")) != (SCHEMA, "scores"):
+            raise KitError(f"{path}: not scores of schema {SCHEMA}; score again with this kit")
+        table.pop("kit")
+        table["cases"] = tuple(_case(case) for case in table["cases"])
+        table["means"] = {
+            metric: {organ: Mean(**mean) for organ, mean in row.items()}
+            for metric, row in table["means"].items()
+        }
+        return Scores(**table)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise KitError(f"{path}: not a readable scores.json ({error})") from error
+
+
+def _case(table: dict[str, Any]) -> CaseScores:
+    table["labels"] = {organ: LabelScore(**row) for organ, row in table["labels"].items()}
+    for key in ("true_lesions", "pred_lesions"):
+        table[key] = tuple(Lesion(**row) for row in table[key])
+    return CaseScores(**table)
+
+
+def organ_mean(case: CaseScores, metric: str) -> float | None:
+    """Return the mean of `metric` over the case's organs, the tumour left out."""
+    values = [
+        value
+        for organ in ORGANS
+        if organ != TUMOUR and organ in case.labels
+        if (value := getattr(case.labels[organ], metric)) is not None
+    ]
+    return math.fsum(values) / len(values) if values else None
