@@ -12,9 +12,10 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
+from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from inference.errors import GeometryError, VolumeError
@@ -113,7 +114,8 @@ def read_header(path: Path) -> Header:
         VolumeError: There is no such file, it is no NIfTI-1, or its dimensions are no CT's.
     """
     try:
-        with _opened(path) as stream:
+        # Not igzip, which reads ahead: a cut file may still have a whole header.
+        with gzip.open(path) if _is_gzip(path) else path.open("rb") as stream:
             raw = stream.read(_HEADER_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise VolumeError(f"{path.name}: cannot be read ({error}); copy the file again") from error
@@ -156,11 +158,10 @@ def read_volume(path: Path) -> Volume:
     return Volume(hu, Grid(header.shape, spacing), direction, header, _odd(header))
 
 
-def _opened(path: Path) -> BinaryIO:
-    """Open a file that may be gzipped, whatever it is called."""
+def _is_gzip(path: Path) -> bool:
+    """Tell by the first bytes, whatever the file is called."""
     with path.open("rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, gzip.open(path)) if packed else path.open("rb")
+        return stream.read(2) == b"\x1f\x8b"
 
 
 def _hounsfield(path: Path, header: Header) -> NDArray[np.int16] | NDArray[np.float32]:
@@ -191,7 +192,7 @@ def stored_voxels(path: Path, header: Header) -> NDArray[Any]:
     voxels = np.empty(header.shape, header.dtype)
     try:
         _fill(voxels.reshape(-1).view(np.uint8), path, header.voxels_at)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, igzip_lib.error) as error:  # type: ignore[misc]  # wrong stub
         raise VolumeError(
             f"{path.name}: damaged or truncated ({error}); copy the file again"
         ) from error
@@ -201,7 +202,7 @@ def stored_voxels(path: Path, header: Header) -> NDArray[Any]:
 def _fill(target: NDArray[np.uint8], path: Path, offset: int) -> None:
     """Fill `target` with the file's bytes; reading on to its end checks gzip's checksum."""
     filled = 0
-    with _opened(path) as stream:
+    with igzip.IGzipFile(path) if _is_gzip(path) else path.open("rb") as stream:
         stream.seek(offset)
         while chunk := stream.read(_CHUNK_BYTES):
             wanted = np.frombuffer(chunk, np.uint8)[: target.size - filled]
