@@ -1,13 +1,15 @@
 """Command line of the evaluation: parse, call one function, report."""
 
 from pathlib import Path
+from typing import Any
+from typing import Any
 
 import click
 
 from inference.commands import CommandGroup
 from inference.errors import KitError
 
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
 
 
 @click.group(cls=CommandGroup)
@@ -16,24 +18,111 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--truth", required=True, type=_FOLDER, help="Folder of <case>.nii.gz.")
-@click.option("--pred", required=True, type=_FOLDER, help="Folder of <case>.nii.gz.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
-def overlap(truth: Path, pred: Path, output: Path) -> None:
-    """DSC of every organ that the truth has: a table, OUTPUT/dsc.csv and dsc.json."""
-    from rich.console import Console
-    from rich.table import Table
+@click.option("--truth", required=True, type=_PATH, help="Folder of <case>.nii.gz: the cases.")
+@click.option("--pred", required=True, type=_PATH, help="Folder of files of the same names.")
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
+@click.option(
+    "--rules", type=click.Choice(["official", "fixed"]), default="official", show_default=True
+)
+@click.option(
+    "--low-dsc",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Official rules: below it the NSD is 0. The script had 0.1 until 2024-03-18.",
+)
+@click.option(
+    "--missing",
+    type=click.Choice(["fail", "zero"]),
+    default="fail",
+    show_default=True,
+    help="A case without a usable prediction is left out, or counts 0 as in the challenge.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--team", default="", help="Whose predictions: for tables. By default the folder's name."
+)
+@click.option("--split", help='Which cases, for `compare`: "public validation", "test" …')
+@click.option(
+    "--images", type=_PATH, help="Folder of <case>_0000.nii.gz, for the report's pictures."
+)
+@click.option(
+    "--report/--no-report", default=True, show_default=True, help="Write report.html too."
+)
+def score(output: Path, images: Path | None, report: bool, **options: Any) -> None:
+    """DSC and NSD of every case and label: OUTPUT/scores.csv, labels.csv, scores.json, report.html.
 
-    from evaluation.overlap import score_folder, write_scores
-    from inference.organs import ORGANS
+    Exit code 1: there is a case that could not be scored, or that needs a look; the others are done.
+    """
+    from evaluation.scoring import Scoring
+    from evaluation.screen import score_on_screen
 
-    rows = score_folder(truth, pred)
-    write_scores(rows, output)
-    table = Table("organ", *(row.case for row in rows), title="DSC")
-    for organ in ORGANS:
-        cells = [f"{row.dsc[organ]:.4f}" if organ in row.dsc else "" for row in rows]
-        table.add_row(organ, *cells)
-    Console().print(table)
-    failed = [row for row in rows if row.error]
-    if failed:
-        raise KitError("; ".join(f"{row.case}: {row.error}" for row in failed))
+    amiss = score_on_screen(Scoring(**options), output, images, report)
+    if amiss:
+        raise KitError(f"{len(amiss)} cases need a look: {', '.join(amiss)}; the reasons are above")
+
+
+@main.command()
+@click.option("--inputs", required=True, type=_FOLDER, help="Folder of <case>_0000.nii.gz.")
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--image", help="NAME of a loaded image, or its archive NAME.tar.gz.")
+@click.option("--repeat", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--timeout",
+    default=3600.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds after which a run is killed.",
+)
+@click.option(
+    "--time-limit", default=15.0, show_default=True, type=click.FloatRange(min=0), help="Seconds."
+)
+@click.option(
+    "--memory-limit",
+    default=4096.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="GPU memory, MiB.",
+)
+@click.option(
+    "--gpu-index",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Physical GPU; the organisers' script has 1.",
+)
+@click.option("--team", help="Whose it is; by default the image's name or that of OUTPUT.")
+@click.option("--split", help="Which cases these are.")
+@click.argument("command", nargs=-1)
+def efficiency(
+    inputs: Path,
+    output: Path,
+    image: str | None,
+    command: tuple[str, ...],
+    gpu_index: int,
+    team: str | None,
+    split: str | None,
+    **numbers: Any,
+) -> None:
+    """Time COMMAND or an image on one case at a time, as the challenge does.
+
+    COMMAND stands after `--`. It runs in a fresh folder that shows everything in the current one, but
+    has `inputs` and `outputs` of its own; {inputs} and {outputs} in it become their paths.
+
+    Exit code 0: every run wrote its label map; 1: a run failed (the others are done); 2: wrong usage.
+    """
+    if (image is None) == (not command):
+        raise click.UsageError("give either --image or, after --, the command to time")
+    from evaluation.efficiency import Settings, subject_of
+    from evaluation.efficiency_report import Limits
+    from evaluation.efficiency_screen import evaluate_on_screen
+    from inference.pipeline import find_cases
+
+    limits = Limits(numbers["time_limit"], numbers["memory_limit"])
+    settings = Settings(numbers["repeat"], numbers["timeout"], limits)
+    cases = find_cases(inputs)
+    subject = subject_of(command, image, gpu_index)
+    name = team or (subject.image.team if subject.image else output.resolve().name)
+    report = evaluate_on_screen(cases, output, subject, settings, team=name, split=split)
+    if report.failed:
+        raise KitError(f"{len(report.failed)} of {len(report.cases)} cases failed; see above")

@@ -78,6 +78,28 @@ class Mean:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """Counts of lesions of one size over all cases."""
+
+    size: str
+    true: int
+    found: int
+    predicted: int
+    confirmed: int
+    """Predicted lesions that lie on a true one."""
+
+    @property
+    def sensitivity(self) -> float | None:
+        """Share of the true lesions that were found."""
+        return self.found / self.true if self.true else None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the predicted lesions that are real."""
+        return self.confirmed / self.predicted if self.predicted else None
+
+
+@dataclass(frozen=True)
 class Scores:
     """Everything that one run of `evaluation score` found."""
 
@@ -93,6 +115,10 @@ class Scores:
     cases: tuple[CaseScores, ...]
     means: dict[str, dict[str, Mean]] = field(default_factory=dict)
     """means[metric][organ]; besides organs the keys "organs" (macro over 13) and "tumour"."""
+    detection: tuple[Detection, ...] = ()
+    """Lesions found and made up, all and by size; only with the fixed rules, as the next."""
+    strata: dict[str, dict[str, Mean]] = field(default_factory=dict)
+    """strata[size][metric] of the tumour label, by the size of a case's largest true lesion."""
 
     @property
     def amiss(self) -> tuple[CaseScores, ...]:
@@ -118,13 +144,18 @@ def load_scores(path: Path) -> Scores:
             raise KitError(f"{path}: not scores of schema {SCHEMA}; score again with this kit")
         table.pop("kit")
         table["cases"] = tuple(_case(case) for case in table["cases"])
-        table["means"] = {
-            metric: {organ: Mean(**mean) for organ, mean in row.items()}
-            for metric, row in table["means"].items()
-        }
+        table["means"] = _means(table["means"])
+        table["strata"] = _means(table["strata"])
+        table["detection"] = tuple(Detection(**row) for row in table["detection"])
         return Scores(**table)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise KitError(f"{path}: not a readable scores.json ({error})") from error
+
+
+def _means(table: dict[str, Any]) -> dict[str, dict[str, Mean]]:
+    return {
+        outer: {inner: Mean(**mean) for inner, mean in row.items()} for outer, row in table.items()
+    }
 
 
 def _case(table: dict[str, Any]) -> CaseScores:

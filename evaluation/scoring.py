@@ -1,0 +1,195 @@
+"""Score a folder of predictions against a folder of truths, case by case, in parallel."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from evaluation import fixed, official
+from evaluation.lesions import detection
+from evaluation.scores import CaseScores, LabelScore, Scores
+from inference.errors import GeometryError, KitError, VolumeError
+from inference.geometry import Grid
+from inference.label_maps import LabelMap, read_label_map
+from inference.organs import ORGANS
+from inference.volumes import read_header, read_place, stored_voxels
+
+SUFFIX = ".nii.gz"
+RULES = ("official", "fixed")
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What to score, and how."""
+
+    truth: Path
+    """Folder of <case>.nii.gz; every file in it is a case."""
+    pred: Path
+    """Folder of files of the same names."""
+    rules: str = "official"
+    low_dsc: float = official.LOW_DSC
+    """Of the official rules: below it the NSD counts 0."""
+    missing: str = "fail"
+    """"zero" scores a case without a usable prediction 0 for every label, as the challenge does."""
+    jobs: int = 1
+    team: str = ""
+    """The folder's name, if nobody says otherwise."""
+    split: str | None = None
+
+
+class PredictionError(KitError):
+    """The truth can be read, but there is nothing to compare it with."""
+
+
+def score_folder(
+    scoring: Scoring, done: Callable[[CaseScores], None] = lambda case: None
+) -> Scores:
+    """Score every truth.
+
+    Args:
+        scoring: What, and how.
+        done: Called after each case, in any order.
+
+    Raises:
+        KitError: A folder is missing, or there is no truth at all.
+    """
+    for option, folder in (("--truth", scoring.truth), ("--pred", scoring.pred)):
+        if not folder.is_dir():
+            raise KitError(f"{folder} is no folder; check {option}")
+    truths = sorted(scoring.truth.glob(f"[!.]*{SUFFIX}"))
+    if not truths:
+        raise KitError(f"{scoring.truth} holds no <case>{SUFFIX}; check --truth")
+    found: dict[str, CaseScores] = {}
+    for case in _scored(scoring, truths):
+        found[case.case] = case
+        done(case)
+    cases = tuple(found[case_name(truth)] for truth in truths)
+    scores = Scores(
+        team=scoring.team or scoring.pred.resolve().name,
+        split=scoring.split,
+        rules=scoring.rules,
+        low_dsc=scoring.low_dsc,
+        missing=scoring.missing,
+        cases=cases,
+        means=official.means(cases) if scoring.rules == "official" else fixed.means(cases),
+    )
+    if scoring.rules == "official":
+        return scores
+    return replace(scores, detection=detection(cases), strata=fixed.strata(cases))
+
+
+def case_name(path: Path) -> str:
+    """Return a label map's file name without its suffix."""
+    return path.name.removesuffix(SUFFIX)
+
+
+def _scored(scoring: Scoring, truths: list[Path]) -> Iterator[CaseScores]:
+    """Yield the cases as they are done, from this process or from `jobs` others."""
+    score = partial(score_case, scoring)
+    if min(scoring.jobs, len(truths)) == 1:
+        yield from map(score, truths)
+        return
+    with ProcessPoolExecutor(scoring.jobs, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(score, truth): truth for truth in truths}
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                told = "a scoring process was killed, perhaps for memory; use fewer --jobs"
+                yield CaseScores(case_name(futures[future]), error=told)
+
+
+def score_case(scoring: Scoring, truth: Path) -> CaseScores:
+    """Score one case; what stands in the way becomes its `error`, what is odd its `warning`."""
+    pred = scoring.pred / truth.name
+    case = CaseScores(case_name(truth), truth_sha256=_digest(truth), pred_sha256=_digest(pred))
+    try:
+        wanted = _read(truth, scoring.rules)
+        with _about_the_prediction():
+            found = _read(pred, scoring.rules)
+            if found.header.shape != wanted.header.shape:
+                reason = found.elsewhere_than(wanted.place, wanted.header.shape)
+                raise GeometryError(f"{pred.name}: {reason}; predict on this case's own voxels")
+            odd = _oddities(wanted, found)
+            if odd and scoring.rules == "fixed":
+                raise GeometryError(f"{pred.name}: {odd}")
+    except PredictionError as error:
+        if scoring.missing == "zero":
+            zeros = {organ: LabelScore(0.0, 0.0, note="no usable prediction") for organ in ORGANS}
+            return replace(case, labels=zeros, warning=f"{error}; every label counts 0")
+        return replace(case, error=str(error))
+    except KitError as error:
+        return replace(case, error=str(error))
+    return _measured(replace(case, warning=odd), wanted, found, scoring)
+
+
+def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scoring) -> CaseScores:
+    grid = Grid(truth.header.shape, truth.header.spacing_mm)
+    if scoring.rules == "official":
+        labels = official.score_labels(truth.labels, pred.labels, grid.spacing_mm, scoring.low_dsc)
+        crashed = [organ for organ, score in labels.items() if score.note == official.ONE_SLICE]
+        told = "; ".join(f"{organ} is {official.ONE_SLICE}" for organ in crashed) or None
+        warning = "; ".join(reason for reason in (case.warning, told) if reason) or None
+        return replace(case, labels=labels, warning=warning)
+    true_lesions, pred_lesions = fixed.lesions(truth.labels, pred.labels, grid)
+    return replace(
+        case,
+        labels=fixed.score_labels(truth.labels, pred.labels, grid),
+        true_lesions=true_lesions,
+        pred_lesions=pred_lesions,
+    )
+
+
+def _read(path: Path, rules: str) -> LabelMap:
+    """Read a label map as the rules take it: `fixed` wants whole numbers, `official` makes them."""
+    if rules == "fixed" or not path.is_file():
+        found = read_label_map(path)
+    else:
+        header = read_header(path)
+        voxels = stored_voxels(path, header)
+        if header.scaling is not None:
+            voxels = voxels * header.scaling[0] + header.scaling[1]
+        if not np.isfinite(voxels).all():
+            raise VolumeError(f"{path.name}: holds NaN or infinite numbers; write it again")
+        found = LabelMap(official.as_int8(voxels), read_place(path), header)
+    spacing_mm = found.header.spacing_mm
+    if not all(math.isfinite(mm) and mm > 0 for mm in spacing_mm):
+        raise VolumeError(
+            f"{path.name}: voxel size {spacing_mm} mm is not positive; mend the header"
+        )
+    return found
+
+
+def _oddities(truth: LabelMap, pred: LabelMap) -> str | None:
+    """Say what is wrong with a pair that has the same shape; None where nothing is."""
+    reasons = [pred.elsewhere_than(truth.place, truth.header.shape)]
+    for whose, labels in (("the truth", truth.labels), ("the prediction", pred.labels)):
+        if labels.max(initial=0) > max(ORGANS.values()):
+            unknown = np.unique(labels[labels > max(ORGANS.values())]).tolist()
+            reasons.append(f"{whose} has labels {unknown} that FLARE23 does not know")
+    return "; ".join(reason for reason in reasons if reason) or None
+
+
+@contextmanager
+def _about_the_prediction() -> Iterator[None]:
+    """Tell errors of the prediction from errors of the truth."""
+    try:
+        yield
+    except KitError as error:
+        raise PredictionError(str(error)) from error
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
