@@ -1,0 +1,274 @@
+"""The official efficiency protocol: one case at a time, a fresh process or container for each."""
+
+import contextlib
+import hashlib
+import platform
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from evaluation.containers import ContainerJob, Image, open_image, run_flags
+from evaluation.efficiency_report import CaseEfficiency, Limits, Load, Run, case_of, load_of
+from evaluation.nvml import Gpu, NoGpuError, find_gpu
+from evaluation.processes import CommandJob, Job, Workspace, check_command, wait
+from evaluation.sampling import INTERVAL_S, MIB, Sample, Sampler, write_samples
+from inference.errors import KitError
+from inference.files import replacing
+from inference.report import cpu_name
+
+TAIL_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How often, how long, and what is tolerated."""
+
+    repeat: int = 1
+    timeout_s: float = 3600.0
+    """What FLARE22 counted for a container that hangs."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Callbacks for whoever shows progress."""
+
+    start: Callable[[str, int], None] = lambda case, number: None
+    done: Callable[[str, Run], None] = lambda case, run: None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is timed: a command of the user's, or an image."""
+
+    command: tuple[str, ...] = ()
+    image: Image | None = None
+    gpu: Gpu | None = None
+    no_gpu: str | None = None
+    """Why there is no GPU."""
+
+    def job(self, workspace: Workspace) -> Job:
+        """Return one fresh run of it."""
+        if self.image is not None:
+            return ContainerJob(self.image, workspace, None if self.gpu is None else self.gpu.index)
+        return CommandJob(self.command, workspace, None if self.gpu is None else self.gpu.uuid)
+
+    def gpu_mib(self) -> float | None:
+        """Return the memory in use on the card."""
+        return None if self.gpu is None else self.gpu.used_mib()
+
+    def words(self) -> tuple[str, ...]:
+        """Return the command line, also that of the container."""
+        if self.image is None:
+            return self.command
+        index = None if self.gpu is None else self.gpu.index
+        return tuple(run_flags(self.image.team, Workspace(Path()), index))
+
+
+def subject_of(command: tuple[str, ...], image: str | None, gpu_index: int) -> Subject:
+    """Find the GPU, load the image, look for the command.
+
+    Raises:
+        KitError: The image or the command is not there, or there are GPUs, but not `gpu_index`.
+    """
+    gpu, no_gpu = None, None
+    try:
+        gpu = find_gpu(gpu_index)
+    except NoGpuError as error:
+        no_gpu = str(error)
+    if image is not None:
+        return Subject((), open_image(image), gpu, no_gpu)
+    check_command(command)
+    return Subject(command, None, gpu, no_gpu)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One case with what was sampled."""
+
+    efficiency: CaseEfficiency
+    samples: dict[int, tuple[Sample, ...]]
+    """By the number of the run."""
+
+
+def evaluate(
+    cases: dict[str, Path],
+    output: Path,
+    subject: Subject,
+    settings: Settings,
+    watch: Watch | None = None,
+) -> tuple[Measured, ...]:
+    """Run every case `settings.repeat` times, all cases once before any case again.
+
+    Args:
+        cases: CTs by case.
+        output: Gets predictions/, samples/ and logs/.
+        subject: What is timed.
+        settings: Repeats and limits.
+        watch: Told of every run.
+
+    Raises:
+        KitError: `output` cannot be written.
+    """
+    watch = watch or Watch()
+    _prepare(output, cases)
+    runs: dict[str, list[Run]] = {case: [] for case in cases}
+    samples: dict[str, dict[int, tuple[Sample, ...]]] = {case: {} for case in cases}
+    for number in range(1, settings.repeat + 1):
+        for case, ct in cases.items():
+            watch.start(case, number)
+            run, samples[case][number] = _run(case, ct, number, output, subject, settings)
+            runs[case].append(run)
+            write_samples(samples[case], output / "samples" / f"{case}.csv")
+            watch.done(case, run)
+    return tuple(
+        Measured(case_of(case, ct.name, tuple(runs[case]), settings.limits), samples[case])
+        for case, ct in cases.items()
+    )
+
+
+def _prepare(output: Path, cases: dict[str, Path]) -> None:
+    try:
+        for name in ("predictions", "samples", "logs"):
+            (output / name).mkdir(parents=True, exist_ok=True)
+        for case in cases:
+            (output / "predictions" / f"{case}.nii.gz").unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise KitError(f"cannot write into {output}: {error.strerror}") from error
+
+
+def _run(
+    case: str, ct: Path, number: int, output: Path, subject: Subject, settings: Settings
+) -> tuple[Run, tuple[Sample, ...]]:
+    logs = output.resolve() / "logs"
+    out, err = (logs / f"{case}_run{number}.{stream}.txt" for stream in ("stdout", "stderr"))
+    err.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=".work-", dir=output.resolve(), ignore_cleanup_errors=True
+    ) as folder:
+        workspace = Workspace(Path(folder))
+        timed = _Timed()
+        digest = None
+        try:
+            workspace.fill(ct)
+            timed = _time(subject, workspace, out, err, settings.timeout_s)
+            digest = _keep(workspace.outputs / f"{case}.nii.gz", output / "predictions")
+            error = _failure(timed, workspace, case, settings)
+        except (KitError, OSError) as refused:
+            error = str(refused)
+    run = Run(
+        number=number,
+        seconds=timed.seconds,
+        exit_status=timed.exit_status,
+        error=error,
+        stderr_tail=_tail(err),
+        pred_sha256=digest,
+        samples=len(timed.samples),
+        loads=_loads(timed, settings.limits),
+    )
+    return run, timed.samples
+
+
+@dataclass(frozen=True)
+class _Timed:
+    seconds: float = 0.0
+    exit_status: int | None = None
+    samples: tuple[Sample, ...] = ()
+
+
+def _time(subject: Subject, workspace: Workspace, out: Path, err: Path, timeout_s: float) -> _Timed:
+    job = subject.job(workspace)
+    with (
+        out.open("wb") as stdout,
+        err.open("wb") as stderr,
+        contextlib.closing(job),
+        Sampler(subject.gpu_mib, job.own_ram_mib) as sampler,
+    ):
+        start_s = time.perf_counter()
+        process = job.start(stdout, stderr)
+        ended = wait(process, timeout_s)
+        end_s = time.perf_counter()
+    return _Timed(
+        seconds=end_s - start_s,
+        exit_status=process.returncode if ended else None,
+        samples=sampler.between(start_s, end_s),
+    )
+
+
+def _loads(timed: _Timed, limits: Limits) -> dict[str, Load]:
+    loads = {}
+    for name in ("gpu_mib", "cpu_percent", "cpu_busy_percent", "ram_mib", "own_ram_mib"):
+        seen = [
+            (sample.seconds, value)
+            for sample in timed.samples
+            if (value := getattr(sample, name)) is not None
+        ]
+        if not seen:
+            continue
+        seconds, values = zip(*seen, strict=True)
+        loads[name] = load_of(seconds, values, timed.seconds)
+        if name == "gpu_mib":
+            above = [max(0.0, value - limits.gpu_mib) for value in values]
+            loads["gpu_over_mib"] = load_of(seconds, above, timed.seconds)
+    return loads
+
+
+def _keep(pred: Path, folder: Path) -> str | None:
+    if not pred.is_file():
+        return None
+    with replacing(folder / pred.name) as partial:
+        shutil.copyfile(pred, partial)
+    with pred.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _failure(timed: _Timed, workspace: Workspace, case: str, settings: Settings) -> str | None:
+    status = timed.exit_status
+    if status is None:
+        return f"killed after {settings.timeout_s:g} s, the time limit of --timeout"
+    if status != 0:
+        # a shell and Docker tell of signal N as 128 + N
+        number = -status if status < 0 else status - 128
+        names = {s.value: s.name for s in signal.Signals}
+        return f"exit status {status}" + (f" ({names[number]})" if number in names else "")
+    if not (workspace.outputs / f"{case}.nii.gz").is_file():
+        found = sorted(path.name for path in workspace.outputs.iterdir())
+        what = f"only {', '.join(found[:3])}" if found else "nothing"
+        return f"exit status 0, but {what} in outputs instead of {case}.nii.gz"
+    return None
+
+
+def _tail(log: Path) -> str:
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text[-TAIL_CHARACTERS:].strip()
+
+
+def circumstances(subject: Subject, settings: Settings) -> dict[str, str | int | float | None]:
+    """Return what the figures depend on."""
+    gpu = subject.gpu
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": cpu_name(),
+        "cores": psutil.cpu_count(),
+        "ram_mib": round(psutil.virtual_memory().total / MIB),
+        "gpu": None if gpu is None else gpu.name,
+        "gpu_index": None if gpu is None else gpu.index,
+        "driver": None if gpu is None else gpu.driver,
+        "no_gpu": subject.no_gpu,
+        "python": platform.python_version(),
+        "psutil": psutil.__version__,
+        "interval_s": INTERVAL_S,
+        "timeout_s": settings.timeout_s,
+        "repeat": settings.repeat,
+    }

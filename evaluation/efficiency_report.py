@@ -1,0 +1,217 @@
+"""What an efficiency run found: one value that saves and reads itself as efficiency.json."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+import inference
+from evaluation.sampling import INTERVAL_S
+from inference.errors import KitError
+from inference.files import replacing
+
+SCHEMA = 1
+COLUMNS: dict[str, tuple[str, int]] = {
+    "Time": ("seconds", 2),
+    "MaxGPU_Mem": ("gpu_mib.peak", 0),
+    "AUC_GPU_Time": ("gpu_mib.auc_official", 0),
+    "MaxCPU_Utilization": ("cpu_percent.peak", 2),
+    "AUC_CPU_Time": ("cpu_percent.auc_official", 2),
+    "MaxRAM": ("ram_mib.peak", 2),
+    "AUC_RAM_Time": ("ram_mib.auc_official", 0),
+}
+"""Official column, the figure it shows and its digits (JunMa11/FLARE, load_json.py)."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the challenge tolerates before it counts."""
+
+    seconds: float = 15.0
+    gpu_mib: float = 4096.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """One curve over time, in three figures."""
+
+    peak: float
+    auc_official: float
+    """Sum of the samples times 0.1 s, whatever their true period."""
+    auc: float
+    """Integral over the true times, from the start of the command to its end."""
+
+
+def load_of(seconds: Sequence[float], values: Sequence[float], end_s: float) -> Load:
+    """Return the figures of a curve that was sampled at `seconds` until `end_s`.
+
+    Between two samples it is taken as straight, before the first and after the last as level.
+    """
+    times = np.clip([0.0, *seconds, end_s], 0.0, end_s)
+    heights = np.array([values[0], *values, values[-1]], dtype=float)
+    return Load(max(values), sum(values) * INTERVAL_S, float(trapezoid(heights, times)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command or container on one case."""
+
+    number: int
+    """From 1 on."""
+    seconds: float
+    """From before the start to after the end, or until it was killed."""
+    exit_status: int | None
+    """None where it did not start or was killed at the time limit."""
+    error: str | None = None
+    """Why it counts as failed."""
+    stderr_tail: str = ""
+    pred_sha256: str | None = None
+    samples: int = 0
+    loads: dict[str, Load] = field(default_factory=dict)
+    """By what was sampled: `gpu_mib`, `gpu_over_mib` (above the tolerance), `cpu_percent` (official
+    formula), `cpu_busy_percent`, `ram_mib` (host), `own_ram_mib`; without what was not seen.
+    """
+
+    def figures(self, limits: Limits) -> dict[str, float]:
+        """Return every figure of this run by name, also how far it is over the limits."""
+        figures = {"seconds": self.seconds, "over_seconds": max(0.0, self.seconds - limits.seconds)}
+        for name, load in self.loads.items():
+            figures |= {f"{name}.{key}": value for key, value in asdict(load).items()}
+        return figures
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One figure over the repeats of a case."""
+
+    median: float
+    min: float
+    max: float
+    iqr: float
+    """Distance of the quartiles."""
+
+
+@dataclass(frozen=True)
+class CaseEfficiency:
+    """One case with all its runs."""
+
+    case: str
+    file: str
+    runs: tuple[Run, ...]
+    figures: dict[str, Spread]
+    """Over the runs that succeeded, or over all where none did."""
+    verdict: str
+    within_limits: bool
+    """No run failed, and all that was measured is within the limits."""
+
+    @property
+    def failed(self) -> tuple[Run, ...]:
+        """Runs that count as failed."""
+        return tuple(run for run in self.runs if run.error)
+
+
+def case_of(case: str, file: str, runs: tuple[Run, ...], limits: Limits) -> CaseEfficiency:
+    """Sum up the runs of one case."""
+    done = [run for run in runs if run.error is None] or list(runs)
+    tables = [run.figures(limits) for run in done]
+    shared = [name for name in tables[0] if all(name in table for table in tables)]
+    figures = {name: _spread([table[name] for table in tables]) for name in shared}
+    failed = [run for run in runs if run.error]
+    over = {
+        "s": (figures["over_seconds"].median, limits.seconds),
+        "MiB of GPU memory": (
+            figures["gpu_over_mib.peak"].median if "gpu_over_mib.peak" in figures else 0.0,
+            limits.gpu_mib,
+        ),
+    }
+    excess = [f"{by:.2f} {unit} over {limit:g}" for unit, (by, limit) in over.items() if by > 0]
+    if failed:
+        share = f"{len(failed)} of {len(runs)} runs " if len(runs) > 1 else ""
+        verdict = f"{share}failed: {failed[0].error}"
+    elif excess:
+        verdict = "; ".join(excess)
+    elif "gpu_mib.peak" in figures:
+        verdict = "within limits"
+    else:
+        verdict = "within limits; GPU not measured"
+    return CaseEfficiency(case, file, runs, figures, verdict, not failed and not excess)
+
+
+def _spread(values: list[float]) -> Spread:
+    low, median, high = np.percentile(values, [25, 50, 75])
+    return Spread(float(median), min(values), max(values), float(high - low))
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """Everything that one run of `evaluation efficiency` found."""
+
+    team: str
+    split: str | None
+    """Which cases, in the words of evaluation/reported; None where the user did not say."""
+    command: tuple[str, ...]
+    image: str | None
+    """Digest of the image; None where a command was timed."""
+    circumstances: dict[str, str | int | float | None]
+    """Machine, versions and settings that the figures depend on."""
+    limits: Limits
+    cases: tuple[CaseEfficiency, ...]
+
+    @property
+    def failed(self) -> tuple[CaseEfficiency, ...]:
+        """Cases with a run that failed."""
+        return tuple(case for case in self.cases if case.failed)
+
+    def write(self, path: Path) -> None:
+        """Write efficiency.json at `path`, whole or not at all."""
+        table = {"schema": SCHEMA, "kind": "efficiency", "kit": inference.__version__}
+        with replacing(path) as partial:
+            text = json.dumps({**table, **asdict(self)}, indent=1, allow_nan=False)
+            partial.write_text(text + "\n", "utf-8")
+
+    def write_official(self, path: Path) -> None:
+        """Write the CSV of the official script: a row a case, medians of the repeats.
+
+        What was not measured is empty. A failed case has the figures that it had, as there.
+        """
+        with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+            table = csv.writer(stream)
+            table.writerow(["Name", *COLUMNS])
+            for case in self.cases:
+                table.writerow([case.file, *(_cell(case, *column) for column in COLUMNS.values())])
+
+
+def _cell(case: CaseEfficiency, figure: str, digits: int) -> str:
+    return str(np.round(case.figures[figure].median, digits)) if figure in case.figures else ""
+
+
+def load_efficiency(path: Path) -> Efficiency:
+    """Read what `Efficiency.write` wrote.
+
+    Raises:
+        KitError: The file is no efficiency.json of this schema.
+    """
+    try:
+        table = json.loads(path.read_text("utf-8"))
+        if (table.pop("schema"), table.pop("kind")) != (SCHEMA, "efficiency"):
+            raise KitError(f"{path}: not an efficiency of schema {SCHEMA}; measure with this kit")
+        table.pop("kit")
+        table["command"] = tuple(table["command"])
+        table["limits"] = Limits(**table["limits"])
+        table["cases"] = tuple(_case(case) for case in table["cases"])
+        return Efficiency(**table)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise KitError(f"{path}: not a readable efficiency.json ({error})") from error
+
+
+def _case(table: dict[str, Any]) -> CaseEfficiency:
+    for run in table["runs"]:
+        run["loads"] = {name: Load(**load) for name, load in run["loads"].items()}
+    table["runs"] = tuple(Run(**run) for run in table["runs"])
+    table["figures"] = {name: Spread(**spread) for name, spread in table["figures"].items()}
+    return CaseEfficiency(**table)

@@ -1,0 +1,71 @@
+"""Memory of one GPU, read through NVML; where there is no GPU, the reason why."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference.errors import KitError
+
+MIB = 1 << 20
+
+
+class NoGpuError(KitError):
+    """NVML finds no GPU: not a failure, the GPU columns stay empty."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One card, by its physical index."""
+
+    index: int
+    name: str
+    uuid: str
+    driver: str
+    handle: Any = field(repr=False)
+
+    def used_mib(self) -> float:
+        """Return total minus free memory of the whole card, as the official script reads it.
+
+        Raises:
+            KitError: The driver stopped answering.
+        """
+        import pynvml
+
+        try:
+            memory = pynvml.nvmlDeviceGetMemoryInfo(self.handle)
+        except pynvml.NVMLError as error:
+            raise KitError(f"GPU {self.index} stopped answering: NVML says {error}") from error
+        return (int(memory.total) - int(memory.free)) / MIB
+
+
+def find_gpu(index: int) -> Gpu:
+    """Return the GPU of physical index `index`; the official script reads index 1.
+
+    Raises:
+        NoGpuError: The library, the driver or any GPU is missing.
+        KitError: There are GPUs, but not this one.
+    """
+    try:
+        import pynvml
+    except ModuleNotFoundError as error:
+        raise NoGpuError("nvidia-ml-py is not installed (flare23-kit[evaluation])") from error
+    try:
+        pynvml.nvmlInit()
+        count = int(pynvml.nvmlDeviceGetCount())
+        if count == 0:
+            raise NoGpuError("NVML finds no GPU")
+        if index >= count:
+            raise KitError(
+                f"GPU {index} was asked for, NVML finds {count}: give --gpu-index 0 to {count - 1}"
+            )
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        gpu = Gpu(
+            index=index,
+            name=str(pynvml.nvmlDeviceGetName(handle)),
+            uuid=str(pynvml.nvmlDeviceGetUUID(handle)),
+            driver=str(pynvml.nvmlSystemGetDriverVersion()),
+            handle=handle,
+        )
+        pynvml.nvmlDeviceGetMemoryInfo(handle)  # some virtual GPUs do not tell
+    except pynvml.NVMLError as error:
+        raise NoGpuError(f"NVML says {error}") from error
+    return gpu

@@ -1,0 +1,219 @@
+"""A command as a job: started in a fresh folder, its whole process tree measured and ended."""
+
+import contextlib
+import os
+import select
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+import psutil
+
+from inference.errors import KitError
+
+MIB = 1 << 20
+_KILL_ROUNDS = 5
+_EXIT_S = 5.0
+"""How long killed processes may take to go."""
+
+
+class Job(Protocol):
+    """What is timed: a command in a folder, or a container."""
+
+    def start(self, stdout: IO[bytes], stderr: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Start it.
+
+        Raises:
+            KitError: The system refuses to.
+        """
+
+    def own_ram_mib(self) -> float | None:
+        """Return the memory that it uses now; None where there is nothing to see (yet)."""
+
+    def close(self) -> None:
+        """End whatever of it is still there."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder as the official container sees it: /workspace with `inputs` and `outputs`."""
+
+    folder: Path
+
+    @property
+    def inputs(self) -> Path:
+        """Holds the one case."""
+        return self.folder / "inputs"
+
+    @property
+    def outputs(self) -> Path:
+        """Empty at the start; anyone may write here, as in the official runner."""
+        return self.folder / "outputs"
+
+    def fill(self, ct: Path) -> None:
+        """Make both folders and copy `ct` into the first."""
+        self.inputs.mkdir()
+        self.outputs.mkdir()
+        self.outputs.chmod(0o777)
+        shutil.copyfile(ct, self.inputs / ct.name)
+
+
+class CommandJob:
+    """A command whose working folder is a fresh view of the user's.
+
+    Everything in the user's folder is linked into the workspace but `inputs` and `outputs`. So
+    `sh predict.sh`, which labels the `inputs` beside it, meets the one case that is timed.
+    """
+
+    def __init__(
+        self, command: Sequence[str], workspace: Workspace, gpu_uuid: str | None = None
+    ) -> None:
+        places = {"{inputs}": str(workspace.inputs), "{outputs}": str(workspace.outputs)}
+        self._command = [_substitute(word, places) for word in command]
+        self._folder = workspace.folder
+        self._environment = dict(os.environ)
+        if gpu_uuid is not None:
+            self._environment["CUDA_VISIBLE_DEVICES"] = gpu_uuid
+        self._process: subprocess.Popen[bytes] | None = None
+        self._tree: ProcessTree | None = None
+        for entry in Path.cwd().iterdir():
+            if entry.name not in {"inputs", "outputs"}:
+                (workspace.folder / entry.name).symlink_to(entry)
+
+    def start(self, stdout: IO[bytes], stderr: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Start the command as the leader of its own session."""
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise KitError(f"cannot start {self._command[0]}: {error.strerror}") from error
+        self._tree = ProcessTree(self._process.pid)
+        return self._process
+
+    def own_ram_mib(self) -> float | None:
+        """Return the resident memory of the process tree."""
+        return None if self._tree is None else self._tree.ram_mib()
+
+    def close(self) -> None:
+        """Kill what is left of the tree."""
+        if self._process is None or self._tree is None:
+            return
+        self._tree.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_EXIT_S)
+
+
+def check_command(command: Sequence[str]) -> None:
+    """Refuse a command that cannot be run from here.
+
+    Raises:
+        KitError: There is no such program, or it may not be run.
+    """
+    if shutil.which(command[0]) is None:
+        why = "may not be executed" if Path(command[0]).exists() else "is not found"
+        raise KitError(
+            f"command {command[0]} {why}; check its name and rights, or use `sh {command[0]}`"
+        )
+
+
+def wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> bool:
+    """Wait for the end of a process; False where it takes longer.
+
+    `Popen.wait` with a time limit looks every 0.05 s only, which would be part of every timing.
+    """
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        ended = bool(select.select([descriptor], [], [], timeout_s)[0])
+    finally:
+        os.close(descriptor)
+    if ended:
+        process.wait()
+    return ended
+
+
+class ProcessTree:
+    """A process that leads a session, and everything that it started.
+
+    A descendant counts also after its parent has ended and after it has left the session, unless it
+    did both between two looks.
+    """
+
+    def __init__(self, leader: int) -> None:
+        self._leader = leader
+        self._seen: dict[int, psutil.Process] = {}
+
+    def members(self) -> list[psutil.Process]:
+        """Return the processes that are alive now."""
+        for process in (*self._session(), *self._descendants()):
+            known = self._seen.get(process.pid)
+            if known is None or not known.is_running():
+                self._seen[process.pid] = process
+        return [process for process in self._seen.values() if process.is_running()]
+
+    def ram_mib(self) -> float:
+        """Return the resident memory of all members, what they share counted once.
+
+        Each one's own pages are added; of the pages that can be shared (libraries, mapped files,
+        shared memory) only the largest amount of one member counts. Within a few MiB this is the
+        sum of their proportional set sizes, which the kernel needs 8 ms a GiB to find, with the
+        process's memory map locked.
+        """
+        own, shared = 0, 0
+        for process in self.members():
+            try:
+                memory = process.memory_info()
+            except psutil.Error:
+                continue
+            own += memory.rss - memory.shared
+            shared = max(shared, memory.shared)
+        return (own + shared) / MIB
+
+    def kill(self) -> None:
+        """End every member; those that are started meanwhile too."""
+        for _ in range(_KILL_ROUNDS):
+            alive = [process for process in self.members() if not _is_zombie(process)]
+            if not alive:
+                return
+            for process in alive:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(alive, timeout=_EXIT_S)
+
+    def _session(self) -> list[psutil.Process]:
+        found = []
+        for pid in psutil.pids():
+            try:
+                if os.getsid(pid) == self._leader:
+                    found.append(psutil.Process(pid))
+            except (ProcessLookupError, psutil.NoSuchProcess):
+                continue
+        return found
+
+    def _descendants(self) -> list[psutil.Process]:
+        try:
+            return list(psutil.Process(self._leader).children(recursive=True))
+        except psutil.NoSuchProcess:
+            return []
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _substitute(word: str, places: dict[str, str]) -> str:
+    for name, path in places.items():
+        word = word.replace(name, path)
+    return word

@@ -1,0 +1,158 @@
+"""What a machine does while a command runs, sampled as the official daemon does it.
+
+The daemon takes a sample, sleeps 0.1 s and begins again, so that its true period is 0.1 s and the
+time that a sample takes. Here every sample carries the moment at which it was taken.
+"""
+
+import csv
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import psutil
+
+from inference.errors import KitError
+from inference.files import replacing
+
+INTERVAL_S = 0.1
+"""How long the official daemon sleeps between samples, and what its areas take as the period."""
+MIB = 1 << 20
+
+Probe = Callable[[], float | None]
+"""Returns mebibytes, or None where there is nothing to measure (yet)."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look at the machine."""
+
+    seconds: float
+    """Since the start of the command."""
+    gpu_mib: float | None
+    """Of the whole card."""
+    cpu_percent: float
+    """By the official formula, which is too high: see `official_cpu_percent`."""
+    cpu_busy_percent: float
+    """Share of all cores' time that was neither idle nor waiting for a disk."""
+    ram_mib: float
+    """Of the whole host, as `official_ram_mib` has it."""
+    own_ram_mib: float | None
+    """Of the command and its descendants, or of its container."""
+
+
+class CpuTimes(NamedTuple):
+    """The three kinds of processor seconds that the official script looks at, all cores added."""
+
+    user: float
+    system: float
+    idle: float
+
+
+def cpu_times() -> CpuTimes:
+    """Return the host's processor seconds since it started."""
+    now = psutil.cpu_times()
+    return CpuTimes(now.user, now.system, now.idle)
+
+
+def official_cpu_percent(before: CpuTimes, now: CpuTimes) -> float:
+    """Return "Used %" between two readings as the official script has it.
+
+    It adds 0.1 to the denominator, where all cores of a machine with C of them spend 0.1 C seconds
+    in a period: an idle machine counts as 100 / (C + 1) % used.
+    """
+    total = sum(now) - sum(before)
+    return 100.0 - 100.0 * (now.idle - before.idle) / (total + 0.1)
+
+
+def official_ram_mib() -> float:
+    """Return psutil's `virtual_memory().used` as it was in 2023.
+
+    Newer versions of psutil count total minus available memory instead.
+    """
+    memory = psutil.virtual_memory()
+    return float(memory.total - memory.free - memory.cached - memory.buffers) / MIB
+
+
+class Sampler:
+    """Samples in a thread from `__enter__` to `__exit__`; the first sample is there at once."""
+
+    def __init__(self, gpu_mib: Probe, own_ram_mib: Probe) -> None:
+        self._gpu_mib = gpu_mib
+        self._own_ram_mib = own_ram_mib
+        self._samples: list[Sample] = []
+        self._error: KitError | None = None
+        self._started = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._started.wait()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._error is not None and error is None:
+            raise self._error
+
+    def between(self, start_s: float, end_s: float) -> tuple[Sample, ...]:
+        """Return the samples up to `end_s`, their seconds counted from `start_s`.
+
+        Both are readings of `time.perf_counter`. The first sample may lie just before the start.
+        """
+        taken = [sample for sample in self._samples if sample.seconds <= end_s]
+        return tuple(replace(sample, seconds=sample.seconds - start_s) for sample in taken)
+
+    def _run(self) -> None:
+        before = cpu_times()
+        psutil.cpu_percent()  # the first answer of a thread means nothing
+        self._stop.wait(INTERVAL_S)
+        try:
+            while not self._stop.is_set():
+                before = self._take(before)
+                self._started.set()
+                self._stop.wait(INTERVAL_S)
+        except KitError as error:
+            self._error = error
+        finally:
+            self._started.set()
+
+    def _take(self, before: CpuTimes) -> CpuTimes:
+        seconds, gpu_mib, now = time.perf_counter(), self._gpu_mib(), cpu_times()
+        self._samples.append(
+            Sample(
+                seconds=seconds,
+                gpu_mib=gpu_mib,
+                cpu_percent=official_cpu_percent(before, now),
+                cpu_busy_percent=psutil.cpu_percent(),
+                ram_mib=official_ram_mib(),
+                own_ram_mib=self._own_ram_mib(),
+            )
+        )
+        return now
+
+
+def write_samples(runs: dict[int, tuple[Sample, ...]], path: Path) -> None:
+    """Write a case's samples as CSV, a row a sample, by the number of the run."""
+    names = [field.name for field in fields(Sample)]
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.DictWriter(stream, ["run", *names], lineterminator="\n")
+        table.writeheader()
+        for number, samples in runs.items():
+            for sample in samples:
+                values = {name: _cell(value) for name, value in asdict(sample).items()}
+                table.writerow({"run": number, **values})
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
