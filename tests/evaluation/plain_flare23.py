@@ -1,4 +1,4 @@
-"""FLARE23's scoring rules written down plainly: the reference that `evaluation.official` must equal.
+"""FLARE23's scoring rules written down plainly: what `evaluation.official` must equal.
 
 One step after the other on whole volumes, with nibabel and the `surface-distance` package, as
 the organisers' script works; for its quirks see `evaluation.official`. Deliberately slow and
@@ -14,7 +14,22 @@ import nibabel
 import numpy as np
 import surface_distance
 
-TOLERANCES_MM = {1: 5, 2: 3, 3: 3, 4: 5, 5: 2, 6: 2, 7: 2, 8: 2, 9: 2, 10: 3, 11: 5, 12: 7, 13: 3, 14: 2}
+TOLERANCES_MM = {
+    1: 5,
+    2: 3,
+    3: 3,
+    4: 5,
+    5: 2,
+    6: 2,
+    7: 2,
+    8: 2,
+    9: 2,
+    10: 3,
+    11: 5,
+    12: 7,
+    13: 3,
+    14: 2,
+}
 
 
 def score_arrays(truth, pred, spacing_mm, low_dsc):
