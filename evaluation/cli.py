@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Any
-from typing import Any
 
 import click
 
@@ -63,8 +62,8 @@ def score(output: Path, images: Path | None, report: bool, **options: Any) -> No
 
 
 @main.command()
-@click.option("--inputs", required=True, type=_FOLDER, help="Folder of <case>_0000.nii.gz.")
-@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--inputs", required=True, type=_PATH, help="Folder of <case>_0000.nii.gz.")
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
 @click.option("--image", help="NAME of a loaded image, or its archive NAME.tar.gz.")
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(min=1))
 @click.option(
@@ -91,8 +90,8 @@ def score(output: Path, images: Path | None, report: bool, **options: Any) -> No
     type=click.IntRange(min=0),
     help="Physical GPU; the organisers' script has 1.",
 )
-@click.option("--team", help="Whose it is; by default the image's name or that of OUTPUT.")
-@click.option("--split", help="Which cases these are.")
+@click.option("--team", default="", help="Whose it is. By default the image's or OUTPUT's name.")
+@click.option("--split", help='Which cases, for `compare`: "public validation", "test" …')
 @click.argument("command", nargs=-1)
 def efficiency(
     inputs: Path,
@@ -100,16 +99,16 @@ def efficiency(
     image: str | None,
     command: tuple[str, ...],
     gpu_index: int,
-    team: str | None,
+    team: str,
     split: str | None,
     **numbers: Any,
 ) -> None:
     """Time COMMAND or an image on one case at a time, as the challenge does.
 
-    COMMAND stands after `--`. It runs in a fresh folder that shows everything in the current one, but
-    has `inputs` and `outputs` of its own; {inputs} and {outputs} in it become their paths.
+    COMMAND stands after `--`. It runs in a fresh folder that shows everything in the current one
+    but has its own `inputs` and `outputs`; {inputs} and {outputs} in it become their paths.
 
-    Exit code 0: every run wrote its label map; 1: a run failed (the others are done); 2: wrong usage.
+    Exit code 1: a run failed or wrote no label map; the others are done.
     """
     if (image is None) == (not command):
         raise click.UsageError("give either --image or, after --, the command to time")
