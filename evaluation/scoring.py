@@ -162,9 +162,8 @@ def _read(path: Path, rules: str) -> LabelMap:
         found = LabelMap(official.as_int8(voxels), read_place(path), header)
     spacing_mm = found.header.spacing_mm
     if not all(math.isfinite(mm) and mm > 0 for mm in spacing_mm):
-        raise VolumeError(
-            f"{path.name}: voxel size {spacing_mm} mm is not positive; mend the header"
-        )
+        told = " × ".join(f"{mm:g}" for mm in reversed(spacing_mm))
+        raise VolumeError(f"{path.name}: voxel size {told} mm is not positive; mend the header")
     return found
 
 
