@@ -24,3 +24,15 @@ def replacing(target: Path) -> Iterator[Path]:
     finally:
         if partial.exists():
             partial.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder`, and what is above it, where it is not there yet.
+
+    Raises:
+        KitError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KitError(f"cannot make {folder}: {error.strerror}; choose another folder") from error

@@ -1,0 +1,142 @@
+"""Measured figures beside reported ones; subtracted only where both are of the same split."""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+
+import inference
+from evaluation.measured import Measured
+from evaluation.reported import METRICS, UNSPECIFIED, Reported, Result
+from inference.errors import KitError
+from inference.files import replacing
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One reported figure, and what one team has beside it."""
+
+    reported_by: str
+    """Name of the table in evaluation/reported."""
+    split: str
+    source: str
+    verified: bool
+    note: str
+    metric: str
+    of: str
+    reported: Decimal
+    measured_by: str
+    measured_split: str | None
+    measured: Decimal | None
+    difference: Decimal | None
+    """Measured minus reported; None where the two are not comparable."""
+    why_not: str | None
+
+    @property
+    def short(self) -> bool:
+        """Tell whether a comparable figure is worse than the reported one, at its digits."""
+        if self.measured is None or self.difference is None:
+            return False
+        measured = self.measured.quantize(self.reported, ROUND_HALF_UP)
+        better = METRICS[self.metric].more_is_better
+        return measured < self.reported if better else measured > self.reported
+
+
+def compare(tables: Iterable[Reported], teams: Sequence[Measured]) -> list[Comparison]:
+    """Set every figure of `tables` beside what each of `teams` has."""
+    return [
+        _compared(table.name, result, metric, of, team)
+        for table in tables
+        for result in table.results
+        for metric, figures in result.figures.items()
+        for of in figures
+        for team in teams
+    ]
+
+
+def _compared(name: str, result: Result, metric: str, of: str, team: Measured) -> Comparison:
+    reported = result.figures[metric][of]
+    figure = team.figures.get(metric, {}).get(of)
+    why_not = "not measured" if figure is None else _split_apart(result, team) or figure.flaw
+    return Comparison(
+        reported_by=name,
+        split=result.split,
+        source=result.source,
+        verified=result.verified,
+        note=result.note,
+        metric=metric,
+        of=of,
+        reported=reported,
+        measured_by=team.team,
+        measured_split=team.split,
+        measured=figure.value if figure else None,
+        difference=figure.value - reported if figure and why_not is None else None,
+        why_not=why_not,
+    )
+
+
+def _split_apart(result: Result, team: Measured) -> str | None:
+    """Say why the splits of two figures are not the same; None where they are."""
+    if result.split == UNSPECIFIED:
+        return "reported without a split"
+    if team.split is None:
+        return "own split unknown: give --split"
+    return None if team.split == result.split else f"other split: {team.split}"
+
+
+def check_reached(rows: Sequence[Comparison], name: str) -> None:
+    """Ask that every comparable, verified figure of the table `name` is reached.
+
+    Raises:
+        KitError: One falls short, or a team has nothing that is comparable.
+    """
+    asked = [row for row in rows if row.reported_by == name]
+    firm = [row for row in asked if row.difference is not None and row.verified]
+    for team in dict.fromkeys(row.measured_by for row in asked):
+        if not any(row.measured_by == team for row in firm):
+            reasons = dict.fromkeys(
+                row.why_not or "unverified" for row in asked if row.measured_by == team
+            )
+            raise KitError(f"nothing of {team} can be compared with {name}: {'; '.join(reasons)}")
+    if short := [_told(row) for row in firm if row.short]:
+        raise KitError(
+            f"{len(short)} of {len(firm)} figures fall short of {name}: {'; '.join(short)}"
+        )
+
+
+def _told(row: Comparison) -> str:
+    metric = METRICS[row.metric]
+    return (
+        f"{row.measured_by}, {row.split}, {figure_name(row.metric, row.of)} {row.measured} "
+        f"{metric.unit}, reported {row.reported} ({row.difference:+})"
+    )
+
+
+def figure_name(metric: str, of: str) -> str:
+    """Return what a figure is called in tables: "organs DSC", "mean time"."""
+    return f"{of} {METRICS[metric].title}"
+
+
+def write_comparison(rows: Sequence[Comparison], teams: Sequence[Measured], folder: Path) -> None:
+    """Write compare.json and compare.csv into `folder`."""
+    content = {
+        "schema": SCHEMA,
+        "kind": "comparison",
+        "kit": inference.__version__,
+        "caveats": [caveat for team in teams for caveat in team.caveats],
+        "rows": [asdict(row) for row in rows],
+    }
+    with replacing(folder / "compare.json") as partial:
+        partial.write_text(json.dumps(content, indent=1, default=float) + "\n", "utf-8")
+    names = [field.name for field in fields(Comparison)]
+    with (
+        replacing(folder / "compare.csv") as partial,
+        partial.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        table = csv.DictWriter(stream, names)
+        table.writeheader()
+        table.writerows(asdict(row) for row in rows)

@@ -1,0 +1,107 @@
+"""`compare` for people: what was measured, then a table for every reported result."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.compare import (
+    Comparison,
+    check_reached,
+    compare,
+    figure_name,
+    write_comparison,
+)
+from evaluation.measured import Measured, check_names, check_split, load_measured
+from evaluation.reported import METRICS, find_reported
+from inference.files import make_folder
+
+_HEADLINES = (
+    ("dsc_percent", "organs"),
+    ("nsd_percent", "organs"),
+    ("dsc_percent", "tumour"),
+    ("nsd_percent", "tumour"),
+    ("seconds", "mean"),
+    ("gpu_auc_mib_s", "mean"),
+)
+
+
+def compare_on_screen(
+    results: Sequence[Path],
+    reported: Sequence[str],
+    required: Sequence[str],
+    split: str | None,
+    output: Path | None,
+) -> None:
+    """Print measured beside reported figures, write them into `output`, check the required ones.
+
+    Raises:
+        KitError: Something cannot be read, or a figure falls short of a required one.
+    """
+    if split is not None:
+        check_split(split)
+    tables = {name: find_reported(name) for name in (*reported, *required)}
+    teams = [load_measured(path, split) for path in results]
+    check_names(team.team for team in teams)
+    rows = compare(tables.values(), teams)
+    if output is not None:
+        make_folder(output)
+        write_comparison(rows, teams, output)
+    _show(rows, teams, Console())
+    for name in required:
+        check_reached(rows, tables[name].name)
+
+
+def _show(rows: Sequence[Comparison], teams: Sequence[Measured], console: Console) -> None:
+    console.print(_measured(teams))
+    for caveat in (caveat for team in teams for caveat in team.caveats):
+        console.print(Text(f"Note: {caveat}."))
+    for _, group in groupby(rows, lambda row: (row.reported_by, row.split, row.source, row.note)):
+        console.print(_result(list(group)))
+
+
+def _measured(teams: Sequence[Measured]) -> Table:
+    table = Table("measured", title="Measured")
+    for team in teams:
+        table.add_column(Text(f"{team.team}\n{team.split or 'split unknown'}"), justify="right")
+    for metric, of in _HEADLINES:
+        figures = [team.figures.get(metric, {}).get(of) for team in teams]
+        cells = [str(figure.value) if figure else "–" for figure in figures]
+        table.add_row(f"{figure_name(metric, of)}, {METRICS[metric].unit}", *cells)
+    return table
+
+
+def _result(rows: Sequence[Comparison]) -> Table:
+    """Return the table of one reported result: a row a figure, a column a team."""
+    first = rows[0]
+    flag = "" if first.verified else ", UNVERIFIED"
+    title = Text(f"{first.reported_by}, {first.split}{flag}", style="bold")
+    caption = Text("\n".join(filter(None, (first.source, first.note))))
+    table = Table("figure", title=title, caption=caption, min_width=60)
+    table.add_column("reported", justify="right")
+    shared = {
+        team: _shared_reason(rows, team) for team in dict.fromkeys(r.measured_by for r in rows)
+    }
+    for team, reason in shared.items():
+        table.add_column(Text(f"{team}\n{reason}" if reason else team), justify="right")
+    for (metric, of, reported), group in groupby(rows, lambda r: (r.metric, r.of, r.reported)):
+        name = f"{figure_name(metric, of)}, {METRICS[metric].unit}"
+        cells = [_cell(row, told=bool(shared[row.measured_by])) for row in group]
+        table.add_row(Text(name), str(reported), *(Text(cell) for cell in cells))
+    return table
+
+
+def _shared_reason(rows: Sequence[Comparison], team: str) -> str | None:
+    """Return why no figure of a team can be compared, where it is the same for all."""
+    reasons = {row.why_not for row in rows if row.measured_by == team}
+    return reasons.pop() if len(reasons) == 1 else None
+
+
+def _cell(row: Comparison, *, told: bool) -> str:
+    value = "–" if row.measured is None else str(row.measured)
+    if row.difference is not None:
+        return f"{value}  {row.difference:+}"
+    return value if told else f"{value}  {row.why_not}"

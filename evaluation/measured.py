@@ -1,0 +1,169 @@
+"""One team's results as figures that can stand beside reported ones."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from statistics import fmean
+
+from evaluation.efficiency_report import CaseEfficiency, Efficiency, load_efficiency
+from evaluation.official import LOW_DSC_2023
+from evaluation.reported import SPLITS, UNSPECIFIED
+from evaluation.scores import Mean, Scores, load_scores
+from inference.errors import KitError
+
+FILES = ("scores.json", "efficiency.json")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure."""
+
+    value: Decimal
+    flaw: str | None = None
+    """Why it is no figure of the whole split by the challenge's rules; None where it is."""
+
+
+Figures = dict[str, dict[str, Figure]]
+"""figures[metric][of], in the words and units of evaluation/reported."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One team's scores, its efficiency, or both."""
+
+    team: str
+    split: str | None
+    figures: Figures
+    caveats: tuple[str, ...] = ()
+    """What the figures depend on, although they can be compared."""
+
+
+def load_measured(path: Path, split: str | None = None) -> Measured:
+    """Read a results folder, or one scores.json or efficiency.json.
+
+    Args:
+        path: Folder or file.
+        split: Which cases they are, where the files do not say so themselves.
+
+    Raises:
+        KitError: There are no results, or they contradict each other or `split`.
+    """
+    found = load_results(path)
+    split = _one_split(path, {table.split for table in found} | {split})
+    figures: Figures = {}
+    caveats: list[str] = []
+    for table in found:
+        if isinstance(table, Scores):
+            figures |= _score_figures(table, split)
+            if table.low_dsc != LOW_DSC_2023:
+                caveats.append(
+                    f"{table.team}: NSD counts 0 below a DSC of {table.low_dsc:g}; during FLARE23 "
+                    f"it was {LOW_DSC_2023:g} (score --low-dsc)"
+                )
+        else:
+            figures |= _efficiency_figures(table, split)
+            machine = (table.circumstances.get(key) for key in ("cpu", "gpu"))
+            named = ", ".join(str(part) for part in machine if part)
+            caveats.append(f"{table.team}: time and GPU memory are those of {named or 'a machine'}")
+    return Measured(found[0].team, split, figures, tuple(caveats))
+
+
+def check_names(teams: Iterable[str]) -> None:
+    """Refuse two teams of one name.
+
+    Raises:
+        KitError: Tables could not tell them apart.
+    """
+    if twice := [name for name, count in Counter(teams).items() if count > 1]:
+        raise KitError(f"several results are {', '.join(twice)}'s; name them apart: score --team")
+
+
+def load_results(path: Path) -> list[Scores | Efficiency]:
+    """Read the results that `path` is or holds.
+
+    Raises:
+        KitError: There are none, or they cannot be read.
+    """
+    paths = [path / name for name in FILES if (path / name).is_file()] if path.is_dir() else [path]
+    if not paths:
+        raise KitError(f"{path} holds no {' or '.join(FILES)}; run score or efficiency first")
+    return [_load(file) for file in paths]
+
+
+def _load(path: Path) -> Scores | Efficiency:
+    try:
+        kind = json.loads(path.read_text("utf-8"))["kind"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KitError(f"{path}: not a readable {' or '.join(FILES)} ({error})") from error
+    return load_efficiency(path) if kind == "efficiency" else load_scores(path)
+
+
+def _one_split(path: Path, stated: set[str | None]) -> str | None:
+    names = sorted(name for name in stated if name is not None)
+    if len(names) > 1:
+        raise KitError(f"{path} is said to be of {' and of '.join(names)}; only one can be true")
+    return names[0] if names else None
+
+
+def check_split(split: str) -> None:
+    """Refuse a split that no reported figure can be of.
+
+    Raises:
+        KitError: It is misspelt, or is none of them.
+    """
+    known = [name for name in SPLITS if name != UNSPECIFIED]
+    if split not in known:
+        raise KitError(f"unknown split {split!r}; reported figures are of: {', '.join(known)}")
+
+
+def _score_figures(scores: Scores, split: str | None) -> Figures:
+    return {
+        f"{metric}_percent": {
+            of: Figure(_hundredths(100 * mean.value), _score_flaw(scores, mean, split))
+            for of, mean in scores.means[metric].items()
+            if mean.value is not None
+        }
+        for metric in ("dsc", "nsd")
+    }
+
+
+def _score_flaw(scores: Scores, mean: Mean, split: str | None) -> str | None:
+    if scores.rules != "official":
+        return f"{scores.rules} rules"
+    if mean.count < len(scores.cases):
+        return f"{mean.count} of {len(scores.cases)} cases scored"
+    return _size_flaw(mean.count, split)
+
+
+def _efficiency_figures(efficiency: Efficiency, split: str | None) -> Figures:
+    cases = efficiency.cases
+    flaw = _size_flaw(len(cases), split)
+    if efficiency.failed:
+        flaw = f"{len(efficiency.failed)} of {len(cases)} cases failed"
+    figures: Figures = {}
+    if seconds := _medians(cases, "seconds"):
+        figures["seconds"] = {
+            "mean": Figure(_hundredths(fmean(seconds)), flaw),
+            "max": Figure(_hundredths(max(seconds)), flaw),
+        }
+    if areas := _medians(cases, "gpu_mib.auc_official"):
+        figures["gpu_auc_mib_s"] = {"mean": Figure(_hundredths(fmean(areas)), flaw)}
+    return figures
+
+
+def _medians(cases: tuple[CaseEfficiency, ...], name: str) -> list[float]:
+    """Return one figure of every case; nothing where a case lacks it."""
+    found = [case.figures[name].median for case in cases if name in case.figures]
+    return found if len(found) == len(cases) else []
+
+
+def _size_flaw(cases: int, split: str | None) -> str | None:
+    size = SPLITS.get(split) if split is not None else None
+    return f"{cases} cases, the split has {size}" if size not in (None, cases) else None
+
+
+def _hundredths(value: float) -> Decimal:
+    return Decimal(f"{value:.2f}")
