@@ -125,3 +125,27 @@ def efficiency(
     report = evaluate_on_screen(cases, output, subject, settings, team=name, split=split)
     if report.failed:
         raise KitError(f"{len(report.failed)} of {len(report.cases)} cases failed; see above")
+
+
+@main.command()
+@click.argument("results", required=True, nargs=-1, type=_PATH)
+@click.option("--reported", multiple=True, help="Table of evaluation/reported, or a TOML file.")
+@click.option("--require", "required", multiple=True, help="The same; its figures must be reached.")
+@click.option("--split", help="Which cases RESULTS are of, where they do not say so themselves.")
+@click.option("-o", "--output", type=_PATH, help="Folder for compare.json and compare.csv.")
+def compare(
+    results: tuple[Path, ...],
+    reported: tuple[str, ...],
+    required: tuple[str, ...],
+    split: str | None,
+    output: Path | None,
+) -> None:
+    """Set RESULTS (folders of `score` and `efficiency`) beside figures that others reported.
+
+    Exit code 1: a figure falls short of one required, or nothing can be compared with it.
+    """
+    if not reported + required:
+        raise click.UsageError("give --reported or --require, for example --reported ust")
+    from evaluation.compare_screen import compare_on_screen
+
+    compare_on_screen(results, reported, required, split, output)
