@@ -149,3 +149,28 @@ def compare(
     from evaluation.compare_screen import compare_on_screen
 
     compare_on_screen(results, reported, required, split, output)
+
+
+@main.command()
+@click.argument("teams", required=True, nargs=-1, type=_PATH)
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
+@click.option(
+    "--bootstrap",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How often cases are drawn again, to see how stable the ranking is.",
+)
+@click.option(
+    "--with-cpu",
+    is_flag=True,
+    help="Rank CPU use too, at half weight with the GPU: FLARE22's rule.",
+)
+def rank(teams: tuple[Path, ...], output: Path, bootstrap: int, with_cpu: bool) -> None:
+    """Rank TEAMS (folders with scores.json and perhaps efficiency.json) case by case, as FLARE does.
+
+    Writes OUTPUT/rank.json, rank.csv and rank.png.
+    """
+    from evaluation.ranking_screen import rank_on_screen
+
+    rank_on_screen(teams, output, bootstrap, with_cpu=with_cpu)

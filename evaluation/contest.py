@@ -1,0 +1,152 @@
+"""Several teams' results on the same cases, as costs that can be ranked."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.efficiency_report import CaseEfficiency, Efficiency
+from evaluation.measured import check_names, load_results
+from evaluation.organs import TUMOUR
+from evaluation.scores import CaseScores, Scores, organ_mean
+from inference.errors import KitError
+
+GPU, CPU = "GPU area", "CPU area"
+_FIGURES = {"time": "over_seconds", GPU: "gpu_over_mib.auc_official"}
+"""Figure of an efficiency run by metric; time and GPU memory count above the tolerances only."""
+_CPU_FIGURE = {CPU: "cpu_percent.auc_official"}
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What every team's result costs it, case by case: the less, the better."""
+
+    teams: tuple[str, ...]
+    cases: tuple[str, ...]
+    costs: dict[str, NDArray[np.float64]]
+    """float64 [teams, cases] by metric: minus DSC or NSD, seconds, areas."""
+    notes: tuple[str, ...]
+    """What a reader of the ranking must know."""
+
+
+def load_contest(folders: Sequence[Path], *, with_cpu: bool = False) -> Contest:
+    """Read the teams' folders, each with scores.json and perhaps efficiency.json.
+
+    A failed or missing case costs the most: DSC and NSD 0, as in the challenge, and more time and
+    memory than any other.
+
+    Args:
+        folders: Of the teams.
+        with_cpu: FLARE22 ranked the use of the CPU too; FLARE23 names the GPU alone.
+
+    Raises:
+        KitError: The results cannot be set against each other.
+    """
+    if len(folders) < 2:
+        raise KitError("one team alone cannot be ranked; give the results of two or more")
+    read = [_read(folder) for folder in folders]
+    scores = [scores for scores, _ in read]
+    runs = {s.team: run for s, run in read if run is not None}
+    check_names(s.team for s in scores)
+    _check_rules(scores)
+    _check_cases(scores, runs)
+    cases = tuple(case.case for case in scores[0].cases)
+    costs = _score_costs(scores, cases)
+    notes = []
+    for metric, figure in (_FIGURES | (_CPU_FIGURE if with_cpu else {})).items():
+        rows = [_efficiency_costs(runs.get(s.team), figure, cases) for s in scores]
+        if lacking := [s.team for s, row in zip(scores, rows, strict=True) if np.isinf(row).all()]:
+            end = "is not ranked" if len(lacking) == len(rows) else "the worst rank on every case"
+            notes.append(f"{metric}: not measured for {', '.join(lacking)}: {end}")
+        if len(lacking) < len(rows):
+            costs[metric] = np.array(rows)
+    return Contest(tuple(s.team for s in scores), cases, costs, tuple(notes))
+
+
+def _read(folder: Path) -> tuple[Scores, Efficiency | None]:
+    found = load_results(folder)
+    scores = [table for table in found if isinstance(table, Scores)]
+    runs = [table for table in found if isinstance(table, Efficiency)]
+    if not scores:
+        raise KitError(f"{folder} holds no scores.json; run score first")
+    return scores[0], runs[0] if runs else None
+
+
+def _check_rules(scores: Sequence[Scores]) -> None:
+    if fixed := [s.team for s in scores if s.rules != "official"]:
+        raise KitError(
+            f"{', '.join(fixed)}: the challenge ranks scores by the official rules; score again"
+        )
+    _check_same("--low-dsc", {s.team: s.low_dsc for s in scores})
+    _check_same("--split", {s.team: s.split for s in scores if s.split is not None})
+
+
+def _check_cases(scores: Sequence[Scores], runs: dict[str, Efficiency]) -> None:
+    known = {case.case: case for case in scores[0].cases}
+    for other in scores[1:]:
+        found = {case.case: case for case in other.cases}
+        if found.keys() != known.keys():
+            raise KitError(
+                f"{scores[0].team} and {other.team} were not scored on the same cases; in one "
+                f"only: {_named(found.keys() ^ known.keys())}"
+            )
+        odd = [case for case in known if found[case].truth_sha256 != known[case].truth_sha256]
+        if odd:
+            raise KitError(
+                f"{scores[0].team} and {other.team} were scored against different truths: "
+                f"{_named(odd)}"
+            )
+    for team, run in runs.items():
+        if strange := {case.case for case in run.cases} - known.keys():
+            raise KitError(f"{team} was timed on cases that were not scored: {_named(strange)}")
+    _check_same("--time-limit", {team: run.limits.seconds for team, run in runs.items()})
+    _check_same("--memory-limit", {team: run.limits.gpu_mib for team, run in runs.items()})
+
+
+def _check_same(option: str, values: dict[str, Any]) -> None:
+    if len(set(values.values())) > 1:
+        told = ", ".join(f"{team} {value}" for team, value in values.items())
+        raise KitError(f"the teams differ in {option} ({told}); measure all alike")
+
+
+def _named(cases: Iterable[str]) -> str:
+    names = sorted(cases)
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _score_costs(
+    scores: Sequence[Scores], cases: tuple[str, ...]
+) -> dict[str, NDArray[np.float64]]:
+    tables = [{case.case: case for case in s.cases} for s in scores]
+    return {
+        f"{of} {metric.upper()}": np.array(
+            [[-_score(table[case], of, metric) for case in cases] for table in tables]
+        )
+        for of in ("organ", "tumour")
+        for metric in ("dsc", "nsd")
+    }
+
+
+def _score(case: CaseScores, of: str, metric: str) -> float:
+    """Return one case's score, 0 where it has none."""
+    if of == "organ":
+        return organ_mean(case, metric) or 0.0
+    return getattr(case.labels[TUMOUR], metric) or 0.0 if case.labels else 0.0
+
+
+def _efficiency_costs(run: Efficiency | None, figure: str, cases: tuple[str, ...]) -> list[float]:
+    """Return one figure of each case, infinity where the case failed or was not measured."""
+    found: dict[str, CaseEfficiency] = {}
+    if run is not None:
+        found = {case.case: case for case in run.cases if not case.failed}
+    return [
+        found[case].figures[figure].median
+        if case in found and figure in found[case].figures
+        else np.inf
+        for case in cases
+    ]

@@ -1,0 +1,53 @@
+"""`rank` for people: the table, the notes, and the files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.contest import load_contest
+from evaluation.ranking import Ranking, rank
+from evaluation.ranking_figure import draw_ranking
+from inference.files import make_folder
+
+
+def rank_on_screen(
+    folders: Sequence[Path], output: Path, bootstrap: int, *, with_cpu: bool
+) -> None:
+    """Rank the teams, write rank.json, rank.csv and rank.png into `output`, print the table.
+
+    Raises:
+        KitError: The results cannot be set against each other, or `output` cannot be written.
+    """
+    contest = load_contest(folders, with_cpu=with_cpu)
+    make_folder(output)
+    console = Console(stderr=True)
+    with console.status(f"{bootstrap} bootstrap samples"):
+        ranking = rank(contest, bootstrap)
+    ranking.write(output)
+    draw_ranking(ranking, output / "rank.png")
+    _show(ranking, Console())
+
+
+def _show(ranking: Ranking, console: Console) -> None:
+    table = Table(title=f"Ranks on {len(ranking.cases)} cases; 1 is the best")
+    table.add_column("place", justify="right")
+    table.add_column("team")
+    table.add_column("mean rank", justify="right")
+    for metric, weight in ranking.weights.items():
+        table.add_column(metric if weight == 1 else f"{metric} (×{weight:g})", justify="right")
+    table.add_column("this place in", justify="right")
+    for s in ranking.standings:
+        ranks = (f"{s.ranks[metric]:.2f}" for metric in ranking.weights)
+        share = f"{s.places[s.place - 1]:.0%} of samples"
+        table.add_row(str(s.place), Text(s.team), f"{s.mean_rank:.3f}", *ranks, share)
+    console.print(table)
+    if ranking.tau is not None:
+        console.print(
+            f"Kendall's tau of {ranking.bootstrap} bootstrap rankings to this one: mean "
+            f"{ranking.tau.mean:.2f}, 95 % from {ranking.tau.low:.2f} to {ranking.tau.high:.2f}"
+        )
+    for note in ranking.notes:
+        console.print(Text(f"Note: {note}."))
