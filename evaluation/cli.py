@@ -167,7 +167,7 @@ def compare(
     help="Rank CPU use too, at half weight with the GPU: FLARE22's rule.",
 )
 def rank(teams: tuple[Path, ...], output: Path, bootstrap: int, with_cpu: bool) -> None:
-    """Rank TEAMS (folders with scores.json and perhaps efficiency.json) case by case, as FLARE does.
+    """Rank TEAMS (folders of scores.json, perhaps efficiency.json) case by case, as FLARE does.
 
     Writes OUTPUT/rank.json, rank.csv and rank.png.
     """

@@ -14,6 +14,7 @@ from inference.errors import KitError
 from inference.files import replacing
 
 SCHEMA = 1
+NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def compare(tables: Iterable[Reported], teams: Sequence[Measured]) -> list[Compa
 def _compared(name: str, result: Result, metric: str, of: str, team: Measured) -> Comparison:
     reported = result.figures[metric][of]
     figure = team.figures.get(metric, {}).get(of)
-    why_not = "not measured" if figure is None else _split_apart(result, team) or figure.flaw
+    why_not = NOT_MEASURED if figure is None else _split_apart(result, team) or figure.flaw
     return Comparison(
         reported_by=name,
         split=result.split,
@@ -117,8 +118,17 @@ def _told(row: Comparison) -> str:
 
 
 def figure_name(metric: str, of: str) -> str:
-    """Return what a figure is called in tables: "organs DSC", "mean time"."""
-    return f"{of} {METRICS[metric].title}"
+    """Return what a figure is called in tables: "organ DSC", "mean time"."""
+    return f"{'organ' if of == 'organs' else of} {METRICS[metric].title}"
+
+
+def caveats(teams: Sequence[Measured]) -> dict[str, list[str]]:
+    """Return every caveat and the teams that it is about."""
+    found: dict[str, list[str]] = {}
+    for team in teams:
+        for caveat in team.caveats:
+            found.setdefault(caveat, []).append(team.team)
+    return found
 
 
 def write_comparison(rows: Sequence[Comparison], teams: Sequence[Measured], folder: Path) -> None:
@@ -127,7 +137,7 @@ def write_comparison(rows: Sequence[Comparison], teams: Sequence[Measured], fold
         "schema": SCHEMA,
         "kind": "comparison",
         "kit": inference.__version__,
-        "caveats": [caveat for team in teams for caveat in team.caveats],
+        "caveats": caveats(teams),
         "rows": [asdict(row) for row in rows],
     }
     with replacing(folder / "compare.json") as partial:

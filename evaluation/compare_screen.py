@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.compare import (
+    NOT_MEASURED,
     Comparison,
+    caveats,
     check_reached,
     compare,
     figure_name,
@@ -57,8 +59,8 @@ def compare_on_screen(
 
 def _show(rows: Sequence[Comparison], teams: Sequence[Measured], console: Console) -> None:
     console.print(_measured(teams))
-    for caveat in (caveat for team in teams for caveat in team.caveats):
-        console.print(Text(f"Note: {caveat}."))
+    for caveat, names in caveats(teams).items():
+        console.print(Text(f"Note on {', '.join(names)}: {caveat}."))
     for _, group in groupby(rows, lambda row: (row.reported_by, row.split, row.source, row.note)):
         console.print(_result(list(group)))
 
@@ -89,19 +91,20 @@ def _result(rows: Sequence[Comparison]) -> Table:
         table.add_column(Text(f"{team}\n{reason}" if reason else team), justify="right")
     for (metric, of, reported), group in groupby(rows, lambda r: (r.metric, r.of, r.reported)):
         name = f"{figure_name(metric, of)}, {METRICS[metric].unit}"
-        cells = [_cell(row, told=bool(shared[row.measured_by])) for row in group]
+        cells = [_cell(row, shared[row.measured_by]) for row in group]
         table.add_row(Text(name), str(reported), *(Text(cell) for cell in cells))
     return table
 
 
 def _shared_reason(rows: Sequence[Comparison], team: str) -> str | None:
-    """Return why no figure of a team can be compared, where it is the same for all."""
-    reasons = {row.why_not for row in rows if row.measured_by == team}
+    """Return why none of a team's figures can be compared, where it is the same for all."""
+    reasons = {row.why_not for row in rows if row.measured_by == team} - {NOT_MEASURED}
     return reasons.pop() if len(reasons) == 1 else None
 
 
-def _cell(row: Comparison, *, told: bool) -> str:
-    value = "–" if row.measured is None else str(row.measured)
+def _cell(row: Comparison, shared: str | None) -> str:
+    if row.measured is None:
+        return "–"
     if row.difference is not None:
-        return f"{value}  {row.difference:+}"
-    return value if told else f"{value}  {row.why_not}"
+        return f"{row.measured}  {row.difference:+}"
+    return f"{row.measured}" if row.why_not == shared else f"{row.measured}  {row.why_not}"

@@ -60,14 +60,14 @@ def load_measured(path: Path, split: str | None = None) -> Measured:
             figures |= _score_figures(table, split)
             if table.low_dsc != LOW_DSC_2023:
                 caveats.append(
-                    f"{table.team}: NSD counts 0 below a DSC of {table.low_dsc:g}; during FLARE23 "
-                    f"it was {LOW_DSC_2023:g} (score --low-dsc)"
+                    f"NSD counts 0 below a DSC of {table.low_dsc:g}; during FLARE23 it was "
+                    f"{LOW_DSC_2023:g} (score --low-dsc)"
                 )
         else:
             figures |= _efficiency_figures(table, split)
             machine = (table.circumstances.get(key) for key in ("cpu", "gpu"))
             named = ", ".join(str(part) for part in machine if part)
-            caveats.append(f"{table.team}: time and GPU memory are those of {named or 'a machine'}")
+            caveats.append(f"time and GPU memory are those of {named or 'an unnamed machine'}")
     return Measured(found[0].team, split, figures, tuple(caveats))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -32,22 +33,24 @@ def rank_on_screen(
 
 
 def _show(ranking: Ranking, console: Console) -> None:
-    table = Table(title=f"Ranks on {len(ranking.cases)} cases; 1 is the best")
+    title = f"Ranks on {len(ranking.cases)} cases; 1 is the best"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("place", justify="right")
     table.add_column("team")
     table.add_column("mean rank", justify="right")
     for metric, weight in ranking.weights.items():
-        table.add_column(metric if weight == 1 else f"{metric} (×{weight:g})", justify="right")
-    table.add_column("this place in", justify="right")
+        table.add_column(metric if weight == 1 else f"{metric} ×{weight:g}", justify="right")
+    table.add_column("sure", justify="right")
     for s in ranking.standings:
         ranks = (f"{s.ranks[metric]:.2f}" for metric in ranking.weights)
-        share = f"{s.places[s.place - 1]:.0%} of samples"
-        table.add_row(str(s.place), Text(s.team), f"{s.mean_rank:.3f}", *ranks, share)
+        sure = f"{s.places[s.place - 1]:.0%}"
+        table.add_row(str(s.place), Text(s.team), f"{s.mean_rank:.3f}", *ranks, sure)
     console.print(table)
+    console.print(f"sure: in how many of {ranking.bootstrap} bootstrap samples it has this place")
     if ranking.tau is not None:
         console.print(
-            f"Kendall's tau of {ranking.bootstrap} bootstrap rankings to this one: mean "
-            f"{ranking.tau.mean:.2f}, 95 % from {ranking.tau.low:.2f} to {ranking.tau.high:.2f}"
+            f"Kendall's tau of their rankings to this one: mean {ranking.tau.mean:.2f}, 95 % from "
+            f"{ranking.tau.low:.2f} to {ranking.tau.high:.2f}"
         )
     for note in ranking.notes:
         console.print(Text(f"Note: {note}."))

@@ -42,7 +42,7 @@ METRICS: dict[str, Metric] = {
     "dsc_percent": Metric("DSC", "%", _MASKS, more_is_better=True),
     "nsd_percent": Metric("NSD", "%", _MASKS, more_is_better=True),
     "seconds": Metric("time", "s", frozenset({"mean", "max"})),
-    "gpu_auc_mib_s": Metric("GPU memory-time area", "MiB·s", frozenset({"mean"})),
+    "gpu_auc_mib_s": Metric("GPU AUC", "MiB·s", frozenset({"mean"})),
     "stage_seconds": Metric("stage", "s", None),
 }
 """By the name of its table in the TOML files."""
