@@ -49,9 +49,9 @@ def main() -> None:
     "--report/--no-report", default=True, show_default=True, help="Write report.html too."
 )
 def score(output: Path, images: Path | None, report: bool, **options: Any) -> None:
-    """DSC and NSD of every case and label: OUTPUT/scores.csv, labels.csv, scores.json, report.html.
+    """DSC and NSD of every case and label: scores.csv, labels.csv, scores.json, report.html.
 
-    Exit code 1: there is a case that could not be scored, or that needs a look; the others are done.
+    Exit code 1: a case could not be scored, or needs a look; the others are done.
     """
     from evaluation.scoring import Scoring
     from evaluation.screen import score_on_screen
@@ -174,3 +174,28 @@ def rank(teams: tuple[Path, ...], output: Path, bootstrap: int, with_cpu: bool) 
     from evaluation.ranking_screen import rank_on_screen
 
     rank_on_screen(teams, output, bootstrap, with_cpu=with_cpu)
+
+
+@main.command()
+@click.argument("first", type=_PATH)
+@click.argument("second", type=_PATH)
+@click.option("-o", "--output", type=_PATH, help="Folder for agree.json and agree.csv.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Threads.")
+@click.option(
+    "--least-dsc",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="What every label of every case must reach.",
+)
+def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: float) -> None:
+    """Compare two folders of label maps with each other, voxel by voxel.
+
+    Exit code 1: a map is missing, unreadable or lies elsewhere, or a label agrees too little.
+    """
+    from evaluation.agreement_screen import agree_on_screen
+
+    cases = agree_on_screen(first, second, output, jobs)
+    if amiss := [(case.case, why) for case in cases if (why := case.amiss(least_dsc))]:
+        told = "\n".join(f"{case}: {why}" for case, why in amiss)
+        raise KitError(f"{len(amiss)} of {len(cases)} cases do not agree:\n{told}")

@@ -3,8 +3,12 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import (
+    BrokenExecutor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -102,7 +106,7 @@ def _scored(scoring: Scoring, truths: list[Path]) -> Iterator[CaseScores]:
         for future in as_completed(futures):
             try:
                 yield future.result()
-            except BrokenProcessPool:
+            except BrokenExecutor:
                 told = "a scoring process was killed, perhaps for memory; use fewer --jobs"
                 yield CaseScores(case_name(futures[future]), error=told)
 
@@ -112,9 +116,11 @@ def score_case(scoring: Scoring, truth: Path) -> CaseScores:
     pred = scoring.pred / truth.name
     case = CaseScores(case_name(truth), truth_sha256=_digest(truth), pred_sha256=_digest(pred))
     try:
-        wanted = _read(truth, scoring.rules)
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(read_map, pred, scoring.rules)
+            wanted = read_map(truth, scoring.rules)
         with _about_the_prediction():
-            found = _read(pred, scoring.rules)
+            found = reading.result()
             if found.header.shape != wanted.header.shape:
                 reason = found.elsewhere_than(wanted.place, wanted.header.shape)
                 raise GeometryError(f"{pred.name}: {reason}; predict on this case's own voxels")
@@ -148,8 +154,12 @@ def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scorin
     )
 
 
-def _read(path: Path, rules: str) -> LabelMap:
-    """Read a label map as the rules take it: `fixed` wants whole numbers, `official` makes them."""
+def read_map(path: Path, rules: str) -> LabelMap:
+    """Read a label map as the rules take it: `fixed` wants whole numbers, `official` makes them.
+
+    Raises:
+        VolumeError: The file cannot be read or is no label map.
+    """
     if rules == "fixed" or not path.is_file():
         found = read_label_map(path)
     else:

@@ -204,10 +204,10 @@ def _fill(target: NDArray[np.uint8], path: Path, offset: int) -> None:
     filled = 0
     with igzip.IGzipFile(path) if _is_gzip(path) else path.open("rb") as stream:
         stream.seek(offset)
-        while chunk := stream.read(_CHUNK_BYTES):
-            wanted = np.frombuffer(chunk, np.uint8)[: target.size - filled]
-            target[filled : filled + wanted.size] = wanted
-            filled += wanted.size
+        while count := stream.readinto(target[filled : filled + _CHUNK_BYTES]):
+            filled += count
+        while stream.read(_CHUNK_BYTES):
+            pass
     if filled < target.size:
         raise EOFError(f"{filled} of {target.size} bytes of voxels")
 

@@ -36,10 +36,12 @@ def score_arrays(truth, pred, spacing_mm, low_dsc):
     """Return [(DSC, NSD)] of labels 1 to 14 for int8 [X, Y, Z] arrays; ValueError as theirs."""
     rows = []
     for label, tolerance_mm in TOLERANCES_MM.items():
-        in_truth, in_pred = np.sum(truth == label), np.sum(pred == label)
-        if in_truth == 0 and in_pred == 0:
+        # Each condition is worked out where it stands, as in the script.
+        if np.sum(truth == label) == 0 and np.sum(pred == label) == 0:
             dsc, nsd = 1, 1
-        elif in_truth == 0 or in_pred == 0:
+        elif np.sum(truth == label) == 0 and np.sum(pred == label) > 0:
+            dsc, nsd = 0, 0
+        elif np.sum(truth == label) > 0 and np.sum(pred == label) == 0:
             dsc, nsd = 0, 0
         else:
             a, b = truth == label, pred == label

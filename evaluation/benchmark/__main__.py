@@ -1,0 +1,26 @@
+"""Command line of the benchmarks: `python -m evaluation.benchmark`."""
+
+from pathlib import Path
+
+import click
+
+from inference.commands import CommandGroup
+
+
+@click.group(cls=CommandGroup)
+def main() -> None:
+    """Measure speed and memory on this machine, in alternating runs."""
+
+
+@main.command()
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file of the results.")
+def score(repeats: int, output: Path | None) -> None:
+    """`evaluation score` against a plain transcription of the official rules."""
+    from evaluation.benchmark.score import benchmark_score
+
+    benchmark_score(repeats, output)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m evaluation.benchmark")
