@@ -39,7 +39,8 @@ def _show(ranking: Ranking, console: Console) -> None:
     table.add_column("team")
     table.add_column("mean rank", justify="right")
     for metric, weight in ranking.weights.items():
-        table.add_column(metric if weight == 1 else f"{metric} ×{weight:g}", justify="right")
+        name = metric if weight == 1 else f"{metric} ×{weight:g}"
+        table.add_column(name, justify="right", min_width=max(map(len, name.split())))
     table.add_column("sure", justify="right")
     for s in ranking.standings:
         ranks = (f"{s.ranks[metric]:.2f}" for metric in ranking.weights)
