@@ -169,7 +169,7 @@ def _run(
         seconds=timed.seconds,
         exit_status=timed.exit_status,
         error=error,
-        stderr_tail=_tail(err),
+        stderr_tail=_tail(err) if error else "",
         pred_sha256=digest,
         samples=len(timed.samples),
         loads=_loads(timed, settings.limits),

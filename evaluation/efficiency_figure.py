@@ -17,7 +17,7 @@ BLACK, DARK, LIGHT, PALE = "0.0", "0.35", "0.65", "0.9"
 @dataclass(frozen=True)
 class _Panel:
     name: str
-    label: str
+    title: str
     unit: str
     own: str | None = None
     """A second curve, dashed, and its name."""
@@ -25,9 +25,9 @@ class _Panel:
 
 
 PANELS = (
-    _Panel("gpu_mib", "GPU memory (MiB)", "MiB·s"),
-    _Panel("cpu_percent", "CPU used (%)", "%·s", "cpu_busy_percent", "without the official +0.1 s"),
-    _Panel("ram_mib", "RAM (MiB)", "MiB·s", "own_ram_mib", "the command's own"),
+    _Panel("gpu_mib", "GPU memory", "MiB"),
+    _Panel("cpu_percent", "CPU used", "%", "cpu_busy_percent", "without the official +0.1 s"),
+    _Panel("ram_mib", "RAM", "MiB", "own_ram_mib", "the command's own"),
 )
 
 
@@ -47,25 +47,27 @@ def draw_case(
         no_gpu: Why there is no GPU curve.
         path: PNG file.
     """
-    ranked = sorted(case.runs, key=lambda run: run.seconds)
+    ranked = sorted(case.counted, key=lambda run: run.seconds)
     middle = ranked[(len(ranked) - 1) // 2]
-    others = [samples[run.number] for run in case.runs if run is not middle]
+    others = [samples[run.number] for run in case.runs if run is not middle and run.samples]
     end_s = max(1e-3, max(run.seconds for run in case.runs) * 1.02)
     figure = Figure(figsize=(8, 8), layout="constrained")
     title = f"{case.case}: {middle.seconds:.2f} s (tolerated: {limits.seconds:g} s)"
-    if len(ranked) > 1:
-        title += f", run {middle.number} of {len(ranked)}, the median; the others grey"
+    if len(case.runs) > 1:
+        title += f", run {middle.number} of {len(case.runs)}, the median; the others grey"
     figure.suptitle(f"{title}\n{case.verdict}", fontsize=11)
-    axes = figure.subplots(len(PANELS), 1, sharex=True)
+    heights = [1.0 if panel.name in middle.loads else 0.3 for panel in PANELS]
+    axes = figure.subplots(len(PANELS), 1, sharex=True, height_ratios=heights)
     for axis, panel in zip(axes, PANELS, strict=True):
-        axis.set(ylabel=panel.label, xlim=(0, end_s))
+        axis.set(xlim=(0, end_s))
         axis.spines[["top", "right"]].set_visible(False)
-        if panel.name in middle.loads:
-            _draw(axis, panel, samples[middle.number], others, middle)
-        else:
+        if panel.name not in middle.loads:
             why = no_gpu if panel.name == "gpu_mib" and no_gpu else "no samples"
-            axis.text(0.5, 0.5, f"not measured: {why}", transform=axis.transAxes, ha="center")
+            told = f"{panel.title} not measured: {why}"
+            axis.text(0.5, 0.5, told, transform=axis.transAxes, ha="center", va="center")
             axis.set_yticks([])
+            continue
+        _draw(axis, panel, samples[middle.number], others, middle)
         if limits.seconds <= end_s:
             axis.axvline(limits.seconds, color=DARK, linestyle=":")
     if "gpu_mib" in middle.loads and axes[0].get_ylim()[1] >= limits.gpu_mib:
@@ -83,31 +85,33 @@ def _draw(
     run: Run,
 ) -> None:
     for other in others:
-        axis.plot(*_curve(other, panel.name), color=LIGHT, linewidth=0.8)
-    times, values = _curve(samples, panel.name)
+        axis.plot(*_curve(other, panel.name, other[-1].seconds), color=LIGHT, linewidth=0.8)
+    times, values = _curve(samples, panel.name, run.seconds)
     axis.fill_between(times, values, color=PALE, linewidth=0)
-    axis.plot(times, values, color=BLACK, linewidth=1.5, label=panel.label.partition(" (")[0])
+    axis.plot(times, values, color=BLACK, linewidth=1.5, label=panel.title)
     if panel.own is not None and panel.own in run.loads:
         axis.plot(
-            *_curve(samples, panel.own),
+            *_curve(samples, panel.own, run.seconds),
             color=DARK,
             linewidth=1.5,
             linestyle="--",
             label=f"{panel.own_label}, at most {run.loads[panel.own].peak:,.0f}",
         )
+        axis.legend(loc="upper right", ncols=2, fontsize=9, frameon=False)
     load = run.loads[panel.name]
     axis.set_title(
-        f"at most {load.peak:,.0f}; area {load.auc_official:,.0f} {panel.unit} as the official sum,"
+        f"at most {load.peak:,.0f}; area {load.auc_official:,.0f} {panel.unit}·s as the official sum,"
         f" {load.auc:,.0f} with the true times",
         fontsize=9,
         loc="left",
     )
-    axis.set_ylim(bottom=0)
-    if panel.own is not None:
-        axis.margins(y=0.25)
-        axis.legend(loc="upper right", ncols=2, fontsize=9, frameon=False)
+    axis.set_ylabel(f"{panel.title} ({panel.unit})")
+    ticks = [tick for tick in axis.get_yticks() if 0 <= tick <= axis.get_ylim()[1]]
+    axis.set_yticks(ticks)
+    axis.set_ylim(0, max(1.0, 1.25 * axis.get_ylim()[1]))  # room for the legend
 
 
-def _curve(samples: Sequence[Sample], name: str) -> tuple[list[float], list[float]]:
+def _curve(samples: Sequence[Sample], name: str, end_s: float) -> tuple[list[float], list[float]]:
     seen = [(s.seconds, v) for s in samples if (v := getattr(s, name)) is not None]
-    return [max(0.0, seconds) for seconds, _ in seen], [value for _, value in seen]
+    times, values = [max(0.0, seconds) for seconds, _ in seen], [value for _, value in seen]
+    return [*times, end_s], [*values, values[-1]]

@@ -70,6 +70,7 @@ class Run:
     error: str | None = None
     """Why it counts as failed."""
     stderr_tail: str = ""
+    """Of a failed run."""
     pred_sha256: str | None = None
     samples: int = 0
     loads: dict[str, Load] = field(default_factory=dict)
@@ -104,7 +105,7 @@ class CaseEfficiency:
     file: str
     runs: tuple[Run, ...]
     figures: dict[str, Spread]
-    """Over the runs that succeeded, or over all where none did."""
+    """Over the runs that `counted` returns."""
     verdict: str
     within_limits: bool
     """No run failed, and all that was measured is within the limits."""
@@ -114,22 +115,24 @@ class CaseEfficiency:
         """Runs that count as failed."""
         return tuple(run for run in self.runs if run.error)
 
+    @property
+    def counted(self) -> tuple[Run, ...]:
+        """Runs that the figures are of."""
+        return counted(self.runs)
+
+
+def counted(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """Return the runs that succeeded, or all where none did."""
+    return tuple(run for run in runs if run.error is None) or runs
+
 
 def case_of(case: str, file: str, runs: tuple[Run, ...], limits: Limits) -> CaseEfficiency:
     """Sum up the runs of one case."""
-    done = [run for run in runs if run.error is None] or list(runs)
-    tables = [run.figures(limits) for run in done]
+    tables = [run.figures(limits) for run in counted(runs)]
     shared = [name for name in tables[0] if all(name in table for table in tables)]
     figures = {name: _spread([table[name] for table in tables]) for name in shared}
     failed = [run for run in runs if run.error]
-    over = {
-        "s": (figures["over_seconds"].median, limits.seconds),
-        "MiB of GPU memory": (
-            figures["gpu_over_mib.peak"].median if "gpu_over_mib.peak" in figures else 0.0,
-            limits.gpu_mib,
-        ),
-    }
-    excess = [f"{by:.2f} {unit} over {limit:g}" for unit, (by, limit) in over.items() if by > 0]
+    excess = _excess(figures, limits)
     if failed:
         share = f"{len(failed)} of {len(runs)} runs " if len(runs) > 1 else ""
         verdict = f"{share}failed: {failed[0].error}"
@@ -140,6 +143,16 @@ def case_of(case: str, file: str, runs: tuple[Run, ...], limits: Limits) -> Case
     else:
         verdict = "within limits; GPU not measured"
     return CaseEfficiency(case, file, runs, figures, verdict, not failed and not excess)
+
+
+def _excess(figures: dict[str, Spread], limits: Limits) -> list[str]:
+    """Say by how much the medians are over the limits."""
+    told = []
+    if (by := figures["seconds"].median - limits.seconds) > 0:
+        told.append(f"{by:.2f} s over {limits.seconds:g} s")
+    if "gpu_mib.peak" in figures and (by := figures["gpu_mib.peak"].median - limits.gpu_mib) > 0:
+        told.append(f"{by:.0f} MiB over {limits.gpu_mib:g} MiB of GPU memory")
+    return told
 
 
 def _spread(values: list[float]) -> Spread:

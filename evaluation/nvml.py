@@ -67,5 +67,5 @@ def find_gpu(index: int) -> Gpu:
         )
         pynvml.nvmlDeviceGetMemoryInfo(handle)  # some virtual GPUs do not tell
     except pynvml.NVMLError as error:
-        raise NoGpuError(f"NVML says {error}") from error
+        raise NoGpuError(f"no NVIDIA driver answers ({error})") from error
     return gpu

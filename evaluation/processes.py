@@ -5,6 +5,7 @@ import os
 import select
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ import psutil
 from inference.errors import KitError
 
 MIB = 1 << 20
-_KILL_ROUNDS = 5
+_CLOSE = 0.02
+"""Share of the memory by which its bounds may differ."""
 _EXIT_S = 5.0
 """How long killed processes may take to go."""
+_LOOK_S = 0.01
 
 
 class Job(Protocol):
@@ -149,7 +152,7 @@ class ProcessTree:
     """
 
     def __init__(self, leader: int) -> None:
-        self._leader = leader
+        self._leader = psutil.Process(leader)
         self._seen: dict[int, psutil.Process] = {}
 
     def members(self) -> list[psutil.Process]:
@@ -158,42 +161,39 @@ class ProcessTree:
             known = self._seen.get(process.pid)
             if known is None or not known.is_running():
                 self._seen[process.pid] = process
-        return [process for process in self._seen.values() if process.is_running()]
+        return [process for process in self._seen.values() if _is_alive(process)]
 
     def ram_mib(self) -> float:
-        """Return the resident memory of all members, what they share counted once.
+        """Return the memory of all members, what they share counted once.
 
-        Each one's own pages are added; of the pages that can be shared (libraries, mapped files,
-        shared memory) only the largest amount of one member counts. Within a few MiB this is the
-        sum of their proportional set sizes, which the kernel needs 8 ms a GiB to find, with the
-        process's memory map locked.
+        The largest resident set and the sum of all bound it. Where they are close, the sum is
+        taken. Elsewhere (forked workers) it is the sum of the proportional set sizes, for which the
+        kernel walks through every page and stops the process from mapping memory meanwhile.
         """
-        own, shared = 0, 0
-        for process in self.members():
-            try:
-                memory = process.memory_info()
-            except psutil.Error:
-                continue
-            own += memory.rss - memory.shared
-            shared = max(shared, memory.shared)
-        return (own + shared) / MIB
+        members = self.members()
+        resident = [_resident(process) for process in members]
+        total = sum(resident)
+        if total - max(resident, default=0) > _CLOSE * total:
+            total = sum(_proportional(process) for process in members)
+        return total / MIB
 
     def kill(self) -> None:
         """End every member; those that are started meanwhile too."""
-        for _ in range(_KILL_ROUNDS):
-            alive = [process for process in self.members() if not _is_zombie(process)]
+        latest_s = time.monotonic() + _EXIT_S
+        while time.monotonic() < latest_s:
+            alive = self.members()
             if not alive:
                 return
             for process in alive:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
-            psutil.wait_procs(alive, timeout=_EXIT_S)
+            time.sleep(_LOOK_S)
 
     def _session(self) -> list[psutil.Process]:
         found = []
         for pid in psutil.pids():
             try:
-                if os.getsid(pid) == self._leader:
+                if os.getsid(pid) == self._leader.pid:
                     found.append(psutil.Process(pid))
             except (ProcessLookupError, psutil.NoSuchProcess):
                 continue
@@ -201,16 +201,30 @@ class ProcessTree:
 
     def _descendants(self) -> list[psutil.Process]:
         try:
-            return list(psutil.Process(self._leader).children(recursive=True))
+            return list(self._leader.children(recursive=True))
         except psutil.NoSuchProcess:
             return []
 
 
-def _is_zombie(process: psutil.Process) -> bool:
+def _resident(process: psutil.Process) -> int:
     try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _proportional(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.Error:  # it has ended, or runs as another user
+        return _resident(process)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
-        return True
+        return False
 
 
 def _substitute(word: str, places: dict[str, str]) -> str:
