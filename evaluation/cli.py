@@ -197,5 +197,5 @@ def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: 
 
     cases = agree_on_screen(first, second, output, jobs)
     if amiss := [(case.case, why) for case in cases if (why := case.amiss(least_dsc))]:
-        told = "\n".join(f"{case}: {why}" for case, why in amiss)
-        raise KitError(f"{len(amiss)} of {len(cases)} cases do not agree:\n{told}")
+        told = "; ".join(f"{case}: {why}" for case, why in amiss)
+        raise KitError(f"{len(amiss)} of {len(cases)} cases do not agree: {told}")
