@@ -14,7 +14,7 @@ from evaluation.organs import TUMOUR
 from evaluation.scores import CaseScores, Scores, organ_mean
 from inference.errors import KitError
 
-GPU, CPU = "GPU area", "CPU area"
+GPU, CPU = "GPU AUC", "CPU AUC"
 _FIGURES = {"time": "over_seconds", GPU: "gpu_over_mib.auc_official"}
 """Figure of an efficiency run by metric; time and GPU memory count above the tolerances only."""
 _CPU_FIGURE = {CPU: "cpu_percent.auc_official"}

@@ -133,7 +133,7 @@ class TestContest:
         }
         assert found.notes == (
             "time: not measured for a, b: is not ranked",
-            "GPU area: not measured for a, b: is not ranked",
+            "GPU AUC: not measured for a, b: is not ranked",
         )
 
     def test_time_and_memory_under_the_tolerances_cost_nothing(self, tmp_path):
@@ -161,7 +161,7 @@ class TestContest:
         assert found.costs["time"].tolist() == [[84, INF], [INF, INF]]
         assert found.notes == (
             "time: not measured for b: the worst rank on every case",
-            "GPU area: not measured for a, b: is not ranked",
+            "GPU AUC: not measured for a, b: is not ranked",
         )
 
 
