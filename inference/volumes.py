@@ -204,7 +204,7 @@ def _fill(target: NDArray[np.uint8], path: Path, offset: int) -> None:
     filled = 0
     with igzip.IGzipFile(path) if _is_gzip(path) else path.open("rb") as stream:
         stream.seek(offset)
-        while count := stream.readinto(target[filled : filled + _CHUNK_BYTES]):
+        while count := stream.readinto(target[filled : filled + _CHUNK_BYTES].data):
             filled += count
         while stream.read(_CHUNK_BYTES):
             pass

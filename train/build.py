@@ -10,7 +10,7 @@ from rich.progress import track
 from inference.files import replacing
 from train.anatomy import Anatomy
 from train.collection import anatomies, collect
-from train.nnunet import dataset_folder
+from train.nnunet import TrainingSpec
 from train.raw import write_dataset
 from train.recipe import Recipe
 from train.registration import Bend, fit_bend
@@ -37,9 +37,15 @@ def build_dataset(recipe: Recipe, data: Path, work: Path) -> int:
     cases: Iterator[LabelledCT] = synthesize(real, bends, variants, recipe.shares, recipe.seed)
     return write_dataset(
         track(cases, description="cases", total=total, transient=True),
-        work / "raw" / dataset_folder(recipe),
+        work / "raw" / spec_of(recipe).dataset,
         recipe.spacing_mm,
     )
+
+
+def spec_of(recipe: Recipe) -> TrainingSpec:
+    """Return the network that `recipe` trains."""
+    spacing_mm = (recipe.spacing_mm,) * 3
+    return TrainingSpec(recipe.name, recipe.seed, spacing_mm, recipe.training)
 
 
 def _bend(ct: LabelledCT, anatomy: Anatomy, folder: Path) -> Bend:

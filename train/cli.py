@@ -105,10 +105,11 @@ def synthesize(recipe: Path, data: Path, work: Path) -> None:
 @_WORK
 def prepare(recipe: Path, work: Path) -> None:
     """Fingerprint, plan and preprocess with nnU-Net's commands: WORK/preprocessed."""
+    from train.build import spec_of
     from train.nnunet import prepare as prepare_dataset
     from train.recipe import load_recipe
 
-    prepare_dataset(load_recipe(recipe), work)
+    prepare_dataset(spec_of(load_recipe(recipe)), work)
 
 
 @main.command()

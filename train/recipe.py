@@ -23,7 +23,10 @@ class Variants:
 
 @dataclass(frozen=True)
 class Training:
-    """What differs from nnU-Net's own defaults. Axes (Z, Y, X)."""
+    """How one network is trained; an empty list leaves to nnU-Net's planner what it would be.
+
+    Axes (Z, Y, X).
+    """
 
     patch: tuple[int, ...]
     batch: int
@@ -32,14 +35,36 @@ class Training:
     clip_hu: tuple[float, ...]
     mean_hu: float
     std_hu: float
+    """Mean and deviation go with `clip_hu`: without it the fingerprint's are taken."""
     epochs: int
     iterations: int
     """Steps an epoch."""
+    validation_iterations: int
+    """Patches an epoch on which nnU-Net's pseudo Dice is estimated."""
+    save_every: int
+    """Epochs between checkpoints: what a killed training loses at most."""
+    optimizer: str
+    """"adamw", or nnU-Net's "sgd"."""
     learning_rate: float
+    rare_heads: bool
+    """Whether the output layers start from the rarity of labels."""
+    augmentation: str
+    """"nnunet", or "light", which two CPU cores can keep up with."""
+    mirroring: bool
     rotation_degrees: float
     scaling: tuple[float, ...]
+    """Rotation and scaling are the light augmentation's; nnU-Net has its own."""
     oversample_foreground: float
     """Share of patches that are centered on a labelled voxel."""
+    workers: int
+    """Processes that draw batches, each with a random stream of its own; 0: none besides training.
+    Another number gives another, equally reproducible training."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the trainer does not know."""
+        for key, known in (("optimizer", ("adamw", "sgd")), ("augmentation", ("nnunet", "light"))):
+            if (found := getattr(self, key)) not in known:
+                raise KitError(f"training: {key} is {found!r}; choose from {', '.join(known)}")
 
 
 @dataclass(frozen=True)

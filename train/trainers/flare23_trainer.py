@@ -4,7 +4,7 @@ What differs between recipes is data: the configuration's `flare23` table in pla
 `train.nnunet.write_plans` fills from the recipe's `[training]`.
 """
 
-import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrig
 from batchgeneratorsv2.transforms.intensity.contrast import BGContrast, ContrastTransform
 from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
 from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import (
@@ -24,19 +26,25 @@ from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import (
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import nn
+
+from train.checkpoints import write_checkpoint
+from train.losses import DeterministicCrossEntropy
+from train.streams import EpochStream, seed_everything
 
 FOREGROUND_SHARE = 0.15
 """Share of a patch's voxels that belong to an organ, roughly."""
 
 
 class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
-    """nnU-Net's training, seeded per epoch, in bfloat16 on CPUs, without mirroring.
+    """nnU-Net's training, made to give the same checkpoint bytes every time.
 
-    No mirroring, because FLARE's labels tell left from right. Every epoch starts from a seed made
-    of the recipe's seed and the epoch's number, so a run that was resumed at an epoch's start is
-    the run that was never stopped (with `nnUNet_n_proc_DA=0`).
+    Every epoch starts from a seed made of the recipe's seed and the epoch's number, so a run that
+    was killed and resumed is the run that was never stopped. What recipes vary is in the plans'
+    `flare23` table.
     """
 
     def __init__(
@@ -48,76 +56,151 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's signature)
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
-        spec = self.configuration_manager.configuration["flare23"]
-        self.seed: int = spec["seed"]
-        self.scaling: tuple[float, float] = tuple(spec["scaling"])
-        self.rotation_degrees: float = spec["rotation_degrees"]
-        self.num_epochs = spec["epochs"]
-        self.num_iterations_per_epoch = spec["iterations"]
-        self.num_val_iterations_per_epoch = 2
-        self.initial_lr = spec["learning_rate"]
-        self.oversample_foreground_percent = spec["oversample_foreground"]
-        self.probabilistic_oversampling = True
-        self.save_every = 1
-        self._reseed(0)
+        self.recipe: dict[str, Any] = self.configuration_manager.configuration["flare23"]
+        self.num_epochs = self.recipe["epochs"]
+        self.num_iterations_per_epoch = self.recipe["iterations"]
+        self.num_val_iterations_per_epoch = self.recipe["validation_iterations"]
+        self.initial_lr = self.recipe["learning_rate"]
+        self.oversample_foreground_percent = self.recipe["oversample_foreground"]
+        self.probabilistic_oversampling = self.recipe["augmentation"] == "light"
+        self.save_every = self.recipe["save_every"]
 
     def initialize(self) -> None:
-        """Build the network; its heads start from the rarity of labels.
+        """Build the network from the recipe's seed.
 
-        Most voxels are background. A short training need not spend its first steps to find out.
+        With `rare_heads` the output layers start from the rarity of labels: most voxels are
+        background, and a short training need not spend its first steps to find that out.
         """
+        seed_everything(self.recipe["seed"], 0)
         super().initialize()
-        for head in self.network.decoder.seg_layers:
-            organs = head.bias.numel() - 1
-            with torch.no_grad():
-                head.bias.fill_(float(np.log(FOREGROUND_SHARE / organs)))
-                head.bias[0] = float(np.log(1 - FOREGROUND_SHARE))
+        if self.recipe["rare_heads"]:
+            for head in self.network.decoder.seg_layers:
+                organs = head.bias.numel() - 1
+                with torch.no_grad():
+                    head.bias.fill_(float(np.log(FOREGROUND_SHARE / organs)))
+                    head.bias[0] = float(np.log(1 - FOREGROUND_SHARE))
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
-        """Return AdamW with nnU-Net's schedule; docs/weights.md says what was compared."""
+        """Return nnU-Net's SGD or AdamW, either with nnU-Net's schedule."""
+        if self.recipe["optimizer"] == "sgd":
+            pair: tuple[torch.optim.Optimizer, PolyLRScheduler] = super().configure_optimizers()
+            return pair
         descent = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=1e-2)
         return descent, PolyLRScheduler(descent, self.initial_lr, self.num_epochs)
 
-    def _reseed(self, epoch: int) -> None:
-        state = np.random.SeedSequence([self.seed, epoch]).generate_state(3)
-        random.seed(int(state[0]))
-        np.random.seed(int(state[1]))  # batchgenerators draw from the global stream
-        torch.manual_seed(int(state[2]))
+    def _build_loss(self) -> nn.Module:
+        """Return nnU-Net's Dice and cross-entropy, the latter in its deterministic form."""
+        loss: nn.Module = super()._build_loss()
+        for module in loss.modules():
+            if isinstance(module, DC_and_CE_loss):
+                module.ce = DeterministicCrossEntropy(self.label_manager.ignore_label)
+        return loss
+
+    def get_dataloaders(self) -> tuple[EpochStream, EpochStream]:
+        """Return both streams of batches; nnU-Net must have been started without workers."""
+        workers: int = self.recipe["workers"]
+        pin = self.device.type == "cuda"
+        training, validation = super().get_dataloaders()
+        return (
+            EpochStream(training.data_loader, workers, pin),
+            EpochStream(validation.data_loader, (workers + 1) // 2, pin),
+        )
+
+    def on_train_start(self) -> None:
+        """Turn off every choice that depends on timing, after nnU-Net's entry turned them on."""
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        super().on_train_start()
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch from its own seed."""
-        self._reseed(self.current_epoch + 1)
+        seed, epoch = self.recipe["seed"], self.current_epoch + 1
+        seed_everything(seed, epoch)
+        self.dataloader_train.start(seed, epoch, 1)
+        self.dataloader_val.start(seed, epoch, 2)
         super().on_train_epoch_start()
+
+    def on_train_end(self) -> None:
+        """Write the last checkpoint and end the workers."""
+        for stream in (self.dataloader_train, self.dataloader_val):
+            stream.stop()
+        super().on_train_end()
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write a checkpoint whole, without clock times, equal for equal trainings."""
+        if self.local_rank or self.disable_checkpointing:
+            return
+        content = {
+            "network_weights": self.network.state_dict(),
+            "optimizer_state": self.optimizer.state_dict(),
+            "grad_scaler_state": self.grad_scaler.state_dict() if self.grad_scaler else None,
+            "logging": self.logger.get_checkpoint(),
+            "_best_ema": self._best_ema,
+            "current_epoch": self.current_epoch + 1,
+            "init_args": self.my_init_kwargs,
+            "trainer_name": type(self).__name__,
+            "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
+        }
+        write_checkpoint(content, Path(filename))
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(  # noqa: N802 (nnU-Net's name)
         self,
-    ) -> tuple[RandomScalar, bool, tuple[int, ...], None]:
-        """Return the rotation range in radians, no dummy 2-D, the patch to cut, no mirroring."""
-        limit = float(np.deg2rad(self.rotation_degrees))
-        patch = self.configuration_manager.patch_size
-        angles = (-limit, limit)
-        cut = get_patch_size(patch, angles, angles, angles, self.scaling)
-        self.inference_allowed_mirroring_axes = None
-        return angles, False, tuple(int(n) for n in cut), None
+    ) -> tuple[RandomScalar, bool, tuple[int, ...], tuple[int, ...] | None]:
+        """Return rotation range in radians, whether in slices, the patch to cut, mirrored axes."""
+        if self.recipe["augmentation"] == "nnunet":
+            angles, in_slices, cut, axes = (
+                super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+            )
+        else:
+            limit = float(np.deg2rad(self.recipe["rotation_degrees"]))
+            angles, in_slices, axes = (-limit, limit), False, (0, 1, 2)
+            patch = self.configuration_manager.patch_size
+            cut = get_patch_size(patch, angles, angles, angles, self.recipe["scaling"])
+        if not self.recipe["mirroring"]:
+            axes = None
+        self.inference_allowed_mirroring_axes = axes
+        return angles, in_slices, tuple(int(n) for n in cut), axes
 
     def get_training_transforms(
         self,
         patch_size: tuple[int, ...],
         rotation_for_DA: RandomScalar,  # noqa: N803 (nnU-Net's name)
         deep_supervision_scales: list[list[float]] | None,
-        *_: object,
-        **__: object,
+        mirror_axes: tuple[int, ...] | None,
+        *more: Any,
+        **named: Any,
     ) -> BasicTransform:
-        """Return the augmentation: nearest-neighbour labels in one pass, then intensities."""
+        """Return nnU-Net's augmentation, or one that two CPU cores can keep up with."""
+        if self.recipe["augmentation"] == "nnunet":
+            scales = deep_supervision_scales
+            full: BasicTransform = super().get_training_transforms(
+                patch_size, rotation_for_DA, scales, mirror_axes, *more, **named
+            )
+            return _without_timing(full)
+        return self._light_transforms(
+            patch_size, rotation_for_DA, deep_supervision_scales, mirror_axes
+        )
+
+    def _light_transforms(
+        self,
+        patch_size: tuple[int, ...],
+        rotation: RandomScalar,
+        deep_supervision_scales: list[list[float]] | None,
+        mirror_axes: tuple[int, ...] | None,
+    ) -> BasicTransform:
+        """Return nearest-neighbour labels in one pass, then intensities."""
         spatial = SpatialTransform(
             patch_size,
             patch_center_dist_from_border=0,
             random_crop=False,
             p_elastic_deform=0,
             p_rotation=0.4,
-            rotation=rotation_for_DA,
+            rotation=rotation,
             p_scaling=0.4,
-            scaling=self.scaling,
+            scaling=tuple(self.recipe["scaling"]),
             p_synchronize_scaling_across_axes=0.5,
             bg_style_seg_sampling=False,
             mode_seg="nearest",
@@ -134,6 +217,8 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         ]
         steps: list[BasicTransform] = [spatial]
         steps += [RandomTransform(change, apply_probability=share) for change, share in drawn]
+        if mirror_axes:
+            steps.append(MirrorTransform(allowed_axes=mirror_axes))
         steps.append(RemoveLabelTansform(-1, 0))
         if deep_supervision_scales is not None:
             steps.append(DownsampleSegForDSTransform(ds_scales=deep_supervision_scales))
@@ -156,3 +241,12 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Do nothing: fold `all` holds no case back; held-out cases are scored elsewhere."""
         self.print_to_log_file("no validation cases in fold all; score held-out cases instead")
+
+
+def _without_timing(transforms: BasicTransform) -> BasicTransform:
+    """Let blurs take the direct convolution instead of whichever algorithm was faster just now."""
+    for step in transforms.transforms:
+        inner = step.transform if isinstance(step, RandomTransform) else step
+        if isinstance(inner, GaussianBlurTransform):
+            inner.benchmark = False
+    return transforms
