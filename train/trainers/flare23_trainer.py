@@ -31,7 +31,7 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
-from train.checkpoints import write_checkpoint
+from train.checkpoints import canonical, write_checkpoint
 from train.losses import DeterministicCrossEntropy
 from train.streams import EpochStream, seed_everything
 
@@ -128,6 +128,16 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         for stream in (self.dataloader_train, self.dataloader_val):
             stream.stop()
         super().on_train_end()
+
+    def on_epoch_end(self) -> None:
+        """Go on with the numbers that a resumed training would read, not with NumPy's of them."""
+        self.logger.load_checkpoint(canonical(self.logger.get_checkpoint()))
+        super().on_epoch_end()
+
+    def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
+        """Resume; nnU-Net writes `checkpoint_latest` before it notes that an epoch was the best."""
+        super().load_checkpoint(filename_or_checkpoint)
+        self._best_ema = max(self.logger.get_value("ema_fg_dice", step=None))
 
     def save_checkpoint(self, filename: str) -> None:
         """Write a checkpoint whole, without clock times, equal for equal trainings."""
