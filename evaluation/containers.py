@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import IO
 
 from evaluation.processes import Workspace
+from evaluation.sampling import MIB
 from inference.errors import KitError
 
-MIB = 1 << 20
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _PROC = Path("/proc")

@@ -97,11 +97,11 @@ def _draw(
             linestyle="--",
             label=f"{panel.own_label}, at most {run.loads[panel.own].peak:,.0f}",
         )
-        axis.legend(loc="upper right", ncols=2, fontsize=9, frameon=False)
+        axis.legend(loc="upper right", ncols=2, fontsize=9, framealpha=1, edgecolor="white")
     load = run.loads[panel.name]
     axis.set_title(
-        f"at most {load.peak:,.0f}; area {load.auc_official:,.0f} {panel.unit}·s as the official sum,"
-        f" {load.auc:,.0f} with the true times",
+        f"at most {load.peak:,.0f}; area {load.auc_official:,.0f} {panel.unit}·s"
+        f" as the official sum, {load.auc:,.0f} with the true times",
         fontsize=9,
         loc="left",
     )

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from evaluation.sampling import MIB
 from inference.errors import KitError
-
-MIB = 1 << 20
 
 
 class NoGpuError(KitError):
@@ -67,5 +66,5 @@ def find_gpu(index: int) -> Gpu:
         )
         pynvml.nvmlDeviceGetMemoryInfo(handle)  # some virtual GPUs do not tell
     except pynvml.NVMLError as error:
-        raise NoGpuError(f"no NVIDIA driver answers ({error})") from error
+        raise NoGpuError(f"NVML tells of no GPU memory ({error})") from error
     return gpu

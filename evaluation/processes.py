@@ -13,9 +13,9 @@ from typing import IO, Protocol
 
 import psutil
 
+from evaluation.sampling import MIB
 from inference.errors import KitError
 
-MIB = 1 << 20
 _CLOSE = 0.02
 """Share of the memory by which its bounds may differ."""
 _EXIT_S = 5.0
@@ -148,20 +148,26 @@ class ProcessTree:
     """A process that leads a session, and everything that it started.
 
     A descendant counts also after its parent has ended and after it has left the session, unless it
-    did both between two looks.
+    did both between two looks. Only processes that are new since the last look are examined: a
+    sample should cost the measured command as little as possible.
     """
 
     def __init__(self, leader: int) -> None:
-        self._leader = psutil.Process(leader)
-        self._seen: dict[int, psutil.Process] = {}
+        self._leader = leader
+        self._ours = {leader: psutil.Process(leader)}
+        self._others: set[int] = set()
 
     def members(self) -> list[psutil.Process]:
         """Return the processes that are alive now."""
-        for process in (*self._session(), *self._descendants()):
-            known = self._seen.get(process.pid)
-            if known is None or not known.is_running():
-                self._seen[process.pid] = process
-        return [process for process in self._seen.values() if _is_alive(process)]
+        pids = set(psutil.pids())
+        self._others &= pids
+        for pid in sorted(pids - self._others - self._ours.keys()):
+            process = self._adopt(pid)
+            if process is None:
+                self._others.add(pid)
+            else:
+                self._ours[pid] = process
+        return [process for pid, process in self._ours.items() if pid in pids and _alive(process)]
 
     def ram_mib(self) -> float:
         """Return the memory of all members, what they share counted once.
@@ -189,21 +195,15 @@ class ProcessTree:
                     process.kill()
             time.sleep(_LOOK_S)
 
-    def _session(self) -> list[psutil.Process]:
-        found = []
-        for pid in psutil.pids():
-            try:
-                if os.getsid(pid) == self._leader.pid:
-                    found.append(psutil.Process(pid))
-            except (ProcessLookupError, psutil.NoSuchProcess):
-                continue
-        return found
-
-    def _descendants(self) -> list[psutil.Process]:
+    def _adopt(self, pid: int) -> psutil.Process | None:
+        """Return the process if it is in the session or a child of ours."""
         try:
-            return list(self._leader.children(recursive=True))
-        except psutil.NoSuchProcess:
-            return []
+            process = psutil.Process(pid)
+            if os.getsid(pid) == self._leader or process.ppid() in self._ours:
+                return process
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            pass
+        return None
 
 
 def _resident(process: psutil.Process) -> int:
@@ -220,7 +220,7 @@ def _proportional(process: psutil.Process) -> int:
         return _resident(process)
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def _alive(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -95,7 +95,7 @@ def test_by_default_the_first_card_is_watched(measure, tmp_path):
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        ({"FAKE_NVML_INIT": "9"}, "no NVIDIA driver answers (Driver Not Loaded)"),
+        ({"FAKE_NVML_INIT": "9"}, "NVML tells of no GPU memory (Driver Not Loaded)"),
         ({"FAKE_NVML_COUNT": "0"}, "NVML finds no GPU"),
     ],
 )
