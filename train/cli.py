@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from inference.commands import CommandGroup
+from inference.errors import KitError
 
 
 @click.group(cls=CommandGroup)
@@ -54,6 +55,30 @@ def export(model_folder: Path, output: Path, **options: Any) -> None:
     done = export_bundle(request)
     show_agreements(done.agreements)
     click.echo(json.dumps({"manifest": str(done.manifest), "warnings": list(done.warnings)}))
+
+
+@main.command()
+@click.argument("release", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+@click.option("--images", default="imagesTr2200", show_default=True, help="Folder of its CTs.")
+@click.option("--labels", default="labelsTr2200", show_default=True, help="Folder of their labels.")
+@click.option("--unlabelled", default="unlabeledTr1800", show_default=True)
+@click.option("--validation", default="validation", show_default=True)
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True)
+def data(release: Path, output: Path, jobs: int, **folders: str) -> None:
+    """Check FLARE23's RELEASE folder: which cases are usable, and what was drawn in each.
+
+    Writes OUTPUT/cases.json and OUTPUT/problems.csv. Exit code 1: there are problems; the cases
+    that have them are left out.
+    """
+    from train.data_screen import check_on_screen
+    from train.release import Layout
+
+    problems = check_on_screen(release, Layout(**folders), output, jobs)
+    if problems:
+        raise KitError(
+            f"{problems} problems, see {output / 'problems.csv'}; mend the files or go on"
+        )
 
 
 _RECIPE = click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))

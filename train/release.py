@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.resources import files
 from multiprocessing import get_context
@@ -99,12 +99,11 @@ def read_release(
         KitError: The folder is not laid out so, or is empty.
     """
     found = list_cases(folder, layout)
-    check = partial(check_case, folder)
-    if jobs == 1:
-        checked = [(done(), row)[1] for row in map(check, found)]
-    else:
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            checked = [(done(), row)[1] for row in pool.map(check, found, chunksize=4)]
+    checked = []
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for row in pool.map(partial(check_case, folder), found, chunksize=4):
+            checked.append(row)
+            done()
     problems = [*_duplicates(found), *(row for row in checked if isinstance(row, Problem))]
     refused = {problem.case for problem in problems}
     cases = [row for row in checked if isinstance(row, Case) and row.case not in refused]
@@ -174,8 +173,8 @@ def check_case(folder: Path, case: Case) -> Case | Problem:
 def with_drawn(cases: Iterable[Case]) -> Iterator[Case]:
     """Fill in what each case's annotators looked for.
 
-    FLARE23 joins collections that each drew their own organs; the release does not say which case is
-    of which. A set of labels that at least `LEAST_SHARED` cases have is taken for the way one
+    FLARE23 joins collections that each drew their own organs; the release does not say which case
+    is of which. A set of labels that at least `LEAST_SHARED` cases have is taken for the way one
     collection was drawn, and a case with fewer labels (no gallbladder, say) for one of the
     smallest such set that holds all of its labels.
     """
@@ -183,7 +182,7 @@ def with_drawn(cases: Iterable[Case]) -> Iterator[Case]:
     counts = Counter(row.present for row in rows if row.label is not None)
     patterns = [set(labels) for labels, count in counts.items() if count >= LEAST_SHARED]
     for row in rows:
-        yield Case(**{**asdict(row), "drawn": drawn_in(row.present, patterns)})
+        yield replace(row, drawn=drawn_in(row.present, patterns))
 
 
 def drawn_in(present: Sequence[int], patterns: Iterable[set[int]]) -> tuple[int, ...]:
@@ -210,10 +209,9 @@ def load_cases(path: Path) -> tuple[Case, ...]:
         table = json.loads(path.read_text(encoding="utf-8"))
         if table["schema"] != SCHEMA:
             raise KitError(f"{path}: not cases of schema {SCHEMA}; run `train data` again")
-        rows = [
-            {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+        return tuple(
+            Case(**{**row, "present": tuple(row["present"]), "drawn": tuple(row["drawn"])})
             for row in table["cases"]
-        ]
-        return tuple(Case(**row) for row in rows)
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KitError(f"{path}: not a readable cases.json ({error})") from error

@@ -1,0 +1,267 @@
+import csv
+import gzip
+import shutil
+import struct
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from click.testing import CliRunner
+
+from inference.errors import KitError
+from train.cli import main
+from train.phantoms import HIDDEN, PATTERNS, Phantoms, planned_cases, write_release
+from train.release import (
+    Case,
+    Layout,
+    case_list,
+    drawn_in,
+    load_cases,
+    read_release,
+    with_drawn,
+    write_cases,
+)
+
+PHANTOMS = Phantoms(3, 6, 2, 1, (40, 48, 48), (8.0, 8.0, 8.0))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("release")
+    assert write_release(PHANTOMS, 5, folder) == 12
+    return folder
+
+
+@pytest.fixture
+def release(made, tmp_path):
+    return Path(shutil.copytree(made, tmp_path / "release"))
+
+
+def labels_of(path):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+class TestPhantoms:
+    def test_layout_and_names(self, made):
+        names = {
+            folder.name: [p.name for p in sorted(folder.iterdir())] for folder in made.iterdir()
+        }
+        assert len(names["imagesTr2200"]) == len(names["labelsTr2200"]) == 9
+        assert names["imagesTr2200"][0] == "FLARE23_0001_0000.nii.gz"
+        assert names["unlabeledTr1800"] == ["FLARE23_0010_0000.nii.gz", "FLARE23_0011_0000.nii.gz"]
+        assert names["validation"] == ["FLARE23Ts_0001_0000.nii.gz"]
+        assert len(names[HIDDEN]) == 12
+
+    def test_partial_labels_are_the_truth_of_the_drawn_classes(self, made):
+        for place, plan in enumerate(planned_cases(PHANTOMS, Layout())):
+            if not plan.drawn:
+                continue
+            truth = labels_of(made / HIDDEN / f"{plan.case}.nii.gz")
+            drawn = labels_of(made / "labelsTr2200" / f"{plan.case}.nii.gz")
+            np.testing.assert_array_equal(drawn, np.where(np.isin(truth, plan.drawn), truth, 0))
+            assert (plan.drawn in PATTERNS) == (place >= PHANTOMS.complete)
+
+    def test_the_same_seed_gives_the_same_bytes_whatever_comes_before(self, made, tmp_path):
+        fewer = replace(PHANTOMS, partial=2, unlabelled=0, validation=0)
+        write_release(fewer, 5, tmp_path)
+        for path in (tmp_path / "imagesTr2200").iterdir():
+            assert path.read_bytes() == (made / "imagesTr2200" / path.name).read_bytes()
+
+
+class TestReading:
+    def test_what_was_drawn(self, release):
+        found = read_release(release, Layout())
+        assert not found.problems
+        by_name = {case.case: case for case in found.cases}
+        assert len(by_name) == 12
+        assert by_name["FLARE23_0001"].drawn == tuple(range(1, 14))
+        assert by_name["FLARE23_0010"].label is None
+        assert by_name["FLARE23_0010"].drawn == ()
+        assert by_name["FLARE23Ts_0001"].subset == "validation"
+
+    def test_round_trip(self, release, tmp_path):
+        cases = read_release(release, Layout()).cases
+        write_cases(cases, tmp_path / "cases.json")
+        assert load_cases(tmp_path / "cases.json") == cases
+
+    @pytest.mark.parametrize("content", ["", "{}", '{"schema": 2}', '{"schema": 1, "cases": [1]}'])
+    def test_another_file_is_refused(self, tmp_path, content):
+        (tmp_path / "cases.json").write_text(content)
+        with pytest.raises(KitError, match=r"cases\.json"):
+            load_cases(tmp_path / "cases.json")
+
+
+class TestPatterns:
+    def test_absent_but_looked_for(self):
+        # Thirteen organs and a case without a gallbladder (9): looked for all the same.
+        organs = set(range(1, 14))
+        assert drawn_in(tuple(organs - {9}), [organs, {14}]) == tuple(organs)
+
+    def test_the_smallest_that_fits(self):
+        assert drawn_in((1,), [{1, 2, 3}, {1, 3}, set(range(1, 14))]) == (1, 3)
+
+    def test_none_fits(self):
+        assert drawn_in((1, 14), [{1, 3}]) == (1, 14)
+
+    def test_a_set_counts_from_three_cases_on(self):
+        def case(name, *present):
+            return Case(name, "i", "l", present, present, "partial")
+
+        rows = [case(str(n), 1, 3) for n in range(3)] + [case("x", 1), case("y", 1, 2, 4)]
+        assert [row.drawn for row in with_drawn(rows)] == [(1, 3)] * 4 + [(1, 2, 4)]
+
+
+class TestLists:
+    @pytest.mark.parametrize(
+        ("name", "count"),
+        [
+            ("organ_complete", 222),
+            ("partially_labelled", 2199),
+            ("tumour", 2199),
+            ("all", 3999),
+            ("final_training", 3987),
+            ("validation", 100),
+            ("dropped", 13),
+        ],
+    )
+    def test_counts_of_the_paper(self, name, count):
+        assert len(set(case_list(name))) == count
+
+    def test_the_dropped_are_what_the_final_list_lacks(self):
+        numbered = {f"FLARE23_{n:04d}" for n in range(1, 4001)}
+        assert set(case_list("dropped")) == numbered - set(case_list("final_training"))
+        assert "FLARE23_0874" not in case_list("all")  # missing everywhere
+
+    def test_no_such_list(self):
+        with pytest.raises(KitError, match="there are all, dropped"):
+            case_list("none")
+
+
+FIRST = "FLARE23_0001"
+
+
+def label_of(release, case=FIRST):
+    return release / "labelsTr2200" / f"{case}.nii.gz"
+
+
+def rewrite(path, change):
+    image = sitk.ReadImage(str(path))
+    array = change(sitk.GetArrayFromImage(image))
+    changed = sitk.GetImageFromArray(array)
+    changed.SetSpacing(image.GetSpacing())
+    sitk.WriteImage(changed, str(path))
+
+
+def truncated(release):
+    path = label_of(release)
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def other_geometry(release):
+    rewrite(label_of(release), lambda labels: labels[:-1])
+
+
+def other_spacing(release):
+    image = sitk.ReadImage(str(label_of(release)))
+    image.SetSpacing((1.0, 2.0, 3.0))
+    sitk.WriteImage(image, str(label_of(release)))
+
+
+def label_fifteen(release):
+    rewrite(label_of(release), lambda labels: np.where(labels == 1, 15, labels).astype(np.uint8))
+
+
+def empty_label(release):
+    rewrite(label_of(release), np.zeros_like)
+
+
+def duplicate(release):
+    name = f"{FIRST}_0000.nii.gz"
+    shutil.copy(release / "imagesTr2200" / name, release / "unlabeledTr1800" / name)
+
+
+def no_label(release):
+    label_of(release).unlink()
+
+
+def no_image(release):
+    (release / "imagesTr2200" / f"{FIRST}_0000.nii.gz").unlink()
+
+
+def text(release):
+    label_of(release).write_text("not a label map")
+
+
+def absurd_spacing(release):
+    path = release / "imagesTr2200" / f"{FIRST}_0000.nii.gz"
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<3f", raw, 80, 16000.0, 16000.0, 16000.0)
+    path.write_bytes(gzip.compress(bytes(raw)))
+
+
+BROKEN = [
+    (truncated, "damaged or truncated"),
+    (other_geometry, "the map has 48×48×39 voxels, not 48×48×40"),
+    (other_spacing, "the map's spacing is"),
+    (label_fifteen, r"labels \[15\] are not FLARE23's"),
+    (empty_label, "nothing is labelled"),
+    (duplicate, "there are 2: imagesTr2200/.* and unlabeledTr1800/.*; keep one"),
+    (no_label, "is missing"),
+    (no_image, "cannot be read"),
+    (text, "not a NIfTI-1 file"),
+    (absurd_spacing, "voxel size 16000 × 16000 × 16000 mm is no CT's"),
+]
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(("change", "told"), BROKEN, ids=[c.__name__ for c, _ in BROKEN])
+    def test_a_case_is_left_out_and_said(self, release, tmp_path, change, told):
+        change(release)
+        done = CliRunner().invoke(main, ["data", str(release), "-o", str(tmp_path / "o")])
+        assert (done.exit_code, "Traceback" in done.output) == (1, False)
+        cases = load_cases(tmp_path / "o" / "cases.json")
+        assert len(cases) == 11
+        assert FIRST not in {case.case for case in cases}
+        with (tmp_path / "o" / "problems.csv").open(newline="") as stream:
+            (problem,) = csv.DictReader(stream)
+        assert problem["case"] == FIRST
+        with pytest.raises(AssertionError, match=told):
+            raise AssertionError(problem["reason"])
+
+    def test_a_good_release(self, release, tmp_path):
+        done = CliRunner().invoke(main, ["data", str(release), "-o", str(tmp_path / "o")])
+        assert done.exit_code == 0
+        assert len(load_cases(tmp_path / "o" / "cases.json")) == 12
+
+    @pytest.mark.parametrize("folder", ["imagesTr2200", "labelsTr2200"])
+    def test_a_missing_folder(self, release, tmp_path, folder):
+        shutil.rmtree(release / folder)
+        done = CliRunner().invoke(main, ["data", str(release), "-o", str(tmp_path / "o")])
+        assert done.exit_code == 1
+        assert f"{folder}; check the release's layout" in done.output.replace("\n", "")
+        assert not (tmp_path / "o").exists()
+
+    def test_empty_folders(self, tmp_path):
+        for name in ("imagesTr2200", "labelsTr2200"):
+            (tmp_path / name).mkdir()
+        done = CliRunner().invoke(main, ["data", str(tmp_path), "-o", str(tmp_path / "o")])
+        assert done.exit_code == 1
+        assert "in any of its folders" in done.output
+
+    def test_a_full_disk(self, release, tmp_path):
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(disk)]
+        if subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("no right to mount a small file system")
+        try:
+            (disk / "filler").write_bytes(bytes(4096))
+            done = CliRunner().invoke(main, ["data", str(release), "-o", str(disk)])
+            assert done.exit_code == 1
+            assert "No space left" in done.output
+            assert [p.name for p in disk.iterdir()] == ["filler"]
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)

@@ -1,0 +1,59 @@
+"""`train data` for people: progress, a table of what there is and of what is wrong."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from inference.files import make_folder, replacing
+from inference.organs import ORGANS
+from train.release import Layout, Problem, Release, list_cases, read_release, write_cases
+
+_SHOWN = 20
+
+
+def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int) -> int:
+    """Check a release, write cases.json and problems.csv, print what was found.
+
+    Returns:
+        The number of problems.
+    """
+    total = len(list_cases(folder, layout))
+    make_folder(output)
+    columns = (TextColumn("check"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("check", total=total)
+        release = read_release(folder, layout, jobs, lambda: progress.advance(task))
+    write_cases(release.cases, output / "cases.json")
+    _write_problems(release.problems, output / "problems.csv")
+    _show(release)
+    return len(release.problems)
+
+
+def _write_problems(problems: tuple[Problem, ...], path: Path) -> None:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(["case", "reason"])
+        table.writerows((problem.case, problem.reason) for problem in problems)
+
+
+def _show(release: Release) -> None:
+    console = Console()
+    names = {label: organ for organ, label in ORGANS.items()}
+    drawn = Counter((case.subset, case.drawn) for case in release.cases)
+    table = Table("subset", "cases", "drawn", title="Cases by what their annotators looked for")
+    for (subset, labels), count in sorted(drawn.items(), key=lambda row: (row[0][0], -row[1])):
+        missing = [organ for organ, label in ORGANS.items() if label not in labels]
+        told = ", ".join(names[label] for label in labels) or "nothing"
+        if labels and len(missing) < len(labels):
+            told = f"all but {', '.join(missing)}" if missing else "all 14"
+        table.add_row(subset, str(count), told)
+    console.print(table)
+    if release.problems:
+        wrong = Table("case", "reason", title=f"Left out: {len(release.problems)}")
+        for problem in release.problems[:_SHOWN]:
+            wrong.add_row(problem.case, problem.reason)
+        console.print(wrong)
