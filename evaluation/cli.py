@@ -112,9 +112,9 @@ def efficiency(
     """
     if (image is None) == (not command):
         raise click.UsageError("give either --image or, after --, the command to time")
-    from evaluation.efficiency import Settings, subject_of
-    from evaluation.efficiency_report import Limits
-    from evaluation.efficiency_screen import evaluate_on_screen
+    from evaluation.efficiency.protocol import Settings, subject_of
+    from evaluation.efficiency.results import Limits
+    from evaluation.efficiency.screen import evaluate_on_screen
     from inference.pipeline import find_cases
 
     limits = Limits(numbers["time_limit"], numbers["memory_limit"])
@@ -146,7 +146,7 @@ def compare(
     """
     if not reported + required:
         raise click.UsageError("give --reported or --require, for example --reported ust")
-    from evaluation.compare_screen import compare_on_screen
+    from evaluation.comparison.compare_screen import compare_on_screen
 
     compare_on_screen(results, reported, required, split, output)
 
@@ -171,7 +171,7 @@ def rank(teams: tuple[Path, ...], output: Path, bootstrap: int, with_cpu: bool) 
 
     Writes OUTPUT/rank.json, rank.csv and rank.png.
     """
-    from evaluation.ranking_screen import rank_on_screen
+    from evaluation.comparison.ranking_screen import rank_on_screen
 
     rank_on_screen(teams, output, bootstrap, with_cpu=with_cpu)
 

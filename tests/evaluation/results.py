@@ -1,7 +1,7 @@
 """Results of teams, made in the test: folders as `score` and `efficiency` leave them."""
 
 from evaluation import official
-from evaluation.efficiency_report import Efficiency, Limits, Load, Run, case_of
+from evaluation.efficiency.results import Efficiency, Limits, Load, Run, case_of
 from evaluation.organs import TUMOUR
 from evaluation.scores import CaseScores, LabelScore, Scores
 from inference.organs import ORGANS

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from evaluation.cli import main
-from evaluation.compare import compare
-from evaluation.measured import load_measured
-from evaluation.reported import SPLITS, find_reported, reported_names
+from evaluation.comparison.compare import compare
+from evaluation.comparison.measured import load_measured
+from evaluation.comparison.reported import SPLITS, find_reported, reported_names
 from tests.evaluation.results import failed, run, scored, write_efficiency, write_scores
 
 MACHINE = {"cpu": "EPYC", "gpu": None}

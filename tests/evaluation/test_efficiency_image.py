@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from evaluation.cli import main
-from evaluation.nvml import Gpu, NoGpuError
+from evaluation.efficiency.nvml import Gpu, NoGpuError
 
 # writes down what it was asked; `container run` does what FAKE_RUN says in the mounted folders
 FAKE_DOCKER = """#!/bin/sh
@@ -44,7 +44,7 @@ def fake(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("FAKE_RUN", COPY)
-    monkeypatch.setattr("evaluation.efficiency.find_gpu", no_gpu)
+    monkeypatch.setattr("evaluation.efficiency.protocol.find_gpu", no_gpu)
     return tmp_path
 
 
@@ -83,7 +83,7 @@ def test_the_container_gets_the_organisers_flags(fake, name):
 
 def test_a_gpu_is_given_to_the_container_by_its_index(fake, monkeypatch):
     gpu = Gpu(1, "Fake card", "GPU-fake", "510", None)
-    monkeypatch.setattr("evaluation.efficiency.find_gpu", lambda index: gpu)
+    monkeypatch.setattr("evaluation.efficiency.protocol.find_gpu", lambda index: gpu)
     monkeypatch.setattr(Gpu, "used_mib", lambda self: 10.0)
     assert efficiency("--image", "team", "--gpu-index", 1).exit_code == 0
     (line,) = [line for line in asked() if line.startswith("container run")]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.efficiency_figure import draw_case
-from evaluation.efficiency_report import (
+from evaluation.efficiency.figure import draw_case
+from evaluation.efficiency.results import (
     Efficiency,
     Limits,
     Load,
@@ -17,7 +17,7 @@ from evaluation.efficiency_report import (
     load_efficiency,
     load_of,
 )
-from evaluation.sampling import Sample
+from evaluation.efficiency.sampling import Sample
 from inference.errors import KitError
 
 LIMITS = Limits()

@@ -10,9 +10,9 @@ from collections import namedtuple
 import psutil
 import pytest
 
-from evaluation.containers import cgroup_ram_mib, memory_cgroup
-from evaluation.processes import ProcessTree, wait
-from evaluation.sampling import (
+from evaluation.efficiency.containers import cgroup_ram_mib, memory_cgroup
+from evaluation.efficiency.processes import ProcessTree, wait
+from evaluation.efficiency.sampling import (
     CpuTimes,
     Sample,
     Sampler,

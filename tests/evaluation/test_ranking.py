@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from evaluation.cli import main
-from evaluation.contest import CPU, GPU, Contest, load_contest
-from evaluation.efficiency_report import Limits
-from evaluation.ranking import case_ranks, places, rank, weights_of
+from evaluation.comparison.contest import CPU, GPU, Contest, load_contest
+from evaluation.comparison.ranking import case_ranks, places, rank, weights_of
+from evaluation.efficiency.results import Limits
 from inference.errors import KitError
 from tests.evaluation.results import failed, run, scored, write_efficiency, write_scores
 

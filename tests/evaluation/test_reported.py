@@ -4,8 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from evaluation.organs import TUMOUR
-from evaluation.reported import (
+from evaluation.comparison.reported import (
     METRICS,
     SPLITS,
     UNSPECIFIED,
@@ -13,6 +12,7 @@ from evaluation.reported import (
     load_reported,
     reported_names,
 )
+from evaluation.organs import TUMOUR
 from inference.errors import KitError
 from inference.organs import ORGANS
 

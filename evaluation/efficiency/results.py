@@ -11,7 +11,7 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 import inference
-from evaluation.sampling import INTERVAL_S
+from evaluation.efficiency.sampling import INTERVAL_S
 from inference.errors import KitError
 from inference.files import replacing
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluation.sampling import MIB
+from evaluation.efficiency.sampling import MIB
 from inference.errors import KitError
 
 

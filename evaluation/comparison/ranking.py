@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
 import inference
-from evaluation.contest import CPU, GPU, Contest
+from evaluation.comparison.contest import CPU, GPU, Contest
 from inference.files import replacing
 
 SCHEMA = 1

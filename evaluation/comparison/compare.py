@@ -8,8 +8,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import inference
-from evaluation.measured import Measured
-from evaluation.reported import METRICS, UNSPECIFIED, Reported, Result
+from evaluation.comparison.measured import Measured
+from evaluation.comparison.reported import METRICS, UNSPECIFIED, Reported, Result
 from inference.errors import KitError
 from inference.files import replacing
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from evaluation.processes import Workspace
-from evaluation.sampling import MIB
+from evaluation.efficiency.processes import Workspace
+from evaluation.efficiency.sampling import MIB
 from inference.errors import KitError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")

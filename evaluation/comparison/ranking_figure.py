@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from evaluation.ranking import Ranking
+from evaluation.comparison.ranking import Ranking
 from inference.files import replacing
 
 _LARGEST_POINTS2 = 1200

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.efficiency_report import CaseEfficiency, Efficiency
-from evaluation.measured import check_names, load_results
+from evaluation.comparison.measured import check_names, load_results
+from evaluation.efficiency.results import CaseEfficiency, Efficiency
 from evaluation.organs import TUMOUR
 from evaluation.scores import CaseScores, Scores, organ_mean
 from inference.errors import KitError

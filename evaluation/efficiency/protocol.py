@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psutil
 
-from evaluation.containers import ContainerJob, Image, open_image, run_flags
-from evaluation.efficiency_report import CaseEfficiency, Limits, Load, Run, case_of, load_of
-from evaluation.nvml import Gpu, NoGpuError, find_gpu
-from evaluation.processes import CommandJob, Job, Workspace, check_command, wait
-from evaluation.sampling import INTERVAL_S, MIB, Sample, Sampler, write_samples
+from evaluation.efficiency.containers import ContainerJob, Image, open_image, run_flags
+from evaluation.efficiency.nvml import Gpu, NoGpuError, find_gpu
+from evaluation.efficiency.processes import CommandJob, Job, Workspace, check_command, wait
+from evaluation.efficiency.results import CaseEfficiency, Limits, Load, Run, case_of, load_of
+from evaluation.efficiency.sampling import INTERVAL_S, MIB, Sample, Sampler, write_samples
 from inference.errors import KitError
 from inference.files import replacing
 from inference.report import cpu_name

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.contest import load_contest
-from evaluation.ranking import Ranking, rank
-from evaluation.ranking_figure import draw_ranking
+from evaluation.comparison.contest import load_contest
+from evaluation.comparison.ranking import Ranking, rank
+from evaluation.comparison.ranking_figure import draw_ranking
 from inference.files import make_folder
 
 

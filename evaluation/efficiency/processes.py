@@ -13,7 +13,7 @@ from typing import IO, Protocol
 
 import psutil
 
-from evaluation.sampling import MIB
+from evaluation.efficiency.sampling import MIB
 from inference.errors import KitError
 
 _CLOSE = 0.02

@@ -7,8 +7,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.efficiency_report import CaseEfficiency, Limits, Run
-from evaluation.sampling import Sample
+from evaluation.efficiency.results import CaseEfficiency, Limits, Run
+from evaluation.efficiency.sampling import Sample
 from inference.files import replacing
 
 BLACK, DARK, LIGHT, PALE = "0.0", "0.35", "0.65", "0.9"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.compare import (
+from evaluation.comparison.compare import (
     NOT_MEASURED,
     Comparison,
     caveats,
@@ -17,8 +17,8 @@ from evaluation.compare import (
     figure_name,
     write_comparison,
 )
-from evaluation.measured import Measured, check_names, check_split, load_measured
-from evaluation.reported import METRICS, find_reported
+from evaluation.comparison.measured import Measured, check_names, check_split, load_measured
+from evaluation.comparison.reported import METRICS, find_reported
 from inference.files import make_folder
 
 _HEADLINES = (

@@ -6,9 +6,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from evaluation.efficiency import Measured, Settings, Subject, Watch, circumstances, evaluate
-from evaluation.efficiency_figure import draw_case
-from evaluation.efficiency_report import CaseEfficiency, Efficiency, Run
+from evaluation.efficiency.figure import draw_case
+from evaluation.efficiency.protocol import (
+    Measured,
+    Settings,
+    Subject,
+    Watch,
+    circumstances,
+    evaluate,
+)
+from evaluation.efficiency.results import CaseEfficiency, Efficiency, Run
 
 SHOWN = {
     "GPU MiB": "gpu_mib.peak",

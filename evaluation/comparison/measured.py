@@ -8,9 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from statistics import fmean
 
-from evaluation.efficiency_report import CaseEfficiency, Efficiency, load_efficiency
+from evaluation.comparison.reported import SPLITS, UNSPECIFIED
+from evaluation.efficiency.results import CaseEfficiency, Efficiency, load_efficiency
 from evaluation.official import LOW_DSC_2023
-from evaluation.reported import SPLITS, UNSPECIFIED
 from evaluation.scores import Mean, Scores, load_scores
 from inference.errors import KitError
 

@@ -1,0 +1,1 @@
+"""Measured figures beside reported ones, and teams beside each other."""
