@@ -22,5 +22,14 @@ def score(repeats: int, output: Path | None) -> None:
     benchmark_score(repeats, output)
 
 
+@main.command()
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+def distances(repeats: int) -> None:
+    """Surface distances by k-d tree, SciPy, SimpleITK, and `edt` where it is installed."""
+    from evaluation.benchmark.distances import benchmark_distances
+
+    benchmark_distances(repeats)
+
+
 if __name__ == "__main__":
     main(prog_name="python -m evaluation.benchmark")
