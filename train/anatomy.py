@@ -12,6 +12,9 @@ from inference.errors import VolumeError
 Labels = NDArray[np.uint8]
 Shape = tuple[int, int, int]
 
+IGNORE = 15
+"""nnU-Net's ignore label: one above the last of FLARE's fourteen."""
+
 ADRENALS = 20  # both glands under one id (WORD); split at the patient's midline on reading
 BOWEL = 21  # colon, intestine, rectum: tissue that is drawn but is no FLARE organ
 BLADDER = 22

@@ -2,24 +2,28 @@
 
 Every rule is a pure function of uint8 arrays [Z, Y, X] of one shape with FLARE's labels; what
 nobody may be taught is `IGNORE`. The paper's are those of its scripts under `process/`
-(USTguy/Flare23), where two sources that disagree make background; here they can make "ignore".
+(USTguy/Flare23), where two sources that disagree make background; here they can make "ignore" instead.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from inference.errors import GeometryError, KitError
+from inference.label_maps import read_label_map
 from inference.organs import ORGANS
-from train.synthesis import IGNORE
+from inference.volumes import read_header, read_place, write_labels
+from train.anatomy import IGNORE
 
 Labels = NDArray[np.uint8]
 
 MIXED_CLASSES = (5, 6, 10, 11, 12)
 """What the paper takes from its second model: aorta, vena cava, esophagus, stomach, duodenum
 (`ensemble.py`, `ensemble_each`)."""
+ORGAN_LABELS = frozenset(ORGANS.values()) - {ORGANS["tumour"]}
 
 
 def real_wins(real: Labels, pseudo: Labels) -> Labels:
@@ -52,36 +56,65 @@ def _agreed(first: Labels, second: Labels, otherwise: int) -> Labels:
     return np.where(first == second, first, np.uint8(otherwise))
 
 
-def annotated_only(real: Labels, drawn: Collection[int], pseudo: Labels | None) -> Labels:
+def annotated_only(real: Labels, pseudo: Labels | None = None, *, drawn: Collection[int]) -> Labels:
     """Believe the annotators in what they drew, and the pseudo label in the rest alone.
 
     Where the pseudo label claims a class that was drawn but not there, it is background. Without a
-    pseudo label nothing is known outside the real labels, and nothing is taught there.
+    pseudo label nothing is known outside the real labels, and nothing is taught there, unless all
+    thirteen organs were drawn: the rest is background then, whether or not tumours were looked for,
+    as it is for the paper's teacher.
 
     Args:
         real: The annotators' map.
-        drawn: Classes that they looked for in this case.
         pseudo: Labels of the others; None where there are none.
+        drawn: Classes that the annotators looked for in this case.
     """
-    complete = set(drawn) >= {label for organ, label in ORGANS.items() if organ != "tumour"}
     if pseudo is None:
-        return np.where(real > 0, real, np.uint8(0 if complete else IGNORE))
+        rest = 0 if ORGAN_LABELS <= set(drawn) else IGNORE
+        return np.where(real > 0, real, np.uint8(rest))
     _same_shape(real, pseudo)
     kept = np.where(np.isin(pseudo, list(drawn)), np.uint8(0), pseudo)
     return np.where(real > 0, real, kept)
 
 
-def vote(sources: Sequence[Labels]) -> Labels:
+def vote(*sources: Labels) -> Labels:
     """Take each voxel's most frequent label; a tie is ignored (ITK's LabelVoting)."""
     return _from_itk(sitk.LabelVoting(_to_itk(sources), IGNORE))
 
 
-def staple(sources: Sequence[Labels]) -> Labels:
+def staple(*sources: Labels) -> Labels:
     """Estimate each source's errors and the labels together; ties are ignored (ITK's STAPLE)."""
     images = _to_itk(sources)
     if not any(source.any() for source in sources):
         return sources[0].copy()  # ITK divides by the number of labels less one
     return _from_itk(sitk.MultiLabelSTAPLE(images, IGNORE))
+
+
+def fuse_case(
+    rule: Callable[..., Labels], sources: Sequence[Path], image: Path, output: Path
+) -> None:
+    """Fuse label maps of one CT into a file that lies where the CT lies.
+
+    The paper's scripts wrote theirs without spacing, origin and direction.
+
+    Args:
+        rule: One of this module's, or made of them; is given the maps in the order of `sources`.
+        sources: The label maps.
+        image: Their CT; only its header is read.
+        output: `<case>.nii.gz`.
+
+    Raises:
+        GeometryError: A map does not lie on the voxels of the CT.
+        KitError: A file cannot be read or written, or does not fuse with the others.
+    """
+    header, place = read_header(image), read_place(image)
+    maps = []
+    for source in sources:
+        found = read_label_map(source)
+        if odd := found.elsewhere_than(place, header.shape):
+            raise GeometryError(f"{source}: {odd}, as {image.name}; give maps of one CT")
+        maps.append(found.labels)
+    write_labels(rule(*maps), header, output)
 
 
 def _to_itk(sources: Sequence[Labels]) -> list[sitk.Image]:

@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 
 from inference.organs import ORGANS
 from train import contrast
-from train.anatomy import Anatomy, Labels
+from train.anatomy import IGNORE, Anatomy, Labels
 from train.registration import Bend, Field, warp
 
-IGNORE = 15
-"""nnU-Net's ignore label: one above the last of FLARE's fourteen."""
 _VESSELS = (5, 6)
 _MAX_FLARE = 14
 _MARGIN_SLICES = 24
