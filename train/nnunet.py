@@ -1,5 +1,6 @@
-"""Call nnU-Net's own commands: fingerprint, plan, preprocess, train."""
+"""Train with nnU-Net v2, each step in a process of its own that keeps its files in one folder."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,59 +8,26 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from inference.errors import KitError
-from inference.files import replacing
+from inference.files import make_folder, replacing
 from inference.geometry import SpacingMm
 from train.raw import link_dataset
-from train.recipe import Training
+from train.recipe import Training, build
 
 ROOT = Path(__file__).parents[1]
 DATASET = 23
 CONFIGURATION = "3d_fullres"
 PLANS = "flare23Plans"
 TRAINER = "FLARE23Trainer"
-_STEPS = {
-    "extract_fingerprint": "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints:"
-    "extract_fingerprint_entry",
-    "plan_experiment": "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints:"
-    "plan_experiment_entry",
-    "preprocess": "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints:preprocess_entry",
-    "train": "nnunetv2.run.run_training:run_training_entry",
-}
-
-
-def environment(work: Path) -> dict[str, str]:
-    """Return the variables under which nnU-Net keeps everything in `work`, deterministically."""
-    return {
-        **os.environ,
-        "nnUNet_raw": str(work / "raw"),
-        "nnUNet_preprocessed": str(work / "preprocessed"),
-        "nnUNet_results": str(work / "results"),
-        "nnUNet_extTrainer": str(ROOT / "train" / "trainers"),
-        "nnUNet_compile": "f",
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    }
-
-
-def run(step: str, arguments: list[str], work: Path) -> None:
-    """Run nnU-Net's command `nnUNetv2_<step>`, its output on this terminal.
-
-    Raises:
-        KitError: The command failed.
-    """
-    module, _, entry = _STEPS[step].partition(":")
-    code = f"from {module} import {entry}; {entry}()"
-    variables = environment(work)
-    if step == "train":  # the planner refuses 0; the trainer has workers of its own
-        variables["nnUNet_n_proc_DA"] = "0"
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=variables)
-    if done.returncode:
-        told = " ".join(["nnUNetv2_" + step, *arguments])
-        raise KitError(f"`{told}` ended with exit code {done.returncode}; its output is above")
+MODEL_FILES = ("plans.json", "dataset.json", "fold_all/checkpoint_final.pth")
+"""What of a model folder is the same in equal trainings; nnU-Net's logs hold times of day."""
+_SPEC = "spec.json"
+_PREPARED = "prepared.json"
+_PACKAGES = ("batchgenerators", "batchgeneratorsv2", "nnunetv2", "numpy", "torch")
 
 
 @dataclass(frozen=True)
@@ -77,77 +45,13 @@ class TrainingSpec:
         return f"Dataset{DATASET:03d}_{self.name}"
 
 
-def write_plans(spec: TrainingSpec, path: Path) -> None:
-    """Give the plans at `path` the recipe's patch, network, HU range and linear resampling."""
-    plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    configuration = plans["configurations"][CONFIGURATION]
-    training = spec.training
-    if training.features:
-        configuration["architecture"]["arch_kwargs"].update(_network(training.features))
-    if training.patch:
-        configuration["patch_size"] = list(training.patch)
-    resampling = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": False}
-    configuration.update(
-        batch_size=training.batch,
-        flare23={"seed": spec.seed, **asdict(training)},
-        resampling_fn_data_kwargs=resampling,
-        resampling_fn_probabilities_kwargs=resampling,
-    )
-    if training.clip_hu:
-        low_hu, high_hu = training.clip_hu
-        plans["foreground_intensity_properties_per_channel"]["0"].update(
-            percentile_00_5=low_hu,
-            percentile_99_5=high_hu,
-            mean=training.mean_hu,
-            std=training.std_hu,
-        )
-    plans["configurations"] = {CONFIGURATION: configuration}
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(plans, indent=2) + "\n", encoding="utf-8")
-
-
-def _network(features: tuple[int, ...]) -> dict[str, Any]:
-    """Return the settings of a plain U-Net that halves every axis between its stages."""
-    stages = len(features)
-    return {
-        "n_stages": stages,
-        "features_per_stage": list(features),
-        "kernel_sizes": [[3, 3, 3]] * stages,
-        "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
-        "n_conv_per_stage": [2] * stages,
-        "n_conv_per_stage_decoder": [1] * (stages - 1),
-    }
-
-
-def prepare(spec: TrainingSpec, work: Path) -> None:
-    """Fingerprint, plan and preprocess the raw dataset under `work`."""
-    number = ["-d", str(DATASET)]
-    spacing = [str(mm) for mm in spec.spacing_mm]
-    run("extract_fingerprint", [*number, "-np", "2"], work)
-    run(
-        "plan_experiment",
-        [*number, "-overwrite_target_spacing", *spacing, "-overwrite_plans_name", PLANS],
-        work,
-    )
-    write_plans(spec, work / "preprocessed" / spec.dataset / f"{PLANS}.json")
-    run("preprocess", [*number, "-plans_name", PLANS, "-c", CONFIGURATION, "-np", "2"], work)
-
-
-def fit(work: Path, device: str, fold: str = "all") -> None:
-    """Train; a run that was stopped goes on from its last checkpoint."""
-    arguments = [str(DATASET), CONFIGURATION, fold, "-tr", TRAINER, "-p", PLANS, "-device", device]
-    run("train", [*arguments, "--c"], work)
-
-
-def model_folder(spec: TrainingSpec, work: Path) -> Path:
-    """Return nnU-Net's result folder of a training: what `train export` takes."""
-    return work / "results" / spec.dataset / f"{TRAINER}__{PLANS}__{CONFIGURATION}"
-
-
 def train_round(
     spec: TrainingSpec, cases: Mapping[str, tuple[Path, Path]], work: Path, device: str = "cpu"
 ) -> Path:
     """Train a network on files that lie elsewhere; a killed training goes on when called again.
+
+    What an earlier call left in `work` is used only if it was told to do the same: the same recipe,
+    bytes of the cases, packages and device. Otherwise it is deleted.
 
     Args:
         spec: What to train.
@@ -156,21 +60,97 @@ def train_round(
         device: "cpu" or "cuda".
 
     Returns:
-        nnU-Net's result folder; the checkpoint is in fold_all/checkpoint_final.pth.
+        nnU-Net's result folder, for `train export`; MODEL_FILES are its files to keep.
 
     Raises:
-        KitError: One of nnU-Net's commands failed.
+        KitError: A label map cannot be trained on, or a step of nnU-Net failed.
     """
-    model = model_folder(spec, work)
-    if (model / "fold_all" / "checkpoint_final.pth").is_file():
-        return model
-    ready = work / "preprocessed.json"
-    if not ready.is_file():
-        for leftover in (work / "raw", work / "preprocessed"):
-            shutil.rmtree(leftover, ignore_errors=True)
+    work = work.resolve()
+    order = _order(spec, cases, device)
+    prepared = work / _PREPARED
+    if not (prepared.is_file() and prepared.read_text(encoding="utf-8") == order):
+        for stale in ("raw", "preprocessed", "results"):
+            shutil.rmtree(work / stale, ignore_errors=True)
         link_dataset(cases, work / "raw" / spec.dataset)
         prepare(spec, work)
-        with replacing(ready) as partial:
-            partial.write_text(json.dumps(sorted(cases)) + "\n", encoding="utf-8")
-    fit(work, device)
+        with replacing(prepared) as partial:
+            partial.write_text(order, encoding="utf-8")
+    model = model_folder(spec, work)
+    if not (model / MODEL_FILES[-1]).is_file():
+        fit(work, device)
     return model
+
+
+def prepare(spec: TrainingSpec, work: Path) -> None:
+    """Fingerprint, plan and preprocess the raw dataset under `work`."""
+    make_folder(work)
+    with replacing(work / _SPEC) as partial:
+        partial.write_text(json.dumps(asdict(spec), indent=2) + "\n", encoding="utf-8")
+    processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    _run("train.preprocessing", "prepare_entry", [str(work), str(processes)], environment(work))
+
+
+def fit(work: Path, device: str, fold: str = "all") -> None:
+    """Train on what was prepared; a run that was stopped goes on from its last checkpoint."""
+    arguments = [str(DATASET), CONFIGURATION, fold, "-tr", TRAINER, "-p", PLANS, "-device", device]
+    # The trainer has workers of its own; nnU-Net's shall not start.
+    variables = {**environment(work), "nnUNet_n_proc_DA": "0"}
+    _run("nnunetv2.run.run_training", "run_training_entry", [*arguments, "--c"], variables)
+
+
+def model_folder(spec: TrainingSpec, work: Path) -> Path:
+    """Return nnU-Net's result folder of a training: what `train export` takes."""
+    return work / "results" / spec.dataset / f"{TRAINER}__{PLANS}__{CONFIGURATION}"
+
+
+def read_spec(work: Path) -> TrainingSpec:
+    """Return what `work` was prepared for."""
+    table: dict[str, Any] = json.loads((work / _SPEC).read_text(encoding="utf-8"))
+    return build(TrainingSpec, table, str(work / _SPEC))
+
+
+def environment(work: Path) -> dict[str, str]:
+    """Return the variables under which nnU-Net keeps everything in `work`, deterministically."""
+    return {
+        **os.environ,
+        "nnUNet_raw": str(work / "raw"),
+        "nnUNet_preprocessed": str(work / "preprocessed"),
+        "nnUNet_results": str(work / "results"),
+        "nnUNet_extTrainer": str(ROOT / "train" / "trainers"),
+        "nnUNet_compile": "f",
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        "PYTHONHASHSEED": "0",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
+
+
+def _run(module: str, entry: str, arguments: list[str], variables: Mapping[str, str]) -> None:
+    """Run `entry` of `module` in a process that ends with this one; it speaks on stderr."""
+    code = (
+        f"from train.parent import end_with_parent; end_with_parent({os.getpid()}); "
+        f"from {module} import {entry}; {entry}()"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, env=variables, stdout=sys.__stderr__)
+    if done.returncode:
+        told = " ".join([entry, *arguments])
+        raise KitError(f"nnU-Net's `{told}` ended with exit code {done.returncode}; see above")
+
+
+def _order(spec: TrainingSpec, cases: Mapping[str, tuple[Path, Path]], device: str) -> str:
+    """Say what decides a training's result."""
+    order = {
+        "spec": asdict(spec),
+        "cases": {case: [_sha256(path) for path in files] for case, files in cases.items()},
+        "packages": {name: version(name) for name in _PACKAGES},
+        "device": device,
+    }
+    return json.dumps(order, indent=2, sort_keys=True) + "\n"
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise KitError(f"cannot read {path}: {error.strerror}") from error

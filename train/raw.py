@@ -8,7 +8,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from inference.files import replacing
+from inference.errors import KitError
+from inference.files import make_folder, replacing
+from inference.label_maps import read_label_map
 from inference.organs import ORGANS
 from train.synthesis import IGNORE, LabelledCT
 
@@ -29,30 +31,44 @@ def write_dataset(cases: Iterable[LabelledCT], folder: Path, spacing_mm: float) 
         _write(hu, spacing_mm, folder / "imagesTr" / f"{case.name}_0000.nii.gz")
         _write(case.labels, spacing_mm, folder / "labelsTr" / f"{case.name}.nii.gz")
         count += 1
-    _describe(folder, count)
+    _describe(folder, count, ignore=True)
     return count
 
 
 def link_dataset(cases: Mapping[str, tuple[Path, Path]], folder: Path) -> None:
     """Lay out files that lie elsewhere as a raw dataset, by links.
 
+    nnU-Net is told of "ignore" only where some voxel says so: it samples patches otherwise then.
+
     Args:
         cases: CT and label map of each case.
         folder: The dataset's; must not exist yet.
+
+    Raises:
+        KitError: A label map cannot be read, or holds other labels than FLARE's and "ignore".
     """
-    for part, suffix in ((0, "_0000.nii.gz"), (1, ".nii.gz")):
-        place = folder / ("imagesTr", "labelsTr")[part]
-        place.mkdir(parents=True)
-        for case, files in sorted(cases.items()):
-            (place / f"{case}{suffix}").symlink_to(files[part].resolve())
-    _describe(folder, len(cases))
+    ignore = False
+    for place in ("imagesTr", "labelsTr"):
+        make_folder(folder / place)
+    for case, (image, labels) in sorted(cases.items()):
+        ignore |= _holds_ignore(labels)
+        (folder / "imagesTr" / f"{case}_0000.nii.gz").symlink_to(image.resolve())
+        (folder / "labelsTr" / f"{case}.nii.gz").symlink_to(labels.resolve())
+    _describe(folder, len(cases), ignore)
 
 
-def _describe(folder: Path, count: int) -> None:
+def _holds_ignore(path: Path) -> bool:
+    highest = int(read_label_map(path).labels.max())
+    if highest > IGNORE:
+        raise KitError(f"{path}: label {highest}; FLARE's end at 14, and {IGNORE} is ignored")
+    return highest == IGNORE
+
+
+def _describe(folder: Path, count: int, ignore: bool) -> None:
     """Write dataset.json."""
     description = {
         "channel_names": {"0": "CT"},
-        "labels": {"background": 0, **ORGANS, "ignore": IGNORE},
+        "labels": {"background": 0, **ORGANS, **({"ignore": IGNORE} if ignore else {})},
         "numTraining": count,
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "NibabelIOWithReorient",

@@ -56,9 +56,10 @@ class Training:
     """Rotation and scaling are the light augmentation's; nnU-Net has its own."""
     oversample_foreground: float
     """Share of patches that are centered on a labelled voxel."""
+    threads: int
+    """Threads of the training itself; the last bits of its sums depend on their number."""
     workers: int
-    """Processes that draw batches, each with a random stream of its own; 0: none besides training.
-    Another number gives another, equally reproducible training."""
+    """Processes that draw batches ahead; 0: none, training waits. No result depends on it."""
 
     def __post_init__(self) -> None:
         """Refuse what the trainer does not know."""
@@ -93,10 +94,15 @@ def load_recipe(path: Path) -> Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise KitError(f"{path}: not a readable recipe: {error}") from error
-    return _build(Recipe, table, str(path))
+    return build(Recipe, table, str(path))
 
 
-def _build(kind: type[T], table: dict[str, Any], where: str) -> T:
+def build(kind: type[T], table: dict[str, Any], where: str) -> T:
+    """Make a dataclass of a table that has exactly its fields.
+
+    Raises:
+        KitError: A key is unknown, missing or of the wrong type; `where` says whose it is.
+    """
     hints = get_type_hints(kind)
     known = {field.name for field in fields(cast(Any, kind))}
     if table.keys() != known:
@@ -110,7 +116,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if kind is tuple:
         kind, value = tuple, tuple(value) if isinstance(value, list) else value
     elif hasattr(kind, "__dataclass_fields__") and isinstance(value, dict):
-        return _build(kind, value, where)
+        return build(kind, value, where)
     elif kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:

@@ -1,8 +1,8 @@
-"""Training batches that depend on a seed and an epoch, and on nothing else.
+"""Training batches that depend on a seed and on their number, and on nothing else.
 
-nnU-Net's own augmenter takes whichever worker is ready first and seeds none of them; and its forked
-workers share one torch stream. Here every epoch starts its batches anew, so an epoch that was
-interrupted is simply drawn again.
+nnU-Net's own augmenter takes whichever worker is ready first and seeds none of them; its forked
+workers even share one torch stream. Here batch number n is drawn after seeding with n. So it is the
+same whoever draws it, and the same again when a training that was killed draws it once more.
 """
 
 import random
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+
+from train.parent import end_with_parent
 
 Batch = dict[str, Any]
 
@@ -24,49 +26,40 @@ def seed_everything(*entropy: int) -> None:
     torch.manual_seed(int(state[2]))
 
 
-class _OwnStream:
-    """A loader as a worker process has it: with random streams of its own, on one thread."""
+class Batches(Iterator[Batch]):
+    """The batches of an nnU-Net loader from one number on, in order or every so many of them."""
 
-    def __init__(self, loader: Iterator[Batch], entropy: tuple[int, ...]) -> None:
+    def __init__(
+        self, loader: Iterator[Batch], entropy: tuple[int, ...], first: int, step: int = 1
+    ) -> None:
         self._loader = loader
         self._entropy = entropy
+        self._number = first
+        self._step = step
 
     def set_thread_id(self, worker: int) -> None:
-        """Make this process worker number `worker`; batchgenerators call it after the fork."""
+        """Become worker number `worker` of `step`; batchgenerators call it after the fork."""
+        end_with_parent()
         torch.set_num_threads(1)  # a forked OpenMP pool hangs
-        seed_everything(*self._entropy, worker + 1)
+        self._number += worker
 
     def __next__(self) -> Batch:
+        seed_everything(*self._entropy, self._number)
+        self._number += self._step
         return next(self._loader)
 
 
-class EpochStream:
-    """The batches of one nnU-Net loader, epoch by epoch."""
+def stream(
+    loader: Iterator[Batch], entropy: tuple[int, ...], first: int, workers: int, pin_memory: bool
+) -> Iterator[Batch]:
+    """Return the batches from number `first` on, drawn here or ahead by `workers` processes.
 
-    def __init__(self, loader: Iterator[Batch], workers: int, pin_memory: bool) -> None:
-        self._loader = loader
-        self._workers = workers
-        self._pin_memory = pin_memory
-        self._augmenter: MultiThreadedAugmenter | None = None
-
-    def start(self, *entropy: int) -> None:
-        """Begin an epoch; without workers the caller has seeded the process's own streams."""
-        self.stop()
-        if self._workers:
-            self._augmenter = MultiThreadedAugmenter(
-                _OwnStream(self._loader, entropy),
-                None,
-                self._workers,
-                seeds=list(range(self._workers)),  # set_thread_id seeds again, and all streams
-                pin_memory=self._pin_memory,
-                wait_time=0.002,
-            )
-
-    def __next__(self) -> Batch:
-        return next(self._loader if self._augmenter is None else self._augmenter)
-
-    def stop(self) -> None:
-        """End the workers; what they drew ahead is thrown away."""
-        if self._augmenter is not None:
-            self._augmenter._finish()
-            self._augmenter = None
+    The augmenter asks its workers in turn, so the order is theirs by number.
+    """
+    if workers == 0:
+        return Batches(loader, entropy, first)
+    batches = Batches(loader, entropy, first, step=workers)
+    ahead: Iterator[Batch] = MultiThreadedAugmenter(
+        batches, None, workers, seeds=[0] * workers, pin_memory=pin_memory, wait_time=0.002
+    )
+    return ahead

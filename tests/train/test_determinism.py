@@ -1,260 +1,229 @@
-"""The same recipe gives the same checkpoint, also when it is killed on the way."""
+"""The same recipe gives the same bytes, also when it is killed on the way."""
 
-import copy
-import hashlib
-import multiprocessing
-import os
-import random
-import shutil
+import io
 import signal
 import subprocess
 import sys
 import time
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
-import SimpleITK as sitk
-import torch
 
 pytest.importorskip("nnunetv2")
 
-from inference.phantom import phantom
-from train.checkpoints import canonical, write_checkpoint
-from train.losses import DeterministicCrossEntropy
-from train.nnunet import (
-    PLANS,
-    TrainingSpec,
-    environment,
-    fit,
-    model_folder,
-    train_round,
-    write_plans,
+import blosc2
+import torch
+
+from inference.errors import KitError
+from inference.geometry import Orientation, as_shape
+from inference.resampling import resample_linear
+from inference.volumes import read_volume
+from tests.train.training import (
+    SPEC,
+    TRAINING,
+    checkpoint_of,
+    copied,
+    train_here,
+    trainer_of,
+    varied,
+    write_cases,
 )
-from train.recipe import Training
-from train.streams import EpochStream, seed_everything
+from train import nnunet
+from train.nnunet import environment, fit, train_round
 
 ROOT = Path(__file__).parents[2]
-TRAINING = Training(
-    patch=(16, 24, 24),
-    batch=2,
-    features=(4, 8),
-    clip_hu=(-200.0, 300.0),
-    mean_hu=50.0,
-    std_hu=80.0,
-    epochs=3,
-    iterations=2,
-    validation_iterations=1,
-    save_every=1,
-    optimizer="adamw",
-    learning_rate=0.002,
-    rare_heads=True,
-    augmentation="light",
-    mirroring=False,
-    rotation_degrees=15.0,
-    scaling=(0.8, 1.2),
-    oversample_foreground=0.5,
-    workers=0,
-)
-SPEC = TrainingSpec("tiny", 7, (8.0, 8.0, 8.0), TRAINING)
-CHECKPOINT = Path("fold_all") / "checkpoint_final.pth"
 
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
-    """Two small abdomens, one with voxels to ignore."""
-    folder = tmp_path_factory.mktemp("cases")
-    found = {}
-    for seed in range(2):
-        hu, labels = phantom(seed, (36, 48, 48), (8.0, 8.0, 8.0))
-        labels[:4] = 15 if seed else labels[:4]
-        files = folder / f"p{seed}_0000.nii.gz", folder / f"p{seed}.nii.gz"
-        for array, path in zip((hu, labels), files, strict=True):
-            image = sitk.GetImageFromArray(array)
-            image.SetSpacing((8.0, 8.0, 8.0))
-            sitk.WriteImage(image, str(path), useCompression=True)
-        found[f"p{seed}"] = files
-    return found
+    return write_cases(tmp_path_factory.mktemp("cases"))
 
 
 @pytest.fixture(scope="module")
-def prepared(cases, tmp_path_factory):
-    """A work folder whose first training is done, and its checkpoint's digest."""
-    work = tmp_path_factory.mktemp("work") / "a"
-    model = train_round(SPEC, cases, work)
-    return work, digest(model / CHECKPOINT)
-
-
-def digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def again(prepared, tmp_path):
-    """Return a work folder with the data prepared and nothing trained."""
-    work = tmp_path / "work"
-    shutil.copytree(prepared[0], work, symlinks=True, ignore=shutil.ignore_patterns("results"))
+def first(cases, tmp_path_factory):
+    """A work folder in which a training is done, by nnU-Net's own processes."""
+    work = tmp_path_factory.mktemp("work") / "first"
+    train_round(SPEC, cases, work)
     return work
 
 
+@pytest.fixture
+def work(first, tmp_path):
+    """A work folder in which the data are prepared and nothing is trained."""
+    return copied(first, tmp_path / "work")
+
+
 @pytest.mark.slow
-class TestTraining:
-    def test_two_runs_from_scratch_are_byte_equal(self, prepared, cases, tmp_path):
-        model = train_round(SPEC, cases, tmp_path)
-        assert digest(model / CHECKPOINT) == prepared[1]
+class TestSameBytes:
+    def test_in_another_process_and_folder(self, first, work):
+        found = train_here(SPEC, work)
+        assert found == checkpoint_of(SPEC, first)
+        assert all(torch.isfinite(weights).all() for weights in weights_of(found))
 
-    def test_a_finished_round_is_left_alone(self, prepared, cases):
-        path = next(prepared[0].rglob("checkpoint_final.pth"))
-        before = path.stat().st_mtime_ns
-        train_round(SPEC, cases, prepared[0])
-        assert path.stat().st_mtime_ns == before
-
-    def test_killed_in_the_second_epoch_and_resumed(self, prepared, cases, tmp_path):
-        work = again(prepared, tmp_path)
+    def test_killed_in_the_middle_of_an_epoch(self, first, work):
         code = "import sys; from pathlib import Path; from train.nnunet import fit;"
         code += "fit(Path(sys.argv[1]), 'cpu')"
-        process = subprocess.Popen(
+        stage = subprocess.Popen(
             [sys.executable, "-c", code, str(work)],
-            cwd=ROOT,
             env=environment(work),
-            start_new_session=True,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        latest = Path("checkpoint_latest.pth")
-        deadline = time.monotonic() + 120
-        while not list(work.rglob(latest.name)) and time.monotonic() < deadline:
+        while not list(work.rglob("checkpoint_latest.pth")) and stage.poll() is None:
             time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert list(work.rglob(latest.name))
+        children = psutil.Process(stage.pid).children(recursive=True)
+        stage.send_signal(signal.SIGKILL)
+        stage.wait()
+        assert psutil.wait_procs(children, timeout=30)[1] == [], "nnU-Net outlived its stage"
+        assert len(children) == 1
         assert not list(work.rglob("checkpoint_final.pth"))
-        model = train_round(SPEC, cases, work)
-        assert digest(model / CHECKPOINT) == prepared[1]
+        assert train_here(SPEC, work, resume=True) == checkpoint_of(SPEC, first)
 
-    def test_another_seed_is_another_network(self, prepared, cases, tmp_path):
-        assert digest(self.trained(replace(SPEC, seed=8), prepared, tmp_path)) != prepared[1]
-
-    def test_nnunets_augmentation_with_workers_is_byte_equal(self, prepared, tmp_path):
-        changes = {"augmentation": "nnunet", "mirroring": True, "optimizer": "sgd", "workers": 2}
-        spec = replace(SPEC, training=replace(TRAINING, epochs=2, **changes))
-        paths = [self.trained(spec, prepared, tmp_path / name) for name in "ab"]
-        assert digest(paths[0]) == digest(paths[1])
-        content = torch.load(paths[0], weights_only=False)
-        assert content["inference_allowed_mirroring_axes"] == (0, 1, 2)
-
-    def trained(self, spec, prepared, folder):
-        """Train another recipe on the data that is prepared; return the checkpoint."""
-        work = again(prepared, folder)
-        write_plans(spec, work / "preprocessed" / spec.dataset / f"{PLANS}.json")
-        fit(work, "cpu")
-        return model_folder(spec, work) / CHECKPOINT
+    def test_whoever_draws_the_batches(self, first, tmp_path):
+        found = set()
+        for workers in range(3):
+            spec = varied(augmentation="nnunet", mirroring=True, optimizer="sgd", workers=workers)
+            content = train_here(spec, copied(first, tmp_path / str(workers)))
+            found.add(b"".join(weights.numpy().tobytes() for weights in weights_of(content)))
+        assert len(found) == 1
 
 
-class TestLoss:
-    def logits(self, *shape):
-        made = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        return made.requires_grad_()
-
-    def test_is_the_mean_that_torch_computes(self):
-        labels = torch.randint(0, 3, (2, 1, 4, 5, 6), generator=torch.Generator().manual_seed(1))
-        ours, theirs = self.logits(2, 3, 4, 5, 6), self.logits(2, 3, 4, 5, 6)
-        loss = DeterministicCrossEntropy()(ours, labels)
-        expected = torch.nn.functional.cross_entropy(theirs, labels[:, 0])
-        torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
-        loss.backward()
-        expected.backward()
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-6, atol=0)
-
-    def test_by_hand_with_a_voxel_to_ignore(self):
-        # Two classes, equal logits: -log(1/2) in each of the two voxels that count.
-        logits = torch.zeros((1, 2, 1, 1, 3), requires_grad=True)
-        labels = torch.tensor([0, 1, 15]).reshape(1, 1, 1, 1, 3)
-        loss = DeterministicCrossEntropy(15)(logits, labels)
-        assert loss.item() == pytest.approx(np.log(2))
-        loss.backward()
-        # d/dlogit = (softmax - target) / 2 voxels = +-1/4, and nothing where it is ignored.
-        np.testing.assert_allclose(
-            logits.grad[0, :, 0, 0], [[-0.25, 0.25, 0.0], [0.25, -0.25, 0.0]], rtol=1e-6
-        )
-
-    def test_ignored_voxels_do_not_change_the_loss(self):
-        labels = torch.full((1, 4, 4, 4), 15)
-        labels[0, 0] = 1
-        first, second = self.logits(1, 3, 4, 4, 4), self.logits(1, 3, 4, 4, 4).detach()
-        second[:, :, 1:] = 99
-        loss = DeterministicCrossEntropy(15)
-        assert loss(first, labels).item() == loss(second, labels).item()
+def weights_of(checkpoint):
+    return torch.load(io.BytesIO(checkpoint), weights_only=False)["network_weights"].values()
 
 
-class _Numbers:
-    """A loader as nnU-Net's: endless, drawing from the process's streams."""
+@pytest.mark.slow
+class TestResumed:
+    def test_between_epochs_the_best_one_is_kept(self, work, tmp_path):
+        # Pseudo Dice 0.1, 0.8, 0: nnU-Net's moving averages are 0.1, 0.17, 0.153. The second
+        # epoch is the best; checkpoint_latest of that epoch was written before that was noted.
+        whole, resumed = work, copied(work, tmp_path / "resumed")
+        with trainer_of(SPEC, whole) as trainer:
+            dictate(trainer, [0.1, 0.8, 0.0])
+            trainer.run_training()
+        with trainer_of(SPEC, resumed) as trainer:
+            dictate(trainer, [0.1, 0.8])
+            with pytest.raises(StopIteration):
+                trainer.run_training()
+        with trainer_of(SPEC, resumed, resume=True) as trainer:
+            assert trainer.current_epoch == 2
+            dictate(trainer, [0.0])
+            trainer.run_training()
+            assert trainer._best_ema == pytest.approx(0.17)
+        assert checkpoint_of(SPEC, resumed) == checkpoint_of(SPEC, whole)
 
-    def __next__(self):
-        return {"np": np.random.random(), "torch": torch.rand(1).item(), "py": random.random()}
-
-
-class TestStreams:
-    def drawn(self, workers, *entropy, count=6):
-        stream = EpochStream(_Numbers(), workers, pin_memory=False)
-        seed_everything(*entropy)
-        stream.start(*entropy)
-        try:
-            return [next(stream) for _ in range(count)]
-        finally:
-            stream.stop()
-
-    @pytest.mark.parametrize("workers", [0, 1, 3])
-    def test_an_epoch_is_drawn_again_as_it_was(self, workers):
-        assert self.drawn(workers, 1, 2) == self.drawn(workers, 1, 2)
-
-    @pytest.mark.parametrize("workers", [0, 2])
-    def test_epochs_and_seeds_differ(self, workers):
-        assert self.drawn(workers, 1, 2) != self.drawn(workers, 1, 3)
-        assert self.drawn(workers, 1, 2) != self.drawn(workers, 2, 2)
-
-    def test_workers_do_not_share_a_stream(self):
-        found = self.drawn(3, 1, 2)
-        for key in ("np", "torch", "py"):
-            assert len({batch[key] for batch in found}) == len(found)
-
-    def test_no_worker_is_left(self):
-        before = len(multiprocessing.active_children())
-        self.drawn(2, 1, 2)
-        assert len(multiprocessing.active_children()) == before
+    def test_the_next_epoch_draws_the_next_batches(self, work):
+        with trainer_of(varied(epochs=1), work) as trainer:
+            trainer.run_training()
+            next_one = next(trainer.dataloader_train)
+        with trainer_of(SPEC, work, resume=True) as trainer:
+            trainer.on_train_start()
+            after_resuming = next(trainer.dataloader_train)
+        assert next_one["keys"].tolist() == after_resuming["keys"].tolist()
+        assert torch.equal(next_one["data"], after_resuming["data"])
 
 
-class TestCheckpoints:
-    def content(self):
-        return {
-            "network_weights": OrderedDict(w=torch.arange(3.0)),
-            "logging": {"losses": [np.float32(0.5)], "epoch_start_timestamps": [time.time()]},
-            "init_args": {"plans": {"a": ["b", np.int64(3)]}},
-        }
+def dictate(trainer, dices):
+    """Let validation find these pseudo Dices, and end the training where they end."""
+    remaining = iter([np.float32(dice) for dice in dices])
 
-    def test_bytes_do_not_tell_when_or_where(self, tmp_path):
-        first = self.content()
-        second = copy.deepcopy(first)
-        second["logging"]["epoch_start_timestamps"] = [1.0]
-        second["init_args"] = {"plans": {"".join(["a"]): ["".join(["b"]), 3]}}
-        for name, content in (("a.pth", first), ("other.pth", second)):
-            write_checkpoint(content, tmp_path / name)
-        assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "other.pth").read_bytes()
+    def validated(_outputs):
+        for key, value in (("mean_fg_dice", next(remaining)), ("val_losses", 0.0)):
+            trainer.logger.log(key, value, trainer.current_epoch)
+        trainer.logger.log("dice_per_class_or_region", [0.0], trainer.current_epoch)
 
-    def test_reads_back(self, tmp_path):
-        write_checkpoint(self.content(), tmp_path / "a.pth")
-        found = torch.load(tmp_path / "a.pth", weights_only=True)
-        assert found["logging"] == {"losses": [0.5], "epoch_start_timestamps": [0.0]}
-        torch.testing.assert_close(found["network_weights"]["w"], torch.arange(3.0))
-
-    def test_numpy_becomes_python(self):
-        found = canonical({"a": (np.float64(0.25), np.array([1, 2]), None, True)})
-        assert found == {"a": (0.25, [1, 2], None, True)}
-        assert type(found["a"][0]) is float
+    trainer.on_validation_epoch_end = validated
 
 
-def test_fit_names_the_command_that_failed(tmp_path):
-    from inference.errors import KitError
+@pytest.mark.slow
+class TestRecipe:
+    def test_another_seed_is_another_network(self, work):
+        spec = replace(varied(epochs=1), seed=8)
+        with trainer_of(SPEC, work) as one, trainer_of(spec, work) as other:
+            for trainer in (one, other):
+                trainer.initialize()
+            weights = [next(iter(t.network.parameters())) for t in (one, other)]
+            assert not torch.equal(*weights)
 
-    with pytest.raises(KitError, match="`nnUNetv2_train 23 3d_fullres all"):
+    def test_mirroring_is_for_training_and_prediction(self, work):
+        for mirroring, axes in ((True, (0, 1, 2)), (False, None)):
+            for augmentation in ("light", "nnunet"):
+                with trainer_of(varied(mirroring=mirroring, augmentation=augmentation), work) as t:
+                    t.initialize()
+                    t.get_dataloaders()
+                    assert t.inference_allowed_mirroring_axes == axes
+
+    def test_nothing_is_chosen_by_its_speed(self, work):
+        with trainer_of(varied(augmentation="nnunet"), work) as trainer:
+            trainer.initialize()
+            trainer.on_train_start()
+            assert torch.are_deterministic_algorithms_enabled()
+            assert torch.backends.cudnn.deterministic
+            assert not torch.backends.cudnn.benchmark
+            steps = trainer.dataloader_train._loader.transforms.transforms
+        (blur,) = [
+            each for step in steps if hasattr(each := getattr(step, "transform", 0), "blur_sigma")
+        ]
+        assert blur.benchmark is False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["p0", "p1"])
+def test_training_and_prediction_see_the_same_voxels(first, cases, case):
+    folder = first / "preprocessed" / SPEC.dataset / "flare23Plans_3d_fullres"
+    seen = blosc2.open(str(folder / f"{case}.b2nd"))[:][0]
+    volume = read_volume(cases[case][0])
+    turn = Orientation.to("RAS", volume.direction)
+    shape = turn.grid(volume.grid).resampled(SPEC.spacing_mm).shape
+    hu = resample_linear(turn.apply(volume.hu), shape, TRAINING.clip_hu)
+    assert as_shape(seen) == shape
+    # The same function; nnU-Net normalizes before it, prediction after it: float32 rounds apart.
+    np.testing.assert_allclose(seen, (hu - TRAINING.mean_hu) / TRAINING.std_hu, rtol=0, atol=2e-6)
+
+
+class TestGoingOn:
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """Record which steps are run, instead of running them."""
+        steps = []
+
+        def fitted(work, _device):
+            steps.append("fit")
+            checkpoint = nnunet.model_folder(SPEC, work) / nnunet.MODEL_FILES[-1]
+            checkpoint.parent.mkdir(parents=True)
+            checkpoint.touch()
+
+        monkeypatch.setattr(nnunet, "prepare", lambda *_: steps.append("prepare"))
+        monkeypatch.setattr(nnunet, "fit", fitted)
+        return steps
+
+    def test_what_is_done_is_not_done_again(self, cases, tmp_path, asked):
+        for _ in range(2):
+            train_round(SPEC, cases, tmp_path)
+        assert asked == ["prepare", "fit"]
+
+    def test_what_was_done_for_another_order_is_done_again(self, cases, tmp_path, asked):
+        orders = [
+            (SPEC, cases, "cpu"),
+            (replace(SPEC, seed=8), cases, "cpu"),
+            (SPEC, {"p0": cases["p0"]}, "cpu"),
+            (SPEC, {"p0": (cases["p0"][0], cases["p1"][1])}, "cpu"),
+            (SPEC, cases, "cuda"),
+        ]
+        for spec, of_these, device in orders:
+            train_round(spec, of_these, tmp_path, device)
+        assert asked == ["prepare", "fit"] * len(orders)
+
+    def test_a_missing_file_is_named(self, cases, tmp_path):
+        gone = {"p0": (tmp_path / "gone.nii.gz", cases["p0"][1])}
+        with pytest.raises(KitError, match=r"cannot read .*gone\.nii\.gz"):
+            train_round(SPEC, gone, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_step_that_fails_is_named(tmp_path):
+    with pytest.raises(KitError, match=r"`run_training_entry 23 3d_fullres all .*exit code 1"):
         fit(tmp_path, "cpu")

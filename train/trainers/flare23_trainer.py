@@ -1,9 +1,10 @@
 """The one trainer class of the kit; nnU-Net finds it through `nnUNet_extTrainer`.
 
 What differs between recipes is data: the configuration's `flare23` table in plans.json, which
-`train.nnunet.write_plans` fills from the recipe's `[training]`.
+`train.planning.write_plans` fills from the recipe's `[training]`.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from torch import nn
 
 from train.checkpoints import canonical, write_checkpoint
 from train.losses import DeterministicCrossEntropy
-from train.streams import EpochStream, seed_everything
+from train.streams import Batch, seed_everything, stream
 
 FOREGROUND_SHARE = 0.15
 """Share of a patch's voxels that belong to an organ, roughly."""
@@ -42,7 +43,7 @@ FOREGROUND_SHARE = 0.15
 class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
     """nnU-Net's training, made to give the same checkpoint bytes every time.
 
-    Every epoch starts from a seed made of the recipe's seed and the epoch's number, so a run that
+    Every batch is drawn from a seed made of the recipe's seed and the batch's number, so a run that
     was killed and resumed is the run that was never stopped. What recipes vary is in the plans'
     `flare23` table.
     """
@@ -64,6 +65,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         self.oversample_foreground_percent = self.recipe["oversample_foreground"]
         self.probabilistic_oversampling = self.recipe["augmentation"] == "light"
         self.save_every = self.recipe["save_every"]
+        torch.set_num_threads(self.recipe["threads"])
 
     def initialize(self) -> None:
         """Build the network from the recipe's seed.
@@ -96,14 +98,15 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
                 module.ce = DeterministicCrossEntropy(self.label_manager.ignore_label)
         return loss
 
-    def get_dataloaders(self) -> tuple[EpochStream, EpochStream]:
+    def get_dataloaders(self) -> tuple[Iterator[Batch], Iterator[Batch]]:
         """Return both streams of batches; nnU-Net must have been started without workers."""
-        workers: int = self.recipe["workers"]
-        pin = self.device.type == "cuda"
-        training, validation = super().get_dataloaders()
+        seed, workers, pin = self.recipe["seed"], self.recipe["workers"], self.device.type == "cuda"
+        training, validation = (each.data_loader for each in super().get_dataloaders())
+        first = self.current_epoch * self.num_iterations_per_epoch
+        held = self.current_epoch * self.num_val_iterations_per_epoch
         return (
-            EpochStream(training.data_loader, workers, pin),
-            EpochStream(validation.data_loader, (workers + 1) // 2, pin),
+            stream(training, (seed, 1), first, workers, pin),
+            stream(validation, (seed, 2), held, min(workers, 1), pin),
         )
 
     def on_train_start(self) -> None:
@@ -114,20 +117,6 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
         super().on_train_start()
-
-    def on_train_epoch_start(self) -> None:
-        """Start the epoch from its own seed."""
-        seed, epoch = self.recipe["seed"], self.current_epoch + 1
-        seed_everything(seed, epoch)
-        self.dataloader_train.start(seed, epoch, 1)
-        self.dataloader_val.start(seed, epoch, 2)
-        super().on_train_epoch_start()
-
-    def on_train_end(self) -> None:
-        """Write the last checkpoint and end the workers."""
-        for stream in (self.dataloader_train, self.dataloader_val):
-            stream.stop()
-        super().on_train_end()
 
     def on_epoch_end(self) -> None:
         """Go on with the numbers that a resumed training would read, not with NumPy's of them."""
