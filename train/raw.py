@@ -12,7 +12,8 @@ from inference.errors import KitError
 from inference.files import make_folder, replacing
 from inference.label_maps import read_label_map
 from inference.organs import ORGANS
-from train.synthesis import IGNORE, LabelledCT
+from train.fusion import IGNORE
+from train.synthesis import LabelledCT
 
 
 def write_dataset(cases: Iterable[LabelledCT], folder: Path, spacing_mm: float) -> int:
