@@ -63,9 +63,10 @@ def export(model_folder: Path, output: Path, **options: Any) -> None:
 @click.option("--images", default="imagesTr2200", show_default=True, help="Folder of its CTs.")
 @click.option("--labels", default="labelsTr2200", show_default=True, help="Folder of their labels.")
 @click.option("--unlabelled", default="unlabeledTr1800", show_default=True)
-@click.option("--validation", default="validation", show_default=True)
-@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True)
-def data(release: Path, output: Path, jobs: int, **folders: str) -> None:
+@click.option("--validation", default="imagesVal50", show_default=True)
+@click.option("--deep", is_flag=True, help="Read every CT whole; else its header, and the labels.")
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Processes.")
+def data(release: Path, output: Path, jobs: int, deep: bool, **folders: str) -> None:
     """Check FLARE23's RELEASE folder: which cases are usable, and what was drawn in each.
 
     Writes OUTPUT/cases.json and OUTPUT/problems.csv. Exit code 1: there are problems; the cases
@@ -74,7 +75,7 @@ def data(release: Path, output: Path, jobs: int, **folders: str) -> None:
     from train.data_screen import check_on_screen
     from train.release import Layout
 
-    problems = check_on_screen(release, Layout(**folders), output, jobs)
+    problems = check_on_screen(release, Layout(**folders), output, jobs, deep=deep)
     if problems:
         raise KitError(
             f"{problems} problems, see {output / 'problems.csv'}; mend the files or go on"

@@ -10,23 +10,31 @@ from rich.table import Table
 
 from inference.files import make_folder, replacing
 from inference.organs import ORGANS
-from train.release import Layout, Problem, Release, list_cases, read_release, write_cases
+from train.release import (
+    Layout,
+    Problem,
+    Release,
+    check_cases,
+    list_cases,
+    sorted_out,
+    write_cases,
+)
 
 _SHOWN = 20
 
 
-def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int) -> int:
+def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, deep: bool) -> int:
     """Check a release, write cases.json and problems.csv, print what was found.
 
     Returns:
         The number of problems.
     """
-    total = len(list_cases(folder, layout))
+    found = list_cases(folder, layout)
     make_folder(output)
     columns = (TextColumn("check"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("check", total=total)
-        release = read_release(folder, layout, jobs, lambda: progress.advance(task))
+        checked = check_cases(folder, found, jobs, deep=deep)
+        release = sorted_out(found, progress.track(checked, total=len(found)))
     write_cases(release.cases, output / "cases.json")
     _write_problems(release.problems, output / "problems.csv")
     _show(release)
@@ -57,3 +65,5 @@ def _show(release: Release) -> None:
         for problem in release.problems[:_SHOWN]:
             wrong.add_row(problem.case, problem.reason)
         console.print(wrong)
+        if (more := len(release.problems) - _SHOWN) > 0:
+            console.print(f"and {more} more, in problems.csv")

@@ -2,7 +2,8 @@
 
 Every rule is a pure function of uint8 arrays [Z, Y, X] of one shape with FLARE's labels; what
 nobody may be taught is `IGNORE`. The paper's are those of its scripts under `process/`
-(USTguy/Flare23), where two sources that disagree make background; here they can make "ignore" instead.
+(USTguy/Flare23), where two sources that disagree make background; here they can make "ignore"
+instead.
 """
 
 from collections.abc import Callable, Collection, Sequence

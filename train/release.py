@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.resources import files
@@ -14,14 +15,15 @@ import numpy as np
 
 from inference.errors import GeometryError, KitError, VolumeError
 from inference.files import replacing
+from inference.geometry import Shape
 from inference.label_maps import read_label_map
 from inference.organs import ORGANS
-from inference.volumes import LEAST_MM, MOST_MM, read_header, read_place
+from inference.volumes import LEAST_MM, MOST_MM, Place, read_header, read_place, read_volume
 
 SCHEMA = 1
 IMAGE_SUFFIX, LABEL_SUFFIX = "_0000.nii.gz", ".nii.gz"
 LEAST_SHARED = 3
-"""Cases in which a set of labels must be found before it counts as a way of annotating."""
+"""Cases that must have a set of labels before it counts as a way of annotating."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Layout:
     images: str = "imagesTr2200"
     labels: str = "labelsTr2200"
     unlabelled: str = "unlabeledTr1800"
-    validation: str = "validation"
+    validation: str = "imagesVal50"
 
 
 @dataclass(frozen=True)
@@ -81,44 +83,18 @@ def case_list(name: str) -> tuple[str, ...]:
     return tuple(path.read_text(encoding="utf-8").split())
 
 
-def read_release(
-    folder: Path,
-    layout: Layout,
-    jobs: int = 1,
-    done: Callable[[], None] = lambda: None,
-) -> Release:
-    """Check every case of a release.
-
-    Args:
-        folder: Holds the folders of `layout`.
-        layout: Their names.
-        jobs: Processes.
-        done: Called after each case.
-
-    Raises:
-        KitError: The folder is not laid out so, or is empty.
-    """
-    found = list_cases(folder, layout)
-    checked = []
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for row in pool.map(partial(check_case, folder), found, chunksize=4):
-            checked.append(row)
-            done()
-    problems = [*_duplicates(found), *(row for row in checked if isinstance(row, Problem))]
-    refused = {problem.case for problem in problems}
-    cases = [row for row in checked if isinstance(row, Case) and row.case not in refused]
-    return Release(tuple(with_drawn(cases)), tuple(sorted(problems, key=lambda p: p.case)))
-
-
 def list_cases(folder: Path, layout: Layout) -> list[Case]:
     """List the files of a release without opening them; nothing is known to be drawn yet.
 
     Raises:
         KitError: The folder is not laid out so, or is empty.
     """
-    needed = [folder / layout.images, folder / layout.labels]
-    if missing := [str(path) for path in needed if not path.is_dir()]:
-        raise KitError(f"no folder {' and no folder '.join(missing)}; check the release's layout")
+    names = (layout.images, layout.labels, layout.unlabelled, layout.validation)
+    if missing := [name for name in names if not (folder / name).is_dir()]:
+        raise KitError(
+            f"{folder}: no folder {', '.join(missing)}; give the names that the release has, "
+            "and make an empty folder for what it does not have"
+        )
     found = [
         *_listed(folder, layout.images, layout.labels, "partial"),
         *_listed(folder, layout.unlabelled, None, "unlabelled"),
@@ -130,12 +106,103 @@ def list_cases(folder: Path, layout: Layout) -> list[Case]:
 
 
 def _listed(folder: Path, images: str, labels: str | None, subset: str) -> Iterator[Case]:
-    names = {p.name.removesuffix(IMAGE_SUFFIX) for p in (folder / images).glob(f"*{IMAGE_SUFFIX}")}
-    if labels is not None:
-        names |= {p.name.removesuffix(LABEL_SUFFIX) for p in (folder / labels).glob("*.nii.gz")}
-    for name in sorted(names):
-        label = None if labels is None else f"{labels}/{name}{LABEL_SUFFIX}"
-        yield Case(name, f"{images}/{name}{IMAGE_SUFFIX}", label, (), (), subset)
+    image_files = _files(folder / images, IMAGE_SUFFIX)
+    label_files = {} if labels is None else _files(folder / labels, LABEL_SUFFIX)
+    for name in sorted(image_files | label_files):
+        image = f"{images}/{image_files.get(name, name + IMAGE_SUFFIX)}"
+        label = labels and f"{labels}/{label_files.get(name, name + LABEL_SUFFIX)}"
+        yield Case(name, image, label, (), (), subset)
+
+
+def _files(folder: Path, suffix: str) -> dict[str, str]:
+    """Map cases to file names; a file of another kind is a case too, and found out later."""
+    names = (path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return {name.removesuffix(suffix): name for name in names}
+
+
+def check_cases(
+    folder: Path, cases: Sequence[Case], jobs: int, *, deep: bool = False
+) -> Iterator[Case | Problem]:
+    """Check `cases` in `jobs` processes, as `check_case` does; yield in their order.
+
+    Raises:
+        KitError: The system killed one of the processes.
+    """
+    check = partial(check_case, folder, deep=deep)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(check, cases, chunksize=4)
+        except BrokenProcessPool as error:
+            raise KitError(
+                "a process was killed while it checked (out of memory?); use fewer --jobs"
+            ) from error
+
+
+def check_case(folder: Path, case: Case, *, deep: bool = False) -> Case | Problem:
+    """Return `case` with the labels that its map holds, or what is wrong with its files.
+
+    Args:
+        folder: The release.
+        case: As listed.
+        deep: Read every voxel of the CT too, not its header alone.
+    """
+    try:
+        place, shape = _image_checked(folder, case.image, deep)
+        if case.label is None:
+            return case
+        present = _label_checked(folder, case.label, place, shape)
+    except KitError as error:
+        return Problem(case.case, str(error))
+    return replace(case, present=present, drawn=present)
+
+
+def _image_checked(folder: Path, image: str, deep: bool) -> tuple[Place, Shape]:
+    path = _file(folder, image, IMAGE_SUFFIX)
+    header = read_header(path)
+    if not all(LEAST_MM <= mm <= MOST_MM for mm in header.spacing_mm):
+        told = " × ".join(f"{mm:g}" for mm in reversed(header.spacing_mm))
+        raise VolumeError(f"{image}: voxel size {told} mm is no CT's; mend the header")
+    if deep:
+        read_volume(path)
+    return read_place(path), header.shape
+
+
+def _label_checked(folder: Path, label: str, place: Place, shape: Shape) -> tuple[int, ...]:
+    """Return the labels of a map that lies on the voxels of its CT."""
+    found = read_label_map(_file(folder, label, LABEL_SUFFIX))
+    if odd := found.elsewhere_than(place, shape):
+        raise GeometryError(f"{label}: {odd}, the CT's; give the map of this CT")
+    counts = np.zeros(256, np.int64)
+    for labels in found.labels:  # bincount copies to int64, and a map may have 700 million voxels
+        counts += np.bincount(labels.ravel(), minlength=256)
+    present = tuple(int(value) for value in np.flatnonzero(counts) if value)
+    if not present:
+        raise VolumeError(f"{label}: nothing is labelled; move its CT to the unlabelled ones")
+    if unknown := [value for value in present if value > max(ORGANS.values())]:
+        raise VolumeError(f"{label}: labels {unknown} are not FLARE23's 1 to 14; mend the map")
+    return present
+
+
+def _file(folder: Path, name: str, suffix: str) -> Path:
+    if not name.endswith(suffix):
+        raise VolumeError(f"{name}: not named <case>{suffix}; rename it or take it away")
+    if not (folder / name).is_file():
+        raise VolumeError(f"{name} is missing; copy it from the release again")
+    return folder / name
+
+
+def sorted_out(found: Sequence[Case], checked: Iterable[Case | Problem]) -> Release:
+    """Part the usable cases, with what was drawn in them, from the problems.
+
+    Args:
+        found: As listed; a name that is there twice is a problem.
+        checked: What `check_cases` said of them.
+    """
+    rows = list(checked)
+    problems = [*_duplicates(found), *(row for row in rows if isinstance(row, Problem))]
+    refused = {problem.case for problem in problems}
+    cases = [row for row in rows if isinstance(row, Case) and row.case not in refused]
+    return Release(tuple(with_drawn(cases)), tuple(sorted(problems, key=lambda p: p.case)))
 
 
 def _duplicates(cases: Sequence[Case]) -> Iterator[Problem]:
@@ -145,51 +212,28 @@ def _duplicates(cases: Sequence[Case]) -> Iterator[Problem]:
             yield Problem(name, f"there are {count}: {places}; keep one")
 
 
-def check_case(folder: Path, case: Case) -> Case | Problem:
-    """Return `case` with the labels that its map holds, or what is wrong with its files."""
-    try:
-        header = read_header(folder / case.image)
-        spacing_mm = header.spacing_mm
-        if not all(LEAST_MM <= mm <= MOST_MM for mm in spacing_mm):
-            told = " × ".join(f"{mm:g}" for mm in reversed(spacing_mm))
-            raise VolumeError(f"{case.image}: voxel size {told} mm is no CT's; mend the header")
-        place = read_place(folder / case.image)
-        if case.label is None:
-            return case
-        found = read_label_map(folder / case.label)
-        if odd := found.elsewhere_than(place, header.shape):
-            raise GeometryError(f"{case.label}: {odd}; give the map of this CT")
-        counts = np.bincount(found.labels.ravel(), minlength=256)
-    except KitError as error:
-        return Problem(case.case, str(error))
-    present = tuple(int(label) for label in np.flatnonzero(counts) if label)
-    if not present:
-        return Problem(case.case, f"{case.label}: nothing is labelled; treat it as unlabelled")
-    if unknown := [label for label in present if label > max(ORGANS.values())]:
-        return Problem(case.case, f"{case.label}: labels {unknown} are not FLARE23's 1 to 14")
-    return Case(case.case, case.image, case.label, present, present, case.subset)
-
-
-def with_drawn(cases: Iterable[Case]) -> Iterator[Case]:
+def with_drawn(cases: Sequence[Case]) -> Iterator[Case]:
     """Fill in what each case's annotators looked for.
 
     FLARE23 joins collections that each drew their own organs; the release does not say which case
     is of which. A set of labels that at least `LEAST_SHARED` cases have is taken for the way one
-    collection was drawn, and a case with fewer labels (no gallbladder, say) for one of the
-    smallest such set that holds all of its labels.
+    collection was drawn. A case with fewer labels (no gallbladder, say) was drawn in one of the
+    ways that have all of its labels.
     """
-    rows = list(cases)
-    counts = Counter(row.present for row in rows if row.label is not None)
+    counts = Counter(case.present for case in cases if case.label is not None)
     patterns = [set(labels) for labels, count in counts.items() if count >= LEAST_SHARED]
-    for row in rows:
-        yield replace(row, drawn=drawn_in(row.present, patterns))
+    for case in cases:
+        yield replace(case, drawn=drawn_in(case.present, patterns))
 
 
 def drawn_in(present: Sequence[int], patterns: Iterable[set[int]]) -> tuple[int, ...]:
-    """Return the smallest of `patterns` that holds all labels of `present`, or `present` itself."""
+    """Return what was looked for in a case with the labels `present`: no more than is sure.
+
+    That is the smallest of `patterns` that holds them all; where two ways of drawing compete, what
+    both have; where none does, `present` itself.
+    """
     fitting = [pattern for pattern in patterns if pattern >= set(present)]
-    smallest = min(fitting, key=lambda pattern: (len(pattern), sorted(pattern)), default=present)
-    return tuple(sorted(smallest)) if present else ()
+    return tuple(sorted(set.intersection(*fitting) if fitting and present else present))
 
 
 def write_cases(cases: Sequence[Case], path: Path) -> None:

@@ -3,6 +3,7 @@ import gzip
 import shutil
 import struct
 import subprocess
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from train.release import (
     Case,
     Layout,
     case_list,
+    check_cases,
     drawn_in,
+    list_cases,
     load_cases,
-    read_release,
+    sorted_out,
     with_drawn,
     write_cases,
 )
@@ -40,6 +43,11 @@ def release(made, tmp_path):
     return Path(shutil.copytree(made, tmp_path / "release"))
 
 
+def read_release(folder, jobs=1):
+    found = list_cases(folder, Layout())
+    return sorted_out(found, check_cases(folder, found, jobs))
+
+
 def labels_of(path):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
@@ -52,7 +60,7 @@ class TestPhantoms:
         assert len(names["imagesTr2200"]) == len(names["labelsTr2200"]) == 9
         assert names["imagesTr2200"][0] == "FLARE23_0001_0000.nii.gz"
         assert names["unlabeledTr1800"] == ["FLARE23_0010_0000.nii.gz", "FLARE23_0011_0000.nii.gz"]
-        assert names["validation"] == ["FLARE23Ts_0001_0000.nii.gz"]
+        assert names["imagesVal50"] == ["FLARE23Ts_0001_0000.nii.gz"]
         assert len(names[HIDDEN]) == 12
 
     def test_partial_labels_are_the_truth_of_the_drawn_classes(self, made):
@@ -73,7 +81,7 @@ class TestPhantoms:
 
 class TestReading:
     def test_what_was_drawn(self, release):
-        found = read_release(release, Layout())
+        found = read_release(release)
         assert not found.problems
         by_name = {case.case: case for case in found.cases}
         assert len(by_name) == 12
@@ -83,7 +91,7 @@ class TestReading:
         assert by_name["FLARE23Ts_0001"].subset == "validation"
 
     def test_round_trip(self, release, tmp_path):
-        cases = read_release(release, Layout()).cases
+        cases = read_release(release).cases
         write_cases(cases, tmp_path / "cases.json")
         assert load_cases(tmp_path / "cases.json") == cases
 
@@ -102,6 +110,13 @@ class TestPatterns:
 
     def test_the_smallest_that_fits(self):
         assert drawn_in((1,), [{1, 2, 3}, {1, 3}, set(range(1, 14))]) == (1, 3)
+
+    def test_of_two_ways_that_fit_only_what_both_draw_is_sure(self):
+        # A spleen alone: of (liver, spleen) or of (spleen, tumour)? No absent liver is claimed.
+        assert drawn_in((3,), [{1, 3}, {3, 14}]) == (3,)
+
+    def test_nothing_there_is_nothing_drawn(self):
+        assert drawn_in((), [{1, 3}]) == ()
 
     def test_none_fits(self):
         assert drawn_in((1, 14), [{1, 3}]) == (1, 14)
@@ -140,6 +155,7 @@ class TestLists:
             case_list("none")
 
 
+FOLDERS = ("imagesTr2200", "labelsTr2200", "unlabeledTr1800", "imagesVal50")
 FIRST = "FLARE23_0001"
 
 
@@ -209,8 +225,8 @@ BROKEN = [
     (label_fifteen, r"labels \[15\] are not FLARE23's"),
     (empty_label, "nothing is labelled"),
     (duplicate, "there are 2: imagesTr2200/.* and unlabeledTr1800/.*; keep one"),
-    (no_label, "is missing"),
-    (no_image, "cannot be read"),
+    (no_label, "labelsTr2200/FLARE23_0001.nii.gz is missing"),
+    (no_image, "imagesTr2200/FLARE23_0001_0000.nii.gz is missing"),
     (text, "not a NIfTI-1 file"),
     (absurd_spacing, "voxel size 16000 × 16000 × 16000 mm is no CT's"),
 ]
@@ -236,16 +252,45 @@ class TestBadInput:
         assert done.exit_code == 0
         assert len(load_cases(tmp_path / "o" / "cases.json")) == 12
 
-    @pytest.mark.parametrize("folder", ["imagesTr2200", "labelsTr2200"])
+    def test_a_file_of_another_name(self, release):
+        (release / "unlabeledTr1800" / "FLARE23_0010.nii").write_text("")
+        (release / "unlabeledTr1800" / ".DS_Store").write_text("")
+        (problem,) = read_release(release).problems
+        assert problem.reason == (
+            "unlabeledTr1800/FLARE23_0010.nii: not named <case>_0000.nii.gz; "
+            "rename it or take it away"
+        )
+
+    def test_a_truncated_ct_is_seen_by_deep(self, release):
+        ct = release / "imagesTr2200" / f"{FIRST}_0000.nii.gz"
+        ct.write_bytes(ct.read_bytes()[:-2000])
+        found = list_cases(release, Layout())
+        for deep, count in ((False, 12), (True, 11)):
+            rows = list(check_cases(release, found, 1, deep=deep))
+            assert len(sorted_out(found, rows).cases) == count
+        assert "damaged or truncated" in rows[0].reason
+
+    def test_the_number_of_processes_changes_nothing(self, release):
+        assert read_release(release, 2) == read_release(release, 1)
+
+    def test_a_killed_process(self, release, monkeypatch):
+        def killed(*_, **__):
+            raise BrokenProcessPool
+
+        monkeypatch.setattr("train.release.ProcessPoolExecutor.map", killed)
+        with pytest.raises(KitError, match="use fewer --jobs"):
+            read_release(release)
+
+    @pytest.mark.parametrize("folder", [*FOLDERS])
     def test_a_missing_folder(self, release, tmp_path, folder):
         shutil.rmtree(release / folder)
         done = CliRunner().invoke(main, ["data", str(release), "-o", str(tmp_path / "o")])
         assert done.exit_code == 1
-        assert f"{folder}; check the release's layout" in done.output.replace("\n", "")
+        assert f"no folder {folder}; give the names" in done.output.replace("\n", "")
         assert not (tmp_path / "o").exists()
 
     def test_empty_folders(self, tmp_path):
-        for name in ("imagesTr2200", "labelsTr2200"):
+        for name in FOLDERS:
             (tmp_path / name).mkdir()
         done = CliRunner().invoke(main, ["data", str(tmp_path), "-o", str(tmp_path / "o")])
         assert done.exit_code == 1
