@@ -12,7 +12,7 @@ from inference.errors import KitError
 from inference.files import make_folder, replacing
 from inference.label_maps import read_label_map
 from inference.organs import ORGANS
-from train.fusion import IGNORE
+from train.anatomy import IGNORE
 from train.synthesis import LabelledCT
 
 
