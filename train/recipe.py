@@ -9,6 +9,11 @@ from inference.errors import KitError
 from train.synthesis import Shares
 
 T = TypeVar("T")
+_CHOICES = {
+    "optimizer": ("adamw", "sgd"),
+    "augmentation": ("light", "nnunet"),
+    "precision": ("bf16", "nnunet"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Training:
     """Rotation and scaling are the light augmentation's; nnU-Net has its own."""
     oversample_foreground: float
     """Share of patches that are centered on a labelled voxel."""
+    precision: str
+    """"bf16", or "nnunet": float16 with a scaled loss on GPUs, float32 on CPUs."""
     threads: int
     """Threads of the training itself; the last bits of its sums depend on their number."""
     workers: int
@@ -63,7 +70,7 @@ class Training:
 
     def __post_init__(self) -> None:
         """Refuse what the trainer does not know."""
-        for key, known in (("optimizer", ("adamw", "sgd")), ("augmentation", ("nnunet", "light"))):
+        for key, known in _CHOICES.items():
             if (found := getattr(self, key)) not in known:
                 raise KitError(f"training: {key} is {found!r}; choose from {', '.join(known)}")
 

@@ -85,7 +85,8 @@ class TestSameBytes:
     def test_whoever_draws_the_batches(self, first, tmp_path):
         found = set()
         for workers in range(3):
-            spec = varied(augmentation="nnunet", mirroring=True, optimizer="sgd", workers=workers)
+            changes = {"augmentation": "nnunet", "optimizer": "sgd", "precision": "nnunet"}
+            spec = varied(**changes, mirroring=True, workers=workers)
             content = train_here(spec, copied(first, tmp_path / str(workers)))
             found.add(b"".join(weights.numpy().tobytes() for weights in weights_of(content)))
         assert len(found) == 1

@@ -223,19 +223,21 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
             steps.append(DownsampleSegForDSTransform(ds_scales=deep_supervision_scales))
         return ComposeTransforms(steps)
 
-    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Take one step; on a CPU in bfloat16 with float32 weights and loss (GPUs: nnU-Net's)."""
-        if self.device.type != "cpu":
+    def train_step(self, batch: Batch) -> dict[str, Any]:
+        """Take one step; in bfloat16 weights, loss and sums stay float32."""
+        if self.recipe["precision"] == "nnunet":
             result: dict[str, Any] = super().train_step(batch)
             return result
+        data = batch["data"].to(self.device, non_blocking=True)
+        target = [scale.to(self.device, non_blocking=True) for scale in batch["target"]]
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            outputs = self.network(batch["data"])
-        loss = self.loss([output.float() for output in outputs], batch["target"])
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            outputs = self.network(data)
+        loss = self.loss([output.float() for output in outputs], target)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
         self.optimizer.step()
-        return {"loss": loss.detach().numpy()}
+        return {"loss": loss.detach().cpu().numpy()}
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Do nothing: fold `all` holds no case back; held-out cases are scored elsewhere."""
