@@ -12,11 +12,11 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from inference import anatomy
-from inference.errors import KitError
-from inference.files import replacing
+from inference.files import make_folder
 from inference.geometry import Grid, Shape, SpacingMm
 from inference.organs import ORGANS
 from inference.shapes import Ellipsoid, Mask, Solid, Space, Tube, smooth_noise
+from inference.volumes import write_volume
 
 # Tissues that have no FLARE label; 1 to 14 are the labels themselves.
 AIR, FAT, MUSCLE, BONE, MARROW, LUNG, HEART, BOWEL, GAS, COUCH, VESSEL, FLUID = range(20, 32)
@@ -120,15 +120,9 @@ def write_sample(folder: Path, seed: int = 0) -> Path:
     """
     path = folder / "sample_0000.nii.gz"
     spacing_mm = (3.0, 2.0, 2.0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        hu, _ = phantom(seed, (96, 176, 192), spacing_mm)
-        image = sitk.GetImageFromArray(hu)
-        image.SetSpacing(spacing_mm[::-1])
-        with replacing(path) as partial:
-            sitk.WriteImage(image, str(partial), useCompression=True)
-    except (OSError, RuntimeError) as error:
-        raise KitError(f"cannot write {path}; give a folder that can be written") from error
+    hu, _ = phantom(seed, (96, 176, 192), spacing_mm)
+    make_folder(folder)
+    write_volume(hu, spacing_mm, path)
     return path
 
 

@@ -5,13 +5,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from inference.errors import KitError
 from inference.files import make_folder, replacing
 from inference.label_maps import read_label_map
 from inference.organs import ORGANS
+from inference.volumes import write_volume
 from train.anatomy import IGNORE
 from train.synthesis import LabelledCT
 
@@ -29,8 +28,8 @@ def write_dataset(cases: Iterable[LabelledCT], folder: Path, spacing_mm: float) 
     count = 0
     for case in cases:
         hu = np.rint(case.hu).astype(np.int16)
-        _write(hu, spacing_mm, folder / "imagesTr" / f"{case.name}_0000.nii.gz")
-        _write(case.labels, spacing_mm, folder / "labelsTr" / f"{case.name}.nii.gz")
+        write_volume(hu, (spacing_mm,) * 3, folder / "imagesTr" / f"{case.name}_0000.nii.gz")
+        write_volume(case.labels, (spacing_mm,) * 3, folder / "labelsTr" / f"{case.name}.nii.gz")
         count += 1
     _describe(folder, count, ignore=True)
     return count
@@ -76,10 +75,3 @@ def _describe(folder: Path, count: int, ignore: bool) -> None:
     }
     with replacing(folder / "dataset.json") as partial:
         partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-
-
-def _write(array: NDArray[np.generic], spacing_mm: float, path: Path) -> None:
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing([spacing_mm] * 3)
-    with replacing(path) as partial:
-        sitk.WriteImage(image, str(partial), useCompression=True, compressionLevel=1)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.errors import GeometryError, VolumeError
-from inference.volumes import read_header, read_volume, write_labels
+from inference.volumes import read_header, read_volume, write_labels, write_volume
 
 SHAPE = (2, 3, 4)
 GEOMETRY = [(39, 56), (76, 108), (123, 124), (252, 328)]
@@ -142,6 +142,19 @@ def test_labels_of_another_shape_are_refused(stored, tmp_path):
     with pytest.raises(GeometryError, match=r"labels are \(4, 3, 2\), the CT is \(2, 3, 4\)"):
         write_labels(np.zeros((4, 3, 2), np.uint8), header, tmp_path / "ct.nii.gz")
     assert not (tmp_path / "ct.nii.gz").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8])
+def test_a_new_volume_goes_to_superior_posterior_left(tmp_path, dtype):
+    voxels = np.arange(24, dtype=dtype).reshape(4, 3, 2).transpose()
+    write_volume(voxels, (2.5, 0.8, 0.7), tmp_path / "new.nii.gz")
+    image = sitk.ReadImage(str(tmp_path / "new.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), voxels, strict=True)
+    np.testing.assert_allclose(image.GetSpacing(), (0.7, 0.8, 2.5), rtol=1e-6)
+    assert image.GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
+    assert image.GetOrigin() == (0, 0, 0)
+    if dtype == np.int16:
+        np.testing.assert_array_equal(read_volume(tmp_path / "new.nii.gz").hu, voxels)
 
 
 @pytest.mark.parametrize("kind", TYPES)
