@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 sh locks/make_env.sh .venv-dev locks/dev.txt
+sh tests/chromium.sh
 PATH="$PWD/.venv-dev/bin:$PATH"
 export PATH
 
