@@ -82,6 +82,37 @@ def data(release: Path, output: Path, jobs: int, deep: bool, **folders: str) -> 
         )
 
 
+@main.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--anatomies",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of real label maps; their organs' shapes are taken.",
+)
+@click.option(
+    "--ids",
+    type=click.Choice(["flare", "word", "amos"]),
+    default="flare",
+    show_default=True,
+    help="What the numbers in those label maps mean.",
+)
+def phantoms(recipe: Path, output: Path, anatomies: Path | None, ids: str) -> None:
+    """Generate the release that RECIPE describes, in FLARE23's layout: OUTPUT.
+
+    The truth of every case is in OUTPUT/hidden. No outside data is needed.
+    """
+    from train.phantoms import from_shapes, load_phantoms, write_release
+
+    described, seed = load_phantoms(recipe)
+    draw = from_shapes(described)
+    if anatomies is not None:
+        from train.phantom_anatomies import from_anatomies
+
+        draw = from_anatomies(described, anatomies, ids)
+    click.echo(json.dumps({"cases": write_release(described, seed, draw, output)}))
+
+
 _RECIPE = click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 _DATA = click.option(
     "--data",

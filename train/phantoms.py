@@ -1,31 +1,40 @@
 """A release in FLARE23's layout that anybody may have: generated abdomens, some of them labelled.
 
-The truth of every case is kept aside: so it can be known how good the pseudo labels were.
+The truth of every case is kept aside, so that it can be known how good pseudo labels are.
 """
 
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 
-from inference.files import make_folder, replacing
-from inference.organs import ORGANS
+from inference.errors import KitError
+from inference.files import make_folder
 from inference.phantom import phantom
-from train.release import IMAGE_SUFFIX, LABEL_SUFFIX, Layout
+from inference.volumes import write_volume
+from train.fusion import ORGAN_LABELS
+from train.recipe import build
+from train.release import IMAGE_SUFFIX, LABEL_SUFFIX, Layout, case_list
 
 HIDDEN = "hidden"
 """Folder of the truths, beside the release's own."""
-ORGAN_LABELS = tuple(label for organ, label in ORGANS.items() if organ != "tumour")
-PATTERNS: tuple[tuple[int, ...], ...] = ((1, 2, 3, 4, 13), (1, 3, 9, 11, 12), (14,))
-"""What was drawn in the partly labelled cases: as in FLARE23, some organs or the tumour."""
+PATTERNS: tuple[tuple[int, ...], ...] = ((1, 2, 3, 4, 13), (5, 6, 9, 10, 11, 12), (14,))
+"""What the annotators of the partly labelled cases drew, in turn: some organs, or the tumour."""
+
+Drawn = tuple[NDArray[np.int16], NDArray[np.uint8]]
+Draw = Callable[[int, bool], Drawn]
+"""Make a CT and its labels, both [Z, Y, X], from a seed, with or without tumours."""
 
 
 @dataclass(frozen=True)
 class Phantoms:
-    """How many cases of each kind, and their voxels."""
+    """How many cases of each kind, and their voxels: a recipe's `[phantoms]`."""
 
     complete: int
     """All 13 organs drawn; no tumour, as in FLARE23's 222."""
@@ -36,6 +45,15 @@ class Phantoms:
     shape: tuple[int, ...]
     """Voxels (Z, Y, X)."""
     spacing_mm: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn, or has no name in the paper's lists."""
+        for kind, names in _names().items():
+            if not 0 <= (count := getattr(self, kind)) <= len(names):
+                raise KitError(f"phantoms: {kind} is {count}; choose from 0 to {len(names)}")
+        for key in ("shape", "spacing_mm"):
+            if len(found := getattr(self, key)) != 3 or min(found) <= 0:
+                raise KitError(f"phantoms: {key} is {list(found)}; give three positive numbers")
 
 
 @dataclass(frozen=True)
@@ -49,55 +67,100 @@ class Planned:
     tumour: bool
 
 
+def load_phantoms(path: Path) -> tuple[Phantoms, int]:
+    """Read the `[phantoms]` of a recipe, and its seed.
+
+    Raises:
+        KitError: It cannot be read, or has none.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise KitError(f"{path}: not a readable recipe: {error}") from error
+    phantoms, seed = table.get("phantoms"), table.get("seed")
+    if not isinstance(phantoms, dict) or type(seed) is not int:
+        raise KitError(f"{path}: no [phantoms] or no seed; give a recipe of phantoms")
+    return build(Phantoms, phantoms, f"{path}: phantoms"), seed
+
+
+def _names() -> dict[str, list[str]]:
+    """Return FLARE23's own ids by kind, so that the paper's lists fit generated cases."""
+    complete, labelled = case_list("organ_complete"), case_list("partially_labelled")
+    return {
+        "complete": list(complete),
+        "partial": sorted(set(labelled) - set(complete)),
+        "unlabelled": sorted(set(case_list("all")) - set(labelled)),
+        "validation": list(case_list("validation")),
+    }
+
+
 def planned_cases(phantoms: Phantoms, layout: Layout) -> Iterator[Planned]:
-    """Yield the cases in the order of their numbers."""
-    number = 0
-    for _ in range(phantoms.complete):
-        yield Planned(f"FLARE23_{(number := number + 1):04d}", layout.images, ORGAN_LABELS, False)
-    for place in range(phantoms.partial):
+    """Yield the cases to make; every other one that nobody drew has tumours."""
+    names = _names()
+    for case in names["complete"][: phantoms.complete]:
+        yield Planned(case, layout.images, tuple(sorted(ORGAN_LABELS)), tumour=False)
+    for place, case in enumerate(names["partial"][: phantoms.partial]):
         drawn = PATTERNS[place % len(PATTERNS)]
-        yield Planned(f"FLARE23_{(number := number + 1):04d}", layout.images, drawn, 14 in drawn)
-    for place in range(phantoms.unlabelled):
-        name = f"FLARE23_{(number := number + 1):04d}"
-        yield Planned(name, layout.unlabelled, (), place % 2 == 0)
-    for place in range(phantoms.validation):
-        yield Planned(f"FLARE23Ts_{place + 1:04d}", layout.validation, (), place % 2 == 0)
+        yield Planned(case, layout.images, drawn, tumour=14 in drawn)
+    for kind in ("unlabelled", "validation"):
+        for place, case in enumerate(names[kind][: getattr(phantoms, kind)]):
+            yield Planned(case, getattr(layout, kind), (), tumour=place % 2 == 0)
+
+
+def from_shapes(phantoms: Phantoms) -> Draw:
+    """Return what draws parametric abdomens."""
+    (z, y, x), (dz, dy, dx) = phantoms.shape, phantoms.spacing_mm
+    return lambda seed, tumour: phantom(seed, (z, y, x), (dz, dy, dx), tumour)
+
+
+def write_case(
+    plan: Planned, draw: Draw, phantoms: Phantoms, seed: int, folder: Path, layout: Layout
+) -> None:
+    """Write one case into `folder`: drawn from `seed` and its own name, whatever else is made.
+
+    Raises:
+        KitError: A file cannot be written.
+    """
+    case_seed = np.random.SeedSequence([seed, crc32(plan.case.encode())]).generate_state(1)[0]
+    hu, truth = draw(int(case_seed), plan.tumour)
+    z, y, x = phantoms.spacing_mm
+
+    def write(array: NDArray[np.int16] | NDArray[np.uint8], place: str, suffix: str) -> None:
+        write_volume(array, (z, y, x), folder / place / f"{plan.case}{suffix}")
+
+    write(hu, plan.folder, IMAGE_SUFFIX)
+    write(truth, HIDDEN, LABEL_SUFFIX)
+    if plan.drawn:
+        drawn = np.where(np.isin(truth, plan.drawn), truth, np.uint8(0))
+        write(drawn, layout.labels, LABEL_SUFFIX)
 
 
 def write_release(
-    phantoms: Phantoms,
-    seed: int,
-    folder: Path,
-    layout: Layout | None = None,
-    done: Callable[[], None] = lambda: None,
+    phantoms: Phantoms, seed: int, draw: Draw, folder: Path, layout: Layout | None = None
 ) -> int:
-    """Write the release into `folder`, and every truth into `folder`/hidden.
+    """Write a release into `folder`, and the truth of every case into `folder`/hidden.
 
-    Each case is drawn from `seed` and its own number, so a case does not depend on the others.
+    Args:
+        phantoms: What to make.
+        seed: The same seed gives the same bytes.
+        draw: Makes a case; `from_shapes`, for one.
+        folder: Must be new or empty.
+        layout: Names of the release's folders.
 
     Returns:
         The number of cases.
+
+    Raises:
+        KitError: `folder` holds something, or cannot be written.
     """
     layout = layout or Layout()
-    z, y, x = phantoms.shape
-    spacing = phantoms.spacing_mm
-    count = 0
-    for place, plan in enumerate(planned_cases(phantoms, layout)):
-        case_seed = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
-        hu, truth = phantom(case_seed, (z, y, x), (spacing[0], spacing[1], spacing[2]), plan.tumour)
-        _write(hu, spacing, folder / plan.folder / f"{plan.case}{IMAGE_SUFFIX}")
-        _write(truth, spacing, folder / HIDDEN / f"{plan.case}{LABEL_SUFFIX}")
-        if plan.drawn:
-            drawn = np.where(np.isin(truth, plan.drawn), truth, 0).astype(np.uint8)
-            _write(drawn, spacing, folder / layout.labels / f"{plan.case}{LABEL_SUFFIX}")
-        count += 1
-        done()
-    return count
-
-
-def _write(array: NDArray[np.generic], spacing_mm: tuple[float, ...], path: Path) -> None:
-    make_folder(path.parent)
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(spacing_mm[::-1])
-    with replacing(path) as partial:
-        sitk.WriteImage(image, str(partial), useCompression=True, compressionLevel=1)
+    make_folder(folder)
+    if any(folder.iterdir()):
+        raise KitError(f"{folder} is not empty; give a new folder, or delete it")
+    for name in (layout.images, layout.labels, layout.unlabelled, layout.validation, HIDDEN):
+        make_folder(folder / name)
+    plans = list(planned_cases(phantoms, layout))
+    console = Console(stderr=True)
+    for plan in track(plans, description="phantoms", console=console, transient=True):
+        write_case(plan, draw, phantoms, seed, folder, layout)
+    return len(plans)

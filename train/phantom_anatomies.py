@@ -1,0 +1,57 @@
+"""Phantoms in the shapes of real label maps: generated tissue, laid into organs somebody drew."""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from inference.errors import KitError
+from inference.phantom import phantom
+from train.anatomy import IGNORE, Anatomy, read_anatomy
+from train.phantoms import Draw, Drawn, Phantoms
+from train.registration import SHARED, fit_bend
+from train.synthesis import LabelledCT, Shares, bent
+
+_BOX_MM = (420.0, 320.0, 400.0)
+"""What is drawn before it is laid into another shape: all organs, and room around them."""
+_FEWEST = 4
+"""Organs that a label map must have to be bent to."""
+
+
+def from_anatomies(phantoms: Phantoms, folder: Path, ids: str) -> Draw:
+    """Return what draws a phantom into one of the label maps in `folder`, chosen by the seed.
+
+    Organs that the map does not have are the bent phantom's own. A case has its map's extent, not
+    the recipe's.
+
+    Args:
+        phantoms: Gives the voxel size, which must be one for all axes.
+        folder: Holds *.nii.gz.
+        ids: What their numbers mean, a key of `train.anatomy.IDS`.
+
+    Raises:
+        KitError: There is no label map, one cannot be read or shares too few organs, or the voxels
+            are no cubes.
+    """
+    if len(set(phantoms.spacing_mm)) > 1:
+        raise KitError(f"voxels of {list(phantoms.spacing_mm)} mm; with anatomies give cubes")
+    spacing_mm = phantoms.spacing_mm[0]
+    files = sorted(folder.glob("*.nii.gz"))
+    if not files:
+        raise KitError(f"{folder}: no *.nii.gz; give a folder of label maps")
+    sitk.ProcessObject.GlobalWarningDisplayOff()  # of WORD's headers, two lines a file
+    shapes = [read_anatomy(file, ids, spacing_mm) for file in files]
+    for file, shape in zip(files, shapes, strict=True):
+        if len(set(SHARED) & set(shape.drawn)) < _FEWEST:
+            raise KitError(f"{file}: fewer than {_FEWEST} organs; are its ids {ids!r}?")
+    return lambda seed, tumour: _drawn(shapes[seed % len(shapes)], spacing_mm, seed, tumour)
+
+
+def _drawn(shape: Anatomy, spacing_mm: float, seed: int, tumour: bool) -> Drawn:
+    z, y, x = (round(mm / spacing_mm) for mm in _BOX_MM)
+    hu, labels = phantom(seed, (z, y, x), (spacing_mm,) * 3, tumour=False)
+    source = LabelledCT(shape.name, hu.astype(np.float32), labels)
+    shares = Shares(drawn=1.0, tumour=float(tumour), recolor=0.0)
+    made = bent(source, shape, fit_bend(labels, shape.labels), shares, np.random.default_rng(seed))
+    truth = np.where(made.labels == IGNORE, np.uint8(0), made.labels)
+    return np.rint(made.hu).astype(np.int16), truth
