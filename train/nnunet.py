@@ -25,6 +25,8 @@ PLANS = "flare23Plans"
 TRAINER = "FLARE23Trainer"
 MODEL_FILES = ("plans.json", "dataset.json", "fold_all/checkpoint_final.pth")
 """What of a model folder is the same in equal trainings; nnU-Net's logs hold times of day."""
+_PREPARE = ("train.preprocessing", "prepare_entry")
+_TRAIN = ("nnunetv2.run.run_training", "run_training_entry")
 _SPEC = "spec.json"
 _PREPARED = "prepared.json"
 _PACKAGES = ("batchgenerators", "batchgeneratorsv2", "nnunetv2", "numpy", "torch")
@@ -87,7 +89,7 @@ def prepare(spec: TrainingSpec, work: Path) -> None:
     with replacing(work / _SPEC) as partial:
         partial.write_text(json.dumps(asdict(spec), indent=2) + "\n", encoding="utf-8")
     processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    _run("train.preprocessing", "prepare_entry", [str(work), str(processes)], environment(work))
+    _run(*_PREPARE, [str(work), str(processes)], environment(work))
 
 
 def fit(work: Path, device: str, fold: str = "all") -> None:
@@ -95,7 +97,7 @@ def fit(work: Path, device: str, fold: str = "all") -> None:
     arguments = [str(DATASET), CONFIGURATION, fold, "-tr", TRAINER, "-p", PLANS, "-device", device]
     # The trainer has workers of its own; nnU-Net's shall not start.
     variables = {**environment(work), "nnUNet_n_proc_DA": "0"}
-    _run("nnunetv2.run.run_training", "run_training_entry", [*arguments, "--c"], variables)
+    _run(*_TRAIN, [*arguments, "--c"], variables)
 
 
 def model_folder(spec: TrainingSpec, work: Path) -> Path:

@@ -1,0 +1,1 @@
+"""The paper's iterative training: label, fuse, select, train, and again."""

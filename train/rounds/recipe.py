@@ -1,0 +1,107 @@
+"""A recipe of rounds: who labels whom, by which rule, from one TOML file."""
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from inference.engines import Precision
+from inference.errors import KitError
+from train.recipe import Training, build
+
+COMBINATIONS = ("", "class_mix", "agree_or_background", "agree_or_ignore", "vote", "staple")
+MERGES = ("real_only", "real_wins", "annotated_only")
+GROUPS = ("complete", "labelled", "all")
+
+
+@dataclass(frozen=True)
+class Round:
+    """One network, and where its labels come from."""
+
+    name: str
+    cases: str
+    """One of `GROUPS`, or one of the paper's lists in train/cases."""
+    sources: tuple[str, ...]
+    """Earlier rounds or external pseudo-label sets, in the order that `combine` takes them."""
+    combine: str
+    """Rule of `train.fusion` that makes one map of the sources; "" where there is at most one."""
+    merge: str
+    """How that meets the real labels: "real_only", "real_wins" or "annotated_only"."""
+    least_agreement: float
+    """Mean DSC of a case's labels with its first source's under which it is left out; 0: never."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the stages do not know."""
+        where = f"round {self.name!r}"
+        if self.combine not in COMBINATIONS:
+            raise KitError(
+                f"{where}: combine is {self.combine!r}; one of {', '.join(COMBINATIONS)}"
+            )
+        if self.merge not in MERGES:
+            raise KitError(f"{where}: merge is {self.merge!r}; one of {', '.join(MERGES)}")
+        if (len(self.sources) > 1) != bool(self.combine):
+            raise KitError(f"{where}: combine is for two sources or more, not {len(self.sources)}")
+        if (self.merge == "real_only") != (not self.sources):
+            raise KitError(f"{where}: real_only goes without sources, and nothing else does")
+        if not 0 <= self.least_agreement <= 1:
+            raise KitError(f"{where}: least_agreement is {self.least_agreement}; from 0 to 1")
+
+
+@dataclass(frozen=True)
+class RoundsRecipe:
+    """One recipe, as in train/recipes/."""
+
+    name: str
+    seed: int
+    spacing_mm: tuple[float, float, float]
+    shards: int
+    """Parts in which cases are labelled, each a job."""
+    precision: str
+    """Of labelling: "f32", "bf16", or "auto", whichever the CPU has."""
+    external: tuple[str, ...]
+    """Pseudo-label sets that others made; their folders are given on the command line."""
+    training: Training
+    rounds: tuple[Round, ...]
+    sha256: str
+    """Of the file."""
+
+
+def load_rounds(path: Path) -> RoundsRecipe:
+    """Read a recipe of rounds; its `[phantoms]`, if any, is not of concern here.
+
+    Raises:
+        KitError: The file is not TOML, does not say exactly what a recipe says, or a round names a
+            source that is not there before it.
+    """
+    try:
+        content = path.read_bytes()
+        table: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise KitError(f"{path}: not a readable recipe: {error}") from error
+    table.pop("phantoms", None)
+    rows = table.get("rounds")
+    if not isinstance(rows, list) or not rows:
+        raise KitError(f"{path}: no [[rounds]]; this command is for recipes of rounds")
+    table["rounds"] = [build(Round, row, f"{path}: round {n}") for n, row in enumerate(rows, 1)]
+    recipe = build(
+        RoundsRecipe, {**table, "sha256": hashlib.sha256(content).hexdigest()}, str(path)
+    )
+    _check_sources(recipe, path)
+    return recipe
+
+
+def _check_sources(recipe: RoundsRecipe, path: Path) -> None:
+    if recipe.precision not in get_args(Precision):
+        raise KitError(f"{path}: precision is {recipe.precision!r}; f32, bf16 or auto")
+    if len(recipe.spacing_mm) != 3 or min(recipe.spacing_mm) <= 0 or recipe.shards < 1:
+        raise KitError(f"{path}: spacing_mm must be three positive numbers, shards at least 1")
+    known = set(recipe.external)
+    for step in recipe.rounds:
+        if unknown := [source for source in step.sources if source not in known]:
+            raise KitError(
+                f"{path}: round {step.name!r} takes {unknown[0]!r}, which is not before it"
+            )
+        if step.name in known:
+            raise KitError(f"{path}: there are two sources called {step.name!r}")
+        known.add(step.name)

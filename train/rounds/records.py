@@ -1,0 +1,167 @@
+"""Stages that appear whole or not at all, and say what they were made of.
+
+The record is for people and for comparison. What is stale is Snakemake's decision alone.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import inference
+from inference.errors import KitError
+from inference.files import make_folder, replacing
+from inference.report import cpu_name
+
+RECORD = "stage.json"
+SCHEMA = 1
+_PACKAGES = (
+    "nnunetv2", "torch", "numpy", "openvino", "onnx", "onnxruntime", "SimpleITK", "snakemake",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Work:
+    """A stage to run."""
+
+    key: str
+    run: Path
+    facts: Mapping[str, Any]
+    """What it depends on besides files: recipe, seed, threads, device."""
+    inputs: Mapping[str, Path]
+    """Files that it reads, by the name they have in the record."""
+
+
+def digests_path(run: Path, key: str) -> Path:
+    """Return the file that tells a stage's outputs apart: what Snakemake compares."""
+    return run / "digests" / f"{key.replace('/', '.')}.json"
+
+
+def run_stage(work: Work, make: Callable[[Path], None]) -> Path:
+    """Run `make` in a folder that becomes RUN/<key> when it is whole, with its record in it.
+
+    A stage that fails or is killed leaves at most a folder RUN/<key>.partial, which the next try
+    removes.
+
+    Args:
+        work: What is run.
+        make: Writes the stage's files into the folder it is given.
+
+    Raises:
+        KitError: The stage failed, or a file cannot be written.
+    """
+    place = work.run / work.key
+    partial = place.with_name(place.name + ".partial")
+    start_s = time.perf_counter()
+    inputs = {name: sha256(path) for name, path in sorted(work.inputs.items())}
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        make_folder(partial)
+        make(partial)
+        outputs = digests(partial)
+        seconds = round(time.perf_counter() - start_s, 3)
+        record = {"schema": SCHEMA, "stage": work.key, **work.facts, **circumstances()}
+        record.update(inputs=inputs, outputs=outputs, seconds=seconds)
+        _write_json(record, partial / RECORD)
+        shutil.rmtree(place, ignore_errors=True)
+        partial.replace(place)
+        make_folder(digests_path(work.run, work.key).parent)
+        _write_json(outputs, digests_path(work.run, work.key))
+    except OSError as error:
+        raise KitError(f"stage {work.key}: {error.strerror or error}; nothing is kept") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return place
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file under `folder`, by path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file.
+
+    Raises:
+        KitError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise KitError(f"cannot read {path}: {error.strerror}") from error
+
+
+def circumstances() -> dict[str, Any]:
+    """Return code, packages and machine."""
+    return {
+        "kit": inference.__version__,
+        "commit": _commit(),
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "python": platform.python_version(),
+        "cpu": cpu_name(),
+        "gpu": _gpu(),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def load_record(path: Path) -> dict[str, Any]:
+    """Read a stage.json.
+
+    Raises:
+        KitError: It is none.
+    """
+    try:
+        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if record["schema"] != SCHEMA or not isinstance(record["outputs"], dict):
+            raise KitError(f"{path}: not a stage record of schema {SCHEMA}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KitError(f"{path}: not a readable stage record ({error})") from error
+    return record
+
+
+def _commit() -> str | None:
+    """Return the checkout's commit, with a mark where files differ from it; None without git."""
+    root = str(Path(__file__).parents[2])
+    command = ["git", "-C", root, "describe", "--always", "--abbrev=40", "--dirty", "--match", ""]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _gpu() -> str | None:
+    """Return the first GPU's name as the driver tells it, without loading torch."""
+    names = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    for path in names:
+        for row in path.read_text("utf-8", errors="replace").splitlines():
+            if row.startswith("Model:"):
+                return row.partition(":")[2].strip()
+    return None
+
+
+def _write_json(table: object, path: Path) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+def names_under(folder: Path, files: Iterable[Path], prefix: str) -> dict[str, Path]:
+    """Name `files` by their path under `folder`, with `prefix` before it."""
+    return {f"{prefix}/{path.relative_to(folder).as_posix()}": path for path in files}

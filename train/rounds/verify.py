@@ -1,0 +1,69 @@
+"""Are two runs the same? If not, where do they begin to differ?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference.errors import KitError
+from train.rounds.records import RECORD, load_record
+
+_TOLD = ("recipe", "seed", "commit", "packages", "cpu", "gpu", "cores", "threads", "device")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first stage in which two runs differ."""
+
+    stage: str
+    what: str
+
+
+def compare_runs(first: Path, second: Path) -> tuple[int, Difference | None]:
+    """Compare what the stages of two runs put out, in the order in which they depend on each other.
+
+    Returns:
+        The number of stages that are equal up to there, and the first difference, if any.
+
+    Raises:
+        KitError: A folder holds no run.
+    """
+    records = [_records(folder) for folder in (first, second)]
+    equal = 0
+    both = {**records[1], **records[0]}
+    for stage in sorted(both, key=lambda key: both[key]["place"]):
+        one, other = (found.get(stage) for found in records)
+        if one is None or other is None:
+            missing = first if one is None else second
+            return equal, Difference(stage, f"{missing} has no such stage")
+        if one["outputs"] != other["outputs"]:
+            return equal, Difference(stage, _first_file(one["outputs"], other["outputs"]))
+        equal += 1
+    return equal, None
+
+
+def circumstances_that_differ(first: Path, second: Path, stage: str) -> list[str]:
+    """Return what differs around a stage: it may be the reason."""
+    one, other = (load_record(folder / stage / RECORD) for folder in (first, second))
+    return [
+        f"{key}: {one.get(key)} and {other.get(key)}"
+        for key in _TOLD
+        if one.get(key) != other.get(key)
+    ]
+
+
+def _records(folder: Path) -> dict[str, dict[str, Any]]:
+    found = {}
+    for path in folder.rglob(RECORD):
+        stage = path.parent.relative_to(folder).as_posix()
+        if not any(part.endswith((".partial", ".work")) for part in path.parts):
+            found[stage] = load_record(path)
+    if not found:
+        raise KitError(f"{folder} holds no stage of a run; give RUN folders of `train run`")
+    return found
+
+
+def _first_file(one: dict[str, str], other: dict[str, str]) -> str:
+    for name in sorted(one.keys() | other.keys()):
+        if one.get(name) != other.get(name):
+            return f"{name} is {one.get(name, 'missing')} and {other.get(name, 'missing')}"
+    return "nothing"
