@@ -1,0 +1,53 @@
+#!/bin/sh
+# Start a Slurm cluster of one node, this machine, whose every file is in FOLDER.
+# Needs Debian's slurm-wlm and munge, and root. The daemons' ids are in FOLDER/*.pid; stop.sh ends them.
+# usage: sh tests/slurm/start.sh FOLDER; export SLURM_CONF=FOLDER/slurm.conf
+set -eu
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
+mkdir -p "$folder/state" "$folder/spool"
+chmod 755 "$folder"
+
+(umask 077 && head -c 1024 /dev/urandom >"$folder/munge.key")
+munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" \
+  --pid-file="$folder/munged.pid" --log-file="$folder/munged.log" --seed-file="$folder/munge.seed"
+
+# Accounting needs a database; without one squeue knows ended jobs for MinJobAge seconds.
+cat >"$folder/slurm.conf" <<CONF
+ClusterName=kit
+SlurmctldHost=$(hostname)(127.0.0.1)
+SlurmctldPort=16817
+SlurmdPort=16818
+SlurmUser=$(id -un)
+SlurmdUser=$(id -un)
+AuthType=auth/munge
+CredType=cred/munge
+AuthInfo=socket=$folder/munge.socket
+StateSaveLocation=$folder/state
+SlurmdSpoolDir=$folder/spool
+SlurmctldPidFile=$folder/slurmctld.pid
+SlurmdPidFile=$folder/slurmd.pid
+SlurmctldLogFile=$folder/slurmctld.log
+SlurmdLogFile=$folder/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerParameters=sched_interval=2,batch_sched_delay=0
+MailProg=/bin/true
+MinJobAge=3600
+ReturnToService=2
+NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(free -m | awk '/^Mem:/ {print $2}')
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+CONF
+
+SLURM_CONF=$folder/slurm.conf
+export SLURM_CONF
+slurmctld -c
+slurmd -c
+for _ in $(seq 60); do
+  [ "$(sinfo --noheader --format=%T 2>/dev/null)" = idle ] && exit 0
+  sleep 0.5
+done
+echo "the node did not come up; see $folder/slurmctld.log and slurmd.log" >&2
+exit 1
