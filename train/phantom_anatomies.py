@@ -6,9 +6,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from inference.errors import KitError
+from inference.organs import ORGANS
 from inference.phantom import phantom
 from train.anatomy import IGNORE, Anatomy, read_anatomy
-from train.phantoms import Draw, Drawn, Phantoms
+from train.phantoms import Draw, Drawn, Phantoms, Planned
 from train.registration import SHARED, fit_bend
 from train.synthesis import LabelledCT, Shares, bent
 
@@ -21,8 +22,8 @@ _FEWEST = 4
 def from_anatomies(phantoms: Phantoms, folder: Path, ids: str) -> Draw:
     """Return what draws a phantom into one of the label maps in `folder`, chosen by the seed.
 
-    Organs that the map does not have are the bent phantom's own. A case has its map's extent, not
-    the recipe's.
+    Validation has the last quarter of the maps, and no other case has those. Organs that a map does
+    not have are the bent phantom's own. A case has its map's extent, not the recipe's.
 
     Args:
         phantoms: Gives the voxel size, which must be one for all axes.
@@ -37,14 +38,27 @@ def from_anatomies(phantoms: Phantoms, folder: Path, ids: str) -> Draw:
         raise KitError(f"voxels of {list(phantoms.spacing_mm)} mm; with anatomies give cubes")
     spacing_mm = phantoms.spacing_mm[0]
     files = sorted(folder.glob("*.nii.gz"))
-    if not files:
-        raise KitError(f"{folder}: no *.nii.gz; give a folder of label maps")
+    if len(files) < 2:
+        raise KitError(f"{folder}: {len(files)} *.nii.gz; give a folder of label maps, two or more")
     sitk.ProcessObject.GlobalWarningDisplayOff()  # of WORD's headers, two lines a file
-    shapes = [read_anatomy(file, ids, spacing_mm) for file in files]
+    shapes = [_healthy(read_anatomy(file, ids, spacing_mm)) for file in files]
     for file, shape in zip(files, shapes, strict=True):
         if len(set(SHARED) & set(shape.drawn)) < _FEWEST:
             raise KitError(f"{file}: fewer than {_FEWEST} organs; are its ids {ids!r}?")
-    return lambda seed, tumour: _drawn(shapes[seed % len(shapes)], spacing_mm, seed, tumour)
+    kept = len(shapes) - max(1, len(shapes) // 4)
+
+    def draw(plan: Planned, seed: int) -> Drawn:
+        usable = shapes[kept:] if plan.kind == "validation" else shapes[:kept]
+        return _drawn(usable[seed % len(usable)], spacing_mm, seed, plan.tumour)
+
+    return draw
+
+
+def _healthy(shape: Anatomy) -> Anatomy:
+    """Return `shape` with its tumours filled by the liver; new ones are grown on request."""
+    tumour, liver = ORGANS["tumour"], ORGANS["liver"]
+    labels = np.where(shape.labels == tumour, np.uint8(liver), shape.labels)
+    return Anatomy(shape.name, labels, tuple(label for label in shape.drawn if label != tumour))
 
 
 def _drawn(shape: Anatomy, spacing_mm: float, seed: int, tumour: bool) -> Drawn:

@@ -27,10 +27,6 @@ HIDDEN = "hidden"
 PATTERNS: tuple[tuple[int, ...], ...] = ((1, 2, 3, 4, 13), (5, 6, 9, 10, 11, 12), (14,))
 """What the annotators of the partly labelled cases drew, in turn: some organs, or the tumour."""
 
-Drawn = tuple[NDArray[np.int16], NDArray[np.uint8]]
-Draw = Callable[[int, bool], Drawn]
-"""Make a CT and its labels, both [Z, Y, X], from a seed, with or without tumours."""
-
 
 @dataclass(frozen=True)
 class Phantoms:
@@ -61,10 +57,17 @@ class Planned:
     """One case to make."""
 
     case: str
-    folder: str
+    kind: str
+    """A field of `Phantoms`."""
     drawn: tuple[int, ...]
     """Empty: no label map is written."""
     tumour: bool
+
+
+Drawn = tuple[NDArray[np.int16], NDArray[np.uint8]]
+"""A CT and its labels, both [Z, Y, X]."""
+Draw = Callable[[Planned, int], Drawn]
+"""Draw a case from a seed of its own."""
 
 
 def load_phantoms(path: Path) -> tuple[Phantoms, int]:
@@ -94,23 +97,23 @@ def _names() -> dict[str, list[str]]:
     }
 
 
-def planned_cases(phantoms: Phantoms, layout: Layout) -> Iterator[Planned]:
+def planned_cases(phantoms: Phantoms) -> Iterator[Planned]:
     """Yield the cases to make; every other one that nobody drew has tumours."""
     names = _names()
     for case in names["complete"][: phantoms.complete]:
-        yield Planned(case, layout.images, tuple(sorted(ORGAN_LABELS)), tumour=False)
+        yield Planned(case, "complete", tuple(sorted(ORGAN_LABELS)), tumour=False)
     for place, case in enumerate(names["partial"][: phantoms.partial]):
         drawn = PATTERNS[place % len(PATTERNS)]
-        yield Planned(case, layout.images, drawn, tumour=14 in drawn)
+        yield Planned(case, "partial", drawn, tumour=14 in drawn)
     for kind in ("unlabelled", "validation"):
         for place, case in enumerate(names[kind][: getattr(phantoms, kind)]):
-            yield Planned(case, getattr(layout, kind), (), tumour=place % 2 == 0)
+            yield Planned(case, kind, (), tumour=place % 2 == 0)
 
 
 def from_shapes(phantoms: Phantoms) -> Draw:
     """Return what draws parametric abdomens."""
     (z, y, x), (dz, dy, dx) = phantoms.shape, phantoms.spacing_mm
-    return lambda seed, tumour: phantom(seed, (z, y, x), (dz, dy, dx), tumour)
+    return lambda plan, seed: phantom(seed, (z, y, x), (dz, dy, dx), plan.tumour)
 
 
 def write_case(
@@ -122,13 +125,13 @@ def write_case(
         KitError: A file cannot be written.
     """
     case_seed = np.random.SeedSequence([seed, crc32(plan.case.encode())]).generate_state(1)[0]
-    hu, truth = draw(int(case_seed), plan.tumour)
+    hu, truth = draw(plan, int(case_seed))
     z, y, x = phantoms.spacing_mm
 
     def write(array: NDArray[np.int16] | NDArray[np.uint8], place: str, suffix: str) -> None:
         write_volume(array, (z, y, x), folder / place / f"{plan.case}{suffix}")
 
-    write(hu, plan.folder, IMAGE_SUFFIX)
+    write(hu, getattr(layout, plan.kind, layout.images), IMAGE_SUFFIX)
     write(truth, HIDDEN, LABEL_SUFFIX)
     if plan.drawn:
         drawn = np.where(np.isin(truth, plan.drawn), truth, np.uint8(0))
@@ -159,7 +162,7 @@ def write_release(
         raise KitError(f"{folder} is not empty; give a new folder, or delete it")
     for name in (layout.images, layout.labels, layout.unlabelled, layout.validation, HIDDEN):
         make_folder(folder / name)
-    plans = list(planned_cases(phantoms, layout))
+    plans = list(planned_cases(phantoms))
     console = Console(stderr=True)
     for plan in track(plans, description="phantoms", console=console, transient=True):
         write_case(plan, draw, phantoms, seed, folder, layout)
