@@ -6,7 +6,7 @@ has one scale in millimetres, so proportions are true whatever the voxels' shape
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from inference.errors import GeometryError, KitError
 from inference.files import replacing
-from inference.geometry import Grid, Orientation
+from inference.geometry import Grid, Orientation, SpacingMm
 from inference.label_maps import read_label_map
 from inference.organs import COLORS, ORGANS
 from inference.volumes import read_place, read_volume
@@ -25,6 +25,8 @@ Labels = NDArray[np.uint8]
 
 WINDOW_HU = (-160.0, 240.0)
 """Level 40, width 400: soft tissue."""
+VIEWS = (("axial", ("R", "L")), ("coronal", ("R", "L")), ("sagittal", ("A", "P")))
+"""Name, and letters at the left and right edge, of a slice across axis 0, 1, 2."""
 _WIDTH_PX, _HEIGHT_PX = 640, 1000
 """Largest extent of a plane; the scale is the finer that keeps both."""
 _LINE_PX = 2
@@ -110,14 +112,31 @@ def overlay(hu: Hounsfield, labels: Labels, grid: Grid, case: str) -> Picture:
 
 def planes_of(hu: Hounsfield, labels: Labels, grid: Grid) -> tuple[Plane, Plane, Plane]:
     """Cut the axial, coronal and sagittal plane, each where most organs are seen."""
-    z, y, x = (busiest_slice(labels, axis) for axis in range(3))
-    z_mm, y_mm, x_mm = grid.spacing_mm
-    up = slice(None, None, -1)
-    return (
-        Plane(f"axial {z}", ("R", "L"), hu[z], labels[z], (y_mm, x_mm)),
-        Plane(f"coronal {y}", ("R", "L"), hu[up, y], labels[up, y], (z_mm, x_mm)),
-        Plane(f"sagittal {x}", ("A", "P"), hu[up, :, x], labels[up, :, x], (z_mm, y_mm)),
-    )
+    planes = []
+    for axis, (name, sides) in enumerate(VIEWS):
+        index = busiest_slice(labels, axis)
+        title, spacing_mm = f"{name} {index}", cut_mm(grid.spacing_mm, axis)
+        plane = Plane(title, sides, cut(hu, axis, index), cut(labels, axis, index), spacing_mm)
+        planes.append(plane)
+    return planes[0], planes[1], planes[2]
+
+
+def cut(volume: NDArray[Any], axis: int, index: int) -> NDArray[Any]:
+    """Return a slice as it is drawn: rows downwards, columns to the right.
+
+    Args:
+        volume: [Z, Y, X], axes to Superior, Posterior, Left.
+        axis: The axis that the slice is across.
+        index: Its place there.
+    """
+    plane: NDArray[Any] = np.moveaxis(volume, axis, 0)[index]
+    return plane if axis == 0 else plane[::-1]
+
+
+def cut_mm(spacing_mm: SpacingMm, axis: int) -> tuple[float, float]:
+    """Return the distance of rows and of columns in a slice across `axis`."""
+    row_mm, column_mm = (mm for other, mm in enumerate(spacing_mm) if other != axis)
+    return row_mm, column_mm
 
 
 def busiest_slice(labels: Labels, axis: int) -> int:
