@@ -67,7 +67,8 @@ def collect(recipe: Recipe, data: Path, pseudo: Path) -> list[LabelledCT]:
     for case in recipe.cases:
         hu = read_ct(data / "ct" / f"{case}_0000.nii.gz", recipe.spacing_mm)
         if not (pseudo / f"{case}.nii.gz").is_file():
-            raise KitError(f"{pseudo / case}.nii.gz is missing; run `python -m train label` first")
+            missing = pseudo / f"{case}.nii.gz"
+            raise KitError(f"{missing} is missing; run `python -m train small label` first")
         labels = read_anatomy(pseudo / f"{case}.nii.gz", "flare", recipe.spacing_mm).labels
         truth = data / "truth" / f"{case}.nii.gz"
         if truth.is_file():
