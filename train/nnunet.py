@@ -1,12 +1,14 @@
 """Train with nnU-Net v2, each step in a process of its own that keeps its files in one folder."""
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -70,16 +72,17 @@ def train_round(
     work = work.resolve()
     order = _order(spec, cases, device)
     prepared = work / _PREPARED
-    if not (prepared.is_file() and prepared.read_text(encoding="utf-8") == order):
-        for stale in ("raw", "preprocessed", "results"):
-            shutil.rmtree(work / stale, ignore_errors=True)
-        link_dataset(cases, work / "raw" / spec.dataset)
-        prepare(spec, work)
-        with replacing(prepared) as partial:
-            partial.write_text(order, encoding="utf-8")
     model = model_folder(spec, work)
-    if not (model / MODEL_FILES[-1]).is_file():
-        fit(work, device)
+    with _alone_in(work):
+        if not (prepared.is_file() and prepared.read_text(encoding="utf-8") == order):
+            for stale in ("raw", "preprocessed", "results"):
+                shutil.rmtree(work / stale, ignore_errors=True)
+            link_dataset(cases, work / "raw" / spec.dataset)
+            prepare(spec, work)
+            with replacing(prepared) as partial:
+                partial.write_text(order, encoding="utf-8")
+        if not (model / MODEL_FILES[-1]).is_file():
+            fit(work, device)
     return model
 
 
@@ -137,6 +140,15 @@ def _run(module: str, entry: str, arguments: list[str], variables: Mapping[str, 
     if done.returncode:
         told = " ".join([entry, *arguments])
         raise KitError(f"nnU-Net's `{told}` ended with exit code {done.returncode}; see above")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process trains in `folder`: who started it may be gone, and it not."""
+    make_folder(folder)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _order(spec: TrainingSpec, cases: Mapping[str, tuple[Path, Path]], device: str) -> str:

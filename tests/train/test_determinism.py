@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -221,6 +222,14 @@ class TestGoingOn:
         for spec, of_these, device in orders:
             train_round(spec, of_these, tmp_path, device)
         assert asked == ["prepare", "fit"] * len(orders)
+
+    def test_two_at_once_do_it_once(self, cases, tmp_path, asked, monkeypatch):
+        quick = nnunet.fit
+        monkeypatch.setattr(nnunet, "fit", lambda *given: (time.sleep(0.2), quick(*given)))
+        with ThreadPoolExecutor(2) as both:
+            models = list(both.map(lambda _: train_round(SPEC, cases, tmp_path), range(2)))
+        assert asked == ["prepare", "fit"]
+        assert models[0] == models[1]
 
     def test_a_missing_file_is_named(self, cases, tmp_path):
         gone = {"p0": (tmp_path / "gone.nii.gz", cases["p0"][1])}
