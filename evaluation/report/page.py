@@ -1,15 +1,19 @@
 """The page itself: values for the template, and the file."""
 
 import base64
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import inference
+from evaluation.fixed import RESAMPLES
+from evaluation.lesions import LEAST_OVERLAP
 from evaluation.organs import TOLERANCE_MM, TUMOUR
-from evaluation.report.pictures import Folders, picture, worst_organs
+from evaluation.report.pictures import PRED_COLOR, TRUTH_COLOR, Picture, draw_planes
 from evaluation.report.plots import organ_boxes
+from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scores import CaseScores, Mean, Scores, organ_mean
 from inference.errors import KitError
 from inference.files import replacing
@@ -18,24 +22,38 @@ from inference.organs import ORGANS
 _RULES = {
     "official": "FLARE23's published scorer to its last digit, quirks included: a label that "
     "neither map has counts 1, the last labelled slice of aorta, vena cava and esophagus does not "
-    "count, and a DSC under {low_dsc:g} makes the NSD 0.",
+    "count, a DSC under {low_dsc:g} makes the NSD 0, and means are of rounded values.",
     "fixed": "FLARE23's measures with the published scorer's quirks mended: a label that neither "
-    "map has is not scored, every labelled slice counts, nothing is rounded. Intervals are 95 %, "
-    "from 2,000 draws of the cases with replacement.",
+    "map has is not scored, every labelled slice counts, nothing is rounded before the means.",
 }
-_LOW, _HIGH = 0.5, 0.95
-"""DSC or NSD at which a cell is darkest, and white."""
+_LOW, _HIGH, _DARKEST = 0.5, 0.95, 78
+"""DSC or NSD at which a cell is darkest and white; lightness of the darkest in percent."""
+_FIGURES = (("dsc", "organs"), ("nsd", "organs"), ("dsc", TUMOUR), ("nsd", TUMOUR))
+_LABEL_TABLES = ("dsc", "nsd")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case in the tables."""
+
+    case: CaseScores
+    figures: tuple[float | None, ...]
+    """By _FIGURES."""
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Worst:
     """One of the worst cases as it is shown."""
 
-    case: str
-    told: str
-    png: str | None
-    """Base64; None where `reason` says why there is none."""
-    reason: str | None = None
+    row: Row
+    organs: str
+    """Those that were scored worst."""
+    voxel: str = ""
+    """Where the planes meet: x, y, z in the file."""
+    remark: str | None = None
+    """Why there is no CT behind the outlines, or no picture at all."""
+    pictures: tuple[Picture, ...] = ()
 
 
 def write_report(
@@ -53,12 +71,36 @@ def write_report(
         path: The file.
         truth: Folder of the truths.
         pred: Folder of the predictions.
-        images: Folder of the CTs; None draws contours on plain grey.
+        images: Folder of the CTs; None draws outlines on shades of the truth.
         worst: How many of the worst cases to draw.
 
     Raises:
         KitError: The file cannot be written.
     """
+    rows = _rows(scores.cases)
+    folders = Folders(truth, pred, images)
+    html = _environment().get_template("report.html").render(
+        scores=scores,
+        kit=inference.__version__,
+        rules=_RULES[scores.rules].format(low_dsc=scores.low_dsc),
+        resamples=RESAMPLES,
+        least_overlap=LEAST_OVERLAP,
+        organs=list(ORGANS),
+        tolerance_mm=TOLERANCE_MM,
+        figures=_FIGURES,
+        rows=rows,
+        lowest=[_lowest(column) for column in zip(*(row.figures for row in rows), strict=True)],
+        labels={metric: _label_table(rows, metric) for metric in _LABEL_TABLES},
+        boxes={metric: organ_boxes(scores.cases, metric) for metric in _LABEL_TABLES},
+        worst=[_worst(row, folders, scores.rules) for row in _drawn(rows)[:worst]],
+        on_images=images is not None,
+        colors=(TRUTH_COLOR, PRED_COLOR),
+    )  # fmt: skip
+    with replacing(path) as partial:
+        partial.write_text(html, encoding="utf-8")
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("evaluation.report"),
         autoescape=True,
@@ -66,75 +108,88 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(value=_value, shade=_shade, interval=_interval, share=_share)
-    html = environment.get_template("report.html").render(
-        scores=scores,
-        kit=inference.__version__,
-        rules=_RULES[scores.rules].format(low_dsc=scores.low_dsc),
-        organs=list(ORGANS),
-        tumour=TUMOUR,
-        tolerance_mm=TOLERANCE_MM,
-        rows=[(case, _summary(case)) for case in scores.cases],
-        lowest=_lowest(scores.cases),
-        boxes=organ_boxes(scores.cases),
-        worst=_worst_cases(scores.cases, Folders(truth, pred, images), worst),
-        on_images=images is not None,
+    environment.filters.update(
+        value=_value, signed=_signed, shade=_shade, interval=_interval, share=_share, base64=_base64
     )
-    with replacing(path) as partial:
-        partial.write_text(html, encoding="utf-8")
+    return environment
 
 
-def _summary(case: CaseScores) -> dict[str, float | None]:
-    """Return the four figures of a case's row."""
+def _rows(cases: Iterable[CaseScores]) -> list[Row]:
+    """Return the cases: first those without scores, then by organ DSC, then tumour, worst first."""
+    rows = [Row(case, _figures(case), _notes(case)) for case in cases]
+    return sorted(rows, key=lambda row: (bool(row.case.labels), *_rank(row), row.case.case))
+
+
+def _rank(row: Row) -> tuple[float, float]:
+    organs, _, tumour, _ = (1.0 if value is None else value for value in row.figures)
+    return organs, tumour
+
+
+def _figures(case: CaseScores) -> tuple[float | None, ...]:
     tumour = case.labels.get(TUMOUR)
-    return {
-        "organ DSC": organ_mean(case, "dsc"),
-        "organ NSD": organ_mean(case, "nsd"),
-        "tumour DSC": tumour.dsc if tumour else None,
-        "tumour NSD": tumour.nsd if tumour else None,
-    }
+    return tuple(
+        organ_mean(case, metric) if of == "organs" else getattr(tumour, metric, None)
+        for metric, of in _FIGURES
+    )
 
 
-def _lowest(cases: tuple[CaseScores, ...]) -> dict[str, float]:
-    """Return the lowest value of each of those figures: it is marked."""
-    found: dict[str, float] = {}
-    for case in cases:
-        for name, value in _summary(case).items():
-            if value is not None:
-                found[name] = min(value, found.get(name, value))
-    return {name: value for name, value in found.items() if value < 1}
+def _notes(case: CaseScores) -> tuple[str, ...]:
+    """Say what is amiss in a case, and which of its values are not measured overlap."""
+    told = [reason for reason in (case.error, case.warning) if reason]
+    organs_of: dict[str, list[str]] = {}
+    for organ, score in case.labels.items():
+        if score.note and score.note not in (case.warning or ""):
+            organs_of.setdefault(score.note, []).append(organ)
+    for note, organs in organs_of.items():
+        which = "all labels" if len(organs) == len(case.labels) else ", ".join(organs)
+        told.append(f"{which}: {note}")
+    return tuple(told)
 
 
-def _worst_cases(cases: tuple[CaseScores, ...], folders: Folders, count: int) -> list[Worst]:
-    """Draw the cases with the lowest mean organ DSC, of equal ones the lower tumour DSC first."""
-    ranked = []
-    for case in cases:
-        figures = _summary(case)
-        organs, tumour = figures["organ DSC"], figures["tumour DSC"]
-        if organs is not None and worst_organs(case):
-            ranked.append((organs, 1.0 if tumour is None else tumour, case.case, case))
-    ranked.sort(key=lambda row: row[:3])
-    return [_worst(row[3], folders) for row in ranked[:count]]
+def _lowest(values: Iterable[float | None]) -> float | None:
+    """Return the value that is marked in a column; None where nothing is short of 1."""
+    return min((value for value in values if value is not None and value < 1), default=None)
 
 
-def _worst(case: CaseScores, folders: Folders) -> Worst:
-    organs = worst_organs(case)
-    told = ", ".join(f"{organ} {case.labels[organ].dsc:.3f}" for organ in organs)
+def _label_table(
+    rows: Iterable[Row], metric: str
+) -> dict[str, tuple[list[float | None], float | None]]:
+    """Return each organ's values in the order of the rows, and the one to mark."""
+    table = {}
+    for organ in ORGANS:
+        column = [getattr(row.case.labels.get(organ), metric, None) for row in rows]
+        table[organ] = column, _lowest(column)
+    return table
+
+
+def _drawn(rows: list[Row]) -> list[Row]:
+    """Return the rows that have something wrong to show, worst first."""
+    return [row for row in rows if row.figures[0] is not None and worst_organs(row.case)]
+
+
+def _worst(row: Row, folders: Folders, rules: str) -> Worst:
+    organs = worst_organs(row.case)
+    told = ", ".join(f"{organ} {_value(row.case.labels[organ].dsc)}" for organ in organs)
     try:
-        png = base64.b64encode(picture(case, organs, folders)).decode("ascii")
+        scene = read_scene(row.case, folders, rules)
     except KitError as error:
-        return Worst(case.case, told, None, str(error))
-    return Worst(case.case, told, png)
+        return Worst(row, told, remark=str(error))
+    voxel = ", ".join(str(index) for index in reversed(scene.stored))
+    return Worst(row, told, voxel, scene.remark, tuple(draw_planes(scene)))
 
 
 def _value(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def _signed(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
 def _interval(mean: Mean, digits: int = 3) -> str:
     if mean.low is None or mean.high is None:
         return ""
-    return f"{mean.low:.{digits}f} to {mean.high:.{digits}f}"
+    return f"{mean.low:.{digits}f} to {mean.high:.{digits}f}".replace("-", "−")
 
 
 def _share(value: float | None) -> str:
@@ -146,4 +201,8 @@ def _shade(value: float | None) -> int:
     if value is None:
         return 100
     place = min(1.0, max(0.0, (value - _LOW) / (_HIGH - _LOW)))
-    return round(78 + 22 * place)
+    return round(_DARKEST + (100 - _DARKEST) * place)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

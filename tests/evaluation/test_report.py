@@ -1,190 +1,339 @@
+"""The report's page: self-contained, the same for the same scores, and saying what they say."""
+
 import base64
 import io
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from evaluation.organs import TOLERANCE_MM
 from evaluation.report import write_report
-from evaluation.report.pictures import Folders, picture, worst_organs
-from evaluation.scores import CaseScores, LabelScore
+from evaluation.report.scene import Folders
+from evaluation.scores import CaseScores, LabelScore, organ_mean
 from evaluation.scoring import Scoring, score_folder
 from inference.errors import KitError
 from inference.organs import ORGANS
-from inference.phantom import phantom
 from tests.evaluation.maps import write_map
+from tests.evaluation.sample_report import write_case
 
-SPACING_MM = (6.0, 6.0, 6.0)
+SHAPE, SPACING_MM = (48, 60, 64), (6.0, 6.0, 6.0)
+HOSTILE = '<img src="http://x/y"> & "\'</script><script>alert(1)</script>'
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Three abdomens: one predicted perfectly, one shifted, one without a prediction."""
+    """Four abdomens: predicted perfectly, moved by a voxel, moved by two, and not at all."""
     root = tmp_path_factory.mktemp("report")
-    for number in range(3):
-        hu, truth = phantom(number, (48, 60, 64), SPACING_MM)
-        name = f"case_{number}"
-        write_map(hu, root / "images" / f"{name}_0000.nii.gz", SPACING_MM)
-        write_map(truth, root / "truth" / f"{name}.nii.gz", SPACING_MM)
-        if number < 2:
-            pred = np.roll(truth, number, 1)
-            write_map(pred, root / "pred" / f"{name}.nii.gz", SPACING_MM)
-    return Folders(root / "truth", root / "pred", root / "images")
+    folders = Folders(root / "truth", root / "pred", root / "images")
+    for number in range(4):
+
+        def pred(labels, number=number):
+            return np.roll(labels, number, 1) if number < 3 else None
+
+        write_case(folders, f"case_{number}", number, pred, SHAPE, SPACING_MM)
+    return folders
+
+
+@pytest.fixture(scope="module", params=["official", "fixed"])
+def scores(request, folders):
+    return score_folder(
+        Scoring(folders.truth, folders.pred, request.param, team=HOSTILE, split="test")
+    )
 
 
 @pytest.fixture(scope="module")
-def scores(folders):
-    return {
-        rules: score_folder(Scoring(folders.truth, folders.pred, rules, team="us & <them>"))
-        for rules in ("official", "fixed")
-    }
+def shown(scores, folders, tmp_path_factory):
+    return page(scores, folders, tmp_path_factory.mktemp("page") / "r.html")
 
 
-def page(scores, folders, path, images=True, **options):
-    images = folders.images if images else None
-    write_report(scores, path, folders.truth, folders.pred, images, **options)
-    return path.read_text("utf-8")
-
-
-class _Page(HTMLParser):
-    """What a page refers to, its text, and whether its tags are closed."""
+class Page(HTMLParser):
+    """What a page refers to, its tables and words, and whether its tags are closed."""
 
     def __init__(self, text):
         super().__init__()
-        self.links, self.images, self.words, self.open = [], [], [], []
+        self.links, self.images, self.tags, self.tables, self.open = [], [], set(), [], []
+        self.text, self.words, self.heads_without_scope = text, "", 0
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         found = dict(attributes)
-        self.links += [
-            found[key] for key in ("src", "href", "xlink:href", "action") if key in found
-        ]
+        self.tags.add(tag)
+        names = ("src", "href", "xlink:href", "action", "data", "srcset", "poster")
+        self.links += [found[name] for name in names if name in found]
+        self.heads_without_scope += tag == "th" and "scope" not in found
         if tag == "img":
             self.images.append(found)
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
         if tag not in ("img", "meta", "br"):
             self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.handle_endtag(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        if "style" in self.open:
+            return
+        self.words += data
+        if "td" in self.open or "th" in self.open:
+            self.tables[-1][-1][-1] += f"{data} "
+
+    def table(self, first_heads):
+        """Return the rows, without the heads, of the table that begins with these heads."""
+        for rows in self.tables:
+            if [head.strip() for head in rows[0]][: len(first_heads)] == first_heads:
+                return {row[0].strip(): [cell.split() for cell in row[1:]] for row in rows[1:]}
+        raise AssertionError(f"no table of {first_heads}")
+
+
+def page(scores, folders, path, **options):
+    write_report(scores, path, folders.truth, folders.pred, folders.images, **options)
+    found = Page(path.read_text("utf-8"))
+    assert found.open == []
+    return found
+
+
+def told(value, digits):
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+class TestFile:
+    def test_it_needs_nothing_from_outside(self, shown):
+        assert all(link.startswith(("data:image/png;base64,", "#")) for link in shown.links)
+        assert shown.tags.isdisjoint({"script", "link", "iframe", "object", "embed", "base"})
+        style = re.findall(r"<style[^>]*>(.*?)</style>", shown.text, re.DOTALL)
+        assert not re.search(r"@import|url\((?![\"']?#)", " ".join(style))
+        assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in shown.text
+
+    def test_the_same_scores_give_the_same_bytes_in_another_process(
+        self, shown, scores, folders, tmp_path
+    ):
+        (tmp_path / "a.html").write_text(shown.text, "utf-8")
+        scores.write(tmp_path / "scores.json")
+        code = (
+            "import sys; from pathlib import Path\n"
+            "from evaluation.report import write_report\n"
+            "from evaluation.scores import load_scores\n"
+            "scores, path, *folders = map(Path, sys.argv[1:])\n"
+            "write_report(load_scores(scores), path, *folders)"
+        )
+        where = (folders.truth, folders.pred, folders.images)
+        subprocess.run(
+            [sys.executable, "-c", code, tmp_path / "scores.json", tmp_path / "b.html", *where],
+            cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "7"}, check=True, timeout=120,
+        )  # fmt: skip
+        assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+    def test_a_page_that_cannot_be_written(self, scores, folders, tmp_path):
+        with pytest.raises(KitError, match="cannot write"):
+            page(scores, folders, tmp_path / "none" / "r.html", worst=0)
+
+    def test_screen_readers_are_served(self, shown):
+        assert '<html lang="en">' in shown.text
+        assert "<title>Scores of " in shown.text
+        assert shown.heads_without_scope == 0
+        assert shown.images and all(image["alt"] for image in shown.images)
+
+
+class TestFigures:
+    def test_means(self, shown, scores):
+        rows = shown.table(["organ", "cases", "DSC", "NSD", "tolerance mm"])
+        assert list(rows) == [*ORGANS, "mean of 13 organs"]
+        for organ, name in zip([*ORGANS, "organs"], rows, strict=True):
+            dsc, nsd = (scores.means[metric][organ] for metric in ("dsc", "nsd"))
+            cells = rows[name]
+            assert cells[0] == [str(dsc.count)]
+            for cell, mean in ((cells[1], dsc), (cells[2], nsd)):
+                interval = [told(mean.low, 3), "to", told(mean.high, 3)]
+                assert cell == [told(mean.value, 4), *(interval if mean.low is not None else [])]
+            assert cells[3] == ([f"{TOLERANCE_MM[organ]:g}"] if organ in ORGANS else [])
+            if scores.rules == "fixed":
+                assert cells[4][0] == told(scores.means["hd95_mm"][organ].value, 1)
+                volume = scores.means["volume_error_ml"][organ].value
+                assert cells[5][0] == f"{volume:+.1f}".replace("-", "−")
+
+    def test_headline(self, shown, scores):
+        cards = re.findall(r'class="card"><span>(.*?)</span><b>(.*?)</b>', shown.text)
+        assert cards == [
+            (f"{title}, {metric.upper()}", told(scores.means[metric][of].value, 4))
+            for title, of in (("Organs", "organs"), ("Tumour", "tumour"))
+            for metric in ("dsc", "nsd")
+        ]
+        for words in (HOSTILE, "split: test", f"rules: {scores.rules}", "kit 0."):
+            assert words in shown.words
+
+    def test_cases_worst_first_after_those_without_scores(self, shown, scores):
+        rows = shown.table(["case", "organ DSC"])
+        assert list(rows) == ["case_3", "case_2", "case_1", "case_0"]
+        by_name = {case.case: case for case in scores.cases}
+        for name, cells in rows.items():
+            case = by_name[name]
+            tumour = case.labels.get("tumour", LabelScore())
+            wanted = organ_mean(case, "dsc"), organ_mean(case, "nsd"), tumour.dsc, tumour.nsd
+            assert [cell[-1] for cell in cells[:4]] == [told(value, 3) for value in wanted]
+        assert " ".join(rows["case_3"][4]).endswith("case_3.nii.gz is missing; run predict first")
+        assert rows["case_0"][4] == []
+
+    @pytest.mark.parametrize("place", [0, 1])
+    def test_every_label(self, shown, scores, place):
+        metric = ("dsc", "nsd")[place]
+        tables = [t for t in shown.tables if [c.strip() for c in t[0]] == ["case", *ORGANS]]
+        assert len(tables) == 2
+        rows = {row[0].strip(): [cell.split()[-1] for cell in row[1:]] for row in tables[place][1:]}
+        for case in scores.cases:
+            labels = [case.labels.get(organ, LabelScore()) for organ in ORGANS]
+            assert rows[case.case] == [told(getattr(label, metric), 3) for label in labels]
+
+    def test_the_lowest_of_a_column_is_marked_without_colour(self, shown, scores):
+        marked = re.findall(r'<td class="lowest"[^>]*>([\d.]+)', shown.text)
+        columns = [[organ_mean(case, metric) for case in scores.cases] for metric in ("dsc", "nsd")]
+        columns += [
+            [getattr(case.labels.get(organ), metric, None) for case in scores.cases]
+            for metric in ("dsc", "nsd")
+            for organ in ("tumour", *ORGANS)
+        ]
+        values = [[v for v in column if v is not None] for column in columns]
+        lowest = [told(min(found), 3) for found in values if min(found) < 1]
+        assert sorted(set(marked)) == sorted(set(lowest))
+        assert len(marked) >= len(lowest)  # equal ones are all marked
+        assert "▼" in shown.text
+
+    def test_lesions(self, shown, scores):
+        if scores.rules == "official":
+            assert "Tumours one by one" not in shown.words
+            return
+        rows = shown.table(["size", "true", "found"])
+        assert list(rows) == [row.size for row in scores.detection]
+        all_sizes = scores.detection[0]
+        assert rows["all"] == [
+            [str(all_sizes.true)], [str(all_sizes.found)], [f"{all_sizes.sensitivity:.0%}"],
+            [str(all_sizes.predicted)], [str(all_sizes.confirmed)], [f"{all_sizes.precision:.0%}"],
+        ]  # fmt: skip
+        for size, cells in shown.table(["size", "cases", "DSC", "NSD"]).items():
+            mean = scores.strata[size]["dsc"]
+            assert (cells[0], cells[1][0]) == ([str(mean.count)], told(mean.value, 3))
+
+
+class TestNotes:
+    def noted(self, scores, folders, tmp_path, case):
+        found = page(replace(scores, cases=(case,)), folders, tmp_path / "r.html", worst=0)
+        return found, " ".join(found.table(["case", "organ DSC"])[case.case][4])
+
+    def test_errors_and_warnings_are_told_apart(self, scores, folders, tmp_path):
+        case = replace(scores.cases[1], warning="something is odd")
+        found, notes = self.noted(scores, folders, tmp_path, case)
+        assert "something is odd" in notes
+        assert "Scored, but with a warning: case_1" in found.words
+        assert "Not scored" not in found.words
+        found, notes = self.noted(scores, folders, tmp_path, CaseScores("b", error="broken"))
+        assert notes == "broken"
+        assert "Not scored: b" in found.words
+
+    def test_values_that_are_no_overlap_are_explained(self, scores, folders, tmp_path):
+        labels = {organ: LabelScore(0.9, 0.9) for organ in ORGANS}
+        for organ in ("spleen", "gallbladder"):
+            labels[organ] = LabelScore(0.0, 0.0, note="not predicted")
+        labels["aorta"] = LabelScore(note="one slice only")
+        case = CaseScores("a", labels, warning="aorta is one slice only")
+        _, notes = self.noted(scores, folders, tmp_path, case)
+        assert notes == "aorta is one slice only spleen, gallbladder: not predicted"
+        labels = {organ: LabelScore(0.0, 0.0, note="no usable prediction") for organ in ORGANS}
+        _, notes = self.noted(scores, folders, tmp_path, CaseScores("a", labels))
+        assert notes == "all labels: no usable prediction"
+
+    def test_what_others_wrote_stays_text(self, scores, folders, tmp_path):
+        cases = (
+            replace(scores.cases[1], case=HOSTILE, warning=HOSTILE),
+            CaseScores(HOSTILE + "2", error=HOSTILE),
+        )
+        found = page(replace(scores, cases=cases, split=HOSTILE), folders, tmp_path / "r.html")
+        assert found.words.count(HOSTILE) >= 8
+        assert found.tags.isdisjoint({"script", "img"})  # its files are not there: no picture
+        assert "No picture" in found.words
+
+
+class TestWorst:
+    def test_the_worst_come_first_and_perfect_ones_not_at_all(self, shown):
+        named = [image["alt"].partition(":")[0] for image in shown.images]
+        planes = ("axial", "coronal", "sagittal")
+        assert named == [f"{case}, {plane}" for case in ("case_2", "case_1") for plane in planes]
+        for image in shown.images:
+            drawn = Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2])))
+            assert drawn.size == (int(image["width"]), int(image["height"]))
+
+    @pytest.mark.parametrize(("worst", "count"), [(0, 0), (1, 3)])
+    def test_no_more_than_wanted(self, scores, folders, tmp_path, worst, count):
+        found = page(scores, folders, tmp_path / "r.html", worst=worst)
+        assert len(found.images) == count
+        assert ("The worst cases" in found.words) == bool(worst)
+
+    def test_without_cts(self, scores, folders, tmp_path):
+        found = page(scores, replace(folders, images=None), tmp_path / "r.html", worst=1)
+        assert "No CTs were given" in found.words
+        assert len(found.images) == 3
+
+    def test_a_ct_that_is_missing_is_said(self, scores, folders, tmp_path):
+        found = page(scores, replace(folders, images=tmp_path), tmp_path / "r.html", worst=1)
+        assert "Without the CT: case_2_0000.nii.gz: cannot be read" in found.words
+        assert len(found.images) == 3
+
+    def test_files_that_are_gone_are_said(self, scores, folders, tmp_path):
+        found = page(scores, replace(folders, pred=tmp_path), tmp_path / "r.html")
+        assert found.words.count("No picture: label map") == 2
+        assert not found.images
+
+    @pytest.mark.parametrize("rules", ["official", "fixed"])
+    def test_a_prediction_of_another_shape_that_counts_zero(self, folders, tmp_path, rules):
+        truth = np.zeros((8, 9, 10), np.uint8)
+        truth[2:6, 2:6, 2:6] = 1
+        write_map(truth, tmp_path / "truth" / "a.nii.gz")
+        write_map(truth[1:], tmp_path / "pred" / "a.nii.gz")
+        where = Folders(tmp_path / "truth", tmp_path / "pred", None)
+        found = page(
+            score_folder(Scoring(where.truth, where.pred, rules, missing="zero")),
+            where, tmp_path / "r.html",
+        )  # fmt: skip
+        assert "A case without a usable prediction counts 0." in found.words
+        assert "No picture: a.nii.gz: the map has 10×9×7 voxels, not 10×9×8" in found.words
+        assert " ".join(found.table(["case", "organ DSC"])["a"][4]).count("counts 0") == 1
 
 
 @pytest.mark.parametrize("rules", ["official", "fixed"])
-class TestPage:
-    def test_it_needs_nothing_from_outside(self, scores, folders, tmp_path, rules):
-        text = page(scores[rules], folders, tmp_path / "r.html")
-        found = _Page(text)
-        assert found.open == []
-        assert all(link.startswith(("data:image/png;base64,", "#")) for link in found.links)
-        assert "<script" not in text
-        assert not re.search(r"url\((?!#)", text)
+class TestFewCases:
+    def test_one(self, folders, tmp_path, rules):
+        only = Folders(tmp_path / "truth", folders.pred, folders.images)
+        only.truth.mkdir()
+        (only.truth / "case_1.nii.gz").symlink_to(folders.truth / "case_1.nii.gz")
+        scores = score_folder(Scoring(only.truth, only.pred, rules))
+        found = page(scores, only, tmp_path / "r.html")
+        assert list(found.table(["case", "organ DSC"])) == ["case_1"]
+        assert len(found.images) == 3
+        assert "1 case</span>" in found.text
 
-    def test_the_same_scores_give_the_same_bytes(self, scores, folders, tmp_path, rules):
-        first = page(scores[rules], folders, tmp_path / "a.html")
-        assert page(scores[rules], folders, tmp_path / "b.html") == first
-
-    def test_it_says_the_figures(self, scores, folders, tmp_path, rules):
-        words = " ".join(_Page(page(scores[rules], folders, tmp_path / "r.html")).words)
-        for metric in ("dsc", "nsd"):
-            for organ in (*ORGANS, "organs"):
-                assert f"{scores[rules].means[metric][organ].value:.4f}" in words
-        assert ("HD95" in words) == (rules == "fixed")
-        assert "▼" in page(scores[rules], folders, tmp_path / "r.html")
-
-    def test_names_are_escaped_and_reasons_said(self, scores, folders, tmp_path, rules):
-        text = page(scores[rules], folders, tmp_path / "r.html")
-        assert "us &amp; &lt;them&gt;" in text
-        assert "<them>" not in text
-        assert "case_2.nii.gz is missing" in text
-
-    def test_worst_case_comes_first_and_perfect_ones_are_not_shown(
-        self, scores, folders, tmp_path, rules
-    ):
-        (image,) = _Page(page(scores[rules], folders, tmp_path / "r.html")).images
-        assert image["alt"].startswith("Contours of truth and prediction of case_1")
-        drawn = Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2])))
-        assert drawn.width > 900
-
-    def test_nobody_asked_for_pictures(self, scores, folders, tmp_path, rules):
-        assert not _Page(page(scores[rules], folders, tmp_path / "r.html", worst=0)).images
-
-    def test_without_cts(self, scores, folders, tmp_path, rules):
-        text = page(scores[rules], folders, tmp_path / "r.html", images=False)
-        assert "no CTs were given" in text
-        assert len(_Page(text).images) == 1
-
-    def test_a_ct_that_is_missing_is_said(self, scores, folders, tmp_path, rules):
-        elsewhere = replace(folders, images=tmp_path)
-        text = page(scores[rules], elsewhere, tmp_path / "r.html")
-        assert "No picture: case_1_0000.nii.gz: cannot be read" in text
-
-    def test_no_case_at_all_was_scored(self, scores, folders, tmp_path, rules):
-        failed = tuple(CaseScores(case.case, error="broken") for case in scores[rules].cases)
-        means = {
-            metric: {
-                organ: replace(mean, value=None, count=0, low=None, high=None)
-                for organ, mean in row.items()
-            }
-            for metric, row in scores[rules].means.items()
-        }
-        text = page(replace(scores[rules], cases=failed, means=means), folders, tmp_path / "r.html")
-        assert "The worst cases" not in text
-        assert "–" in text
-
-
-def test_lesions_are_shown_where_there_are_any(scores, folders, tmp_path):
-    text = page(scores["fixed"], folders, tmp_path / "r.html")
-    assert "Tumours one by one" in text
-    assert "Tumours one by one" not in page(scores["official"], folders, tmp_path / "r.html")
-
-
-def test_a_page_that_cannot_be_written(scores, folders, tmp_path):
-    with pytest.raises(KitError, match="cannot write"):
-        page(scores["fixed"], folders, tmp_path / "none" / "r.html")
-
-
-class TestPictures:
-    def test_worst_organs(self):
-        labels = {
-            "liver": LabelScore(0.5),
-            "spleen": LabelScore(1.0),
-            "aorta": LabelScore(0.2),
-            "stomach": LabelScore(None),
-            "pancreas": LabelScore(0.9),
-            "duodenum": LabelScore(0.8),
-        }
-        assert worst_organs(CaseScores("a", labels)) == ["aorta", "liver", "duodenum"]
-        assert worst_organs(CaseScores("a", {"liver": LabelScore(1.0)})) == []
-
-    def test_both_outlines_are_there(self, folders, scores):
-        case = scores["fixed"].cases[1]
-        drawn = np.asarray(Image.open(io.BytesIO(picture(case, ["liver"], folders))).convert("RGB"))
-        orange = (drawn[..., 0] > 200) & (abs(drawn[..., 1].astype(int) - 176) < 30)
-        orange &= drawn[..., 2] < 60
-        assert np.count_nonzero(orange) > 100
-
-    def test_a_stored_flip_is_drawn_as_the_patient_lies(self, folders, scores, tmp_path):
-        """The same patient stored with both in-plane axes reversed gives the same picture."""
-        case = scores["fixed"].cases[1]
-        flipped = Folders(tmp_path / "t", tmp_path / "p", tmp_path / "i")
-        for source, target, suffix in zip(
-            (folders.truth, folders.pred, folders.images),
-            (flipped.truth, flipped.pred, flipped.images),
-            (".nii.gz", ".nii.gz", "_0000.nii.gz"),
-            strict=True,
-        ):
-            import SimpleITK as sitk
-
-            array = sitk.GetArrayFromImage(sitk.ReadImage(str(source / f"case_1{suffix}")))
-            write_map(
-                np.ascontiguousarray(array[:, ::-1, ::-1]),
-                target / f"case_1{suffix}",
-                SPACING_MM,
-                direction=(-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0),
-            )
-        assert picture(case, ["liver"], flipped) == picture(case, ["liver"], folders)
+    def test_none_of_them_scored(self, folders, tmp_path, rules):
+        where = replace(folders, pred=tmp_path / "pred")
+        where.pred.mkdir()
+        scores = score_folder(Scoring(where.truth, where.pred, rules))
+        found = page(scores, where, tmp_path / "r.html")
+        rows = found.table(["case", "organ DSC"])
+        assert all(cells[:4] == [["–"]] * 4 for cells in rows.values())
+        assert all("is missing" in " ".join(cells[4]) for cells in rows.values())
+        assert "The worst cases" not in found.words
+        assert found.table(["organ", "cases"])["liver"][:3] == [["0"], ["–"], ["–"]]
