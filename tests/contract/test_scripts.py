@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ("predict.sh", "tests/run.sh", "locks/make_env.sh", "locks/compile.sh")
+SCRIPTS = (
+    "predict.sh",
+    "tests/run.sh",
+    "tests/chromium.sh",
+    "locks/make_env.sh",
+    "locks/compile.sh",
+)
 RECORDER = """#!/bin/sh
 # Stands in for a Python interpreter: writes down its folder and arguments.
 { pwd; for argument in "$@"; do echo "$argument"; done; echo; } >>"$RECORD"
@@ -141,3 +147,42 @@ def test_a_half_made_environment_is_never_taken_for_a_whole_one(make_env, step):
     status, _ = make_env(fail=step)
     assert status != 0
     assert make_env() == (0, ["venv", "pip"])
+
+
+@pytest.mark.parametrize(
+    ("user", "programs", "asked", "told"),
+    [
+        (0, {"chromium": "", "apt-get": "exit 1"}, 0, []),
+        (1000, {"apt-get": "exit 1"}, 0, []),
+        (0, {}, 0, []),
+        (0, {"apt-get": ""}, 2, ["installing chromium (once)"]),
+        (
+            0,
+            {"apt-get": "echo E: no network >&2; exit 100"},
+            1,
+            [
+                "installing chromium (once)",
+                "no chromium can be had; its tests are skipped",
+            ],
+        ),
+    ],
+    ids=["there", "no root", "no Debian", "installed", "no network"],
+)
+def test_chromium_is_installed_where_that_can_be_and_is_never_needed(
+    tmp_path, user, programs, asked, told
+):
+    record = tmp_path / "record"
+    record.touch()
+    for name, body in {"id": f"echo {user}", **programs}.items():
+        call = "" if name == "id" else f'echo "$*" >>"{record}"\n'
+        executable(tmp_path / "bin" / name, f"#!/bin/sh\n{call}{body}\n")
+    done = subprocess.run(
+        [shutil.which("sh"), ROOT / "tests/chromium.sh"],
+        env={"PATH": str(tmp_path / "bin")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines() == told
+    assert done.stdout == ""
+    assert len(record.read_text().splitlines()) == asked
