@@ -8,6 +8,7 @@ import click
 
 from inference.commands import CommandGroup
 from inference.errors import KitError
+from train.rounds.cli import plan, run, stage, verify
 from train.small_cli import small
 
 
@@ -16,7 +17,8 @@ def main() -> None:
     """Train a segmentation network and export it."""
 
 
-main.add_command(small)
+for command in (plan, run, stage, verify, small):
+    main.add_command(command)
 
 
 @main.command()
@@ -115,121 +117,3 @@ def phantoms(recipe: Path, output: Path, anatomies: Path | None, ids: str) -> No
 
         draw = from_anatomies(described, anatomies, ids)
     click.echo(json.dumps({"cases": write_release(described, seed, draw, output)}))
-
-
-_RECIPE = click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-_RUN = click.option("--run", required=True, type=click.Path(path_type=Path), help="Run's folder.")
-_RELEASE = click.option(
-    "--release", required=True, type=click.Path(path_type=Path), help="FLARE23's folder."
-)
-_TRUTH = click.option(
-    "--truth",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="True labels of the validation cases, to score every round's network.",
-)
-_DEVICE = click.option(
-    "--device", default="cpu", type=click.Choice(["cpu", "cuda"]), show_default=True
-)
-_SOURCE = click.option(
-    "--source", "sources", multiple=True, help="NAME=FOLDER of an external pseudo-label set."
-)
-
-
-def _external(sources: tuple[str, ...]) -> dict[str, Path]:
-    """Read NAME=FOLDER."""
-    found = {}
-    for text in sources:
-        name, given, folder = text.partition("=")
-        if not (name and given and folder):
-            raise click.UsageError(f"--source {text}: give NAME=FOLDER")
-        found[name] = Path(folder)
-    return found
-
-
-@main.command()
-@click.argument(
-    "kind", type=click.Choice(["data", "fuse", "select", "train", "export", "label", "score"])
-)
-@_RECIPE
-@_RUN
-@_RELEASE
-@_TRUTH
-@_DEVICE
-@_SOURCE
-@click.option("--round", "name", default="", help="Which round of the recipe.")
-@click.option("--part", type=click.IntRange(min=0), help="Which part of a labelling.")
-def stage(
-    kind: str,
-    recipe: Path,
-    run: Path,
-    release: Path,
-    truth: Path | None,
-    device: str,
-    sources: tuple[str, ...],
-    name: str,
-    part: int | None,
-) -> None:
-    """Run one stage of RECIPE: RUN/ROUND/KIND, with a record of what it was made of."""
-    from train.rounds.plan import expand
-    from train.rounds.recipe import load_rounds
-    from train.rounds.stages import Run, do_stage
-
-    loaded = load_rounds(recipe)
-    wanted = (name, kind, part)
-    stages = {(s.round, s.kind, s.part): s for s in expand(loaded, scored=True)}
-    if wanted not in stages:
-        raise click.UsageError(f"recipe {loaded.name!r} has no stage {kind} of {wanted}")
-    place = Run(loaded, run, release, truth, _external(sources), device)
-    click.echo(json.dumps({"stage": str(do_stage(place, stages[wanted]))}))
-
-
-@main.command()
-@_RECIPE
-@_RUN
-@_RELEASE
-@_TRUTH
-@_DEVICE
-@_SOURCE
-@click.option("--cores", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--executor", help='A Snakemake executor; "slurm" sends every stage to the queue.')
-@click.option("--jobs", type=click.IntRange(min=1), default=100, show_default=True)
-@click.option("--retries", type=click.IntRange(min=0), default=0, show_default=True)
-def run(
-    recipe: Path,
-    run: Path,
-    release: Path,
-    truth: Path | None,
-    device: str,
-    sources: tuple[str, ...],
-    **launch: Any,
-) -> None:
-    """Run every round of RECIPE, from FLARE23's folders to the exported students.
-
-    Called again after whatever stopped it, it goes on; stages that are done stay as they are.
-    """
-    from train.rounds.command import Launch, run_recipe
-    from train.rounds.recipe import load_rounds
-    from train.rounds.screen import show_rounds
-
-    loaded = load_rounds(recipe)
-    external = _external(sources)
-    run_recipe(loaded, recipe, run, release, truth, external, device, Launch(**launch))
-    show_rounds(loaded, run)
-
-
-@main.command()
-@click.argument("first", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("second", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def verify(first: Path, second: Path) -> None:
-    """Compare two runs: exit code 1, and the first stage that differs, if they are not the same."""
-    from train.rounds.verify import circumstances_that_differ, compare_runs
-
-    equal, difference = compare_runs(first, second)
-    if difference is None:
-        click.echo(json.dumps({"equal_stages": equal}))
-        return
-    around = circumstances_that_differ(first, second, difference.stage)
-    told = f"; around it differ {'; '.join(around)}" if around else ""
-    raise KitError(
-        f"after {equal} equal stages {difference.stage} differs: {difference.what}{told}"
-    )

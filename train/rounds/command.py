@@ -1,23 +1,31 @@
 """Run a whole recipe: Snakemake decides what is to be done, and where."""
 
-import fcntl
+import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inference.errors import KitError
-from inference.files import make_folder
+from inference.files import make_folder, replacing
 from train.rounds.plan import Stage
-from train.rounds.recipe import RoundsRecipe
+from train.rounds.records import locked
+from train.rounds.run import Run
+from train.rounds.stages import release_files
 
 ROOT = Path(__file__).parents[2]
 SNAKEFILE = ROOT / "train" / "Snakefile"
+_WITH_PARENT = (
+    "import os; from train.parent import end_with_parent; end_with_parent(os.getppid()); "
+    "from {} import main; main()"
+)
+_NEEDS = {"train": (48_000, 4320), "label": (28_000, 720), "score": (28_000, 720)}
+"""Memory (MB) and time (minutes) that a stage asks of a cluster; labelling: the challenge's."""
+_LITTLE = (8_000, 720)
 
 
 @dataclass(frozen=True)
@@ -31,104 +39,94 @@ class Launch:
     """Jobs in a cluster's queue at once."""
     retries: int = 0
     """How often a stage that failed is tried again."""
-    mem_mb: int = 16000
-    runtime_min: int = 2880
-    """What a stage asks of a cluster."""
+
+
+def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
+    """Run every stage of a recipe that is not done, or no longer up to date.
+
+    Args:
+        run: What to run.
+        recipe: The file that its recipe was read from.
+        launch: Where, and how much at once.
+
+    Raises:
+        KitError: Another process works on this run, a folder is missing, or a stage failed.
+    """
+    _check_folders(run)
+    make_folder(run.folder)
+    config = {
+        "recipe": str(recipe.resolve()),
+        "run": str(run.folder.resolve()),
+        "release": str(run.release.resolve()),
+        "truth": None if run.truth is None else str(run.truth.resolve()),
+        "external": {name: str(folder.resolve()) for name, folder in run.external.items()},
+        "device": run.device,
+    }
+    with locked(run.folder / "lock"):
+        with replacing(run.folder / "config.json") as partial:
+            partial.write_text(json.dumps(config, indent=1) + "\n", "utf-8")
+        command = [sys.executable, "-c", _WITH_PARENT.format("snakemake.cli")]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([*command, *_options(run.folder, launch)], env=environment)
+    if done.returncode:
+        raise KitError(f"{run.recipe.name!r} is not done: see above; what is done stays")
+
+
+def _check_folders(run: Run) -> None:
+    release_files(run.release)
+    wanted = set(run.recipe.external)
+    if missing := sorted(wanted - run.external.keys()):
+        raise KitError(f"recipe {run.recipe.name!r} needs --source {missing[0]}=FOLDER")
+    if unknown := sorted(run.external.keys() - wanted):
+        raise KitError(f"recipe {run.recipe.name!r} takes no source {unknown[0]!r}")
+    for name, folder in run.external.items():
+        if not folder.is_dir():
+            raise KitError(f"source {name!r}: {folder} is no folder")
+
+
+def _options(run: Path, launch: Launch) -> list[str]:
+    """Return Snakemake's options; `locked` takes the place of its lock, which outlives a kill."""
+    options = ["--snakefile", str(SNAKEFILE), "--directory", str(run / "snakemake"), "--nolock"]
+    options += ["--configfile", str(run.resolve() / "config.json")]
+    options += ["--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
+    options += ["--keep-going", "--retries", str(launch.retries), "--quiet", "rules"]
+    if launch.executor is None:
+        return [*options, "--cores", str(launch.cores), "--resources", "gpu=1"]
+    return [*options, "--executor", launch.executor, "--jobs", str(launch.jobs)]
 
 
 def stage_command(stage: Stage, config: Mapping[str, Any]) -> str:
-    """Return the shell command that runs one stage with the run's settings."""
-    words = [sys.executable, "-m", "train", "stage", stage.kind, config["recipe"]]
-    words += ["--run", config["run"], "--release", config["release"], "--device", config["device"]]
+    """Return the shell command of one stage; the stage ends when Snakemake is killed."""
+    words = [sys.executable, "-c", _WITH_PARENT.format("train.cli"), "stage", stage.kind]
+    words += [config["recipe"], "--run", config["run"], "--release", config["release"]]
+    words += ["--device", config["device"]]
     if stage.round:
         words += ["--round", stage.round]
     if stage.part is not None:
         words += ["--part", str(stage.part)]
     if config["truth"]:
         words += ["--truth", config["truth"]]
-    for name, folder in sorted(config.get("external", {}).items()):
+    for name, folder in sorted(config["external"].items()):
         words += ["--source", f"{name}={folder}"]
-    return f"cd {shlex.quote(str(ROOT))} && " + shlex.join(str(word) for word in words)
+    command = f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(words)}"
+    return command.replace("{", "{{").replace("}", "}}")
 
 
-def run_recipe(
-    recipe: RoundsRecipe,
-    path: Path,
-    run: Path,
-    release: Path,
-    truth: Path | None,
-    external: Mapping[str, Path],
-    device: str,
-    launch: Launch,
-) -> None:
-    """Run every stage of `recipe` that is not done, or no longer up to date.
-
-    Raises:
-        KitError: Another process works on this run, an external source is missing, or a stage
-            failed.
-    """
-    _check_external(recipe, external)
-    make_folder(run)
-    config = {
-        "recipe": str(path.resolve()),
-        "run": str(run.resolve()),
-        "release": str(release.resolve()),
-        "truth": "" if truth is None else str(truth.resolve()),
-        "external": {name: str(folder.resolve()) for name, folder in external.items()},
-        "device": device,
-        "threads": recipe.training.threads,
-        "retries": launch.retries,
-        "mem_mb": launch.mem_mb,
-        "runtime_min": launch.runtime_min,
-    }
-    with _locked(run):
-        place = ["--directory", str(run / "snakemake")]
-        command = [*_snakemake(launch), *place, "--config", *_words(config)]
-        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    if done.returncode:
-        raise KitError(f"a stage of {recipe.name!r} failed; its reason is above, the rest is kept")
+def files_of(stage: Stage, config: Mapping[str, Any]) -> list[str]:
+    """Return the files from outside the run that a stage reads."""
+    found: list[Path] = []
+    if stage.kind == "data":
+        found += release_files(Path(config["release"]))
+    elif stage.kind == "score":
+        found += Path(config["truth"]).glob("*.nii.gz")
+    elif stage.kind == "fuse":
+        folders = [config["external"][name] for name in stage.external]
+        found += [path for folder in folders for path in Path(folder).glob("*.nii.gz")]
+    return sorted(map(str, found))
 
 
-def _snakemake(launch: Launch) -> list[str]:
-    words = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--nolock"]
-    words += [
-        "--rerun-incomplete",
-        "--keep-going",
-        "--quiet",
-        "rules",
-        "--cores",
-        str(launch.cores),
-    ]
-    words += ["--rerun-triggers", "mtime", "params", "input"]
-    if launch.executor is not None:
-        words += ["--executor", launch.executor, "--jobs", str(launch.jobs)]
-    return words
-
-
-def _words(config: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in config.items():
-        if isinstance(value, dict):
-            inner = ", ".join(f"'{name}': '{folder}'" for name, folder in value.items())
-            value = "{" + inner + "}"
-        yield f"{key}={value}"
-
-
-def _check_external(recipe: RoundsRecipe, external: Mapping[str, Path]) -> None:
-    if missing := [name for name in recipe.external if name not in external]:
-        raise KitError(f"recipe {recipe.name!r} needs --source {missing[0]}=FOLDER")
-    if unknown := sorted(external.keys() - set(recipe.external)):
-        raise KitError(f"recipe {recipe.name!r} takes no source {unknown[0]!r}")
-    for name, folder in external.items():
-        if not folder.is_dir():
-            raise KitError(f"source {name!r}: {folder} is no folder")
-
-
-@contextmanager
-def _locked(run: Path) -> Iterator[None]:
-    """Keep others out of the run folder; the system lets go when this process ends, however."""
-    with (run / "lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise KitError(f"another process works on {run}; wait for it, or end it") from error
-        yield
+def resources_of(stage: Stage, config: Mapping[str, Any]) -> dict[str, int]:
+    """Return what a stage asks of a cluster."""
+    mem_mb, runtime = _NEEDS.get(stage.kind, _LITTLE)
+    gpu = {"gpu": 1} if stage.kind == "train" and config["device"] == "cuda" else {}
+    return {"mem_mb": mem_mb, "runtime": runtime, **gpu}

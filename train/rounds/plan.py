@@ -1,15 +1,13 @@
-"""From a recipe to its stages, and what they will take."""
+"""From a recipe to its stages: what reads from what, and which cases are whose."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import inference
 from inference.errors import KitError
-from train.fusion import ORGAN_LABELS
 from train.release import Case, case_list
-from train.rounds.recipe import GROUPS, Round, RoundsRecipe
-
-KINDS = ("data", "fuse", "select", "train", "export", "label", "score")
-"""In the order of a round."""
+from train.rounds.recipe import Round, RoundsRecipe
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,8 @@ class Stage:
     """Of a labelling: which of the recipe's shards, from 0."""
     needs: tuple[str, ...]
     """Keys of the stages whose files it reads."""
+    external: tuple[str, ...] = ()
+    """External sources that it reads."""
 
     @property
     def key(self) -> str:
@@ -47,8 +47,9 @@ def expand(recipe: RoundsRecipe, *, scored: bool) -> tuple[Stage, ...]:
             for part in range(recipe.shards)
         ]
         name = step.name
+        external = tuple(source for source in step.sources if source in recipe.external)
         stages += [
-            Stage(name, "fuse", None, ("data", *parts)),
+            Stage(name, "fuse", None, ("data", *parts), external),
             Stage(name, "select", None, ("data", f"{name}/fuse")),
             Stage(name, "train", None, ("data", f"{name}/fuse", f"{name}/select")),
             Stage(name, "export", None, (f"{name}/train",)),
@@ -63,6 +64,22 @@ def expand(recipe: RoundsRecipe, *, scored: bool) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
+def find_stage(recipe: RoundsRecipe, name: str, kind: str, part: int | None) -> Stage:
+    """Return the stage of that round, kind and part.
+
+    Raises:
+        KitError: The recipe has none.
+    """
+    for stage in expand(recipe, scored=True):
+        if (stage.round, stage.kind, stage.part) == (name, kind, part):
+            return stage
+    wanted = Stage(name, kind, part, ()).key
+    raise KitError(
+        f"recipe {recipe.name!r} has no stage {wanted}; its rounds are "
+        f"{', '.join(step.name for step in recipe.rounds)}, its labelling has {recipe.shards} parts"
+    )
+
+
 def consumers(recipe: RoundsRecipe, name: str) -> tuple[Round, ...]:
     """Return the rounds that take their labels from round `name`."""
     return tuple(step for step in recipe.rounds if name in step.sources)
@@ -74,23 +91,13 @@ def cases_of(step: Round, cases: Sequence[Case]) -> tuple[Case, ...]:
     Raises:
         KitError: There are none.
     """
-    pool = [case for case in cases if case.subset != "validation"]
-    if step.cases in GROUPS:
-        found = tuple(case for case in pool if _is_of(case, step.cases))
-    else:
-        wanted = set(case_list(step.cases))
-        found = tuple(case for case in pool if case.case in wanted)
+    wanted = set(case_list(step.cases))
+    found = tuple(case for case in cases if case.case in wanted)
     if step.merge == "real_only":
         found = tuple(case for case in found if case.label is not None)
     if not found:
-        raise KitError(f"round {step.name!r}: no case of {step.cases!r} in this release")
+        raise KitError(f"round {step.name!r}: no case of its list {step.cases!r} in this release")
     return found
-
-
-def _is_of(case: Case, group: str) -> bool:
-    if group == "complete":
-        return case.label is not None and ORGAN_LABELS <= set(case.drawn)
-    return group == "all" or case.label is not None
 
 
 def cases_to_label(recipe: RoundsRecipe, name: str, cases: Sequence[Case]) -> tuple[Case, ...]:
@@ -99,6 +106,20 @@ def cases_to_label(recipe: RoundsRecipe, name: str, cases: Sequence[Case]) -> tu
     return tuple(case for case in cases if case.case in wanted)
 
 
-def expected_cases(step: Round) -> int | None:
-    """Return how many cases a round has in the whole release; None where only the data tell."""
-    return None if step.cases in GROUPS else len(case_list(step.cases))
+def settings_of(recipe: RoundsRecipe, stage: Stage, device: str) -> dict[str, Any]:
+    """Return what decides a stage's result besides files: when it changes, the stage is stale."""
+    training = recipe.training
+    found: dict[str, Any] = {"kit": inference.__version__}
+    if stage.kind in ("fuse", "select"):
+        found |= asdict(recipe.step(stage.round))
+    elif stage.kind == "train":
+        found |= {"name": recipe.name, "seed": recipe.seed, "spacing_mm": recipe.spacing_mm}
+        found |= {"training": asdict(training), "device": device}
+    elif stage.kind == "export":
+        found |= {"name": recipe.name, "threads": training.threads}
+    elif stage.kind in ("label", "score"):
+        found |= {"precision": recipe.precision, "threads": training.threads}
+    if stage.kind == "label":
+        found |= {"cases": [step.cases for step in consumers(recipe, stage.round)]}
+        found |= {"shards": recipe.shards}
+    return found

@@ -1,6 +1,7 @@
 """A recipe of rounds: who labels whom, by which rule, from one TOML file."""
 
 import hashlib
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any, get_args
 from inference.engines import Precision
 from inference.errors import KitError
 from train.recipe import Training, build
+from train.release import case_list
 
 COMBINATIONS = ("", "class_mix", "agree_or_background", "agree_or_ignore", "vote", "staple")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_TAKEN = ("data", "digests", "snakemake")
 MERGES = ("real_only", "real_wins", "annotated_only")
-GROUPS = ("complete", "labelled", "all")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Round:
 
     name: str
     cases: str
-    """One of `GROUPS`, or one of the paper's lists in train/cases."""
+    """One of the paper's lists in train/cases."""
     sources: tuple[str, ...]
     """Earlier rounds or external pseudo-label sets, in the order that `combine` takes them."""
     combine: str
@@ -66,13 +69,25 @@ class RoundsRecipe:
     sha256: str
     """Of the file."""
 
+    def step(self, name: str) -> Round:
+        """Return a round by its name.
+
+        Raises:
+            KitError: There is none.
+        """
+        for step in self.rounds:
+            if step.name == name:
+                return step
+        known = ", ".join(step.name for step in self.rounds)
+        raise KitError(f"no round {name!r} in recipe {self.name!r}; it has {known}")
+
 
 def load_rounds(path: Path) -> RoundsRecipe:
     """Read a recipe of rounds; its `[phantoms]`, if any, is not of concern here.
 
     Raises:
         KitError: The file is not TOML, does not say exactly what a recipe says, or a round names a
-            source that is not there before it.
+            list that is not there, or a source that is not there before it.
     """
     try:
         content = path.read_bytes()
@@ -81,27 +96,30 @@ def load_rounds(path: Path) -> RoundsRecipe:
         raise KitError(f"{path}: not a readable recipe: {error}") from error
     table.pop("phantoms", None)
     rows = table.get("rounds")
-    if not isinstance(rows, list) or not rows:
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise KitError(f"{path}: no [[rounds]]; this command is for recipes of rounds")
     table["rounds"] = [build(Round, row, f"{path}: round {n}") for n, row in enumerate(rows, 1)]
     recipe = build(
         RoundsRecipe, {**table, "sha256": hashlib.sha256(content).hexdigest()}, str(path)
     )
-    _check_sources(recipe, path)
+    _check_rounds(recipe, path)
     return recipe
 
 
-def _check_sources(recipe: RoundsRecipe, path: Path) -> None:
+def _check_rounds(recipe: RoundsRecipe, path: Path) -> None:
     if recipe.precision not in get_args(Precision):
         raise KitError(f"{path}: precision is {recipe.precision!r}; f32, bf16 or auto")
     if len(recipe.spacing_mm) != 3 or min(recipe.spacing_mm) <= 0 or recipe.shards < 1:
         raise KitError(f"{path}: spacing_mm must be three positive numbers, shards at least 1")
     known = set(recipe.external)
     for step in recipe.rounds:
+        case_list(step.cases)
         if unknown := [source for source in step.sources if source not in known]:
             raise KitError(
                 f"{path}: round {step.name!r} takes {unknown[0]!r}, which is not before it"
             )
         if step.name in known:
             raise KitError(f"{path}: there are two sources called {step.name!r}")
+        if not _NAME.fullmatch(step.name) or step.name in _TAKEN:
+            raise KitError(f"{path}: round {step.name!r}: choose a name that can be a folder's")
         known.add(step.name)

@@ -3,6 +3,7 @@
 The record is for people and for comparison. What is stale is Snakemake's decision alone.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -10,7 +11,8 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,6 +40,8 @@ class Work:
     """What it depends on besides files: recipe, seed, threads, device."""
     inputs: Mapping[str, Path]
     """Files that it reads, by the name they have in the record."""
+    hands_on: bool = False
+    """Whether later stages read its inputs too, so that these count among its outputs."""
 
 
 def digests_path(run: Path, key: str) -> Path:
@@ -56,30 +60,49 @@ def run_stage(work: Work, make: Callable[[Path], None]) -> Path:
         make: Writes the stage's files into the folder it is given.
 
     Raises:
-        KitError: The stage failed, or a file cannot be written.
+        KitError: The stage failed, a file cannot be written, or another process runs this stage.
     """
-    place = work.run / work.key
+    place, told = work.run / work.key, digests_path(work.run, work.key)
     partial = place.with_name(place.name + ".partial")
     start_s = time.perf_counter()
-    inputs = {name: sha256(path) for name, path in sorted(work.inputs.items())}
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        make_folder(partial)
-        make(partial)
-        outputs = digests(partial)
-        seconds = round(time.perf_counter() - start_s, 3)
-        record = {"schema": SCHEMA, "stage": work.key, **work.facts, **circumstances()}
-        record.update(inputs=inputs, outputs=outputs, seconds=seconds)
-        _write_json(record, partial / RECORD)
-        shutil.rmtree(place, ignore_errors=True)
-        partial.replace(place)
-        make_folder(digests_path(work.run, work.key).parent)
-        _write_json(outputs, digests_path(work.run, work.key))
+        make_folder(told.parent)
+        with locked(told.with_suffix(".lock")):
+            shutil.rmtree(partial, ignore_errors=True)
+            make_folder(partial)
+            inputs = {name: sha256(path) for name, path in sorted(work.inputs.items())}
+            make(partial)
+            outputs = digests(partial) | (inputs if work.hands_on else {})
+            seconds = round(time.perf_counter() - start_s, 3)
+            record = {"schema": SCHEMA, "stage": work.key, **work.facts, **circumstances()}
+            record.update(inputs=inputs, outputs=outputs, seconds=seconds)
+            _write_json(record, partial / RECORD)
+            told.unlink(missing_ok=True)
+            shutil.rmtree(place, ignore_errors=True)
+            partial.replace(place)
+            _write_json(outputs, told)
     except OSError as error:
         raise KitError(f"stage {work.key}: {error.strerror or error}; nothing is kept") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return place
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes out; the system lets go when this one ends, however it ends.
+
+    Raises:
+        KitError: Another process is in.
+    """
+    with path.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise KitError(
+                f"another process works there and holds {path}; wait for it, or end it"
+            ) from error
+        yield
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -160,8 +183,3 @@ def _gpu() -> str | None:
 def _write_json(table: object, path: Path) -> None:
     with replacing(path) as partial:
         partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-
-
-def names_under(folder: Path, files: Iterable[Path], prefix: str) -> dict[str, Path]:
-    """Name `files` by their path under `folder`, with `prefix` before it."""
-    return {f"{prefix}/{path.relative_to(folder).as_posix()}": path for path in files}

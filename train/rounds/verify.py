@@ -16,6 +16,8 @@ class Difference:
 
     stage: str
     what: str
+    around: tuple[str, ...] = ()
+    """What else differs there, and may be the reason."""
 
 
 def compare_runs(first: Path, second: Path) -> tuple[int, Difference | None]:
@@ -36,34 +38,29 @@ def compare_runs(first: Path, second: Path) -> tuple[int, Difference | None]:
             missing = first if one is None else second
             return equal, Difference(stage, f"{missing} has no such stage")
         if one["outputs"] != other["outputs"]:
-            return equal, Difference(stage, _first_file(one["outputs"], other["outputs"]))
+            around = tuple(
+                f"{key}: {one.get(key)} and {other.get(key)}"
+                for key in _TOLD
+                if one.get(key) != other.get(key)
+            )
+            return equal, Difference(stage, _first_file(one["outputs"], other["outputs"]), around)
         equal += 1
     return equal, None
-
-
-def circumstances_that_differ(first: Path, second: Path, stage: str) -> list[str]:
-    """Return what differs around a stage: it may be the reason."""
-    one, other = (load_record(folder / stage / RECORD) for folder in (first, second))
-    return [
-        f"{key}: {one.get(key)} and {other.get(key)}"
-        for key in _TOLD
-        if one.get(key) != other.get(key)
-    ]
 
 
 def _records(folder: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in folder.rglob(RECORD):
-        stage = path.parent.relative_to(folder).as_posix()
-        if not any(part.endswith((".partial", ".work")) for part in path.parts):
-            found[stage] = load_record(path)
+        stage = path.parent.relative_to(folder)
+        if stage.suffix != ".partial":
+            found[stage.as_posix()] = load_record(path)
     if not found:
         raise KitError(f"{folder} holds no stage of a run; give RUN folders of `train run`")
     return found
 
 
 def _first_file(one: dict[str, str], other: dict[str, str]) -> str:
-    for name in sorted(one.keys() | other.keys()):
-        if one.get(name) != other.get(name):
-            return f"{name} is {one.get(name, 'missing')} and {other.get(name, 'missing')}"
-    return "nothing"
+    name = next(
+        name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)
+    )
+    return f"{name} is {one.get(name, 'missing')} and {other.get(name, 'missing')}"

@@ -1,0 +1,143 @@
+"""The commands of rounds: `train plan`, `run`, `stage` and `verify`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inference.errors import KitError
+
+Command = Callable[..., Any]
+_RECIPE = click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
+
+
+def _of_a_run(command: Command) -> Command:
+    """Add what every command about a run takes."""
+    for option in (
+        click.option("--source", "sources", multiple=True, callback=_external,
+                     metavar="NAME=FOLDER", help="An external pseudo-label set; may be repeated."),
+        click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]),
+                     show_default=True, help="What trains."),
+        click.option("--truth", type=_FOLDER,
+                     help="True labels of validation cases, to score every round's network."),
+        click.option("--release", required=True, type=_FOLDER, help="FLARE23's folder."),
+        click.option("--run", "folder", required=True, help="Folder of the run's files.",
+                     type=click.Path(resolve_path=True, path_type=Path)),
+        _RECIPE,
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _external(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, Path]:
+    """Read NAME=FOLDER."""
+    found = {}
+    for text in texts:
+        name, _, folder = text.partition("=")
+        if not (name and folder):
+            raise click.BadParameter(f"{text}: give NAME=FOLDER", context, parameter)
+        found[name] = Path(folder).resolve()
+    return found
+
+
+@click.command()
+@_RECIPE
+@click.option("--release", type=_FOLDER, help="FLARE23's folder: count the cases in it too.")
+def plan(recipe: Path, release: Path | None) -> None:
+    """Say what RECIPE will take, before anything is spent: cases, GPU-hours, disk."""
+    from train.rounds.cost import show_costs
+    from train.rounds.recipe import load_rounds
+
+    show_costs(load_rounds(recipe), release)
+
+
+@click.command()
+@click.argument(
+    "kind", type=click.Choice(["data", "fuse", "select", "train", "export", "label", "score"])
+)
+@_of_a_run
+@click.option("--round", "name", default="", help="Which round of the recipe; none for data.")
+@click.option("--part", type=click.IntRange(min=0), help="Which part of a labelling, from 0.")
+def stage(
+    kind: str,
+    recipe: Path,
+    folder: Path,
+    release: Path,
+    truth: Path | None,
+    device: str,
+    sources: dict[str, Path],
+    name: str,
+    part: int | None,
+) -> None:
+    """Run one stage of RECIPE: RUN/ROUND/KIND, with a record of what it was made of."""
+    from train.rounds.plan import find_stage
+    from train.rounds.recipe import load_rounds
+    from train.rounds.run import Run
+    from train.rounds.stages import do_stage
+
+    loaded = load_rounds(recipe)
+    place = Run(loaded, folder, release, truth, sources, device)
+    done = do_stage(place, find_stage(loaded, name, kind, part))
+    click.echo(json.dumps({"stage": str(done)}))
+
+
+@click.command()
+@_of_a_run
+@click.option("--cores", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--executor", help="A Snakemake executor; slurm sends every stage to the queue.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="With --executor: stages in the queue at once.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How often a stage that failed is tried again.",
+)
+def run(
+    recipe: Path,
+    folder: Path,
+    release: Path,
+    truth: Path | None,
+    device: str,
+    sources: dict[str, Path],
+    **launch: Any,
+) -> None:
+    """Run every round of RECIPE, from FLARE23's folders to the exported students.
+
+    Called again after whatever stopped it, it goes on; stages that are done stay as they are.
+    """
+    from train.rounds.command import Launch, run_recipe
+    from train.rounds.recipe import load_rounds
+    from train.rounds.run import Run
+    from train.rounds.screen import show_rounds
+
+    place = Run(load_rounds(recipe), folder, release, truth, sources, device)
+    run_recipe(place, recipe, Launch(**launch))
+    show_rounds(place)
+
+
+@click.command()
+@click.argument("first", type=_FOLDER)
+@click.argument("second", type=_FOLDER)
+def verify(first: Path, second: Path) -> None:
+    """Compare two runs: exit code 1, and the first stage that differs, if they are not the same."""
+    from train.rounds.verify import compare_runs
+
+    equal, difference = compare_runs(first, second)
+    if difference is not None:
+        around = f"; there differ {'; '.join(difference.around)}" if difference.around else ""
+        raise KitError(
+            f"after {equal} equal stages {difference.stage} differs: {difference.what}{around}"
+        )
+    click.echo(json.dumps({"equal_stages": equal}))

@@ -1,0 +1,131 @@
+"""What a recipe will take, before anything is spent; every estimate beside its source."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from train.recipe import Training
+from train.release import Case, case_list
+from train.rounds.plan import consumers, expand
+from train.rounds.recipe import Round, RoundsRecipe
+
+# The blackbean team's FLARE23 training, as published with its code (Ziyan-Huang/FLARE23: log,
+# plans, fingerprint of 3,918 cases, assets/efficiency.png).
+EPOCH_S, EPOCH_STEPS, STEP_VOXELS = 26.9, 250, 2 * 48 * 128 * 160
+CASE_S = 11.92
+MEDIAN_MM3 = 159.5 * 496 * 497 * 2.5 * 0.8203**2
+IMAGE_BYTES = 4
+"""nnU-Net keeps preprocessed images in float32."""
+SOURCES = (
+    f"GPU-hours: {EPOCH_S} s an epoch of {EPOCH_STEPS} steps of two patches 48×128×160 on one "
+    "A100 (the blackbean team's FLARE23 log), taken as proportional to steps and voxels; where a "
+    "recipe leaves the patch to nnU-Net, as if it were that one.",
+    f"Labelling: {CASE_S} s a case (the same team's assets/efficiency.png, start-up included).",
+    "Disk: the median case of their fingerprint (159.5×496×497 voxels of 2.5×0.82×0.82 mm) at the "
+    "recipe's spacing in float32. nnU-Net compresses, so it will be less; it is deleted when the "
+    "round is trained. CTs are linked, not copied.",
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one round will take."""
+
+    round: str
+    cases: int
+    """In its list."""
+    found: int | None
+    """Of these in the release; None where none was given."""
+    labels: str
+    labelled: int
+    """Cases that it labels for later rounds."""
+    train_hours: float
+    label_hours: float
+    disk_gb: float
+
+
+def costs(recipe: RoundsRecipe, cases: tuple[Case, ...] | None = None) -> tuple[Cost, ...]:
+    """Return what each round will take.
+
+    Args:
+        recipe: What will be run.
+        cases: The release's; without them the lists are taken for whole.
+    """
+    names = None if cases is None else {case.case for case in cases}
+
+    def counted(lists: set[str]) -> int:
+        wanted = set().union(*(case_list(name) for name in lists))
+        return len(wanted if names is None else wanted & names)
+
+    rows = []
+    for step in recipe.rounds:
+        count = counted({step.cases})
+        labelled = counted({other.cases for other in consumers(recipe, step.name)})
+        rows.append(
+            Cost(
+                step.name,
+                len(case_list(step.cases)),
+                None if names is None else count,
+                _labels(step),
+                labelled,
+                training_hours(recipe.training),
+                labelled * CASE_S / 3600,
+                count * MEDIAN_MM3 / math.prod(recipe.spacing_mm) * IMAGE_BYTES / 1e9,
+            )
+        )
+    return tuple(rows)
+
+
+def training_hours(training: Training) -> float:
+    """Return hours on one A100."""
+    voxels = training.batch * math.prod(training.patch) if training.patch else STEP_VOXELS
+    epochs = training.epochs * training.iterations / EPOCH_STEPS
+    return EPOCH_S * epochs * voxels / STEP_VOXELS / 3600
+
+
+def _labels(step: Round) -> str:
+    sources = " and ".join(step.sources)
+    by = f" by {step.combine}" if step.combine else ""
+    return f"{step.merge} with {sources}{by}" if sources else step.merge
+
+
+def show_costs(recipe: RoundsRecipe, release: Path | None) -> None:
+    """Print a recipe's rounds with what they will take.
+
+    Raises:
+        KitError: The release is not laid out as one.
+    """
+    from train.release import Layout, list_cases
+
+    cases = None if release is None else tuple(list_cases(release, Layout()))
+    rows = costs(recipe, cases)
+    count = len(expand(recipe, scored=False))
+    table = Table(
+        "round", "labels",
+        *("cases", "labels for", "train h", "label h", "disk GB"),
+        title=f"{recipe.name}: {len(rows)} rounds, {count} stages", show_footer=True,
+    )  # fmt: skip
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in rows:
+        found = "" if row.found is None else f"{row.found:,} of "
+        numbers = (row.train_hours, row.label_hours, row.disk_gb)
+        table.add_row(
+            row.round,
+            row.labels,
+            f"{found}{row.cases:,}",
+            f"{row.labelled:,}",
+            *(f"{number:,.1f}" for number in numbers),
+        )
+    table.columns[0].footer = "all"
+    table.columns[1].overflow = "fold"
+    table.columns[4].footer = f"{sum(row.train_hours for row in rows):,.1f}"
+    table.columns[5].footer = f"{sum(row.label_hours for row in rows):,.1f}"
+    table.columns[6].footer = f"{max(row.disk_gb for row in rows):,.1f}"
+    console = Console()
+    console.print(table)
+    for source in SOURCES:
+        console.print(source, highlight=False)

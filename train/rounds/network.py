@@ -1,0 +1,133 @@
+"""Stages `train`, `export`, `label` and `score`: a round's network, and what it says."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from inference.engines import Precision
+from inference.errors import KitError
+from inference.files import make_folder
+from inference.manifest import load_manifest
+from inference.pipeline import Settings
+from inference.screen import predict_on_screen
+from train.release import LABEL_SUFFIX, Case
+from train.rounds.plan import Stage, cases_of, cases_to_label
+from train.rounds.run import Job, Run
+
+MANIFEST = "weights_manifest.json"
+_CHECKPOINT = "fold_all/checkpoint_final.pth"
+
+
+def train(run: Run, stage: Stage) -> Job:
+    """Train a round's network; what a killed training has done is kept in RUN/ROUND/train.work."""
+    from train.nnunet import MODEL_FILES, TrainingSpec, train_round
+
+    recipe, place = run.recipe, run.folder / stage.round
+    step = recipe.step(stage.round)
+    selected = place / "select" / "cases.json"
+    kept = set(json.loads(selected.read_text("utf-8"))["kept"])
+    files = {
+        case.case: (run.release / case.image, run.fused(step, case))
+        for case in cases_of(step, run.cases)
+        if case.case in kept
+    }
+    inputs = {run.named(path): path for pair in files.values() for path in pair}
+
+    def make(folder: Path) -> None:
+        # The same name and seed in all rounds: rounds differ by their labels, not by their draws.
+        spec = TrainingSpec(recipe.name, recipe.seed, recipe.spacing_mm, recipe.training)
+        work = place / "train.work"
+        model = train_round(spec, files, work, run.device)
+        for name in MODEL_FILES:
+            make_folder((folder / name).parent)
+            shutil.copyfile(model / name, folder / name)
+        shutil.rmtree(work / "preprocessed", ignore_errors=True)  # by far the largest
+
+    return Job({f"run/{stage.round}/select/cases.json": selected, **inputs}, make)
+
+
+def export(run: Run, stage: Stage) -> Job:
+    """Export a round's network for `inference`."""
+    from train.export.bundle import ExportRequest, export_bundle
+
+    model = run.folder / stage.round / "train"
+    name, threads = f"{run.recipe.name}_{stage.round}", run.recipe.training.threads
+
+    def make(folder: Path) -> None:
+        export_bundle(ExportRequest(model, folder, name=name, threads=threads))
+
+    checkpoint = model / _CHECKPOINT
+    return Job({run.named(checkpoint): checkpoint}, make)
+
+
+def label(run: Run, stage: Stage) -> Job:
+    """Label one part of the cases that later rounds want of this round."""
+    labelled = cases_to_label(run.recipe, stage.round, run.cases)
+    return _predicted(run, stage.round, labelled[stage.part or 0 :: run.recipe.shards])
+
+
+def _predicted(run: Run, name: str, cases: Sequence[Case]) -> Job:
+    """Label `cases` with the network of round `name`."""
+    manifest = load_manifest(run.folder / name / "export" / MANIFEST)
+    files = {case.case: run.release / case.image for case in cases}
+    weights = manifest.weights("onnx")
+    paths = (*files.values(), manifest.folder / MANIFEST, weights)
+    recipe = run.recipe
+
+    def make(folder: Path) -> None:
+        if not files:
+            return
+        settings = Settings(
+            precision=cast(Precision, recipe.precision), threads=recipe.training.threads
+        )
+        report = predict_on_screen(files, folder, manifest, settings)
+        if report.failed:
+            told = "; ".join(f"{case.case}: {case.error}" for case in report.failed)
+            raise KitError(f"round {name!r} could not label {told}")
+
+    return Job({run.named(path): path for path in paths}, make)
+
+
+def score(run: Run, stage: Stage) -> Job:
+    """Label the validation cases that have a truth, and score the labels."""
+    from evaluation.scoring import Scoring, score_folder
+
+    truths = truth_files(run)
+    cases = [case for case in run.cases if case.case in truths]
+    predicted = _predicted(run, stage.round, cases)
+
+    def make(folder: Path) -> None:
+        preds, wanted = folder / "pred", folder / "truth"
+        predicted.make(preds)
+        make_folder(wanted)
+        for case in cases:
+            (wanted / f"{case.case}{LABEL_SUFFIX}").symlink_to(truths[case.case].resolve())
+        scores = score_folder(Scoring(wanted, preds, "fixed", team=stage.round))
+        shutil.rmtree(wanted)
+        if scores.amiss:
+            raise KitError(f"round {stage.round!r}: {scores.amiss[0].case} cannot be scored")
+        scores.write(folder / "scores.json")
+
+    return Job({**predicted.inputs, **{f"truth/{n}": path for n, path in truths.items()}}, make)
+
+
+def truth_files(run: Run) -> dict[str, Path]:
+    """Return the true label maps of the validation cases that have one.
+
+    Raises:
+        KitError: None has.
+    """
+    folder = run.truth
+    if folder is None:
+        raise KitError("there is no truth to score with; give --truth")
+    paths = {
+        case.case: folder / f"{case.case}{LABEL_SUFFIX}"
+        for case in run.cases
+        if case.subset == "validation"
+    }
+    found = {case: path for case, path in paths.items() if path.is_file()}
+    if not found:
+        raise KitError(f"{folder} has no <case>{LABEL_SUFFIX} of a validation case; check --truth")
+    return found

@@ -1,0 +1,65 @@
+"""One run of a recipe: where its files are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from train.release import LABEL_SUFFIX, Case, load_cases
+from train.rounds.plan import cases_to_label
+from train.rounds.recipe import Round, RoundsRecipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a recipe."""
+
+    recipe: RoundsRecipe
+    folder: Path
+    release: Path
+    truth: Path | None = None
+    """Folder of true labels of validation cases; None where nobody knows them."""
+    external: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the recipe's external sources."""
+    device: str = "cpu"
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """The release's usable cases, as stage `data` found them."""
+        return load_cases(self.folder / "data" / "cases.json")
+
+    def labels_of(self, source: str) -> dict[str, Path]:
+        """Return the label map that a source has, or will have, of each case."""
+        if source in self.recipe.external:
+            folder = self.external[source]
+            return {case.case: folder / f"{case.case}{LABEL_SUFFIX}" for case in self.cases}
+        labelled = cases_to_label(self.recipe, source, self.cases)
+        return {
+            case.case: self.folder
+            / source
+            / "label"
+            / f"part{place % self.recipe.shards:03d}"
+            / f"{case.case}{LABEL_SUFFIX}"
+            for place, case in enumerate(labelled)
+        }
+
+    def fused(self, step: Round, case: Case) -> Path:
+        """Return where stage `fuse` puts a case's labels."""
+        return self.folder / step.name / "fuse" / f"{case.case}{LABEL_SUFFIX}"
+
+    def named(self, path: Path) -> str:
+        """Return a file's name in records: the same in all runs, wherever they are."""
+        for name, folder in (("run", self.folder), ("release", self.release)):
+            if path.is_relative_to(folder):
+                return f"{name}/{path.relative_to(folder).as_posix()}"
+        return path.name
+
+
+class Job(NamedTuple):
+    """What a stage reads, and what makes its files."""
+
+    inputs: dict[str, Path]
+    """By the name they have in the record."""
+    make: Callable[[Path], None]
+    """Writes into the folder it is given."""
