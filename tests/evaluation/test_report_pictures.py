@@ -1,6 +1,7 @@
 """Pictures of the worst cases: the right place, the right way up, true proportions."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -272,6 +273,16 @@ class TestPlanes:
         white = np.argwhere((coronal > 250).all(axis=2))
         np.testing.assert_allclose(white.min(axis=0), [5 * 6 * px, 6 * 4 * px], atol=3)
 
+    def test_colours_survive_however_few_pixels_have_them(self):
+        rng = np.random.default_rng(0)
+        scene = scene_of((40, 60, 60), (3.0, 3.0, 3.0))
+        pred = scene.truth * 0
+        pred[20, 10, 10] = LIVER
+        gray = rng.random(scene.gray.shape, np.float32)
+        shown = pixels(draw_planes(replace(scene, gray=gray, pred=pred))[0])
+        assert ((shown == (255, 176, 0)).all(axis=2)).sum() > 5
+        assert len(np.unique(shown[..., 2])) > 150  # and the CT keeps its greys
+
     def test_the_same_scene_gives_the_same_bytes(self):
         scene = scene_of((10, 24, 30), (3.0, 2.0, 2.0))
         assert draw_planes(scene) == draw_planes(scene)
@@ -288,7 +299,7 @@ def stored(array, direction):
 
 @given(st.data())
 def test_names_lie_in_the_picture_and_not_on_each_other(data):
-    rows, columns = data.draw(st.integers(10, 30)), data.draw(st.integers(45, 60))
+    rows, columns = data.draw(st.integers(14, 30)), data.draw(st.integers(45, 60))
     organs = []
     for organ in ("right adrenal gland", "left adrenal gland", "inferior vena cava"):
         mask = np.zeros((rows, columns), bool)
@@ -297,7 +308,7 @@ def test_names_lie_in_the_picture_and_not_on_each_other(data):
             top : top + data.draw(st.integers(1, 9)), left : left + data.draw(st.integers(1, 9))
         ] = 1
         organs.append((organ, mask))
-    width, height = columns * 6, rows * 6
+    width, height = columns * 6, rows * 6  # 84 high: two lines of 14 leave room for a third
     found = list(name_places(organs, (6.0, 6.0), (width, height)))
     assert sorted(name for name, _, _ in found) == sorted(name for name, _ in organs)
     boxes = [(x - 3.2 * len(name), y, x + 3.2 * len(name), y + 14) for name, x, y in found]
