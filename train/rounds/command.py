@@ -108,8 +108,7 @@ def stage_command(stage: Stage, config: Mapping[str, Any]) -> str:
         words += ["--truth", config["truth"]]
     for name, folder in sorted(config["external"].items()):
         words += ["--source", f"{name}={folder}"]
-    command = f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(words)}"
-    return command.replace("{", "{{").replace("}", "}}")
+    return f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(words)}"
 
 
 def files_of(stage: Stage, config: Mapping[str, Any]) -> list[str]:
