@@ -126,7 +126,7 @@ def test_a_sample_is_a_case_that_can_be_read(tmp_path):
 
 def test_a_sample_that_cannot_be_written_says_where(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(KitError, match="cannot make .*file: .*; choose another folder"):
+    with pytest.raises(KitError, match=r"cannot make .*file: .*; choose another folder"):
         write_sample(tmp_path / "file", seed=0)
 
 
