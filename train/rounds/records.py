@@ -64,28 +64,34 @@ def run_stage(work: Work, make: Callable[[Path], None]) -> Path:
     """
     place, told = work.run / work.key, digests_path(work.run, work.key)
     partial = place.with_name(place.name + ".partial")
-    start_s = time.perf_counter()
     try:
         make_folder(told.parent)
         with locked(told.with_suffix(".lock")):
-            shutil.rmtree(partial, ignore_errors=True)
-            make_folder(partial)
-            inputs = {name: sha256(path) for name, path in sorted(work.inputs.items())}
-            make(partial)
-            outputs = digests(partial) | (inputs if work.hands_on else {})
-            seconds = round(time.perf_counter() - start_s, 3)
-            record = {"schema": SCHEMA, "stage": work.key, **work.facts, **circumstances()}
-            record.update(inputs=inputs, outputs=outputs, seconds=seconds)
-            _write_json(record, partial / RECORD)
-            told.unlink(missing_ok=True)
-            shutil.rmtree(place, ignore_errors=True)
-            partial.replace(place)
-            _write_json(outputs, told)
+            try:
+                _make(work, partial, make)
+                told.unlink(missing_ok=True)
+                shutil.rmtree(place, ignore_errors=True)
+                partial.replace(place)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+            _write_json(load_record(place / RECORD)["outputs"], told)
     except OSError as error:
         raise KitError(f"stage {work.key}: {error.strerror or error}; nothing is kept") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return place
+
+
+def _make(work: Work, folder: Path, make: Callable[[Path], None]) -> None:
+    """Make a stage's files in `folder`, and its record."""
+    start_s = time.perf_counter()
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder)
+    inputs = {name: sha256(path) for name, path in sorted(work.inputs.items())}
+    make(folder)
+    outputs = digests(folder) | (inputs if work.hands_on else {})
+    seconds = round(time.perf_counter() - start_s, 3)
+    record = {"schema": SCHEMA, "stage": work.key, **work.facts, **circumstances()}
+    record.update(inputs=inputs, outputs=outputs, seconds=seconds)
+    _write_json(record, folder / RECORD)
 
 
 @contextmanager

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from inference.volumes import write_volume
+from train.anatomy import IGNORE
+from train.rounds.fuse import agreement, fused
+from train.rounds.recipe import Round
+
+ORGANS = tuple(range(1, 14))
+
+
+def step(*sources, combine="", merge="real_wins"):
+    return Round("r", "all", sources, combine, merge, 0.0)
+
+
+def line(*labels):
+    return np.array([[labels]], np.uint8)
+
+
+#            background, drawn liver, pseudo spleen, and a liver that only the pseudo label has
+REAL = line(0, 1, 0, 0)
+PSEUDO = line(0, 2, 3, 1)
+OTHER = line(0, 1, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("rules", "drawn", "maps", "expected"),
+    [
+        (step(merge="real_only"), ORGANS, [REAL], line(0, 1, 0, 0)),
+        (step(merge="real_only"), (1,), [REAL], line(IGNORE, 1, IGNORE, IGNORE)),
+        (step("a"), (1,), [REAL, PSEUDO], line(0, 1, 3, 1)),
+        # the annotators looked for the liver: there is none in the last voxel
+        (step("a", merge="annotated_only"), (1,), [REAL, PSEUDO], line(0, 1, 3, 0)),
+        (
+            step("a", "b", combine="agree_or_ignore", merge="annotated_only"),
+            (1,),
+            [REAL, PSEUDO, OTHER],
+            line(0, 1, 3, IGNORE),
+        ),
+        (
+            step("a", "b", combine="agree_or_background"),
+            (1,),
+            [REAL, PSEUDO, OTHER],
+            line(0, 1, 3, 0),
+        ),
+        # 5 is one of the classes that the paper takes from its second model
+        (step("a", "b", combine="class_mix"), (1,), [REAL, PSEUDO, OTHER], line(0, 1, 3, 5)),
+    ],
+)
+def test_rules_of_a_labelled_case(rules, drawn, maps, expected):
+    np.testing.assert_array_equal(fused(rules, drawn, True, *maps), expected)
+
+
+def test_rules_of_an_unlabelled_case():
+    np.testing.assert_array_equal(fused(step("a"), (), False, PSEUDO), PSEUDO)
+    rules = step("a", "b", combine="agree_or_ignore", merge="annotated_only")
+    expected = line(0, IGNORE, 3, IGNORE)
+    np.testing.assert_array_equal(fused(rules, (), False, PSEUDO, OTHER), expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (line(0, 0), line(0, 0), 1.0),
+        (line(1, 1), line(1, 1), 1.0),
+        (line(1, 1), line(2, 2), 0.0),
+        # label 1: 2 * 1 / (2 + 1); label 2: 0 of one
+        (line(1, 1, 0), line(1, 2, 0), (2 / 3 + 0) / 2),
+        # the ignored voxel is left out of both: label 1 agrees
+        (line(1, IGNORE), line(1, 2), 1.0),
+        (line(1, 2), line(1, IGNORE), 1.0),
+    ],
+)
+def test_agreement(tmp_path, first, second, expected):
+    paths = [tmp_path / "first.nii.gz", tmp_path / "second.nii.gz"]
+    for path, labels in zip(paths, (first, second), strict=True):
+        write_volume(labels, (1.0, 1.0, 1.0), path)
+    assert agreement(*paths) == pytest.approx(expected)

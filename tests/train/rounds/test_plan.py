@@ -1,0 +1,154 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from inference.errors import KitError
+from train.release import Case, case_list
+from train.rounds.cost import costs, training_hours
+from train.rounds.plan import cases_of, cases_to_label, expand, find_stage, settings_of
+from train.rounds.recipe import load_rounds
+
+RECIPES = Path(__file__).parents[3] / "train" / "recipes"
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return load_rounds(RECIPES / "flare23_paper.toml")
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return load_rounds(RECIPES / "phantom.toml")
+
+
+def whole_release():
+    """Every case that a list of the paper names, with labels where ids say so."""
+    labelled = set(case_list("partially_labelled"))
+    return tuple(
+        Case(name, "", "x" if name in labelled else None, (), (), "partial")
+        for name in case_list("all")
+    )
+
+
+def test_the_paper_has_these_rounds_and_cases(paper):
+    found = [(s.name, len(case_list(s.cases)), s.sources, s.combine, s.merge) for s in paper.rounds]
+    assert found == [
+        ("teacher", 222, (), "", "real_only"),
+        ("student", 2199, ("teacher",), "", "real_wins"),
+        ("mixed", 2199, ("teacher", "student"), "class_mix", "real_wins"),
+        ("extended", 3999, ("mixed",), "", "real_wins"),
+        ("final", 3987, ("aladdin5", "blackbean"), "agree_or_background", "real_wins"),
+    ]
+
+
+def test_the_papers_counts_hold_on_a_whole_release(paper):
+    cases = whole_release()
+    assert [len(cases_of(step, cases)) for step in paper.rounds] == [222, 2199, 2199, 3999, 3987]
+    labelled = [len(cases_to_label(paper, step.name, cases)) for step in paper.rounds]
+    # the teacher for the student and mixed, the student for mixed, mixed for extended
+    assert labelled == [2199, 2199, 3999, 0, 0]
+
+
+def test_the_paper_trains_as_stock_nnunet(paper):
+    training = paper.training
+    assert (training.epochs, training.iterations, training.batch) == (1000, 250, 2)
+    assert (training.optimizer, training.learning_rate, training.mirroring) == ("sgd", 0.01, True)
+    assert (paper.spacing_mm, training.patch) == ((2.5, 0.8203, 0.8203), (56, 160, 192))
+
+
+def test_the_papers_stages(paper):
+    kinds = {step.name: [] for step in paper.rounds}
+    for stage in expand(paper, scored=True):
+        if stage.round:
+            kinds[stage.round].append(stage.kind)
+    network = ["fuse", "select", "train", "export"]
+    label = ["label"] * 20
+    assert kinds == {
+        "teacher": [*network, *label, "score"],
+        "student": [*network, *label, "score"],
+        "mixed": [*network, *label, "score"],
+        "extended": [*network, "score"],
+        "final": [*network, "score"],
+    }
+
+
+@pytest.mark.parametrize("name", ["flare23_paper", "flare23", "phantom"])
+def test_every_stage_comes_after_what_it_needs(name):
+    done = set()
+    for stage in expand(load_rounds(RECIPES / f"{name}.toml"), scored=True):
+        assert done.issuperset(stage.needs), stage
+        done.add(stage.key)
+
+
+def test_without_a_truth_nothing_is_scored(phantom):
+    assert "score" not in {stage.kind for stage in expand(phantom, scored=False)}
+
+
+def test_a_stage_is_found_by_round_kind_and_part(phantom):
+    assert find_stage(phantom, "teacher", "label", 1).key == "teacher/label/part001"
+    assert find_stage(phantom, "", "data", None).needs == ()
+    with pytest.raises(KitError, match="no stage teacher/label/part099; its rounds are teacher"):
+        find_stage(phantom, "teacher", "label", 99)
+    with pytest.raises(KitError, match="no stage second_student/label; "):
+        find_stage(phantom, "second_student", "label", None)
+
+
+def test_a_round_without_cases_is_refused(phantom):
+    alone = tuple(case for case in whole_release() if case.case == "FLARE23_2201")
+    with pytest.raises(KitError, match="'teacher': no case of its list 'organ_complete' in this"):
+        cases_of(phantom.step("teacher"), alone)
+
+
+def test_a_round_more_leaves_the_earlier_ones_as_they_are(phantom):
+    shorter = replace(phantom, rounds=phantom.rounds[:2])
+    longer = {stage.key: settings_of(phantom, stage, "cpu") for stage in expand(phantom, scored=1)}
+    for stage in expand(shorter, scored=True):
+        assert settings_of(shorter, stage, "cpu") == longer[stage.key]
+
+
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [
+        ({"seed": 7}, {"train"}),
+        ({"spacing_mm": (4.0, 4.0, 4.0)}, {"train"}),
+        ({"shards": 3}, {"label"}),
+        ({"precision": "bf16"}, {"label", "score"}),
+        ({"sha256": "of a comment"}, set()),
+    ],
+)
+def test_what_a_change_of_the_recipe_makes_stale(phantom, change, stale):
+    changed = replace(phantom, **change)
+    found = {
+        stage.kind
+        for stage in expand(phantom, scored=True)
+        if settings_of(phantom, stage, "cpu") != settings_of(changed, stage, "cpu")
+    }
+    assert found == stale
+
+
+def test_hours_follow_steps_and_voxels(paper):
+    training = replace(paper.training, patch=(48, 128, 160))
+    # 1,000 epochs of 250 steps at 26.9 s: 26,900 s
+    assert training_hours(training) == pytest.approx(26900 / 3600)
+    assert training_hours(replace(training, patch=())) == pytest.approx(26900 / 3600)
+    half = replace(training, iterations=125, patch=(48, 128, 80))
+    assert training_hours(half) == pytest.approx(26900 / 3600 / 4)
+
+
+def test_costs_of_the_paper(paper):
+    rows = costs(paper)
+    assert [row.cases for row in rows] == [222, 2199, 2199, 3999, 3987]
+    assert [row.found for row in rows] == [None] * 5
+    # 2,199 cases of 11.92 s
+    assert rows[0].label_hours == pytest.approx(2199 * 11.92 / 3600)
+    # the median case has 159.5 x 496 x 497 voxels at the paper's spacing, 4 bytes each
+    assert rows[0].disk_gb == pytest.approx(222 * 159.5 * 496 * 497 * 4 / 1e9)
+
+
+def test_costs_count_what_a_release_has(paper):
+    cases = tuple(Case(f"FLARE23_{n:04d}", "", None, (), (), "partial") for n in (1, 2, 2201))
+    rows = costs(paper, cases)
+    # of 1, 2 and 2201 only 1 is complete; 2201 is unlabelled
+    assert [row.found for row in rows] == [1, 2, 2, 3, 3]
+    assert [row.labelled for row in rows] == [2, 2, 3, 0, 0]

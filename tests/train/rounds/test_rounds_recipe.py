@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from inference.errors import KitError
+from train.rounds.recipe import load_rounds
+
+RECIPES = Path(__file__).parents[3] / "train" / "recipes"
+PHANTOM = RECIPES / "phantom.toml"
+
+
+@pytest.mark.parametrize("name", ["flare23_paper", "flare23", "phantom"])
+def test_the_committed_recipes_are_recipes(name):
+    recipe = load_rounds(RECIPES / f"{name}.toml")
+    assert recipe.name == name
+    assert recipe.rounds[0].name == "teacher"
+
+
+def test_a_round_is_found_by_its_name():
+    recipe = load_rounds(PHANTOM)
+    assert recipe.step("student").sources == ("teacher",)
+    with pytest.raises(KitError, match="no round 'pupil' in recipe 'phantom'; it has teacher, stu"):
+        recipe.step("pupil")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("[[rounds]]", "[[rouns]]", r"no \[\[rounds\]\]"),
+        ("[training]", "[training", "not a readable recipe"),
+        ("seed =", "sead =", "unknown or missing keys: sead, seed"),
+        ("shards = ", "shards = 0 # ", "shards at least 1"),
+        ("spacing_mm = [5", "spacing_mm = [-5", "three positive numbers"),
+        ('precision = "f32"', 'precision = "f23"', "precision is 'f23'; f32, bf16 or auto"),
+        ("least_agreement = 0.0", "least_agrement = 0.0", "round 1: unknown or missing keys"),
+        ("least_agreement = 0.0", "least_agreement = 1.5", "least_agreement is 1.5; from 0 to 1"),
+        ('merge = "real_only"', 'merge = "real"', "merge is 'real'; one of real_only"),
+        ('merge = "real_only"', 'merge = "real_wins"', "real_only goes without sources"),
+        ('combine = ""', 'combine = "blend"', "combine is 'blend'; one of"),
+        ('combine = ""', 'combine = "vote"', "combine is for two sources or more, not 0"),
+        (
+            'cases = "organ_complete"',
+            'cases = "organs"',
+            "no case list 'organs'; there are",
+        ),
+        ('sources = ["teacher"]', 'sources = ["second_student"]', "which is not before it"),
+        ('name = "student"', 'name = "teacher"', "two sources called 'teacher'"),
+        ('name = "student"', 'name = "a/b"', "choose a name that can be a folder's"),
+        ('name = "student"', 'name = "data"', "choose a name that can be a folder's"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path, old, new, complaint):
+    text = PHANTOM.read_text()
+    assert old in text
+    path = tmp_path / "recipe.toml"
+    path.write_text(text.replace(old, new, 1 if "[[" not in old else -1))
+    with pytest.raises(KitError, match=complaint):
+        load_rounds(path)
+
+
+def test_a_missing_recipe_is_named(tmp_path):
+    with pytest.raises(KitError, match=r"none\.toml: not a readable recipe"):
+        load_rounds(tmp_path / "none.toml")
