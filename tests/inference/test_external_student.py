@@ -1,8 +1,8 @@
 """Somebody else's network, from a bare ONNX file and a manifest written by hand, on real CTs.
 
-Its published figures come with B-spline input on a grid that keeps the CT's first voxel, and nearest
-labels. The kit resamples otherwise (linear, the same box), so it is given that grid here: what is
-left between the figures and the kit is windows, engine and labels.
+Its published figures come with B-spline input on a grid that keeps the CT's first voxel, and
+nearest labels. The kit resamples otherwise (linear, the same box), so it is given that grid here:
+what is left between the figures and the kit is windows, engine and labels.
 """
 
 from pathlib import Path
