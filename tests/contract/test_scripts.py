@@ -12,6 +12,9 @@ SCRIPTS = (
     "predict.sh",
     "tests/run.sh",
     "tests/chromium.sh",
+    "tests/kill_run.sh",
+    "tests/slurm/start.sh",
+    "tests/slurm/stop.sh",
     "locks/make_env.sh",
     "locks/compile.sh",
 )

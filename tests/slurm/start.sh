@@ -12,7 +12,8 @@ chmod 755 "$folder"
 munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" \
   --pid-file="$folder/munged.pid" --log-file="$folder/munged.log" --seed-file="$folder/munge.seed"
 
-# Accounting needs a database; without one squeue knows ended jobs for MinJobAge seconds.
+# Accounting needs a database; without one squeue knows ended jobs for MinJobAge seconds. The memory
+# is not this machine's: stages ask for what FLARE23 needs.
 cat >"$folder/slurm.conf" <<CONF
 ClusterName=kit
 SlurmctldHost=$(hostname)(127.0.0.1)
@@ -35,9 +36,10 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerParameters=sched_interval=2,batch_sched_delay=0
 MailProg=/bin/true
+SlurmdParameters=config_overrides
 MinJobAge=3600
 ReturnToService=2
-NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(free -m | awk '/^Mem:/ {print $2}')
+NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=64000
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
 
