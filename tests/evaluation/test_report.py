@@ -213,7 +213,11 @@ class TestFigures:
         lowest = [told(min(found), 3) for found in values if min(found) < 1]
         assert sorted(set(marked)) == sorted(set(lowest))
         assert len(marked) >= len(lowest)  # equal ones are all marked
-        assert "▼" in shown.text
+        assert ".lowest::before" in shown.text
+
+    def test_a_column_of_ones_has_no_lowest(self, scores, folders, tmp_path):
+        perfect = replace(scores, cases=scores.cases[:1])
+        assert '<td class="lowest"' not in page(perfect, folders, tmp_path / "r.html").text
 
     def test_lesions(self, shown, scores):
         if scores.rules == "official":

@@ -29,8 +29,8 @@ DIRECTIONS = {
 
 def liver_and_shifted():
     """A liver of 4 x 6 x 8 voxels in the patient's right half, predicted 3 columns further left."""
-    truth = box(SHAPE, (8, 12), (10, 16), (6, 14), LIVER)
-    return truth, box(SHAPE, (8, 12), (10, 16), (9, 17), LIVER)
+    truth = box(SHAPE, (12, 16), (10, 16), (6, 14), LIVER)
+    return truth, box(SHAPE, (12, 16), (10, 16), (9, 17), LIVER)
 
 
 def write_pair(root, truth, pred, hu=None, direction=None):
@@ -116,7 +116,7 @@ class TestScene:
         truth, pred = liver_and_shifted()
         truth[0:2, 25:28, 30:33] = SPLEEN
         near = truth.copy()
-        near[9, 25:28, 30:33] = SPLEEN  # a slice of it is in the liver's range
+        near[13, 25:28, 30:33] = SPLEEN  # a slice of it is in the liver's range
         for name, labels, organs in (
             ("far", truth, ("liver",)),
             ("near", near, ("liver", "spleen")),
@@ -126,15 +126,15 @@ class TestScene:
 
     def test_thirty_millimetres_around(self, tmp_path):
         scene = read_scene(CASE, write_pair(tmp_path, *liver_and_shifted()), "fixed")
-        # hull of both: z 8..12, y 10..16, x 6..17; 30 mm are 5, 8 (7.5) and 8 voxels; x starts at 0
-        assert scene.truth.shape == (4 + 2 * 5, 6 + 2 * 8, 17 + 8)
+        # hull of both: z 12..16 of 20, y 10..16, x 6..17; 30 mm are 5, 8 (7.5) and 8 voxels
+        assert scene.truth.shape == (5 + 4 + 4, 8 + 6 + 8, 6 + 11 + 8)
 
     def test_the_window(self, tmp_path):
         hu = np.full(SHAPE, 40, np.int16)  # the middle of -160..240
-        hu[8] = -500
-        hu[9] = 400
+        hu[12] = -500
+        hu[13] = 400
         scene = read_scene(CASE, write_pair(tmp_path, *liver_and_shifted(), hu), "fixed")
-        # The scene starts at slice 3, five below the liver's first.
+        # The scene starts at slice 7, five below the liver's first.
         np.testing.assert_allclose(scene.gray[[5, 6, 7], 0, 0], [0, 1, 0.5])
         assert scene.remark is None
 
@@ -259,7 +259,7 @@ class TestPlanes:
             write_map(array, tmp_path / name, spacing_mm, direction=DIRECTIONS[direction])
         scene = read_scene(CASE, folders, "fixed")
         axial, coronal, _ = (pixels(plane) for plane in draw_planes(scene))
-        # The crop: x 0..25, y 2..24, z 3..17 (voxels); 100 x 88 x 84 mm; px = 1040 / 288 a mm.
+        # The crop: x 0..25, y 2..24, z 7..20 (voxels); 100 x 88 x 78 mm; px = 1040 / 288 a mm.
         px = 1040 / (100 + 100 + 88)
         white = np.argwhere((axial > 250).all(axis=2))
         # Truth in the crop: x 6..14, y 8..14 of 4 mm. Its name is below: keep to rows of the mask.
@@ -269,9 +269,9 @@ class TestPlanes:
         orange = np.argwhere(np.abs(axial - (255, 176, 0)).max(axis=2) < 30)
         np.testing.assert_allclose(orange[:, 1].min(), 9 * 4 * px, atol=3)
         np.testing.assert_allclose(orange[:, 1].max(), 17 * 4 * px, atol=3)
-        # In the coronal plane the head is on top: z 8..12 of 3..17 is 5..9 from both ends.
+        # In the coronal plane the head is on top: z 12..16 of 7..20 is 4 below it.
         white = np.argwhere((coronal > 250).all(axis=2))
-        np.testing.assert_allclose(white.min(axis=0), [5 * 6 * px, 6 * 4 * px], atol=3)
+        np.testing.assert_allclose(white.min(axis=0), [4 * 6 * px, 6 * 4 * px], atol=3)
 
     def test_colours_survive_however_few_pixels_have_them(self):
         rng = np.random.default_rng(0)
