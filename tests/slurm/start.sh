@@ -1,8 +1,14 @@
 #!/bin/sh
 # Start a Slurm cluster of one node, this machine, whose every file is in FOLDER.
 # Needs Debian's slurm-wlm and munge, and root. The daemons' ids are in FOLDER/*.pid; stop.sh ends them.
-# usage: sh tests/slurm/start.sh FOLDER; export SLURM_CONF=FOLDER/slurm.conf
+# Its commands find it through a link in /etc/slurm: Snakemake's plugin drops SLURM_CONF inside jobs.
+# usage: sh tests/slurm/start.sh FOLDER
 set -eu
+link=/etc/slurm/slurm.conf
+if [ -e "$link" ]; then
+  echo "$link is there: this machine has a Slurm already" >&2
+  exit 1
+fi
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 mkdir -p "$folder/state" "$folder/spool"
@@ -43,8 +49,8 @@ NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=64000
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
 
-SLURM_CONF=$folder/slurm.conf
-export SLURM_CONF
+mkdir -p "${link%/*}"
+ln -sfn "$folder/slurm.conf" "$link"
 slurmctld -c
 slurmd -c
 for _ in $(seq 60); do

@@ -1,7 +1,13 @@
 #!/bin/sh
-# End the daemons that start.sh started in FOLDER.
+# End the Slurm that start.sh started in FOLDER.
 # usage: sh tests/slurm/stop.sh FOLDER
 set -eu
+folder=$(cd "$1" && pwd)
+if [ "$(readlink /etc/slurm/slurm.conf)" = "$folder/slurm.conf" ]; then
+  rm /etc/slurm/slurm.conf
+fi
 for name in slurmd slurmctld munged; do
-  [ -e "$1/$name.pid" ] && kill "$(cat "$1/$name.pid")"
+  if [ -e "$folder/$name.pid" ]; then
+    kill "$(cat "$folder/$name.pid")"
+  fi
 done

@@ -22,15 +22,11 @@ SHORTENED = {"shards": SHARDS, "epochs": 1, "iterations": 5, "unlabelled": 6, "v
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
-    """Start a Slurm of one node; yield the variables with which its commands find it."""
+    """Start a Slurm of one node; yield the variables of a run on it."""
     folder = tmp_path_factory.mktemp("slurm")
     try:
         subprocess.run(["sh", HERE / "start.sh", folder], check=True)
-        yield {
-            **os.environ,
-            "SLURM_CONF": str(folder / "slurm.conf"),
-            "SNAKEMAKE_PROFILE": str(HERE / "profile"),
-        }
+        yield {**os.environ, "SNAKEMAKE_PROFILE": str(HERE / "profile")}
     finally:
         subprocess.run(["sh", HERE / "stop.sh", folder], check=True)
 

@@ -1,5 +1,6 @@
 """Run a whole recipe: Snakemake decides what is to be done, and where."""
 
+import hashlib
 import json
 import os
 import shlex
@@ -111,17 +112,21 @@ def stage_command(stage: Stage, config: Mapping[str, Any]) -> str:
     return f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(words)}"
 
 
-def files_of(stage: Stage, config: Mapping[str, Any]) -> list[str]:
-    """Return the files from outside the run that a stage reads."""
-    found: list[Path] = []
+def files_stamp(stage: Stage, config: Mapping[str, Any]) -> str:
+    """Return a digest of names, sizes and times of the files from outside that a stage reads.
+
+    When it changes, the stage is stale; stages after it only if its outcome is another one then.
+    """
+    files: list[Path] = []
     if stage.kind == "data":
-        found += release_files(Path(config["release"]))
+        files += release_files(Path(config["release"]))
     elif stage.kind == "score":
-        found += Path(config["truth"]).glob("*.nii.gz")
-    elif stage.kind == "fuse":
-        folders = [config["external"][name] for name in stage.external]
-        found += [path for folder in folders for path in Path(folder).glob("*.nii.gz")]
-    return sorted(map(str, found))
+        files += sorted(Path(config["truth"]).glob("*.nii.gz"))
+    for name in stage.external:
+        files += sorted(Path(config["external"][name]).glob("*.nii.gz"))
+    stats = [(path.name, path.stat()) for path in files]
+    rows = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest() if rows else ""
 
 
 def resources_of(stage: Stage, config: Mapping[str, Any]) -> dict[str, int]:
