@@ -11,4 +11,4 @@ export PATH
 ruff check .
 ruff format --check .
 mypy
-pytest -m "not gpu and not docker and not slurm" "$@"
+pytest -m "not gpu and not docker and not long and not slurm" "$@"

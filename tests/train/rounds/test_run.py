@@ -64,6 +64,7 @@ def run(folder):
     }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_papers_rounds_from_a_release_to_exported_networks(folder):
     made = run(folder)
