@@ -24,8 +24,12 @@ from train.release import IMAGE_SUFFIX, LABEL_SUFFIX, Layout, case_list
 
 HIDDEN = "hidden"
 """Folder of the truths, beside the release's own."""
-PATTERNS: tuple[tuple[int, ...], ...] = ((1, 2, 3, 4, 13), (5, 6, 9, 10, 11, 12), (14,))
-"""What the annotators of the partly labelled cases drew, in turn: some organs, or the tumour."""
+PATTERNS: tuple[tuple[int, ...], ...] = (
+    (1, 2, 3, 4, 13),
+    (5, 6, 7, 8, 9, 10, 11, 12),
+    (14,),
+)
+"""What the annotators of the partly labelled cases drew, in turn: organs, others, or the tumour."""
 
 
 @dataclass(frozen=True)
