@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
     BrokenExecutor,
@@ -47,6 +48,11 @@ class Scoring:
     team: str = ""
     """The folder's name, if nobody says otherwise."""
     split: str | None = None
+
+    @property
+    def threads(self) -> int:
+        """Of each process: `jobs` of them share the cores that this process may use."""
+        return max(1, len(os.sched_getaffinity(0)) // self.jobs)
 
 
 class PredictionError(KitError):
@@ -140,7 +146,9 @@ def score_case(scoring: Scoring, truth: Path) -> CaseScores:
 def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scoring) -> CaseScores:
     grid = Grid(truth.header.shape, truth.header.spacing_mm)
     if scoring.rules == "official":
-        labels = official.score_labels(truth.labels, pred.labels, grid.spacing_mm, scoring.low_dsc)
+        labels = official.score_labels(
+            truth.labels, pred.labels, grid.spacing_mm, scoring.low_dsc, scoring.threads
+        )
         crashed = [organ for organ, score in labels.items() if score.note == official.ONE_SLICE]
         told = "; ".join(f"{organ} is {official.ONE_SLICE}" for organ in crashed) or None
         warning = "; ".join(reason for reason in (case.warning, told) if reason) or None

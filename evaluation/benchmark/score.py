@@ -102,11 +102,12 @@ def _steps(runs: dict[str, Measured], scoring: Scoring, repeats: int) -> dict[st
     """Split the kit's median: what starts it, what it reads, what it computes, the rest."""
     name = "case.nii.gz"
     seconds: dict[str, list[float]] = {"read both maps, one by one": [], "score": []}
+    threads = scoring.threads
     for _ in range(repeats):
         start_s = time.perf_counter()
         truth, pred = (read_map(f / name, "official") for f in (scoring.truth, scoring.pred))
         read_s = time.perf_counter()
-        score_labels(truth.labels, pred.labels, truth.header.spacing_mm)
+        score_labels(truth.labels, pred.labels, truth.header.spacing_mm, threads=threads)
         seconds["read both maps, one by one"].append(read_s - start_s)
         seconds["score"].append(time.perf_counter() - read_s)
     steps = {
