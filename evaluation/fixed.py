@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.boxes import Box, hull, label_boxes
+from evaluation.boxes import hull, label_boxes
 from evaluation.lesions import lesions_of, size_names, size_of
 from evaluation.official import AXIALLY_CROPPED, dice
 from evaluation.organs import TOLERANCE_MM, TUMOUR
 from evaluation.scores import METRICS, CaseScores, LabelScore, Lesion, Mean
 from evaluation.surfaces import Mask, robust_hausdorff_mm, surface_dice, surface_distances
-from inference.geometry import Grid
+from inference.geometry import Box, Grid
 from inference.organs import ORGANS
 
 RESAMPLES = 2000

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.boxes import Box, hull, label_boxes
+from evaluation.boxes import hull, label_boxes
 from evaluation.organs import TOLERANCE_MM, TUMOUR
 from evaluation.scores import CaseScores, LabelScore, Mean
 from evaluation.surfaces import Mask, surface_dice, surface_distances
-from inference.geometry import SpacingMm
+from inference.geometry import Box, SpacingMm
 from inference.organs import ORGANS
 
 AXIALLY_CROPPED = ("aorta", "inferior vena cava", "esophagus")

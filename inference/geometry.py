@@ -9,6 +9,8 @@ from inference.errors import GeometryError
 
 Shape = tuple[int, int, int]
 SpacingMm = tuple[float, float, float]
+Box = tuple[slice, slice, slice]
+"""A part of a volume, (Z, Y, X)."""
 
 
 def as_shape(array: NDArray[np.generic]) -> Shape:
@@ -123,3 +125,19 @@ def nearest_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the orthonormal matrix closest to `matrix` [3, 3] (polar decomposition by SVD)."""
     u, _, v = np.linalg.svd(matrix)
     return np.asarray(u @ v, dtype=np.float64)
+
+
+def foreground_box(labels: NDArray[np.uint8]) -> Box | None:
+    """Return the bounding box of all that is not 0; None where all is.
+
+    Reductions along whole axes run at memory speed, several times faster than looking at labels.
+    """
+    over_z = labels.max(axis=0, initial=0)
+    ranges = []
+    for profile in (labels.max(axis=(1, 2), initial=0), over_z.max(axis=1), over_z.max(axis=0)):
+        filled = np.flatnonzero(profile)
+        if not filled.size:
+            return None
+        ranges.append(slice(int(filled[0]), int(filled[-1]) + 1))
+    z, y, x = ranges
+    return z, y, x

@@ -9,10 +9,9 @@ of native slices, with a running maximum. Exact, and a fraction of the work.
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.geometry import Shape, as_shape
+from inference.geometry import Box, Shape, as_shape
 
 Array = NDArray[np.float32]
-Box = tuple[slice, slice, slice]
 
 SLAB_SLICES = 8
 """Native slices at a time: 8 x 512 x 512 floats are 8 MB, and the fewer, the tighter the boxes."""

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.boxes import Box, hull, label_boxes
+from evaluation.boxes import hull, label_boxes
 from evaluation.scores import CaseScores
 from evaluation.scoring import SUFFIX, read_map
 from evaluation.surfaces import Mask
 from inference.errors import GeometryError, KitError
-from inference.geometry import Orientation, Shape, SpacingMm, nearest_rotation
+from inference.geometry import Box, Orientation, Shape, SpacingMm, nearest_rotation
 from inference.label_maps import LabelMap
 from inference.organs import ORGANS
 from inference.show import WINDOW_HU

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from evaluation.boxes import foreground_box, hull, label_boxes
+from evaluation.boxes import hull, label_boxes
 from evaluation.surfaces import (
     neighbour_codes,
     robust_hausdorff_mm,
@@ -88,7 +88,6 @@ def test_distances_are_those_of_a_distance_transform(truth, data):
 class TestBoxes:
     def test_nothing(self):
         assert label_boxes(np.zeros((3, 4, 5), np.uint8), 14) == {}
-        assert foreground_box(np.zeros((0, 4, 5), np.uint8)) is None
 
     def test_each_label_has_its_box(self):
         labels = box((9, 9, 9), (1, 4), (2, 3), (0, 9), 3) + box((9, 9, 9), (6, 9), (8, 9), (4, 6))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.errors import GeometryError
-from inference.geometry import Grid, Orientation, nearest_rotation
+from inference.geometry import Grid, Orientation, foreground_box, nearest_rotation
 
 CODES = [
     "".join(letters)
@@ -126,3 +126,11 @@ def test_nearest_rotation_of_a_scaled_one_is_itself():
 def test_nearest_rotation_is_orthonormal(direction, noise):
     found = nearest_rotation(direction + np.reshape(noise, (3, 3)))
     np.testing.assert_allclose(found @ found.T, np.eye(3), atol=1e-12)
+
+
+def test_the_box_of_the_foreground_is_as_small_as_can_be():
+    labels = np.zeros((5, 6, 7), dtype=np.uint8)
+    assert foreground_box(labels) is None
+    assert foreground_box(labels[:0]) is None
+    labels[1, 2, 3] = labels[3, 2, 6] = 14
+    assert foreground_box(labels) == (slice(1, 4), slice(2, 3), slice(3, 7))

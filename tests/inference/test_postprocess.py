@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from inference.manifest import ComponentRule
 from inference.postprocess import clean
@@ -76,3 +80,23 @@ def test_scattered_voxels_in_one_slice_are_counted():
 def test_an_empty_map_stays_empty(rules):
     empty = np.zeros((2, 3, 4), dtype=np.uint8)
     assert not clean(empty, rules, VALUES, VOXEL_ML).any()
+
+
+MAPS = hnp.arrays(
+    np.uint8,
+    hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=6),
+    elements=st.sampled_from([0, 0, 1, 2, 3]),
+)
+
+
+@given(MAPS, st.integers(1, 5))
+def test_it_is_what_each_label_alone_would_be(labels, least):
+    rule = ComponentRule("tumour", min_ml=least * VOXEL_ML)
+    cleaned = clean(labels, (LARGEST, rule), VALUES, VOXEL_ML)
+    for value in (1, 2):
+        numbers, count = ndimage.label(labels == value, np.ones((3, 3, 3)))
+        sizes = np.bincount(numbers[numbers > 0], minlength=count + 1)
+        left = counts(cleaned == value)[0]
+        assert left == (sizes.max() if value == 1 else sizes[sizes >= least].sum())
+        assert not ((cleaned == value) & (labels != value)).any()
+    np.testing.assert_array_equal(cleaned == 3, labels == 3)
