@@ -9,7 +9,7 @@ of native slices, with a running maximum. Exact, and a fraction of the work.
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.geometry import Box, Shape, as_shape
+from inference.geometry import Box, Shape
 
 Array = NDArray[np.float32]
 
@@ -19,29 +19,50 @@ _ROUNDING = 1e-5
 """Share of the largest logit by which float32 interpolation may leave its corners; it is less."""
 
 
-def labels_at(logits: Array, shape: Shape) -> NDArray[np.uint8]:
-    """Interpolate `logits` linearly to `shape` and take the class with the largest.
+class NativeLabels:
+    """Labels on the CT's own grid, made as logits of the working grid come in, slab by slab.
 
     The same rule as `resample_linear` followed by argmax (the lowest class wins a tie).
-
-    Args:
-        logits: float32 [K, Z, Y, X], finite, class 0 is background; K at most 256.
-        shape: Shape of the result, covering the same box.
-
-    Returns:
-        uint8 labels of `shape`.
     """
-    axes = [_Axis(old, new) for old, new in zip(as_shape(logits[0]), shape, strict=True)]
-    labels = np.zeros(shape, dtype=np.uint8)
-    for first in range(0, shape[0], SLAB_SLICES):
-        z = slice(first, min(first + SLAB_SLICES, shape[0]))
-        cells = _may_win(logits[:, axes[0].support(z)])
+
+    def __init__(self, old: Shape, labels: NDArray[np.uint8]) -> None:
+        """Begin.
+
+        Args:
+            old: Shape (Z, Y, X) of the working grid; covers the same box as `labels`.
+            labels: uint8 [Z, Y, X], zeros, to be filled; may be a view.
+        """
+        self._axes = [_Axis(*sizes) for sizes in zip(old, labels.shape, strict=True)]
+        self._labels = labels
+        self._done = 0
+        self._first = 0
+        """Of the working grid's slices that are held."""
+        self._held: Array | None = None
+
+    def add(self, logits: Array) -> None:
+        """Take the next slices of logits and fill in every label that they decide.
+
+        Args:
+            logits: float32 [K, z, Y, X], finite, class 0 is background; K at most 256.
+        """
+        held = logits if self._held is None else np.concatenate([self._held, logits], axis=1)
+        ready = self._axes[0].decided_by(self._first + held.shape[1])
+        for start in range(self._done, ready, SLAB_SLICES):
+            self._fill(held, slice(start, min(start + SLAB_SLICES, ready)))
+        self._done = ready
+        used = self._axes[0].first_needed(ready) - self._first
+        self._held = held[:, used:].copy()
+        self._first += used
+
+    def _fill(self, held: Array, z: slice) -> None:
+        support = self._axes[0].support(z)
+        block = held[:, support.start - self._first : support.stop - self._first]
+        cells = _may_win(block)
         foreground: NDArray[np.bool_] = np.any(cells[1:], axis=0)
-        whole = _box(foreground, z, axes)
+        whole = _box(foreground, z, self._axes)
         if whole is not None:
-            boxes = [_box(where, z, axes) for where in cells]
-            labels[whole] = _slab_labels(logits, axes, boxes, whole)
-    return labels
+            boxes = [_box(where, z, self._axes) for where in cells]
+            self._labels[whole] = _slab_labels(block, self._axes, boxes, whole)
 
 
 def _may_win(block: Array) -> NDArray[np.bool_]:
@@ -72,7 +93,7 @@ def _box(cells: NDArray[np.bool_], z: slice, axes: list["_Axis"]) -> Box | None:
 
 
 def _slab_labels(
-    logits: Array, axes: list["_Axis"], boxes: list[Box | None], whole: Box
+    block: Array, axes: list["_Axis"], boxes: list[Box | None], whole: Box
 ) -> NDArray[np.uint8]:
     """Return the labels of the box `whole`; class k is looked at in `boxes[k]` only."""
     best = np.full([part.stop - part.start for part in whole], -np.inf, dtype=np.float32)
@@ -81,7 +102,7 @@ def _slab_labels(
         inside = None if box is None else _common(box, whole)
         if inside is None:
             continue
-        value = _interpolated(logits[label], axes, inside)
+        value = _interpolated(block[label], axes, inside)
         place = tuple(
             slice(a.start - b.start, a.stop - b.start) for a, b in zip(inside, whole, strict=True)
         )
@@ -101,8 +122,9 @@ def _common(one: Box, other: Box) -> Box | None:
 
 
 def _interpolated(volume: Array, axes: list["_Axis"], box: Box) -> Array:
-    """Return the native voxels in `box`, interpolated from `volume` [Z, Y, X]."""
-    block = volume[tuple(axis.support(part) for axis, part in zip(axes, box, strict=True))]
+    """Return the native voxels in `box` of `volume`: [Z, Y, X], no slices but the box's support."""
+    y, x = (axis.support(part) for axis, part in zip(axes[1:], box[1:], strict=True))
+    block = volume[:, y, x]
     for number, (axis, part) in enumerate(zip(axes, box, strict=True)):
         block = axis.blend(block, part, number)
     return block
@@ -125,6 +147,14 @@ class _Axis:
         """Return the fine voxels in the cells first..last; cell i starts at coarse voxel i."""
         start, stop = np.searchsorted(self._below, (first, last + 1))
         return slice(int(start), int(stop))
+
+    def decided_by(self, known: int) -> int:
+        """Return how many fine voxels are made of the first `known` coarse ones alone."""
+        return int(np.searchsorted(self._above, known))
+
+    def first_needed(self, fine: int) -> int:
+        """Return the first coarse voxel that the voxels from `fine` on are made of."""
+        return int(self._below[fine]) if fine < self._below.size else int(self._above[-1]) + 1
 
     def blend(self, block: Array, fine: slice, axis: int) -> Array:
         """Interpolate `block`, the support of `fine`, along its axis number `axis`."""

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from inference.engines import Engine, EngineOptions, Precision, open_engine
 from inference.errors import EngineError, KitError, ManifestError
 from inference.geometry import Grid, Orientation, as_shape
-from inference.labels import labels_at
+from inference.labels import NativeLabels
 from inference.manifest import Manifest, verify_file
 from inference.postprocess import clean
 from inference.report import CaseReport, RunReport, peak_memory_mib
 from inference.resampling import resample_linear
-from inference.sliding_window import Window, flips_of, predict_logits, window_count
+from inference.sliding_window import Window, flips_of, logit_slabs, window_count
 from inference.volumes import Volume, read_header, read_volume, write_labels
 
 SUFFIX = "_0000.nii.gz"
@@ -85,13 +85,18 @@ class Predictor:
         report.working_shape = image.shape
         report.windows = window_count(as_shape(image), self._window)
         watch.case(report.case, report.windows)
-        with report.stage("network"):
-            logits = predict_logits(image, self._engine.infer, self._window, watch.window)
-        self._check(logits)
-        with report.stage("labels"):
-            whole = np.zeros(turned.shape, dtype=np.uint8)
-            whole[box] = labels_at(logits, as_shape(turned[box]))
-            labels = np.ascontiguousarray(turn.undo(whole)).astype(np.uint8, copy=False)
+        whole = np.zeros(turned.shape, dtype=np.uint8)
+        native = NativeLabels(as_shape(image), whole[box])
+        slabs = logit_slabs(image, self._engine.infer, self._window, watch.window)
+        while True:
+            with report.stage("network"):
+                logits = next(slabs, None)
+            if logits is None:
+                break
+            self._check(logits)
+            with report.stage("labels"):
+                native.add(logits)
+        labels: NDArray[np.uint8] = np.ascontiguousarray(turn.undo(whole))
         if self._clean:
             with report.stage("clean"):
                 rules, voxel_ml = manifest.postprocess, volume.grid.voxel_ml

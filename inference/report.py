@@ -49,12 +49,13 @@ class CaseReport:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage, also one that fails."""
+        """Add to a stage's seconds, also where it fails."""
         start_s = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = round(time.perf_counter() - start_s, 4)
+            spent_s = time.perf_counter() - start_s
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent_s, 4)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,10 +90,13 @@ def window_slices(shape: Shape, window: Window) -> list[tuple[slice, slice, slic
     ]
 
 
-def predict_logits(
+def logit_slabs(
     image: Array, infer: Infer, window: Window, advance: Callable[[], None] = lambda: None
-) -> Array:
-    """Run `infer` on every window and return the blended logits.
+) -> Iterator[Array]:
+    """Run `infer` on every window; yield blended logits from the first slice to the last.
+
+    Slices are yielded as soon as no window is left to touch them, so one buffer as deep as the
+    patch is all that is held, however long the image is.
 
     Args:
         image: float32 [Z, Y, X], normalized. Padded with 0 where it is smaller than the patch.
@@ -101,23 +104,34 @@ def predict_logits(
         window: How to move and blend.
         advance: Called after each window.
 
-    Returns:
-        float32 [K, Z, Y, X].
+    Yields:
+        float32 [K, some slices, Y, X], good until the next is asked for.
     """
     padded, inner = _padded(image, window.patch)
-    profiles = [profile(n, window.blending) for n in window.patch]
-    weight = _outer(profiles)
+    weight = _outer([profile(n, window.blending) for n in window.patch])
+    sums = _coverage(as_shape(padded), window)
+    depth = window.patch[0]
+    places = window_slices(as_shape(padded), window)
+    groups = itertools.groupby(places, lambda place: place[0].start)
+    levels = {start: list(level) for start, level in groups}
+    ends = [*levels, padded.shape[0]][1:]
     total = weighted = np.empty(0, dtype=np.float32)
-    for place in window_slices(as_shape(padded), window):
-        logits = _averaged(padded[place], infer, window.flips)
-        if not total.size:
-            total = np.zeros((logits.shape[0], *padded.shape), dtype=np.float32)
-            weighted = np.empty(logits.shape, dtype=np.float32)
-        np.multiply(logits, weight, out=weighted)
-        total[(slice(None), *place)] += weighted
-        advance()
-    total /= _coverage(as_shape(padded), window, profiles)
-    return total[(slice(None), *inner)]
+    for (start, level), end in zip(levels.items(), ends, strict=True):
+        for place in level:
+            logits = _averaged(padded[place], infer, window.flips)
+            if not total.size:
+                total = np.zeros((len(logits), depth, *padded.shape[1:]), dtype=np.float32)
+                weighted = np.empty(logits.shape, dtype=np.float32)
+            np.multiply(logits, weight, out=weighted)
+            total[:, :, *place[1:]] += weighted
+            advance()
+        done = end - start
+        total[:, :done] /= _outer([sums[0][start:end], *sums[1:]])
+        z = slice(max(0, inner[0].start - start), min(inner[0].stop - start, done))
+        yield total[:, z, *inner[1:]]
+        for label in range(len(total)):
+            total[label, :-done] = total[label, done:]
+        total[:, -done:] = 0
 
 
 def _padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
@@ -151,19 +165,19 @@ def _outer(profiles: list[Array]) -> Array:
     return z[:, np.newaxis, np.newaxis] * y[:, np.newaxis] * x
 
 
-def _coverage(shape: Shape, window: Window, profiles: list[Array]) -> Array:
-    """Sum of the weights at each voxel; windows are a grid, so the sum is a product of axes."""
+def _coverage(shape: Shape, window: Window) -> list[Array]:
+    """Sum the weights by axis; windows are a grid, so a voxel's sum is the product of its axes'."""
     sums = []
-    for size, patch, weights in zip(shape, window.patch, profiles, strict=True):
-        axis = np.zeros(size, dtype=np.float32)
+    for size, patch in zip(shape, window.patch, strict=True):
+        weights, axis = profile(patch, window.blending), np.zeros(size, dtype=np.float32)
         for start in window_starts(size, patch, window.step):
             axis[start : start + patch] += weights
         sums.append(axis)
-    return _outer(sums)
+    return sums
 
 
 def window_count(shape: Shape, window: Window) -> int:
-    """Return how many windows `predict_logits` visits for an image of `shape`."""
+    """Return how many windows `logit_slabs` runs for an image of `shape`."""
     sizes = [max(n, p) for n, p in zip(shape, window.patch, strict=True)]
     return math.prod(
         len(window_starts(n, p, window.step)) for n, p in zip(sizes, window.patch, strict=True)

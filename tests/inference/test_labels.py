@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from inference.labels import SLAB_SLICES, labels_at
+from inference.labels import SLAB_SLICES, NativeLabels
 from inference.resampling import resample_linear
 
 UNDECIDED = 1e-4
@@ -13,6 +13,14 @@ UNDECIDED = 1e-4
 
 shapes = st.tuples(*[st.integers(1, 7)] * 3)
 taller = st.tuples(st.integers(1, 3 * SLAB_SLICES), st.integers(1, 12), st.integers(1, 12))
+
+
+def labels_at(logits, goal, slabs=1):
+    labels = np.zeros(goal, dtype=np.uint8)
+    native = NativeLabels(logits.shape[1:], labels)
+    for slab in np.array_split(logits, slabs, axis=1):
+        native.add(slab)
+    return labels
 
 
 def logits_of(seed, classes, shape, background):
@@ -32,16 +40,18 @@ def fully(logits, goal):
     shape=shapes,
     goal=taller,
     background=st.sampled_from([0.0, 2.0, 3.5, 9.0]),
+    slabs=st.integers(1, 9),
 )
-@example(seed=0, classes=3, shape=(9, 9, 9), goal=(2, 2, 2), background=3.0)
-@example(seed=1, classes=2, shape=(40, 1, 1), goal=(3, 12, 12), background=2.0)
-def test_labels_are_those_of_full_interpolation(seed, classes, shape, goal, background):
+@example(seed=0, classes=3, shape=(9, 9, 9), goal=(2, 2, 2), background=3.0, slabs=4)
+@example(seed=1, classes=2, shape=(40, 1, 1), goal=(3, 12, 12), background=2.0, slabs=40)
+def test_labels_are_those_of_full_interpolation(seed, classes, shape, goal, background, slabs):
     logits = logits_of(seed, classes, shape, background)
     fine = fully(logits, goal)
     first, second = np.sort(fine, axis=0)[[-1, -2]]
     decided = first - second > UNDECIDED
     expected = fine.argmax(axis=0)
-    found = labels_at(logits, goal)
+    found = labels_at(logits, goal, slabs)
+    np.testing.assert_array_equal(found, labels_at(logits, goal))
     assert (found.shape, found.dtype) == (goal, np.uint8)
     np.testing.assert_array_equal(found[decided], expected[decided])
 

@@ -9,7 +9,7 @@ from inference.errors import GeometryError
 from inference.sliding_window import (
     Window,
     flips_of,
-    predict_logits,
+    logit_slabs,
     profile,
     window_count,
     window_slices,
@@ -27,6 +27,10 @@ def nnunet():
 
 def window(step=0.5, blending="gaussian", flips=((),)):
     return Window(PATCH, step, blending, flips)
+
+
+def predict_logits(*arguments):
+    return np.concatenate([slab.copy() for slab in logit_slabs(*arguments)], axis=1)
 
 
 def image_of(shape):
@@ -87,6 +91,14 @@ def test_stitching_gives_back_what_the_network_said(shape, blending, flips):
 
     # float32 sums of at most 8 flips and 27 windows, divided by sums of the same weights
     np.testing.assert_allclose(logits, [2 * image, -image], rtol=2e-5)
+
+
+def test_slices_come_in_order_and_no_more_than_a_patch_holds():
+    image = image_of((37, 6, 8))
+    slabs = [slab.copy() for slab in logit_slabs(image, lambda x: x, window())]
+    # 33 / 2 = 17 strides of 33 / 17 slices, then a whole patch
+    assert [slab.shape[1] for slab in slabs] == [2] * 8 + [1] + [2] * 8 + [4]
+    np.testing.assert_allclose(np.concatenate(slabs, axis=1)[0], image, rtol=2e-5)
 
 
 @pytest.mark.parametrize("flips", [((), (2,)), flips_of("full", (0, 1, 2))])
