@@ -34,6 +34,11 @@ def main() -> None:
 )
 @click.option("--blending", type=click.Choice(["gaussian", "constant"]))
 @click.option("--tta", type=click.Choice(["none", "flip-x", "full"]), help="Flips to average.")
+@click.option(
+    "--crop",
+    type=click.Choice(["none", "nonzero", "body"]),
+    help="What to look at; the rest is background.",
+)
 @click.option("--clean/--no-clean", default=True, help="The manifest's component rules.")
 @click.option("--report", type=_FILE, help="Where run.json goes; by default into OUTPUTS.")
 def predict(

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 from inference.errors import ManifestError
 from inference.files import replacing
 from inference.geometry import Shape, SpacingMm, is_orientation
+from inference.region import CROPS
 
 SCHEMA = 1
 T = TypeVar("T")
@@ -67,7 +68,8 @@ class Manifest:
     orientation: str | None
     spacing_mm: SpacingMm
     crop: str
-    """"nonzero": crop to the box of voxels that are not 0, as nnU-Net does; or "none"."""
+    """"nonzero": look at the box of voxels that are not 0 alone, as nnU-Net does; "body": at the
+    box of the body; or "none"."""
     intensity: Intensity
     window: WindowSpec
     labels: dict[str, int]
@@ -208,7 +210,7 @@ class _Reader:
             ("files", "onnx" in manifest.files, "an 'onnx' file is needed"),
             ("files", all(_inside(f.path) for f in manifest.files.values()), "path leaves folder"),
             ("orientation", turn is None or is_orientation(turn), f"{turn!r} is no orientation"),
-            ("crop", manifest.crop in ("nonzero", "none"), "must be 'nonzero' or 'none'"),
+            ("crop", manifest.crop in CROPS, f"must be one of {', '.join(CROPS)}"),
             ("spacing_mm", min(manifest.spacing_mm) > 0, "must be positive"),
             ("intensity.std_hu", manifest.intensity.std_hu > 0, "must be positive"),
             ("intensity.clip_hu", low_hu < high_hu, "the lower bound comes first"),

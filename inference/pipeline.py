@@ -1,5 +1,6 @@
 """One case from file to file; the only module that knows the order of the steps."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 
 from inference.engines import Engine, EngineOptions, Precision, open_engine
 from inference.errors import EngineError, KitError, ManifestError
-from inference.geometry import Grid, Orientation, as_shape
+from inference.geometry import Box, Grid, Orientation, SpacingMm, as_shape
 from inference.labels import NativeLabels
 from inference.manifest import Manifest, verify_file
 from inference.postprocess import clean
+from inference.region import region
 from inference.report import CaseReport, RunReport, peak_memory_mib
 from inference.resampling import resample_linear
 from inference.sliding_window import Window, flips_of, logit_slabs, window_count
@@ -34,6 +36,7 @@ class Settings:
     step: float | None = None
     blending: str | None = None
     tta: str | None = None
+    crop: str | None = None
     clean: bool = True
 
 
@@ -55,6 +58,7 @@ class Predictor:
         self._manifest = manifest
         self._engine = engine
         self._clean = settings.clean
+        self._crop = settings.crop or manifest.crop
         self._window = Window(
             spec.patch,
             settings.step or spec.step,
@@ -80,8 +84,9 @@ class Predictor:
         with report.stage("prepare"):
             turn = Orientation.to(manifest.orientation, volume.direction)
             turned = turn.apply(volume.hu)
-            box = nonzero_box(turned) if manifest.crop == "nonzero" else (slice(None),) * 3
+            box = self._box(turned, turn.grid(volume.grid).spacing_mm)
             image = self.prepared(volume, turn, box)
+        report.region = tuple((part.start, part.stop) for part in box)
         report.working_shape = image.shape
         report.windows = window_count(as_shape(image), self._window)
         watch.case(report.case, report.windows)
@@ -103,6 +108,11 @@ class Predictor:
                 labels = clean(labels, rules, manifest.labels, voxel_ml)
         report.volumes_ml = volumes_ml(labels, manifest.labels, volume.grid.voxel_ml)
         return labels
+
+    def _box(self, hu: NDArray[Any], spacing_mm: SpacingMm) -> Box:
+        patch = zip(self._window.patch, self._manifest.spacing_mm, spacing_mm, strict=True)
+        z, y, x = (math.ceil(voxels * wide / mm) for voxels, wide, mm in patch)
+        return region(self._crop, hu, spacing_mm, (z, y, x))
 
     def _check(self, logits: NDArray[np.float32]) -> None:
         names = len(self._manifest.labels)
@@ -136,16 +146,6 @@ def volumes_ml(
     for part in labels:  # slice by slice: bincount makes 64-bit integers of what it counts
         counts += np.bincount(part.ravel(), minlength=256)
     return {name: round(float(counts[value]) * voxel_ml, 3) for name, value in values.items()}
-
-
-def nonzero_box(hu: NDArray[np.generic]) -> tuple[slice, ...]:
-    """Return the smallest box around the voxels that are not 0, as nnU-Net crops."""
-    slices = np.array([part.any() for part in hu])
-    shadow = np.zeros(hu.shape[1:], dtype=np.bool_)
-    for part in hu:  # slice by slice: no mask of a long CT is held
-        shadow |= part != 0
-    spans = [np.flatnonzero(some) for some in (slices, shadow.any(axis=1), shadow.any(axis=0))]
-    return tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
 
 
 def find_cases(inputs: Path) -> dict[str, Path]:

@@ -40,6 +40,8 @@ class CaseReport:
     warnings: tuple[str, ...] = ()
     input_shape: tuple[int, ...] = ()
     input_spacing_mm: tuple[float, ...] = ()
+    region: tuple[tuple[int, int], ...] = ()
+    """First and last + 1 voxel that was looked at, in the network's axes (Z, Y, X)."""
     working_shape: tuple[int, ...] = ()
     windows: int = 0
     seconds: dict[str, float] = field(default_factory=dict)

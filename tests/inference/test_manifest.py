@@ -87,7 +87,7 @@ WRONG = [
     ("spacing_mm", [1.0, 1.0, 10**400], "spacing_mm: expected 3 finite numbers"),
     ("spacing_mm", [1.0, 1.0, 0], "spacing_mm: must be positive"),
     ("crop", None, "crop: expected str"),
-    ("crop", "body", "crop: must be 'nonzero' or 'none'"),
+    ("crop", "torso", "crop: must be one of none, nonzero, body"),
     ("intensity", [], "intensity: expected dict"),
     ("intensity.mean", 3, "intensity: unknown or missing keys: mean"),
     ("intensity.clip_hu", [0.0], "clip_hu: expected 2 finite numbers"),

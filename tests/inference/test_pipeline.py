@@ -15,7 +15,6 @@ from inference.pipeline import (
     Settings,
     Watch,
     find_cases,
-    nonzero_box,
     predict_folder,
     volumes_ml,
 )
@@ -97,12 +96,6 @@ def test_crop_to_nonzero_leaves_the_border_as_background(label, network, boxes):
     np.testing.assert_array_equal(labels, expected)
     assert case.input_shape == (9, 10, 9)
     assert case.working_shape == (6, 7, 8)
-
-
-def test_nonzero_box():
-    hu = np.zeros((5, 6, 7), dtype=np.int16)
-    hu[1, 2, 3] = hu[3, 2, 6] = -1000
-    assert nonzero_box(hu) == (slice(1, 4), slice(2, 3), slice(3, 7))
 
 
 def test_a_coarser_working_grid(label, network):

@@ -1,0 +1,89 @@
+"""What of a CT is looked at: a box that holds the body, and never less than a patch."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.phantom import phantom
+from inference.region import MARGIN_MM, at_least, body_box, nonzero_box, region
+
+SPACING_MM = (4.0, 4.0, 4.0)
+PATCH = (1, 1, 1)
+
+
+def air(shape=(30, 60, 80)):
+    return np.full(shape, -1000, dtype=np.int16)
+
+
+def spans(box):
+    return [(part.start, part.stop) for part in box]
+
+
+def test_nonzero_box():
+    hu = np.zeros((5, 6, 7), dtype=np.int16)
+    hu[1, 2, 3] = hu[3, 2, 6] = -1000
+    assert spans(nonzero_box(hu)) == [(1, 4), (2, 3), (3, 7)]
+
+
+def test_the_body_has_a_margin_of_10_mm_less_the_outermost_voxel():
+    hu = air()
+    hu[5:25, 20:40, 30:60] = 40
+    # 10 mm are 3 voxels of 4 mm; in the slice the first and the last column have air beside them
+    assert spans(body_box(hu, SPACING_MM)) == [(2, 28), (18, 42), (28, 62)]
+
+
+def test_arms_and_a_couch_are_no_part_of_it():
+    hu = air()
+    hu[5:25, 20:40, 30:60] = 40
+    hu[:, 20:30, 5:15] = 40  # an arm
+    hu[:, 40:42, :] = 200  # a couch that the body lies on, as wide as the CT
+    # where body and couch meet two more rows count, and a column on either side
+    assert spans(body_box(hu, SPACING_MM)) == [(2, 28), (18, 44), (27, 63)]
+
+
+@pytest.mark.parametrize("fill", [-1000, -500])
+def test_without_a_body_everything_is_looked_at(fill):
+    hu = np.full((30, 60, 80), fill, dtype=np.int16)
+    hu[3, 3, 3] = 1000
+    assert body_box(hu, SPACING_MM) is None
+    assert spans(region("body", hu, SPACING_MM, PATCH)) == [(0, 30), (0, 60), (0, 80)]
+
+
+def test_a_field_of_view_inside_the_body_is_the_whole():
+    hu = np.full((9, 70, 60), 40, dtype=np.int16)
+    assert spans(region("body", hu, SPACING_MM, PATCH)) == [(0, 9), (0, 70), (0, 60)]
+
+
+def test_a_body_smaller_than_a_patch_is_seen_with_its_surroundings():
+    hu = air()
+    hu[5:25, 20:40, 30:60] = 40
+    found = region("body", hu, SPACING_MM, (64, 32, 40))
+    assert spans(found) == [(0, 30), (14, 46), (25, 65)]
+    assert spans(region("none", hu, SPACING_MM, (64, 32, 40))) == [(0, 30), (0, 60), (0, 80)]
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(0, 20)] * 4), min_size=3, max_size=3),
+)
+def test_a_grown_box_holds_the_old_one_and_no_more_than_is_needed(axes):
+    parts, least, shape = [], [], []
+    for start, width, wanted, behind in axes:
+        parts.append(slice(start, start + width + 1))
+        least.append(wanted)
+        shape.append(start + width + 1 + behind)
+    found = at_least(tuple(parts), tuple(least), tuple(shape))
+    for part, grown, wanted, size in zip(parts, found, least, shape, strict=True):
+        assert 0 <= grown.start <= part.start < part.stop <= grown.stop <= size
+        assert grown.stop - grown.start == max(part.stop - part.start, min(wanted, size))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("spacing_mm", [(5.0, 3.0, 3.0), (2.5, 2.0, 4.0)])
+def test_no_organ_of_a_generated_patient_is_outside(seed, spacing_mm):
+    shape = tuple(round(mm / wide) for mm, wide in zip((320, 420, 460), spacing_mm, strict=True))
+    hu, labels = phantom(seed, shape, spacing_mm)
+    box = body_box(hu, spacing_mm)
+    margin = int(MARGIN_MM / max(spacing_mm))
+    assert np.count_nonzero(labels[box]) == np.count_nonzero(labels) > 0
+    assert box[1].stop - box[1].start < hu.shape[1] - margin
