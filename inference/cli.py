@@ -54,7 +54,8 @@ def predict(
     Exit code 0: all cases done; 1: a case or the run failed (the others are done); 2: wrong usage.
     """
     from inference.manifest import load_manifest
-    from inference.pipeline import Settings, find_cases
+    from inference.pipeline import find_cases
+    from inference.predictor import Settings
     from inference.screen import predict_on_screen
 
     if weights is not None and settings["engine"] == "torch":

@@ -1,12 +1,14 @@
 """Where voxels are: the grid of a volume, and how its axes lie in the patient."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import GeometryError
 
+T = TypeVar("T", bound=np.generic)
 Shape = tuple[int, int, int]
 SpacingMm = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
@@ -57,7 +59,7 @@ def is_orientation(code: str) -> bool:
 
 @dataclass(frozen=True)
 class Orientation:
-    """How to turn an array's axes to a named orientation, and back.
+    """How to turn an array's axes to a named orientation.
 
     A code such as "RAS" says where the X, Y and Z index grows to: the patient's Right, Anterior,
     Superior (the convention of nibabel and of SimpleITK's DICOMOrient; no rotation is "LPS").
@@ -92,15 +94,13 @@ class Orientation:
             flipped.append(bool(grows != (letter in "LPS")))
         return cls((order[0], order[1], order[2]), (flipped[0], flipped[1], flipped[2]))
 
-    def apply(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return a view of the stored `array` [Z, Y, X] with its axes turned."""
+    def apply(self, array: NDArray[T]) -> NDArray[T]:
+        """Return a view of the stored `array` [Z, Y, X] with its axes turned.
+
+        What is written into it is written as stored.
+        """
         turned = array.transpose(self.order)
         return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)]
-
-    def undo(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Return a view of a turned `array` with the stored axes again."""
-        back = array[tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)]
-        return back.transpose(np.argsort(self.order))
 
     def grid(self, stored: Grid) -> Grid:
         """Return the grid of the turned array."""

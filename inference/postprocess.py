@@ -12,20 +12,20 @@ def clean(
     rules: tuple[ComponentRule, ...],
     values: dict[str, int],
     voxel_ml: float,
-) -> NDArray[np.uint8]:
-    """Return `labels` without the components that `rules` drop; they become background.
+) -> None:
+    """Make background of the components that `rules` drop.
 
     Components are 26-connected; all labels are divided in one pass over the box that they fill.
 
     Args:
-        labels: uint8 [Z, Y, X].
+        labels: uint8 [Z, Y, X], changed in place.
         rules: What to keep of which label; the others are left as they are.
         values: Label values by name.
         voxel_ml: Volume of a voxel in millilitres.
     """
     box = foreground_box(labels)
     if box is None or not rules:
-        return labels
+        return
     import cc3d
 
     # cc3d 4.1 counts on a border: "maximum length exception" for scattered voxels in a thin box.
@@ -39,10 +39,8 @@ def clean(
     for rule in rules:
         mine = np.flatnonzero(label_of == values[rule.label])
         kept[mine[_implausible(sizes[mine], rule, voxel_ml)]] = 0
-    cleaned = labels.copy()
-    for numbers, part in zip(components, cleaned[box], strict=True):
+    for numbers, part in zip(components, labels[box], strict=True):
         part[:] = kept[numbers]
-    return cleaned
 
 
 def _implausible(

@@ -9,7 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from inference.manifest import Manifest
-from inference.pipeline import Settings, Watch, predict_folder
+from inference.pipeline import predict_folder
+from inference.predictor import Settings, Watch
 from inference.report import CaseReport, RunReport
 
 

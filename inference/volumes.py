@@ -290,4 +290,5 @@ def _write(voxels: NDArray[np.int16] | NDArray[np.uint8], like: Header, path: Pa
     with replacing(path) as partial, partial.open("wb") as stream:
         with gzip.GzipFile("", "wb", 3, stream, mtime=0) as packed:
             packed.write(bytes(head) + bytes(_VOXELS_AT - _HEADER_BYTES))
-            packed.write(voxels.astype(like.order + kind, copy=False).tobytes())
+            for part in voxels:  # slice by slice: no second copy of a long CT's labels is held
+                packed.write(part.astype(like.order + kind, copy=False).tobytes())

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from inference.errors import KitError
 from inference.manifest import load_manifest
-from inference.pipeline import SUFFIX, Settings
+from inference.pipeline import SUFFIX
+from inference.predictor import Settings
 from inference.screen import predict_on_screen
 from train.recipe import Recipe
 

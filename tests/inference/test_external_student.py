@@ -12,7 +12,8 @@ import pytest
 import SimpleITK as sitk
 
 from inference.manifest import load_manifest
-from inference.pipeline import Settings, predict_folder
+from inference.pipeline import predict_folder
+from inference.predictor import Settings
 
 pytest.importorskip("openvino")
 

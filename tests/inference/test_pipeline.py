@@ -10,14 +10,8 @@ import SimpleITK as sitk
 from inference.errors import EngineError, KitError, ManifestError, VolumeError
 from inference.geometry import Grid
 from inference.manifest import ComponentRule
-from inference.pipeline import (
-    Predictor,
-    Settings,
-    Watch,
-    find_cases,
-    predict_folder,
-    volumes_ml,
-)
+from inference.pipeline import find_cases, predict_folder
+from inference.predictor import Predictor, Settings, Watch, volumes_ml
 from inference.report import CaseReport
 from inference.volumes import read_volume
 
@@ -196,9 +190,9 @@ def test_a_network_that_answers_nan_fails_the_case(network, boxes, write_ct, tmp
             return np.concatenate([patches, np.full_like(patches, np.nan), patches], axis=1)
 
     volume = read_volume(write_ct(tmp_path / "a_0000.nii.gz", boxes[0]))
-    predictor = Predictor(network(), Broken(), Settings())
+    predictor, report = Predictor(network(), Broken(), Settings()), CaseReport("a")
     with pytest.raises(EngineError, match="NaN or infinity"):
-        predictor.predict(volume, CaseReport("a"), Watch())
+        predictor.label(predictor.prepare(volume, report), report, Watch())
 
 
 def test_organ_volumes():

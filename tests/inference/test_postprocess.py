@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from inference import postprocess
 from inference.manifest import ComponentRule
-from inference.postprocess import clean
 
 VALUES = {"liver": 1, "tumour": 2}
 VOXEL_ML = 0.5
@@ -25,6 +25,12 @@ def labels():
     labels[5, 0:2, 0:2] = 2
     labels[3, 6, 0] = 2
     return labels
+
+
+def clean(labels, *rest):
+    cleaned = labels.copy()
+    postprocess.clean(cleaned, *rest)
+    return cleaned
 
 
 def counts(labels):

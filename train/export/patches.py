@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.manifest import Manifest
-from inference.pipeline import Predictor, Settings, Watch
+from inference.predictor import Predictor, Settings, Watch
 from inference.report import CaseReport
 from inference.volumes import read_volume
 
@@ -78,5 +78,6 @@ def _phantom(folder: Path) -> Path:
 def _patches_of(path: Path, manifest: Manifest) -> list[NDArray[np.float32]]:
     recorder = SoftTissueRecorder(manifest)
     predictor = Predictor(manifest, recorder, Settings(tta="none", clean=False))
-    predictor.predict(read_volume(path), CaseReport(path.name), Watch())
+    report = CaseReport(path.name)
+    predictor.label(predictor.prepare(read_volume(path), report), report, Watch())
     return recorder.patches

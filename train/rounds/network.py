@@ -10,7 +10,7 @@ from inference.engines import Precision
 from inference.errors import KitError
 from inference.files import make_folder
 from inference.manifest import load_manifest
-from inference.pipeline import Settings
+from inference.predictor import Settings
 from inference.screen import predict_on_screen
 from train.release import LABEL_SUFFIX, Case
 from train.rounds.plan import Stage, cases_of, cases_to_label

@@ -1,0 +1,167 @@
+"""One CT in memory to labels; the only module that knows the order of the steps."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engines import Engine, Precision
+from inference.errors import EngineError, ManifestError
+from inference.geometry import Box, Grid, Orientation, Shape, SpacingMm, as_shape
+from inference.labels import NativeLabels
+from inference.manifest import Manifest
+from inference.postprocess import clean
+from inference.region import region
+from inference.report import CaseReport
+from inference.resampling import resample_linear
+from inference.sliding_window import Window, flips_of, logit_slabs, window_count
+from inference.volumes import Volume
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run may change; None keeps what the manifest says."""
+
+    engine: str = "auto"
+    threads: int = 0
+    precision: Precision = "auto"
+    step: float | None = None
+    blending: str | None = None
+    tta: str | None = None
+    crop: str | None = None
+    clean: bool = True
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Callbacks for whoever shows progress."""
+
+    case: Callable[[str, int], None] = lambda name, windows: None
+    """A case reaches the network: its name and number of windows."""
+    window: Callable[[], None] = lambda: None
+    done: Callable[[CaseReport], None] = lambda report: None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A CT as the network takes it, and the way back; the CT itself is no longer needed."""
+
+    image: NDArray[np.float32]
+    """[Z, Y, X], normalized, on the working grid, in the network's orientation."""
+    turn: Orientation
+    box: Box
+    """What of the turned CT `image` is."""
+    grid: Grid
+    """Of the CT as stored."""
+
+
+class Predictor:
+    """A network, ready to label volumes."""
+
+    def __init__(self, manifest: Manifest, engine: Engine, settings: Settings) -> None:
+        spec = manifest.window
+        self._manifest = manifest
+        self._engine = engine
+        self._clean = settings.clean
+        self._crop = settings.crop or manifest.crop
+        self._window = Window(
+            spec.patch,
+            settings.step or spec.step,
+            settings.blending or spec.blending,
+            flips_of(settings.tta or spec.tta, spec.mirror_axes),
+        )
+
+    def prepare(self, volume: Volume, report: CaseReport) -> Prepared:
+        """Turn, crop, clip, resample and normalize a CT.
+
+        Args:
+            volume: The CT as stored.
+            report: Filled with grids, windows and seconds.
+        """
+        manifest = self._manifest
+        report.warnings = volume.warnings
+        report.input_shape = volume.grid.shape
+        report.input_spacing_mm = volume.grid.spacing_mm
+        with report.stage("prepare"):
+            turn = Orientation.to(manifest.orientation, volume.direction)
+            turned: NDArray[Any] = turn.apply(volume.hu)
+            spacing_mm = turn.grid(volume.grid).spacing_mm
+            patch = self._patch(spacing_mm)
+            box = region(self._crop, turned, spacing_mm, patch)
+            image = self._image(turned[box], spacing_mm)
+        report.region = tuple((part.start, part.stop) for part in box)
+        report.working_shape = image.shape
+        report.windows = window_count(as_shape(image), self._window)
+        return Prepared(image, turn, box, volume.grid)
+
+    def label(self, prepared: Prepared, report: CaseReport, watch: Watch) -> NDArray[np.uint8]:
+        """Label a prepared CT.
+
+        Args:
+            prepared: What `prepare` made.
+            report: Filled with seconds and organ volumes.
+            watch: Told of every window.
+
+        Returns:
+            uint8 [Z, Y, X] labels on the CT's own voxels.
+
+        Raises:
+            ManifestError: The network has other labels than the manifest says.
+            EngineError: The network answers no numbers.
+        """
+        watch.case(report.case, report.windows)
+        labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
+        part = prepared.turn.apply(labels)[prepared.box]
+        native = NativeLabels(as_shape(prepared.image), part)
+        slabs = logit_slabs(prepared.image, self._engine.infer, self._window, watch.window)
+        while True:
+            with report.stage("network"):
+                logits = next(slabs, None)
+            if logits is None:
+                break
+            self._check(logits)
+            with report.stage("labels"):
+                native.add(logits)
+        values, voxel_ml = self._manifest.labels, prepared.grid.voxel_ml
+        if self._clean:
+            with report.stage("clean"):
+                clean(labels, self._manifest.postprocess, values, voxel_ml)
+        report.volumes_ml = volumes_ml(labels, values, voxel_ml)
+        return labels
+
+    def _patch(self, spacing_mm: SpacingMm) -> Shape:
+        """Return the network's patch in voxels of `spacing_mm`."""
+        sides = zip(self._window.patch, self._manifest.spacing_mm, spacing_mm, strict=True)
+        z, y, x = (math.ceil(voxels * wide / mm) for voxels, wide, mm in sides)
+        return z, y, x
+
+    def _image(self, hu: NDArray[Any], spacing_mm: SpacingMm) -> NDArray[np.float32]:
+        intensity = self._manifest.intensity
+        shape = Grid(as_shape(hu), spacing_mm).resampled(self._manifest.spacing_mm).shape
+        image = resample_linear(hu, shape, intensity.clip_hu)
+        image -= np.float32(intensity.mean_hu)
+        image /= np.float32(intensity.std_hu)
+        return image
+
+    def _check(self, logits: NDArray[np.float32]) -> None:
+        names = len(self._manifest.labels)
+        if logits.shape[0] != names + 1:
+            raise ManifestError(
+                f"the network says {logits.shape[0]} classes, the manifest names "
+                f"{names} and background; give them the same labels"
+            )
+        if not all(np.isfinite([of.min(), of.max()]).all() for of in logits):
+            raise EngineError("the network answers NaN or infinity; try --precision f32")
+
+
+def volumes_ml(
+    labels: NDArray[np.uint8], values: dict[str, int], voxel_ml: float
+) -> dict[str, float]:
+    """Return the volume of each organ in millilitres."""
+    counts = np.zeros(256, dtype=np.int64)
+    for part in labels:  # slice by slice: bincount makes 64-bit integers of what it counts
+        counts += np.bincount(part.ravel(), minlength=256)
+    return {name: round(float(counts[value]) * voxel_ml, 3) for name, value in values.items()}
