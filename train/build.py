@@ -38,14 +38,14 @@ def build_dataset(recipe: Recipe, data: Path, work: Path) -> int:
     return write_dataset(
         track(cases, description="cases", total=total, transient=True),
         work / "raw" / spec_of(recipe).dataset,
-        recipe.spacing_mm,
+        recipe.synthesis_mm,
     )
 
 
 def spec_of(recipe: Recipe) -> TrainingSpec:
     """Return the network that `recipe` trains."""
-    spacing_mm = (recipe.spacing_mm,) * 3
-    return TrainingSpec(recipe.name, recipe.seed, spacing_mm, recipe.training)
+    z, y, x = recipe.spacing_mm
+    return TrainingSpec(recipe.name, recipe.seed, (z, y, x), recipe.training)
 
 
 def _bend(ct: LabelledCT, anatomy: Anatomy, folder: Path) -> Bend:

@@ -65,14 +65,14 @@ def collect(recipe: Recipe, data: Path, pseudo: Path) -> list[LabelledCT]:
     """
     collected = []
     for case in recipe.cases:
-        hu = read_ct(data / "ct" / f"{case}_0000.nii.gz", recipe.spacing_mm)
+        hu = read_ct(data / "ct" / f"{case}_0000.nii.gz", recipe.synthesis_mm)
         if not (pseudo / f"{case}.nii.gz").is_file():
             missing = pseudo / f"{case}.nii.gz"
             raise KitError(f"{missing} is missing; run `python -m train small label` first")
-        labels = read_anatomy(pseudo / f"{case}.nii.gz", "flare", recipe.spacing_mm).labels
+        labels = read_anatomy(pseudo / f"{case}.nii.gz", "flare", recipe.synthesis_mm).labels
         truth = data / "truth" / f"{case}.nii.gz"
         if truth.is_file():
-            real = read_anatomy(truth, "flare", recipe.spacing_mm).labels
+            real = read_anatomy(truth, "flare", recipe.synthesis_mm).labels
             labels = merged(real, labels, case in recipe.duodenum_in_stomach)
         if labels.shape != hu.shape:
             raise KitError(f"{case}: labels are {labels.shape}, the CT is {hu.shape}")
@@ -88,5 +88,5 @@ def anatomies(recipe: Recipe, data: Path) -> list[Anatomy]:
         files = sorted(path.glob("*.nii.gz")) if path.is_dir() else [path]
         if not files:
             raise KitError(f"{path}: no label maps found; check --data")
-        found += [read_anatomy(file, ids, recipe.spacing_mm) for file in files]
+        found += [read_anatomy(file, ids, recipe.synthesis_mm) for file in files]
     return found

@@ -81,7 +81,10 @@ class Recipe:
 
     name: str
     seed: int
-    spacing_mm: float
+    spacing_mm: tuple[float, ...]
+    """Of the network's working grid (Z, Y, X)."""
+    synthesis_mm: float
+    """Edge of a voxel of the cases that are trained on, whatever the network makes of them."""
     cases: tuple[str, ...]
     bend: tuple[str, ...]
     duodenum_in_stomach: tuple[str, ...]

@@ -23,7 +23,7 @@ def test_the_committed_recipe_trains_on_no_test_case():
         ("seed =", "sead =", "unknown or missing keys: sead, seed"),
         ("epochs =", "epoch =", "training: unknown or missing keys: epoch, epochs"),
         ("batch = 2", 'batch = "2"', "training: batch: expected int, found '2'"),
-        ("spacing_mm = 3.0", "spacing_mm = true", "spacing_mm: expected float, found True"),
+        ("synthesis_mm = 3.0", "synthesis_mm = true", "synthesis_mm: expected float, found True"),
         ("[training]", "[training", "not a readable recipe"),
     ],
 )
@@ -36,5 +36,5 @@ def test_a_mistake_is_named(tmp_path, old, new, complaint):
 
 def test_a_whole_number_may_stand_for_a_float(tmp_path):
     path = tmp_path / "recipe.toml"
-    path.write_text(COMMITTED.read_text().replace("spacing_mm = 3.0", "spacing_mm = 3"))
-    assert load_recipe(path).spacing_mm == 3.0
+    path.write_text(COMMITTED.read_text().replace("synthesis_mm = 3.0", "synthesis_mm = 3"))
+    assert load_recipe(path).synthesis_mm == 3.0
