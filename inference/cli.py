@@ -28,7 +28,7 @@ def main() -> None:
     type=click.Choice(["auto", "openvino", "onnxruntime", "torch"]),
 )
 @click.option("--threads", default=0, type=click.IntRange(min=0), help="0: every core.")
-@click.option("--precision", default="auto", type=click.Choice(["auto", "f32", "bf16"]))
+@click.option("--precision", default="auto", type=click.Choice(["auto", "f32", "bf16", "int8"]))
 @click.option(
     "--step", type=click.FloatRange(0.1, 1.0), help="Distance of windows, share of a patch."
 )
@@ -53,7 +53,7 @@ def predict(
 
     Exit code 0: all cases done; 1: a case or the run failed (the others are done); 2: wrong usage.
     """
-    from inference.manifest import load_manifest
+    from inference.manifest_reader import load_manifest
     from inference.pipeline import find_cases
     from inference.predictor import Settings
     from inference.screen import predict_on_screen
@@ -76,7 +76,8 @@ def verify(manifest: Path) -> None:
     """Check every weights file that MANIFEST names."""
     import json
 
-    from inference.manifest import load_manifest, verify_files
+    from inference.manifest import verify_files
+    from inference.manifest_reader import load_manifest
 
     described = load_manifest(manifest)
     verify_files(described)

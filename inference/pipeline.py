@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.engines import EngineOptions, open_engine
+from inference.engines import EngineOptions, open_engine, weights_of
 from inference.errors import KitError
 from inference.manifest import Manifest, verify_file
 from inference.predictor import Predictor, Settings, Watch
@@ -59,11 +59,11 @@ def predict_folder(
     report = RunReport(manifest.name, manifest.sha256, asdict(settings))
     _make_folder(outputs)
     start_s = time.perf_counter()
-    kind = "torch" if settings.engine == "torch" else "onnx"
-    path = manifest.weights(kind)
+    weights = {kind: manifest.weights(kind) for kind in weights_of(settings.engine, manifest)}
     with ThreadPoolExecutor(1) as reader:
         volumes = _read_ahead(reader, cases)
-        verify_file(path, manifest.files[kind])
+        for kind, path in weights.items():
+            verify_file(path, manifest.files[kind])
         options = EngineOptions(settings.threads, settings.precision)
         with open_engine(settings.engine, manifest, options) as engine:
             report.engine = engine.description

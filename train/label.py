@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from inference.errors import KitError
-from inference.manifest import load_manifest
+from inference.manifest_reader import load_manifest
 from inference.pipeline import SUFFIX
 from inference.predictor import Settings
 from inference.screen import predict_on_screen

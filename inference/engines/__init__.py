@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inference.errors import EngineError
 from inference.manifest import Manifest
 
-Precision = Literal["auto", "f32", "bf16"]
+Precision = Literal["auto", "f32", "bf16", "int8"]
 _log = logging.getLogger(__name__)
 
 _MODULES = {
@@ -38,6 +38,11 @@ class EngineOptions:
     def pinned_threads(self) -> int:
         """Number of threads that the engine is told to use."""
         return self.threads or len(os.sched_getaffinity(0))
+
+
+def weights_of(name: str, manifest: Manifest) -> list[str]:
+    """Return the kinds of the manifest's files that the engine called `name` may open."""
+    return ["torch"] if name == "torch" else [kind for kind in manifest.files if kind != "torch"]
 
 
 class Engine(Protocol):

@@ -51,7 +51,7 @@ class OnnxRuntimeEngine:
 @contextmanager
 def load(manifest: Manifest, options: EngineOptions) -> Iterator[OnnxRuntimeEngine]:
     """Open the manifest's ONNX network."""
-    if options.precision == "bf16":
+    if options.precision in ("bf16", "int8"):
         raise EngineError("ONNX Runtime runs float32 on a CPU; use --precision f32 or auto")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.pinned_threads

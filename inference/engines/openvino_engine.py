@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inference.engines import EngineOptions, one_line
 from inference.errors import EngineError
-from inference.manifest import Manifest
+from inference.manifest import INT8, Manifest
 
 
 class OpenVINOEngine:
@@ -31,21 +31,39 @@ class OpenVINOEngine:
         return logits
 
 
-def chosen_precision(asked: str, capabilities: list[str], cpu_flags: set[str]) -> str:
-    """Return "bf16" or "f32" for what was asked ("auto", "bf16", "f32").
+_INSTRUCTIONS = {
+    "int8": {"amx_int8", "avx512_vnni", "avx_vnni"},
+    "bf16": {"amx_bf16", "avx512_bf16"},
+}
+"""What a CPU must have, by precision; elsewhere it is emulated, slower than float32."""
 
-    "auto" takes bfloat16 where the CPU has instructions for it (AMX, or AVX-512 BF16: half the time
-    of float32); elsewhere it is emulated, four times slower than float32.
+
+def chosen_precision(
+    asked: str, capabilities: list[str], cpu_flags: set[str], has_int8: bool
+) -> str:
+    """Return "int8", "bf16" or "f32" for what was asked ("auto" or one of them).
+
+    "auto" takes the first for which the CPU has instructions, and the manifest weights.
 
     Raises:
-        EngineError: bf16 was asked of a CPU that has no such instructions.
+        EngineError: The CPU has no instructions for what was asked, or the manifest no weights.
     """
-    native = "BF16" in capabilities and bool(cpu_flags & {"amx_bf16", "avx512_bf16"})
-    if asked == "bf16" and not native:
-        raise EngineError("bf16 was asked for, this CPU has none; use --precision f32 or auto")
-    if asked == "auto":
-        return "bf16" if native else "f32"
-    return asked
+    can = {
+        name: name.upper() in capabilities and bool(cpu_flags & flags)
+        for name, flags in _INSTRUCTIONS.items()
+    }
+    if asked == "int8" and not has_int8:
+        raise EngineError(
+            "int8 was asked for, the manifest has no such weights; make them with "
+            "`python -m train quantize`, or use --precision auto"
+        )
+    if not can.get(asked, True):
+        raise EngineError(f"{asked} was asked for, this CPU has none; use --precision f32 or auto")
+    if asked != "auto":
+        return asked
+    if can["int8"] and has_int8:
+        return "int8"
+    return "bf16" if can["bf16"] else "f32"
 
 
 def _cpu_flags() -> set[str]:
@@ -62,18 +80,20 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[OpenVINOEngine]
     """Compile the manifest's ONNX network with threads and precision pinned."""
     core = ov.Core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    precision = chosen_precision(options.precision, capabilities, _cpu_flags())
+    has_int8 = manifest.files.keys() >= {*INT8}
+    precision = chosen_precision(options.precision, capabilities, _cpu_flags(), has_int8)
     threads = options.pinned_threads
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # off: it would quantize activations to int8
     }
-    path = manifest.weights("onnx")
+    paths = [manifest.weights(kind) for kind in (INT8 if precision == "int8" else ("onnx",))]
+    path = paths[0]
     try:
-        model = core.compile_model(str(path), "CPU", settings)
+        model = core.compile_model(core.read_model(*map(str, paths)), "CPU", settings)
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot compile {path.name}: {one_line(error)}") from error
     engine = OpenVINOEngine(

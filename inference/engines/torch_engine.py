@@ -42,7 +42,7 @@ class TorchEngine:
 @contextmanager
 def load(manifest: Manifest, options: EngineOptions) -> Iterator[TorchEngine]:
     """Open the manifest's "torch" program on the GPU if there is one."""
-    if options.precision == "bf16":
+    if options.precision in ("bf16", "int8"):
         raise EngineError("the torch engine is the float32 reference; use --precision f32 or auto")
     path = manifest.weights("torch")
     if not zipfile.is_zipfile(path):

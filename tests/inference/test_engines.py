@@ -135,9 +135,10 @@ def test_a_patch_that_the_network_does_not_take_is_an_engine_error(with_torch, n
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
 @pytest.mark.parametrize("name", ["onnxruntime", "torch"])
-def test_bf16_is_refused_where_it_is_not_done(with_torch, name):
-    options = EngineOptions(threads=1, precision="bf16")
+def test_a_precision_is_refused_where_it_is_not_done(with_torch, name, precision):
+    options = EngineOptions(threads=1, precision=precision)
     with (
         pytest.raises(EngineError, match="use --precision f32 or auto"),
         open_engine(name, with_torch, options),
@@ -146,27 +147,43 @@ def test_bf16_is_refused_where_it_is_not_done(with_torch, name):
 
 
 @pytest.mark.parametrize(
-    ("asked", "capabilities", "flags", "expected"),
+    ("asked", "capabilities", "flags", "has_int8", "expected"),
     [
-        ("f32", ["FP32", "BF16"], {"amx_bf16", "avx512_bf16"}, "f32"),
-        ("auto", ["FP32", "BF16"], {"amx_bf16", "avx512_bf16"}, "bf16"),
-        ("auto", ["FP32", "BF16"], {"avx512_bf16"}, "bf16"),
-        ("auto", ["FP32", "BF16"], set(), "f32"),  # emulated
-        ("auto", ["FP32"], {"amx_bf16"}, "f32"),
-        ("bf16", ["FP32", "BF16"], {"avx512_bf16"}, "bf16"),
-        ("bf16", ["FP32", "BF16"], {"amx_bf16"}, "bf16"),
-        ("bf16", ["FP32", "BF16"], {"avx512f"}, None),
-        ("bf16", ["FP32"], {"amx_bf16"}, None),
+        ("auto", ["FP32", "BF16", "INT8"], {"avx512_vnni", "avx512_bf16"}, True, "int8"),
+        ("auto", ["FP32", "INT8"], {"avx_vnni"}, True, "int8"),
+        ("auto", ["FP32", "INT8"], {"avx512_vnni"}, False, "f32"),  # no such weights
+        ("auto", ["FP32", "BF16", "INT8"], {"avx512_bf16"}, True, "bf16"),  # int8 is emulated
+        ("f32", ["FP32", "INT8"], {"avx_vnni"}, True, "f32"),
+        ("int8", ["FP32", "INT8"], {"amx_int8"}, True, "int8"),
+        ("int8", ["FP32", "INT8"], {"avx2"}, True, None),
+        ("f32", ["FP32", "BF16"], {"amx_bf16", "avx512_bf16"}, False, "f32"),
+        ("auto", ["FP32", "BF16"], {"amx_bf16", "avx512_bf16"}, False, "bf16"),
+        ("auto", ["FP32", "BF16"], {"avx512_bf16"}, False, "bf16"),
+        ("auto", ["FP32", "BF16"], set(), False, "f32"),  # emulated
+        ("auto", ["FP32"], {"amx_bf16"}, False, "f32"),
+        ("bf16", ["FP32", "BF16"], {"avx512_bf16"}, False, "bf16"),
+        ("bf16", ["FP32", "BF16"], {"amx_bf16"}, False, "bf16"),
+        ("bf16", ["FP32", "BF16"], {"avx512f"}, False, None),
+        ("bf16", ["FP32"], {"amx_bf16"}, False, None),
     ],
 )
-def test_precision_table(asked, capabilities, flags, expected):
+def test_precision_table(asked, capabilities, flags, has_int8, expected):
     from inference.engines.openvino_engine import chosen_precision
 
     if expected is None:
-        with pytest.raises(EngineError, match="bf16 was asked for, this CPU has none"):
-            chosen_precision(asked, capabilities, flags)
+        with pytest.raises(EngineError, match=f"{asked} was asked for, this CPU has none"):
+            chosen_precision(asked, capabilities, flags, has_int8)
     else:
-        assert chosen_precision(asked, capabilities, flags) == expected
+        assert chosen_precision(asked, capabilities, flags, has_int8) == expected
+
+
+def test_int8_without_its_weights_says_how_to_make_them(network):
+    options = EngineOptions(threads=1, precision="int8")
+    with (
+        pytest.raises(EngineError, match="no such weights; make them with `python -m train quan"),
+        open_engine("openvino", network(), options),
+    ):
+        pass
 
 
 def test_threads_are_all_that_this_process_may_use_unless_given(monkeypatch):

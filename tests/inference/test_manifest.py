@@ -7,7 +7,8 @@ import math
 import pytest
 
 from inference.errors import ManifestError
-from inference.manifest import load_manifest, verify_files
+from inference.manifest import verify_files
+from inference.manifest_reader import load_manifest
 
 REMOVED = object()
 
@@ -217,6 +218,13 @@ def test_weights_elsewhere_must_have_the_same_digest(network, tmp_path):
     elsewhere.write_bytes(b"something else")
     with pytest.raises(ManifestError, match="14 bytes, the manifest says"):
         verify_files(moved)
+
+
+def test_weights_elsewhere_leave_the_integer_ones_behind(network):
+    manifest = network()
+    onnx = manifest.files["onnx"]
+    both = network(files={"onnx": onnx, "int8": onnx, "int8_weights": onnx})
+    assert both.with_onnx(both.weights("onnx")).files.keys() == {"onnx"}
 
 
 def test_unknown_kind_of_weights(network):

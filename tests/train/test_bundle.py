@@ -8,7 +8,8 @@ import SimpleITK as sitk
 from click.testing import CliRunner
 
 from inference.errors import KitError
-from inference.manifest import load_manifest, verify_files
+from inference.manifest import verify_files
+from inference.manifest_reader import load_manifest
 
 pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")

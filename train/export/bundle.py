@@ -41,6 +41,7 @@ class ExportRequest:
     name: str | None = None
     provenance: Path | None = None
     components: Path | None = None
+    crop: str = "nonzero"
     reference: bool = False
     threads: int = 2
     trust_checkpoint: bool = False
@@ -81,7 +82,9 @@ def export_bundle(request: ExportRequest) -> Export:
         files, opset = _write_weights(network, model, stage, name, request)
         provenance |= _origin(request, checkpoint, model, opset)
         manifest = replace(
-            _manifest(name, files, stage, model, checkpoint, provenance), postprocess=rules
+            _manifest(name, files, stage, model, checkpoint, provenance),
+            postprocess=rules,
+            crop=request.crop,
         )
         patches, sources = parity_patches(manifest, request.parity_cases)
         agreements = measure(network, patches, manifest, request.threads)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.engines import Engine
 from inference.manifest import Manifest
 from inference.predictor import Predictor, Settings, Watch
 from inference.report import CaseReport
@@ -69,6 +70,31 @@ def parity_patches(
     return np.stack(patches), names
 
 
+class Recorder:
+    """Stands in for an engine and keeps every patch, float32 [1, 1, Z, Y, X]."""
+
+    def __init__(self, outputs: int) -> None:
+        self._outputs = outputs
+        self.patches: list[NDArray[np.float32]] = []
+        self.description: dict[str, str | int] = {"name": "recorder"}
+
+    def infer(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Keep float32 [1, 1, Z, Y, X] and give zeros [1, K, Z, Y, X]."""
+        self.patches.append(patches.copy())
+        return np.zeros((1, self._outputs, *patches.shape[2:]), dtype=np.float32)
+
+
+def all_patches(path: Path, manifest: Manifest) -> list[NDArray[np.float32]]:
+    """Return every patch of a CT that the network would see, each float32 [1, 1, Z, Y, X].
+
+    Raises:
+        KitError: The CT cannot be read.
+    """
+    recorder = Recorder(len(manifest.labels) + 1)
+    _show_all(path, manifest, recorder)
+    return recorder.patches
+
+
 def _phantom(folder: Path) -> Path:
     from inference.phantom import write_sample  # not needed where CTs are given
 
@@ -77,7 +103,12 @@ def _phantom(folder: Path) -> Path:
 
 def _patches_of(path: Path, manifest: Manifest) -> list[NDArray[np.float32]]:
     recorder = SoftTissueRecorder(manifest)
-    predictor = Predictor(manifest, recorder, Settings(tta="none", clean=False))
+    _show_all(path, manifest, recorder)
+    return recorder.patches
+
+
+def _show_all(path: Path, manifest: Manifest, engine: Engine) -> None:
+    """Show `engine` every patch of a CT."""
+    predictor = Predictor(manifest, engine, Settings(tta="none", clean=False))
     report = CaseReport(path.name)
     predictor.label(predictor.prepare(read_volume(path), report), report, Watch())
-    return recorder.patches

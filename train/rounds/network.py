@@ -9,7 +9,7 @@ from typing import cast
 from inference.engines import Precision
 from inference.errors import KitError
 from inference.files import make_folder
-from inference.manifest import load_manifest
+from inference.manifest_reader import load_manifest
 from inference.predictor import Settings
 from inference.screen import predict_on_screen
 from train.release import LABEL_SUFFIX, Case

@@ -108,7 +108,7 @@ def load_rounds(path: Path) -> RoundsRecipe:
 
 def _check_rounds(recipe: RoundsRecipe, path: Path) -> None:
     if recipe.precision not in get_args(Precision):
-        raise KitError(f"{path}: precision is {recipe.precision!r}; f32, bf16 or auto")
+        raise KitError(f"{path}: precision is {recipe.precision!r}; f32, bf16, int8 or auto")
     if len(recipe.spacing_mm) != 3 or min(recipe.spacing_mm) <= 0 or recipe.shards < 1:
         raise KitError(f"{path}: spacing_mm must be three positive numbers, shards at least 1")
     known = set(recipe.external)
