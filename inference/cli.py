@@ -1,14 +1,19 @@
 """Command line: parse, call one function, report. Heavy imports wait until a command runs."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inference.commands import CommandGroup
 from inference.errors import KitError
 
+if TYPE_CHECKING:
+    from inference.manifest import Manifest
+
 _FILE = click.Path(path_type=Path)
+_MANIFEST = "weights_manifest.json"
 
 
 @click.group(cls=CommandGroup)
@@ -16,29 +21,47 @@ def main() -> None:
     """Label the organs on abdominal CTs."""
 
 
+def _network_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of everything that runs the network."""
+    engines = click.Choice(["auto", "openvino", "onnxruntime", "torch"])
+    precisions = click.Choice(["auto", "f32", "bf16", "int8"])
+    crops = click.Choice(["none", "nonzero", "body"])
+    limit = click.FloatRange(min=0, min_open=True)
+    for option in reversed(
+        (
+            click.option("--manifest", default=_MANIFEST, type=_FILE, show_default=True),
+            click.option("--weights", type=_FILE, help="ONNX file, where the manifest's is not."),
+            click.option("--engine", default="auto", show_default=True, type=engines),
+            click.option("--threads", default=0, type=click.IntRange(min=0), help="0: all cores."),
+            click.option("--precision", default="auto", type=precisions),
+            click.option("--step", type=click.FloatRange(0.1, 1.0), help="Share of a patch."),
+            click.option("--blending", type=click.Choice(["gaussian", "constant"])),
+            click.option("--tta", type=click.Choice(["none", "flip-x", "full"]), help="Flips."),
+            click.option("--crop", type=crops, help="What to look at; the rest is background."),
+            click.option(
+                "--time-limit",
+                "time_limit_s",
+                type=limit,
+                envvar="FLARE23_TIME_LIMIT",
+                help="Seconds a case: the step is widened to keep it.",
+            ),
+            click.option(
+                "--memory-limit",
+                "memory_limit_mib",
+                type=limit,
+                envvar="FLARE23_MEMORY_LIMIT",
+                help="MiB: a case that will need more says so.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("inputs", type=_FILE)
 @click.argument("outputs", type=_FILE)
-@click.option("--manifest", default="weights_manifest.json", type=_FILE, show_default=True)
-@click.option("--weights", type=_FILE, help="ONNX file, where it is not where the manifest says.")
-@click.option(
-    "--engine",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "openvino", "onnxruntime", "torch"]),
-)
-@click.option("--threads", default=0, type=click.IntRange(min=0), help="0: every core.")
-@click.option("--precision", default="auto", type=click.Choice(["auto", "f32", "bf16", "int8"]))
-@click.option(
-    "--step", type=click.FloatRange(0.1, 1.0), help="Distance of windows, share of a patch."
-)
-@click.option("--blending", type=click.Choice(["gaussian", "constant"]))
-@click.option("--tta", type=click.Choice(["none", "flip-x", "full"]), help="Flips to average.")
-@click.option(
-    "--crop",
-    type=click.Choice(["none", "nonzero", "body"]),
-    help="What to look at; the rest is background.",
-)
+@_network_options
 @click.option("--clean/--no-clean", default=True, help="The manifest's component rules.")
 @click.option("--report", type=_FILE, help="Where run.json goes; by default into OUTPUTS.")
 def predict(
@@ -53,17 +76,12 @@ def predict(
 
     Exit code 0: all cases done; 1: a case or the run failed (the others are done); 2: wrong usage.
     """
-    from inference.manifest_reader import load_manifest
     from inference.pipeline import find_cases
     from inference.predictor import Settings
     from inference.screen import predict_on_screen
 
-    if weights is not None and settings["engine"] == "torch":
-        raise click.UsageError("--weights is an ONNX file; the torch engine takes the manifest's")
+    described = _described(manifest, weights, settings["engine"])
     cases = find_cases(inputs)
-    described = load_manifest(manifest)
-    if weights is not None:
-        described = described.with_onnx(weights)
     done = predict_on_screen(cases, outputs, described, Settings(**settings))
     done.write(report or outputs / "run.json")
     if done.failed:
@@ -71,7 +89,37 @@ def predict(
 
 
 @main.command()
-@click.argument("manifest", default="weights_manifest.json", type=_FILE)
+@click.argument("ct", type=_FILE)
+@_network_options
+@click.option("-o", "--output", type=_FILE, help="JSON file.")
+def plan(
+    ct: Path, manifest: Path, weights: Path | None, output: Path | None, **settings: Any
+) -> None:
+    """Say what CT will take, before it is labelled, from the time of one window.
+
+    Exit code 1: no step keeps the limits.
+    """
+    from inference.plan_screen import plan_on_screen
+    from inference.predictor import Settings
+
+    described = _described(manifest, weights, settings["engine"])
+    over = plan_on_screen(ct, described, Settings(**settings), output)
+    if over:
+        raise KitError(f"{ct.name}: {'; '.join(over)}")
+
+
+def _described(manifest: Path, weights: Path | None, engine: str) -> "Manifest":
+    """Read the manifest; with the user's own ONNX file if there is one."""
+    from inference.manifest_reader import load_manifest
+
+    if weights is not None and engine == "torch":
+        raise click.UsageError("--weights is an ONNX file; the torch engine takes the manifest's")
+    described = load_manifest(manifest)
+    return described if weights is None else described.with_onnx(weights)
+
+
+@main.command()
+@click.argument("manifest", default=_MANIFEST, type=_FILE)
 def verify(manifest: Path) -> None:
     """Check every weights file that MANIFEST names."""
     import json

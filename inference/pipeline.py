@@ -3,15 +3,16 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from inference.budget import now_s, process_start_s
 from inference.engines import EngineOptions, open_engine, weights_of
 from inference.errors import KitError
 from inference.manifest import Manifest, verify_file
-from inference.predictor import Predictor, Settings, Watch
+from inference.predictor import Predictor, Prepared, Settings, Watch
 from inference.report import CaseReport, RunReport, peak_memory_mib
 from inference.volumes import Volume, read_header, read_volume, write_labels
 
@@ -68,12 +69,14 @@ def predict_folder(
         with open_engine(settings.engine, manifest, options) as engine:
             report.engine = engine.description
             report.start_s["engine"] = round(time.perf_counter() - start_s, 4)
-            predictor = Predictor(manifest, engine, settings)
+            job = _Job(Predictor(manifest, engine, settings), settings, outputs, watch)
+            begun_s = process_start_s()  # starting counts for the first case
             for case, reading in volumes:
                 done = CaseReport(case)
                 report.cases.append(done)
-                _one_case(predictor, cases[case], reading, outputs, done, watch)
+                _one_case(job, cases[case], reading, done, begun_s)
                 watch.done(done)
+                begun_s = now_s()
     return report
 
 
@@ -101,22 +104,26 @@ def _timed_read(path: Path) -> tuple[Volume, float]:
     return read_volume(path), time.perf_counter() - start_s
 
 
-def _one_case(
-    predictor: Predictor,
-    path: Path,
-    reading: Reading,
-    outputs: Path,
-    report: CaseReport,
-    watch: Watch,
-) -> None:
-    target = outputs / f"{report.case}.nii.gz"
+@dataclass(frozen=True)
+class _Job:
+    """What all cases of a run share."""
+
+    predictor: Predictor
+    settings: Settings
+    outputs: Path
+    watch: Watch
+
+
+def _one_case(job: _Job, path: Path, reading: Reading, report: CaseReport, begun_s: float) -> None:
+    target = job.outputs / f"{report.case}.nii.gz"
     start_s = time.perf_counter()
     try:
         volume, read_s = reading.pop().result()
         report.seconds["read"] = round(read_s, 4)
-        prepared, header = predictor.prepare(volume, report), volume.header
+        prepared, header = job.predictor.prepare(volume, report), volume.header
         del volume
-        labels = predictor.label(prepared, report, watch)
+        prepared = _within_limits(job, prepared, report, begun_s)
+        labels = job.predictor.label(prepared, report, job.watch)
         with report.stage("write"):
             write_labels(labels, header, target)
         report.status = "done"
@@ -129,6 +136,21 @@ def _one_case(
         report.peak_memory_mib = round(peak_memory_mib(), 1)
     if report.status != "done":
         _write_background(path, target, report)
+
+
+def _within_limits(job: _Job, prepared: Prepared, report: CaseReport, begun_s: float) -> Prepared:
+    """Widen the step as far as the limits ask for; say so, and what will not be kept."""
+    limits = job.settings.limits
+    if limits.seconds is None and limits.memory_mib is None:
+        return prepared
+    before_s = report.seconds["read"] + report.seconds["prepare"]
+    with report.stage("plan"):
+        plan = job.predictor.plan(prepared, limits, now_s() - begun_s, before_s)
+    if plan.chosen.step != prepared.step:
+        told = f"step {plan.chosen.step:g} instead of {prepared.step:g}, for the time limit"
+        report.warnings += (told,)
+    report.warnings += plan.over
+    return replace(prepared, step=plan.chosen.step)
 
 
 def _write_background(path: Path, target: Path, report: CaseReport) -> None:

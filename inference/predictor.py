@@ -1,13 +1,15 @@
 """One CT in memory to labels; the only module that knows the order of the steps."""
 
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.budget import Limits, Plan, choose, memory_mib, resident_mib
 from inference.engines import Engine, Precision
 from inference.errors import EngineError, ManifestError
 from inference.geometry import Box, Grid, Orientation, Shape, SpacingMm, as_shape
@@ -33,6 +35,13 @@ class Settings:
     tta: str | None = None
     crop: str | None = None
     clean: bool = True
+    time_limit_s: float | None = None
+    memory_limit_mib: float | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What a case may take."""
+        return Limits(self.time_limit_s, self.memory_limit_mib)
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,8 @@ class Prepared:
     """What of the turned CT `image` is."""
     grid: Grid
     """Of the CT as stored."""
+    step: float
+    """Between windows, as a share of the patch."""
 
 
 class Predictor:
@@ -79,7 +90,7 @@ class Predictor:
 
         Args:
             volume: The CT as stored.
-            report: Filled with grids, windows and seconds.
+            report: Filled with grids and seconds.
         """
         manifest = self._manifest
         report.warnings = volume.warnings
@@ -94,15 +105,54 @@ class Predictor:
             image = self._image(turned[box], spacing_mm)
         report.region = tuple((part.start, part.stop) for part in box)
         report.working_shape = image.shape
-        report.windows = window_count(as_shape(image), self._window)
-        return Prepared(image, turn, box, volume.grid)
+        return Prepared(image, turn, box, volume.grid, self._window.step)
+
+    def plan(self, prepared: Prepared, limits: Limits, spent_s: float, before_s: float) -> Plan:
+        """Say what a prepared case will take, from the time of one window.
+
+        Args:
+            prepared: What `prepare` made.
+            limits: What the case may take.
+            spent_s: Seconds since it began.
+            before_s: Seconds of them that were reading and preparing. What follows the network
+                touches the same voxels, and took no longer on any CT that was measured.
+        """
+        start_s = time.perf_counter()
+        window_s = self._window_s(prepared)
+        spent_s += time.perf_counter() - start_s
+        shape = as_shape(prepared.image)
+        choices, chosen = choose(shape, self._window, spent_s, window_s, before_s, limits)
+        region = tuple(part.stop - part.start for part in prepared.box)
+        needed = memory_mib(
+            resident_mib(), prepared.grid.shape, (region[0], region[1], region[2]), shape,
+            self._window, len(self._manifest.labels) + 1,
+        )  # fmt: skip
+        over = []
+        if limits.seconds is not None and chosen.seconds > limits.seconds:
+            over.append(f"{chosen.seconds:.1f} s expected, the limit is {limits.seconds:g} s")
+        if limits.memory_mib is not None and needed > limits.memory_mib:
+            over.append(f"{needed:,.0f} MiB expected, the limit is {limits.memory_mib:,.0f} MiB")
+        return Plan(spent_s, window_s, before_s, needed, choices, chosen, tuple(over))
+
+    def _window_s(self, prepared: Prepared) -> float:
+        """Time one window with its flips; the first call of an engine is slower than the rest."""
+        sizes = zip(prepared.image.shape, self._window.patch, strict=True)
+        middle = tuple(slice(max(0, (n - p) // 2), max(0, (n - p) // 2) + p) for n, p in sizes)
+        part = prepared.image[middle]
+        patch = np.zeros((1, 1, *self._window.patch), dtype=np.float32)
+        z, y, x = part.shape
+        patch[0, 0, :z, :y, :x] = part
+        self._engine.infer(patch)
+        start_s = time.perf_counter()
+        self._engine.infer(patch)
+        return (time.perf_counter() - start_s) * len(self._window.flips)
 
     def label(self, prepared: Prepared, report: CaseReport, watch: Watch) -> NDArray[np.uint8]:
         """Label a prepared CT.
 
         Args:
             prepared: What `prepare` made.
-            report: Filled with seconds and organ volumes.
+            report: Filled with windows, seconds and organ volumes.
             watch: Told of every window.
 
         Returns:
@@ -112,11 +162,14 @@ class Predictor:
             ManifestError: The network has other labels than the manifest says.
             EngineError: The network answers no numbers.
         """
+        window = replace(self._window, step=prepared.step)
+        report.step = window.step
+        report.windows = window_count(as_shape(prepared.image), window)
         watch.case(report.case, report.windows)
         labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
         part = prepared.turn.apply(labels)[prepared.box]
         native = NativeLabels(as_shape(prepared.image), part)
-        slabs = logit_slabs(prepared.image, self._engine.infer, self._window, watch.window)
+        slabs = logit_slabs(prepared.image, self._engine.infer, window, watch.window)
         while True:
             with report.stage("network"):
                 logits = next(slabs, None)
@@ -125,6 +178,7 @@ class Predictor:
             self._check(logits)
             with report.stage("labels"):
                 native.add(logits)
+        del slabs, native, logits  # their memory is needed for components
         values, voxel_ml = self._manifest.labels, prepared.grid.voxel_ml
         if self._clean:
             with report.stage("clean"):

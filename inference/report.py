@@ -43,6 +43,7 @@ class CaseReport:
     region: tuple[tuple[int, int], ...] = ()
     """First and last + 1 voxel that was looked at, in the network's axes (Z, Y, X)."""
     working_shape: tuple[int, ...] = ()
+    step: float | None = None
     windows: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mib: float = 0.0
