@@ -21,6 +21,7 @@ from inference.budget import (
 from inference.cli import main
 from inference.pipeline import predict_folder
 from inference.predictor import Settings
+from inference.report import peak_memory_mib
 from inference.sliding_window import Window
 
 MIB = 1 << 20
@@ -77,6 +78,14 @@ def test_clocks_and_memory_are_this_process():
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0.5 <= float(told.stdout) <= time.perf_counter() - start_s + 0.02
     assert process_start_s() < now_s()
+
+
+def test_a_peak_is_of_this_process_and_not_of_its_parent():
+    held = np.ones(300 * MIB, dtype=np.uint8)
+    code = "from inference.report import peak_memory_mib; print(peak_memory_mib())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 5 < float(told.stdout) < held.nbytes / MIB
+    assert peak_memory_mib() > held.nbytes / MIB
 
 
 @pytest.fixture

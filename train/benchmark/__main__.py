@@ -1,0 +1,65 @@
+"""Command line of the training side's benchmarks: `python -m train.benchmark`."""
+
+from pathlib import Path
+
+import click
+
+from inference.commands import CommandGroup
+
+_REPEATS = click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+_OUTPUT = click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+
+
+@click.group(cls=CommandGroup)
+def main() -> None:
+    """Measure what determinism costs, and ways to restore labels."""
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_REPEATS
+@click.option("--epochs", type=click.IntRange(min=2), default=3, show_default=True)
+@click.option("--iterations", type=click.IntRange(min=1), default=6, show_default=True)
+@_OUTPUT
+def epochs(recipe: Path, repeats: int, epochs: int, iterations: int, output: Path) -> None:
+    """Seconds an epoch of the kit's trainer against nnU-Net's own."""
+    from train.benchmark.epochs import benchmark_epochs
+
+    benchmark_epochs(recipe, repeats, epochs, iterations, output)
+
+
+@main.command(hidden=True)
+@click.argument("trainer")
+@click.argument("epochs", type=int)
+@click.argument("iterations", type=int)
+@click.argument("threads", type=int)
+def epoch(trainer: str, epochs: int, iterations: int, threads: int) -> None:
+    """Train in this process."""
+    from train.benchmark.epochs import train_once
+
+    train_once(trainer, epochs, iterations, threads)
+
+
+@main.command()
+@_REPEATS
+@_OUTPUT
+def labels(repeats: int, output: Path) -> None:
+    """Seconds and memory from logits to labels on the CT's own voxels, three ways."""
+    from train.benchmark.labels import benchmark_labels
+
+    benchmark_labels(repeats, output)
+
+
+@main.command(hidden=True)
+@click.argument("way")
+@click.argument("logits", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+def restore(way: str, logits: Path, target: Path) -> None:
+    """Restore labels in this process."""
+    from train.benchmark.labels import restore_once
+
+    restore_once(way, logits, target)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m train.benchmark")
