@@ -50,6 +50,16 @@ def labels(repeats: int, output: Path) -> None:
     benchmark_labels(repeats, output)
 
 
+@main.command()
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_OUTPUT
+def bound(manifest: Path, output: Path) -> None:
+    """One window's seconds, and the least they could be on this CPU."""
+    from train.benchmark.bound import benchmark_bound
+
+    benchmark_bound(manifest, output)
+
+
 @main.command(hidden=True)
 @click.argument("way")
 @click.argument("logits", type=click.Path(exists=True, dir_okay=False, path_type=Path))
