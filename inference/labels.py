@@ -6,6 +6,8 @@ cannot win there, so each class is interpolated only in the box of cells where i
 of native slices, with a running maximum. Exact, and a fraction of the work.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,15 +27,17 @@ class NativeLabels:
     The same rule as `resample_linear` followed by argmax (the lowest class wins a tie).
     """
 
-    def __init__(self, old: Shape, labels: NDArray[np.uint8]) -> None:
+    def __init__(self, old: Shape, labels: NDArray[np.uint8], threads: int = 1) -> None:
         """Begin.
 
         Args:
             old: Shape (Z, Y, X) of the working grid; covers the same box as `labels`.
             labels: uint8 [Z, Y, X], zeros, to be filled; may be a view.
+            threads: Slabs at a time; NumPy lets go of Python's lock. The labels are the same.
         """
         self._axes = [_Axis(*sizes) for sizes in zip(old, labels.shape, strict=True)]
         self._labels = labels
+        self._threads = threads
         self._done = 0
         self._first = 0
         """Of the working grid's slices that are held."""
@@ -47,8 +51,11 @@ class NativeLabels:
         """
         held = logits if self._held is None else np.concatenate([self._held, logits], axis=1)
         ready = self._axes[0].decided_by(self._first + held.shape[1])
-        for start in range(self._done, ready, SLAB_SLICES):
-            self._fill(held, slice(start, min(start + SLAB_SLICES, ready)))
+        starts = range(self._done, ready, SLAB_SLICES)
+        with ThreadPoolExecutor(self._threads) as pool:
+            slabs = [slice(start, min(start + SLAB_SLICES, ready)) for start in starts]
+            for _ in pool.map(lambda z: self._fill(held, z), slabs):
+                pass
         self._done = ready
         used = self._axes[0].first_needed(ready) - self._first
         self._held = held[:, used:].copy()

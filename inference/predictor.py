@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.budget import Limits, Plan, choose, memory_mib, resident_mib
-from inference.engines import Engine, Precision
+from inference.engines import Engine, EngineOptions, Precision
 from inference.errors import EngineError, ManifestError
 from inference.geometry import Box, Grid, Orientation, Shape, SpacingMm, as_shape
 from inference.labels import NativeLabels
@@ -77,6 +77,7 @@ class Predictor:
         self._manifest = manifest
         self._engine = engine
         self._clean = settings.clean
+        self._threads = EngineOptions(settings.threads).pinned_threads
         self._crop = settings.crop or manifest.crop
         self._window = Window(
             spec.patch,
@@ -168,7 +169,7 @@ class Predictor:
         watch.case(report.case, report.windows)
         labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
         part = prepared.turn.apply(labels)[prepared.box]
-        native = NativeLabels(as_shape(prepared.image), part)
+        native = NativeLabels(as_shape(prepared.image), part, self._threads)
         slabs = logit_slabs(prepared.image, self._engine.infer, window, watch.window)
         while True:
             with report.stage("network"):

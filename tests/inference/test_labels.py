@@ -15,9 +15,9 @@ shapes = st.tuples(*[st.integers(1, 7)] * 3)
 taller = st.tuples(st.integers(1, 3 * SLAB_SLICES), st.integers(1, 12), st.integers(1, 12))
 
 
-def labels_at(logits, goal, slabs=1):
+def labels_at(logits, goal, slabs=1, threads=1):
     labels = np.zeros(goal, dtype=np.uint8)
-    native = NativeLabels(logits.shape[1:], labels)
+    native = NativeLabels(logits.shape[1:], labels, threads)
     for slab in np.array_split(logits, slabs, axis=1):
         native.add(slab)
     return labels
@@ -51,7 +51,7 @@ def test_labels_are_those_of_full_interpolation(seed, classes, shape, goal, back
     decided = first - second > UNDECIDED
     expected = fine.argmax(axis=0)
     found = labels_at(logits, goal, slabs)
-    np.testing.assert_array_equal(found, labels_at(logits, goal))
+    np.testing.assert_array_equal(found, labels_at(logits, goal, threads=3))
     assert (found.shape, found.dtype) == (goal, np.uint8)
     np.testing.assert_array_equal(found[decided], expected[decided])
 

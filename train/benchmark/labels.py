@@ -1,6 +1,7 @@
 """Logits on the working grid to labels on the CT's: all classes at once, in slabs, the kit's."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def slabs(logits: Array) -> Labels:
 def kit(logits: Array) -> Labels:
     """Restore as `inference` does, from chunks as the windows hand them on."""
     found = np.zeros(NATIVE, dtype=np.uint8)
-    native = NativeLabels(as_shape(logits[0]), found)
+    native = NativeLabels(as_shape(logits[0]), found, len(os.sched_getaffinity(0)))
     for first in range(0, WORKING[0], _CHUNK_SLICES):
         native.add(logits[:, first : first + _CHUNK_SLICES])
     return found
