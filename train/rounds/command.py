@@ -14,7 +14,7 @@ from typing import Any
 from inference.errors import KitError
 from inference.files import make_folder, replacing
 from train.rounds.plan import Stage
-from train.rounds.records import locked
+from train.rounds.records import digests_path, locked
 from train.rounds.run import Run
 from train.rounds.stages import release_files
 
@@ -66,10 +66,16 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
     with locked(run.folder / "lock"):
         with replacing(run.folder / "config.json") as partial:
             partial.write_text(json.dumps(config, indent=1) + "\n", "utf-8")
-        command = [sys.executable, "-c", _WITH_PARENT.format("snakemake.cli")]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run([*command, *_options(run.folder, launch)], env=environment)
-    if done.returncode:
+        # Snakemake repeats in one call whatever comes after a stage that it repeats. So `data` has
+        # a call of its own: files that are newer but the same are looked at again, and that is all.
+        data = str(digests_path(run.folder.resolve(), "data"))
+        _snakemake(run, [*_options(run.folder, launch), "--", data])
+        _snakemake(run, _options(run.folder, launch))
+
+
+def _snakemake(run: Run, options: list[str]) -> None:
+    command = [sys.executable, "-c", _WITH_PARENT.format("snakemake.cli"), *options]
+    if subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode:
         raise KitError(f"{run.recipe.name!r} is not done: see above; what is done stays")
 
 
