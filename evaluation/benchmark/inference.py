@@ -166,7 +166,9 @@ def _run(case: str, ct: Path, name: str, command: tuple[str, ...], output: Path)
 
 def _memory(samples: Sequence[Sample]) -> list[tuple[float, float]]:
     return [
-        (round(s.seconds, 2), round(s.own_ram_mib, 1)) for s in samples if s.own_ram_mib is not None
+        (round(s.seconds, 2), round(s.own_ram_mib, 1))
+        for s in samples
+        if s.own_ram_mib  # nothing of a process that has just ended
     ]
 
 
@@ -200,8 +202,9 @@ def show(found: Benchmark) -> None:
     console = Console()
     for case, ways in found.ways.items():
         title = f"{case}: {found.slices[case]} slices, {found.network}, {found.cpu}"
-        columns = ("whole process", "median s", "least", "most", "peak MiB", "windows")
-        table = Table(*columns, "times faster", "share of memory", "agreement", title=title)
+        columns = ("whole process", "s", "least", "most", "MiB", "windows")
+        caption = "medians; against nnU-Net: times faster, share of memory, DSC between the labels"
+        table = Table(*columns, "times", "memory", "DSC", title=title, caption=caption)
         first = ways.get(STOCK)
         for name, way in ways.items():
             agreement = "" if way.mean_agreement is None else f"{way.mean_agreement:.4f}"

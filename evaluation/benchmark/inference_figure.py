@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from evaluation.efficiency.figure import BLACK, DARK, LIGHT, PALE
 from inference.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
     from evaluation.benchmark.inference import Benchmark
 
@@ -64,10 +66,19 @@ def _slices(axis: "Axes", found: "Benchmark") -> None:
             label=name,
         )
     axis.set(xscale="log", yscale="log", xlabel="slices", ylabel="seconds, whole process")
+    for side in (axis.xaxis, axis.yaxis):
+        _plain(side)
     axis.set_title("seconds by number of slices", loc="left", fontsize=10)
     axis.legend(fontsize=8, framealpha=1, edgecolor="white")
     axis.grid(color=PALE)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _plain(side: "Axis") -> None:
+    """Write a logarithmic axis's numbers as people do; few of those between powers of ten."""
+    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    side.set_minor_locator(LogLocator(subs=(2, 5)))
+    side.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
 def _memory(axis: "Axes", found: "Benchmark", case: str) -> None:
@@ -76,6 +87,8 @@ def _memory(axis: "Axes", found: "Benchmark", case: str) -> None:
         axis.plot(times, mib, color=BLACK, linestyle=_LINES[name], linewidth=1.2, label=name)
         axis.plot(times[-1], mib[-1], color=BLACK, marker=_MARKERS[name])
     axis.set(xscale="log", yscale="log", xlabel="seconds since the start", ylabel="memory (MiB)")
+    for side in (axis.xaxis, axis.yaxis):
+        _plain(side)
     axis.set_title(f"{case}: memory of all processes over time", loc="left", fontsize=10)
     axis.legend(fontsize=8, framealpha=1, edgecolor="white", loc="upper left")
     axis.grid(color=PALE)
