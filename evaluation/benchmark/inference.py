@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from evaluation.agreement import agree_case
 from evaluation.benchmark.alternating import python
@@ -202,7 +202,7 @@ def show(found: Benchmark) -> None:
     console = Console()
     for case, ways in found.ways.items():
         title = f"{case}: {found.slices[case]} slices, {found.network}, {found.cpu}"
-        columns = ("whole process", "s", "least", "most", "MiB", "windows")
+        columns = (Column("whole process", no_wrap=True), "s", "least to most", "MiB", "windows")
         caption = "medians; against nnU-Net: times faster, share of memory, DSC between the labels"
         table = Table(*columns, "times", "memory", "DSC", title=title, caption=caption)
         first = ways.get(STOCK)
@@ -210,7 +210,8 @@ def show(found: Benchmark) -> None:
             agreement = "" if way.mean_agreement is None else f"{way.mean_agreement:.4f}"
             table.add_row(
                 name,
-                *(f"{s:.2f}" for s in (way.median_s, min(way.seconds), max(way.seconds))),
+                f"{way.median_s:.2f}",
+                f"{min(way.seconds):.2f} to {max(way.seconds):.2f}",
                 f"{way.median_mib:,.0f}",
                 str(way.windows or ""),
                 f"{first.median_s / way.median_s:.1f}" if first else "",
