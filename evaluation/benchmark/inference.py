@@ -202,7 +202,7 @@ def show(found: Benchmark) -> None:
     console = Console()
     for case, ways in found.ways.items():
         title = f"{case}: {found.slices[case]} slices, {found.network}, {found.cpu}"
-        columns = (Column("whole process", no_wrap=True), "s", "least to most", "MiB", "windows")
+        columns = (Column("whole process", no_wrap=True), "s", "range", "MiB", "windows")
         caption = "medians; against nnU-Net: times faster, share of memory, DSC between the labels"
         table = Table(*columns, "times", "memory", "DSC", title=title, caption=caption)
         first = ways.get(STOCK)
@@ -211,7 +211,7 @@ def show(found: Benchmark) -> None:
             table.add_row(
                 name,
                 f"{way.median_s:.2f}",
-                f"{min(way.seconds):.2f} to {max(way.seconds):.2f}",
+                f"{min(way.seconds):.1f}–{max(way.seconds):.1f}",
                 f"{way.median_mib:,.0f}",
                 str(way.windows or ""),
                 f"{first.median_s / way.median_s:.1f}" if first else "",

@@ -69,7 +69,9 @@ def _slices(axis: "Axes", found: "Benchmark") -> None:
     for side in (axis.xaxis, axis.yaxis):
         _plain(side)
     axis.set_title("seconds by number of slices", loc="left", fontsize=10)
-    axis.legend(fontsize=8, framealpha=1, edgecolor="white")
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, 4 * high)  # room for the legend
+    axis.legend(fontsize=8, ncols=2, loc="upper left", framealpha=1, edgecolor="white")
     axis.grid(color=PALE)
     axis.spines[["top", "right"]].set_visible(False)
 
