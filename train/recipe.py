@@ -93,6 +93,14 @@ class Recipe:
     shares: Shares
     training: Training
 
+    def __post_init__(self) -> None:
+        """Refuse a grid that is none."""
+        if len(self.spacing_mm) != 3 or min(*self.spacing_mm, self.synthesis_mm) <= 0:
+            raise KitError(
+                f"spacing_mm is {list(self.spacing_mm)} and synthesis_mm {self.synthesis_mm}; "
+                "give three positive numbers (Z, Y, X) and one"
+            )
+
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe; a key that is unknown, missing or of the wrong type is an error.

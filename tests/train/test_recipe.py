@@ -25,6 +25,12 @@ def test_the_committed_recipe_trains_on_no_test_case():
         ("batch = 2", 'batch = "2"', "training: batch: expected int, found '2'"),
         ("synthesis_mm = 3.0", "synthesis_mm = true", "synthesis_mm: expected float, found True"),
         ("[training]", "[training", "not a readable recipe"),
+        (
+            "= [3.0, 3.0, 3.0]",
+            "= [3.0, 3.0]",
+            r"is \[3.0, 3.0\] and synthesis_mm 3.0; give",
+        ),
+        ("synthesis_mm = 3.0", "synthesis_mm = 0", "and synthesis_mm 0.0; give three positive"),
     ],
 )
 def test_a_mistake_is_named(tmp_path, old, new, complaint):
