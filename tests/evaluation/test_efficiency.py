@@ -212,6 +212,8 @@ def test_an_interrupt_ends_what_runs(folders):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # A test run in the background ignores interrupts, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (Path("pid").exists() and Path("pid").read_text().strip()):
         assert process.poll() is None
