@@ -31,7 +31,7 @@ def test_a_round_is_found_by_its_name():
         ("seed =", "sead =", "unknown or missing keys: sead, seed"),
         ("shards = ", "shards = 0 # ", "shards at least 1"),
         ("spacing_mm = [5", "spacing_mm = [-5", "three positive numbers"),
-        ('precision = "f32"', 'precision = "f23"', "precision is 'f23'; f32, bf16 or auto"),
+        ('precision = "f32"', 'precision = "f23"', "precision is 'f23'; f32, bf16, int8 or auto"),
         ("least_agreement = 0.0", "least_agrement = 0.0", "round 1: unknown or missing keys"),
         ("least_agreement = 0.0", "least_agreement = 1.5", "least_agreement is 1.5; from 0 to 1"),
         ('merge = "real_only"', 'merge = "real"', "merge is 'real'; one of real_only"),
