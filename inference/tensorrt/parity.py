@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from inference.engines.cuda import Gpu
 
 # Measured on the CPU with every tensor rounded to float16: see docs/tensorrt.md.
-MOST_RELATIVE_RMS = 0.02
-LEAST_LABEL_AGREEMENT = 0.99
+MOST_RELATIVE_RMS = 0.01
+LEAST_LABEL_AGREEMENT = 0.995
 _REFERENCE = "openvino"
 
 
