@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(path_type=Path)
 _MANIFEST = "weights_manifest.json"
+_CROPS = click.Choice(["none", "nonzero", "body"])
 
 
 @click.group(cls=CommandGroup)
@@ -25,7 +26,6 @@ def _network_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of everything that runs the network."""
     engines = click.Choice(["auto", "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx", "torch"])
     precisions = click.Choice(["auto", "f32", "bf16", "int8"])
-    crops = click.Choice(["none", "nonzero", "body"])
     limit = click.FloatRange(min=0, min_open=True)
     for option in reversed(
         (
@@ -37,7 +37,7 @@ def _network_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--step", type=click.FloatRange(0.1, 1.0), help="Share of a patch."),
             click.option("--blending", type=click.Choice(["gaussian", "constant"])),
             click.option("--tta", type=click.Choice(["none", "flip-x", "full"]), help="Flips."),
-            click.option("--crop", type=crops, help="What to look at; the rest is background."),
+            click.option("--crop", type=_CROPS, help="What to look at; the rest is background."),
             click.option(
                 "--time-limit",
                 "time_limit_s",
@@ -106,6 +106,26 @@ def plan(
     over = plan_on_screen(ct, described, Settings(**settings), output)
     if over:
         raise KitError(f"{ct.name}: {'; '.join(over)}")
+
+
+@main.command()
+@click.argument("ct", type=_FILE)
+@click.argument("truth", type=_FILE)
+@click.option("--manifest", default=_MANIFEST, type=_FILE, show_default=True)
+@click.option("--crop", type=_CROPS, help="What to look at; by default as the manifest has it.")
+@click.option("-o", "--output", type=_FILE, help="JSON file.")
+def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Path | None) -> None:
+    """Say how much of TRUTH lies outside of what is looked at on CT.
+
+    Exit code 1: a labelled voxel does.
+    """
+    from inference.manifest_reader import load_manifest
+    from inference.outside import outside_on_screen
+
+    described = load_manifest(manifest)
+    missed = outside_on_screen(ct, truth, described, crop or described.crop, output)
+    if missed:
+        raise KitError(f"{ct.name}: {missed} labelled voxels lie outside; use --crop none")
 
 
 def _described(manifest: Path, weights: Path | None, engine: str) -> "Manifest":

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inference.budget import Limits, Plan, choose, memory_mib, resident_mib
 from inference.engines import Engine, EngineOptions, Precision, infer_many
 from inference.errors import EngineError, ManifestError
-from inference.geometry import Box, Grid, Orientation, Shape, SpacingMm, as_shape
+from inference.geometry import Box, Grid, Orientation, SpacingMm, as_shape
 from inference.labels import NativeLabels
 from inference.manifest import Manifest
 from inference.postprocess import clean
@@ -99,12 +99,9 @@ class Predictor:
         report.input_shape = volume.grid.shape
         report.input_spacing_mm = volume.grid.spacing_mm
         with report.stage("prepare"):
-            turn = Orientation.to(manifest.orientation, volume.direction)
+            turn, box = looked_at(volume, manifest, self._crop)
             turned: NDArray[Any] = turn.apply(volume.hu)
-            spacing_mm = turn.grid(volume.grid).spacing_mm
-            patch = self._patch(spacing_mm)
-            box = region(self._crop, turned, spacing_mm, patch)
-            image = self._image(turned[box], spacing_mm)
+            image = self._image(turned[box], turn.grid(volume.grid).spacing_mm)
         report.region = tuple((part.start, part.stop) for part in box)
         report.working_shape = image.shape
         return Prepared(image, turn, box, volume.grid, self._window.step)
@@ -188,12 +185,6 @@ class Predictor:
         report.volumes_ml = volumes_ml(labels, values, voxel_ml)
         return labels
 
-    def _patch(self, spacing_mm: SpacingMm) -> Shape:
-        """Return the network's patch in voxels of `spacing_mm`."""
-        sides = zip(self._window.patch, self._manifest.spacing_mm, spacing_mm, strict=True)
-        z, y, x = (math.ceil(voxels * wide / mm) for voxels, wide, mm in sides)
-        return z, y, x
-
     def _image(self, hu: NDArray[Any], spacing_mm: SpacingMm) -> NDArray[np.float32]:
         intensity = self._manifest.intensity
         shape = Grid(as_shape(hu), spacing_mm).resampled(self._manifest.spacing_mm).shape
@@ -211,6 +202,16 @@ class Predictor:
             )
         if not all(np.isfinite([of.min(), of.max()]).all() for of in logits):
             raise EngineError("the network answers NaN or infinity; try --precision f32")
+
+
+def looked_at(volume: Volume, manifest: Manifest, crop: str) -> tuple[Orientation, Box]:
+    """Return how a CT is turned for a network, and the box of the turned CT that it looks at."""
+    turn = Orientation.to(manifest.orientation, volume.direction)
+    spacing_mm = turn.grid(volume.grid).spacing_mm
+    sides = zip(manifest.window.patch, manifest.spacing_mm, spacing_mm, strict=True)
+    z, y, x = (math.ceil(voxels * wide / mm) for voxels, wide, mm in sides)
+    turned: NDArray[Any] = turn.apply(volume.hu)
+    return turn, region(crop, turned, spacing_mm, (z, y, x))
 
 
 def volumes_ml(

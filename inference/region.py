@@ -16,6 +16,13 @@ MARGIN_MM = 10.0
 _COARSE_MM = 4.0
 _LEAST_ML = 100.0
 """Less connected tissue than this is no body."""
+_WHOLE = 0.6
+"""Share of a slice of the body in its largest piece: more in any slice of the trunk, with arms or
+without; half where there are two legs, or a head between two arms."""
+_TOUCH_MM = 60.0
+"""Length over which legs may touch."""
+_LIMB_MARGIN_MM = 50.0
+_LEAST_TRUNK_MM = 100.0
 
 
 def region(crop: str, hu: Hu, spacing_mm: SpacingMm, patch: Shape) -> Box:
@@ -53,7 +60,8 @@ def body_box(hu: Hu, spacing_mm: SpacingMm) -> Box | None:
     """Return the box of the patient's body and a margin; None where there is no body.
 
     The body is the largest connected piece of what is denser than lung, seen every four
-    millimetres; arms that lie apart and the couch are no part of it.
+    millimetres; arms that lie apart and the couch are no part of it. Ends of the scan where it
+    falls into pieces, legs or raised arms, are left out but for the next five centimetres.
     """
     import cc3d
 
@@ -64,15 +72,48 @@ def body_box(hu: Hu, spacing_mm: SpacingMm) -> Box | None:
     thick[:, :-1] &= dense[:, 1:]
     thick[:, :, 1:] &= dense[:, :, :-1]
     thick[:, :, :-1] &= dense[:, :, 1:]
-    found = cc3d.statistics(cc3d.connected_components(thick, connectivity=6))
+    pieces = cc3d.connected_components(thick, connectivity=6)
+    found = cc3d.statistics(pieces)
     counts = found["voxel_counts"].astype(np.int64)
     counts[0] = 0
     largest = int(counts.argmax())
     if counts[largest] * math.prod(strides) * math.prod(spacing_mm) < _LEAST_ML * 1000:
         return None
-    boxes = zip(found["bounding_boxes"][largest], strides, spacing_mm, hu.shape, strict=True)
+    slices, *plane = found["bounding_boxes"][largest]
+    trunk = _trunk(pieces[slices] == largest, z * spacing_mm[0])
+    around = slice(slices.start + trunk.start, slices.start + trunk.stop)
+    boxes = zip((around, *plane), strides, spacing_mm, hu.shape, strict=True)
     body = [_widened(part, *more) for part, *more in boxes]
     return body[0], body[1], body[2]
+
+
+def _trunk(body: Mask, mm: float) -> slice:
+    """Return the slices of `body` [Z, Y, X], `mm` apart, without the limbs at its ends.
+
+    All slices, where too few would be left to be a trunk.
+    """
+    split: Mask = np.array([_in_pieces(part) for part in body])
+    touch, margin = math.floor(_TOUCH_MM / mm), math.ceil(_LIMB_MARGIN_MM / mm)
+    below, above = _limbs(split, touch), _limbs(split[::-1], touch)
+    if (len(split) - below - above) * mm < _LEAST_TRUNK_MM:
+        return slice(0, len(split))
+    return slice(max(0, below - margin), len(split) - max(0, above - margin))
+
+
+def _in_pieces(part: Mask) -> bool:
+    """Tell whether a slice [Y, X] of the body has no piece that is most of it."""
+    import cc3d
+
+    counts = np.bincount(cc3d.connected_components(part, connectivity=4).ravel())[1:]
+    return bool(counts.size and counts.max() < _WHOLE * counts.sum())
+
+
+def _limbs(split: Mask, touch: int) -> int:
+    """Return how many slices are limbs: up to the last split one, no gap longer than `touch`."""
+    places = np.flatnonzero(split)
+    gaps = np.flatnonzero(np.diff(places, prepend=-1, append=len(split) + touch + 1) > touch + 1)
+    last = places[gaps[0] - 1] if gaps.size and gaps[0] else -1
+    return int(last) + 1
 
 
 def _widened(coarse: slice, stride: int, mm: float, size: int) -> slice:

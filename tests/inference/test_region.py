@@ -42,6 +42,58 @@ def test_arms_and_a_couch_are_no_part_of_it():
     assert spans(body_box(hu, SPACING_MM)) == [(2, 28), (18, 44), (27, 63)]
 
 
+def person(legs=100, trunk=100, raised=0, touching=(), feet_first=True):
+    """Slices of 4 mm from the feet on: legs, trunk, and raised arms beside a head."""
+    hu = air((legs + trunk + raised, 60, 80))
+    hu[:legs, 25:40, 20:35] = hu[:legs, 25:40, 45:60] = 40
+    hu[legs : legs + trunk, 20:40, 15:65] = 40
+    hu[legs + trunk :, 25:35, 35:45] = 40  # 100 cells in a slice; 70 of them in each arm
+    hu[legs + trunk :, 25:35, 17:24] = hu[legs + trunk :, 25:35, 56:63] = 40
+    for z in touching:
+        hu[z, 25:40, 35:45] = 40
+    return hu if feet_first else hu[::-1]
+
+
+@pytest.mark.parametrize("feet_first", [True, False])
+def test_legs_are_left_out_but_for_the_upper_5_cm(feet_first):
+    hu = person(feet_first=feet_first)
+    # 100 slices of legs less 13 (50 mm), and the margin of 3
+    expected = (100 - 13 - 3, 200) if feet_first else (0, 116)
+    assert spans(body_box(hu, SPACING_MM))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("touching", "start"),
+    [
+        (range(40, 55), 84),  # knees: 15 slices are 60 mm
+        (range(40, 56), 24),  # longer than legs may touch: 40 slices of shanks less 13 and 3
+        (range(90, 100), 74),  # thighs are trunk from where they meet
+        (range(100), 0),
+    ],
+)
+def test_legs_may_touch_a_little(touching, start):
+    assert spans(body_box(person(touching=touching), SPACING_MM))[0] == (start, 200)
+
+
+def test_a_head_between_raised_arms_is_left_out():
+    # of 240 cells in a slice the head has 100, less than 0.6
+    hu = person(legs=0, raised=50)
+    assert spans(body_box(hu, SPACING_MM))[0] == (0, 100 + 13 + 3)
+
+
+def test_arms_at_the_sides_do_not_make_limbs_of_a_trunk():
+    hu = person(legs=0, trunk=60)
+    hu[:, 22:38, 5:13] = hu[:, 22:38, 67:75] = 40  # 128 cells each, the trunk 1000
+    hu[30, 22:38, :] = 40  # they belong to the body
+    assert spans(body_box(hu, SPACING_MM))[0] == (0, 60)
+
+
+def test_legs_alone_are_all_looked_at():
+    hu = person(legs=100, trunk=24)  # 96 mm are no trunk
+    assert spans(body_box(hu, SPACING_MM))[0] == (0, 124)
+    assert spans(body_box(person(legs=100, trunk=25), SPACING_MM))[0] == (84, 125)
+
+
 @pytest.mark.parametrize("fill", [-1000, -500])
 def test_without_a_body_everything_is_looked_at(fill):
     hu = np.full((30, 60, 80), fill, dtype=np.int16)
