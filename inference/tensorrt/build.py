@@ -17,7 +17,6 @@ from inference.engines import one_line
 from inference.errors import EngineError
 from inference.files import make_folder
 from inference.manifest import Manifest, verify_file
-from inference.tensorrt.half_graph import half_graph
 from inference.tensorrt.index import UNCHECKED, EnginePlan, add_plan
 from inference.tensorrt.parity import measured
 from inference.tensorrt.runtime import complaint, listener, runtime_module
@@ -51,6 +50,8 @@ def build_plans(request: Request, told: Callable[[EnginePlan], None]) -> None:
             built, or a plan's logits are not the network's.
         KitError: The weights are damaged, or the folder cannot be written.
     """
+    from inference.tensorrt.half_graph import half_graph  # needs onnx, which no image has
+
     manifest, trt = request.manifest, runtime_module(request.engine)
     gpu, nowhere = _gpu_here()
     targets = _checked_targets(request, trt, gpu, nowhere)
@@ -120,18 +121,15 @@ def _built(
     # Ignored by TensorRT 11, where nothing else is left; needed by 10.
     typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(typed)
-    parser = trt.OnnxParser(network, heard)
     start_s = time.perf_counter()
+    parser = trt.OnnxParser(network, heard)
     if not parser.parse(graph):
         told = [parser.get_error(number).desc() for number in range(parser.num_errors)]
         raise EngineError(f"{request.engine} cannot read the network: {complaint(told)}")
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_MIB << 20)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    here = None
-    if request.engine == "tensorrt":
-        here = gpu.name if gpu else None
-    else:
+    if request.engine == "tensorrt-rtx":
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
     content = builder.build_serialized_network(network, config)
@@ -146,7 +144,7 @@ def _built(
         engine=request.engine,
         version=trt.__version__,
         target=target,
-        gpu=here,
+        gpu=gpu.name if gpu and request.engine == "tensorrt" else None,
         precision=request.precision,
         flags=flags,
         build_seconds=round(time.perf_counter() - start_s, 2),
