@@ -119,6 +119,27 @@ def test_flips_are_undone_and_averaged_even_if_the_engine_reuses_its_memory(flip
     np.testing.assert_allclose(logits, expected, rtol=1e-5)  # float32 sum of eight
 
 
+@pytest.mark.parametrize("flips", [((),), ((), (2,))])
+def test_an_engine_may_ask_for_the_next_patch_before_it_answers(flips):
+    image = image_of((9, 13, 11))
+    answers = [np.empty((1, 2, *PATCH), dtype=np.float32) for _ in range(2)]
+
+    def ahead(patches):
+        """Answer in two places in turn, one patch behind what has been asked for."""
+        waiting = None
+        for number, patch in enumerate(patches):
+            answer = answers[number % 2]
+            np.concatenate([2 * patch, -patch], axis=1, out=answer)
+            if waiting is not None:
+                yield waiting
+            waiting = answer
+        yield waiting
+
+    slabs = logit_slabs(image, ahead, window(flips=flips))
+    logits = np.concatenate([slab.copy() for slab in slabs], axis=1)
+    np.testing.assert_allclose(logits, [2 * image, -image], rtol=2e-5)
+
+
 def test_what_is_smaller_than_the_patch_is_padded_with_zeros_the_odd_voxel_behind():
     seen = []
 

@@ -20,7 +20,7 @@ from inference.tensorrt.index import EnginePlan, add_plan, fitting, plan_folder,
 from inference.tensorrt.parity import agreement
 
 onnx = pytest.importorskip("onnx")
-reference = pytest.importorskip("onnx.reference")
+evaluators = pytest.importorskip("onnx.reference")
 ROOT = Path(__file__).parents[2]
 PATCH = (4, 5, 6)
 RTX = "tensorrt-rtx"
@@ -181,7 +181,7 @@ def test_a_plan_that_was_changed_or_lost_is_refused(tmp_path):
         read_plan(tmp_path, written)
 
 
-def test_a_full_disk_leaves_no_plan_and_no_index(tmp_path):
+def test_where_a_plan_cannot_be_written_no_index_says_it_is_there(tmp_path):
     (tmp_path / "a.plan").mkdir()  # nothing can be put in its place
     with pytest.raises(KitError):
         add_plan(tmp_path, plan(), b"one")
