@@ -99,5 +99,5 @@ def test_a_norm_in_float16_would_overflow_where_ours_does_not(tmp_path):
         helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
     )
     patch = np.where(np.arange(8).reshape(shape) % 2, 300, -300).astype(np.float32)
-    assert np.isinf(np.float16(300) * np.float16(300))
+    assert 300**2 > float(np.finfo(np.float16).max)
     np.testing.assert_array_equal(run(half_graph(path), patch), np.sign(patch))

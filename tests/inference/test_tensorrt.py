@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from inference.manifest_reader import load_manifest
 from inference.tensorrt import index
 from inference.tensorrt.index import EnginePlan, add_plan, fitting, plan_folder, plans_of, read_plan
 from inference.tensorrt.parity import agreement
+from inference.tensorrt.runtime import listener
 
 onnx = pytest.importorskip("onnx")
 evaluators = pytest.importorskip("onnx.reference")
@@ -358,8 +360,42 @@ def test_plans_take_no_other_precision(normed):
         pass
 
 
+def compiled(messages):
+    """(kind, types in, types out) of every compiled layer, as the builder lists them when asked."""
+    [listing] = [text for text in messages if text.startswith("Layers:")]
+    row = r"LayerType: (\w+), Inputs: \[(.*?)\], Constants: .*?, Outputs: \[(.*?)\], TacticName"
+    return [
+        (kind, *(frozenset(re.findall(r"Datatype: (\w+)", side)) for side in sides))
+        for kind, *sides in re.findall(row, listing)
+    ]
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """Everything that the builder says while a test runs."""
+    messages = []
+
+    def talkative(trt):
+        heard = listener(trt)
+
+        class Talkative(trt.ILogger):
+            errors = heard.errors
+
+            def __init__(self):
+                trt.ILogger.__init__(self)
+
+            def log(self, severity, message):
+                messages.append(message)
+                heard.log(severity, message)
+
+        return Talkative()
+
+    monkeypatch.setattr("inference.tensorrt.build.listener", talkative)
+    return messages
+
+
 @pytest.mark.slow
-def test_a_network_of_nnunets_default_size_is_built(tmp_path):
+def test_a_network_of_nnunets_default_size_is_built(tmp_path, said):
     """PlainConvUNet 32…320, 15 classes, patch 48×128×160, from the exporter's ONNX."""
     pytest.importorskip("tensorrt_rtx_bindings")
     torch = pytest.importorskip("torch")
@@ -380,7 +416,22 @@ def test_a_network_of_nnunets_default_size_is_built(tmp_path):
     file = WeightsFile(path.name, digest, path.stat().st_size)
     manifest = replace(described, files={"onnx": file}, folder=tmp_path)
     plans = []
-    build_plans(Request(manifest, RTX, TARGETS, tmp_path / "plans"), plans.append)
+
+    def check(plan):
+        plans.append(plan)
+        layers = compiled(said)
+        said.clear()
+        half, floats = frozenset({"Half"}), frozenset({"Float"})
+        # convolutions, transposed or not, are float16 in and out; none was split or added
+        convolutions = [layer for layer in layers if layer[0] in ("correlation", "deconv")]
+        assert convolutions.count(("correlation", half, half)) == 23
+        assert convolutions.count(("deconv", half, half)) == 5
+        assert len(convolutions) == 28
+        # norms are float32: one function each, or fused; a cast of their own for 22 at most
+        assert ("runtime_function", floats, floats) in layers
+        assert layers.count(("kgen", half, floats)) <= 22 + 1  # and the logits' cast
+
+    build_plans(Request(manifest, RTX, TARGETS, tmp_path / "plans"), check)
     assert [p.target for p in plans] == list(TARGETS)
     for built in plans:
         layers = {name: n for name, n in built.layers.items() if not name.startswith("UNSQUEEZE")}
