@@ -112,6 +112,7 @@ class Stream:
     def __init__(self) -> None:
         self._stream = checked(cudart.cudaStreamCreateWithFlags(cudart.cudaStreamNonBlocking))
         self._graph: Any = None
+        self._marks: list[Any] = []
 
     @property
     def handle(self) -> int:
@@ -133,15 +134,15 @@ class Stream:
     def event(self) -> Any:
         """Return a mark in the stream, for `wait`."""
         event = checked(cudart.cudaEventCreateWithFlags(cudart.cudaEventDisableTiming))
+        self._marks.append(event)
         checked(cudart.cudaEventRecord(event, self._stream))
         return event
 
     def wait(self, event: Any) -> None:
         """Wait until everything before the mark is done; the mark is used up."""
-        try:
-            checked(cudart.cudaEventSynchronize(event))
-        finally:
-            cudart.cudaEventDestroy(event)
+        checked(cudart.cudaEventSynchronize(event))
+        self._marks.remove(event)
+        cudart.cudaEventDestroy(event)
 
     def capture(self, queue: Callable[[], None]) -> None:
         """Record what `queue` puts on the stream as a graph, for `replay`; nothing runs yet."""
@@ -157,11 +158,6 @@ class Stream:
         finally:
             cudart.cudaGraphDestroy(graph)
 
-    @property
-    def captured(self) -> bool:
-        """Whether there is a graph to replay."""
-        return self._graph is not None
-
     def replay(self) -> None:
         """Queue the graph."""
         checked(cudart.cudaGraphLaunch(self._graph, self._stream))
@@ -169,6 +165,8 @@ class Stream:
     def close(self) -> None:
         """Wait for what is queued, then end the stream."""
         cudart.cudaStreamSynchronize(self._stream)
+        for mark in self._marks:
+            cudart.cudaEventDestroy(mark)
         if self._graph is not None:
             cudart.cudaGraphExecDestroy(self._graph)
         cudart.cudaStreamDestroy(self._stream)

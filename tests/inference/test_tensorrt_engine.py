@@ -4,6 +4,7 @@ The stand-in does nothing before it is waited for, as a GPU may: an answer that 
 or a patch that is overwritten too early, gives wrong logits. It counts what is not given back.
 """
 
+# ruff: noqa: N802 (CUDA's own names)
 import ctypes
 import logging
 from contextlib import contextmanager
@@ -401,9 +402,7 @@ def test_a_plan_for_the_gpu_that_is_here_is_let_out_only_if_it_is_the_network(
     monkeypatch.setattr("inference.tensorrt.build.runtime_module", lambda name: module)
     manifest, case = network(), write_ct(tmp_path / "boxes_0000.nii.gz", boxes[0])
     folder = plan_folder(manifest)
-    request = Request(
-        manifest, "tensorrt-rtx", ("sm75", "sm86"), folder, parity_case=case
-    )
+    request = Request(manifest, "tensorrt-rtx", ("sm75", "sm86"), folder, parity_case=case)
     if complaint is None:
         build_plans(request, lambda plan: None)
     else:
