@@ -8,13 +8,14 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inference.engines import one_line
-from inference.errors import EngineError
+from inference.errors import EngineError, KitError
 from inference.files import make_folder
 from inference.manifest import Manifest, verify_file
 from inference.tensorrt.index import UNCHECKED, EnginePlan, add_plan
@@ -61,16 +62,32 @@ def build_plans(request: Request, told: Callable[[EnginePlan], None]) -> None:
     make_folder(request.folder)
     for target in targets:
         content, plan = _built(trt, request, graph, target, gpu)
-        with tempfile.TemporaryDirectory(prefix=".plan-", dir=request.folder) as stage:
-            if gpu is not None and gpu.target == target:
-                plan = add_plan(Path(stage), plan, content)
-                found = measured(request.manifest, trt, plan, Path(stage), gpu, request.parity_case)
-                plan = replace(plan, parity=found)
-            elif gpu is not None:
-                plan = replace(plan, parity=f"not checked: the GPU here is {gpu.target}")
-            told(add_plan(request.folder, plan, content))
-            for kernels in Path(stage).glob("*.cache"):
-                shutil.move(kernels, request.folder / kernels.name)
+        if gpu is not None and gpu.target == target:
+            plan = _let_out(trt, request, plan, content, gpu)
+        elif gpu is not None:
+            plan = replace(plan, parity=f"not checked: the GPU here is {gpu.target}")
+        told(add_plan(request.folder, plan, content))
+
+
+def _let_out(
+    trt: Any, request: Request, plan: EnginePlan, content: bytes, gpu: "Gpu"
+) -> EnginePlan:
+    """Run a plan where nobody else finds it; return it with its parity, keep compiled kernels."""
+    with _stage(request.folder) as stage:
+        staged = add_plan(stage, plan, content)
+        found = measured(request.manifest, trt, staged, stage, gpu, request.parity_case)
+        for kernels in stage.glob("*.cache"):
+            shutil.move(kernels, request.folder / kernels.name)
+    return replace(plan, parity=found)
+
+
+@contextmanager
+def _stage(folder: Path) -> Iterator[Path]:
+    try:
+        with tempfile.TemporaryDirectory(prefix=".plan-", dir=folder) as stage:
+            yield Path(stage)
+    except OSError as error:
+        raise KitError(f"cannot write into {folder}: {error.strerror or error}") from error
 
 
 def _gpu_here() -> tuple["Gpu | None", str]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,6 +189,23 @@ def test_where_a_plan_cannot_be_written_no_index_says_it_is_there(tmp_path):
     with pytest.raises(KitError):
         add_plan(tmp_path, plan(), b"one")
     assert [path.name for path in tmp_path.iterdir()] == ["a.plan"]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"), [("size=64k", "No space left"), ("ro", "Read-only file system")]
+)
+def test_a_disk_that_takes_nothing_gets_no_plan_and_no_index(tmp_path, options, complaint):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no right to mount a small file system")
+    try:
+        with pytest.raises(KitError, match=complaint):
+            add_plan(disk, plan(), bytes(1 << 20))
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.parametrize(
