@@ -51,14 +51,12 @@ def build_plans(request: Request, told: Callable[[EnginePlan], None]) -> None:
             built, or a plan's logits are not the network's.
         KitError: The weights are damaged, or the folder cannot be written.
     """
-    from inference.tensorrt.half_graph import half_graph  # needs onnx, which no image has
-
     manifest, trt = request.manifest, runtime_module(request.engine)
     gpu, nowhere = _gpu_here()
     targets = _checked_targets(request, trt, gpu, nowhere)
     onnx = manifest.weights("onnx")
     verify_file(onnx, manifest.files["onnx"])
-    graph = half_graph(onnx)
+    graph = _float16(onnx)
     make_folder(request.folder)
     for target in targets:
         content, plan = _built(trt, request, graph, target, gpu)
@@ -67,6 +65,16 @@ def build_plans(request: Request, told: Callable[[EnginePlan], None]) -> None:
         elif gpu is not None:
             plan = replace(plan, parity=f"not checked: the GPU here is {gpu.target}")
         told(add_plan(request.folder, plan, content))
+
+
+def _float16(path: Path) -> bytes:
+    try:
+        from inference.tensorrt.half_graph import half_graph  # needs onnx, which no image has
+    except ImportError as error:
+        raise EngineError(
+            f"no plan without onnx ({error}); install flare23-kit[tensorrt-build]"
+        ) from error
+    return half_graph(path)
 
 
 def _let_out(

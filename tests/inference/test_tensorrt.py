@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -329,6 +330,16 @@ def test_damaged_weights_build_nothing(build, normed):
     assert "the manifest says" in result.output
 
 
+def test_without_onnx_it_says_what_to_install(build, normed, monkeypatch):
+    pytest.importorskip("tensorrt_rtx_bindings")
+    monkeypatch.delitem(sys.modules, "inference.tensorrt.half_graph", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    result = build("--engine", RTX, "--target", "sm86")
+    assert result.exit_code == 1
+    assert "install flare23-kit[tensorrt-build]" in result.output
+    assert not plan_folder(normed).exists()
+
+
 def no_gpu():
     """Skip where there is a GPU; tests/gpu/ has what happens then."""
     cuda = pytest.importorskip("inference.engines.cuda")
@@ -359,6 +370,15 @@ def test_auto_takes_the_cpu_where_no_gpu_is_and_says_why(build, normed, caplog):
         assert engine.description["name"] == "openvino"
     [told] = caplog.messages
     assert told.startswith("engine tensorrt-rtx passed over: no NVIDIA driver")
+
+
+def test_a_gpu_without_a_plan_is_named(normed, caplog, monkeypatch, tmp_path):
+    monkeypatch.setattr("inference.engines._NVIDIA", tmp_path)
+    with caplog.at_level(logging.WARNING), open_engine("auto", normed, EngineOptions()) as engine:
+        assert engine.description["name"] == "openvino"
+    [told] = caplog.messages
+    assert told.startswith("the GPU is passed over: ")
+    assert told.endswith("build one with `python -m inference engine build`")
 
 
 def test_a_damaged_index_does_not_stop_the_cpu(normed, caplog):
