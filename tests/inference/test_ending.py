@@ -40,7 +40,7 @@ def test_a_failed_case_is_not_what_sigterm_is_taken_for():
     with pytest.raises(SystemExit), ending_on_sigterm():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
-        except Exception:
+        except Exception:  # noqa: BLE001  # that is the case
             pytest.fail("somebody's `except Exception` swallowed it")
 
 
