@@ -18,9 +18,11 @@ RUN python3 -m venv /opt/pip \
       --disable-pip-version-check --no-cache-dir --no-compile --only-binary :all: \
       --require-hashes -r /tmp/lock.txt
 # What no prediction loads. The engine runs on "CPU" and reads ONNX and IR: OpenVINO's other devices,
-# its other frontends and what C++ programs are built with go; so do the packages' own tests.
+# its other frontends and what C++ programs are built with go; so do its telemetry, which would try the
+# network and write into the home folder, and the packages' own tests.
 RUN cd /opt/venv/lib/python3.*/site-packages \
  && rm -rf openvino/cmake openvino/include openvino/libs/cache.json openvino/libs/*.pc \
+      openvino_telemetry* \
  && for part in intel_gpu_plugin intel_npu_plugin auto_plugin auto_batch_plugin hetero_plugin \
       tensorflow_frontend tensorflow_lite_frontend pytorch_frontend paddle_frontend jax_frontend \
       gguf_frontend c; do rm -f openvino/libs/libopenvino_$part.so*; done \
