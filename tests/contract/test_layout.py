@@ -16,7 +16,6 @@ SHELL_FILES = (
     "predict.sh",
     "tests/run.sh",
     "tests/chromium.sh",
-    "tests/image/build.sh",
     ".ci/run",
     "locks/make_env.sh",
     "locks/compile.sh",
