@@ -24,7 +24,7 @@ def main() -> None:
 
 def _network_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of everything that runs the network."""
-    engines = click.Choice(["auto", "openvino", "onnxruntime", "torch"])
+    engines = click.Choice(["auto", "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx", "torch"])
     precisions = click.Choice(["auto", "f32", "bf16", "int8"])
     limit = click.FloatRange(min=0, min_open=True)
     for option in reversed(
@@ -154,6 +154,34 @@ def verify(manifest: Path) -> None:
     described = load_manifest(manifest)
     verify_files(described)
     click.echo(json.dumps({"name": described.name, "verified": sorted(described.files)}))
+
+
+@main.group("engine")
+def engine_commands() -> None:
+    """Build what a GPU runs."""
+
+
+@engine_commands.command()
+@click.option("--engine", required=True, type=click.Choice(["tensorrt", "tensorrt-rtx"]))
+@click.option("--target", help="Kinds of GPU: sm75,sm86,…; by default the one that is here.")
+@click.option("--precision", default="fp16", show_default=True, type=click.Choice(["fp16"]))
+@click.option("--manifest", default=_MANIFEST, type=_FILE, show_default=True)
+@click.option("--parity-case", type=_FILE, help="CT to compare on; by default a generated one.")
+@click.option("-o", "--output", type=_FILE, help="By default plans/ beside the ONNX file.")
+def build(manifest: Path, target: str | None, output: Path | None, **settings: Any) -> None:
+    """Build plans of the manifest's network for TensorRT or TensorRT-RTX.
+
+    Exit code 1: a plan cannot be built, or its logits are not the network's; the others stay.
+    """
+    from inference.manifest_reader import load_manifest
+    from inference.tensorrt.build import Request
+    from inference.tensorrt.index import plan_folder
+    from inference.tensorrt.screen import build_on_screen
+
+    described = load_manifest(manifest)
+    targets = tuple(part.strip() for part in target.split(",")) if target else ()
+    folder = output or plan_folder(described)
+    build_on_screen(Request(described, targets=targets, folder=folder, **settings))
 
 
 @main.command()

@@ -4,13 +4,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.budget import Limits, Plan, choose, memory_mib, resident_mib
-from inference.engines import Engine, EngineOptions, Precision
+from inference.engines import Engine, EngineOptions, Precision, infer_many
 from inference.errors import EngineError, ManifestError
 from inference.geometry import Box, Grid, Orientation, SpacingMm, as_shape
 from inference.labels import NativeLabels
@@ -167,7 +168,7 @@ class Predictor:
         labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
         part = prepared.turn.apply(labels)[prepared.box]
         native = NativeLabels(as_shape(prepared.image), part, self._threads)
-        slabs = logit_slabs(prepared.image, self._engine.infer, window, watch.window)
+        slabs = logit_slabs(prepared.image, partial(infer_many, self._engine), window, watch.window)
         while True:
             with report.stage("network"):
                 logits = next(slabs, None)

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ from inference.errors import GeometryError
 from inference.geometry import Shape, as_shape
 
 Array = NDArray[np.float32]
-Infer = Callable[[Array], Array]
+Infer = Callable[[Iterable[Array]], Iterator[Array]]
+"""Maps patches float32 [1, 1, Z, Y, X], asked for one by one, to logits float32 [1, K, Z, Y, X]."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,15 @@ def window_slices(shape: Shape, window: Window) -> list[tuple[slice, slice, slic
 def logit_slabs(
     image: Array, infer: Infer, window: Window, advance: Callable[[], None] = lambda: None
 ) -> Iterator[Array]:
-    """Run `infer` on every window; yield blended logits from the first slice to the last.
+    """Run the network on every window; yield blended logits from the first slice to the last.
 
     Slices are yielded as soon as no window is left to touch them, so one buffer as deep as the
     patch is all that is held, however long the image is.
 
     Args:
         image: float32 [Z, Y, X], normalized. Padded with 0 where it is smaller than the patch.
-        infer: Maps float32 [1, 1, *patch] to float32 [1, K, *patch].
+        infer: The network. It may ask for a patch ahead; what it gives need only be good until the
+            next is asked for.
         window: How to move and blend.
         advance: Called after each window.
 
@@ -115,10 +117,11 @@ def logit_slabs(
     groups = itertools.groupby(places, lambda place: place[0].start)
     levels = {start: list(level) for start, level in groups}
     ends = [*levels, padded.shape[0]][1:]
+    answers = infer(_flipped(padded[place], axes) for place in places for axes in window.flips)
     total = weighted = np.empty(0, dtype=np.float32)
     for (start, level), end in zip(levels.items(), ends, strict=True):
         for place in level:
-            logits = _averaged(padded[place], infer, window.flips)
+            logits = _averaged(answers, window.flips)
             if not total.size:
                 total = np.zeros((len(logits), depth, *padded.shape[1:]), dtype=np.float32)
                 weighted = np.empty(logits.shape, dtype=np.float32)
@@ -144,20 +147,23 @@ def _padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
     return np.pad(image, [(b, m - b) for b, m in zip(before, missing, strict=True)]), inner
 
 
-def _averaged(patch: Array, infer: Infer, flips: tuple[tuple[int, ...], ...]) -> Array:
-    """Mean logits float32 [K, *patch] over the flips; only good until the next call of `infer`."""
-    first = _flipped(patch, infer, flips[0])
+def _averaged(answers: Iterator[Array], flips: tuple[tuple[int, ...], ...]) -> Array:
+    """Mean logits float32 [K, *patch] of one window's flips, good until the next answer."""
+    first = _turned_back(next(answers), flips[0])
     if len(flips) == 1:
         return first
     total = first.copy()  # an engine may answer every call in the same memory
     for axes in flips[1:]:
-        total += _flipped(patch, infer, axes)
+        total += _turned_back(next(answers), axes)
     return total / np.float32(len(flips))
 
 
-def _flipped(patch: Array, infer: Infer, axes: tuple[int, ...]) -> Array:
-    logits = infer(np.ascontiguousarray(np.flip(patch, axes))[np.newaxis, np.newaxis])[0]
-    return np.flip(logits, tuple(axis + 1 for axis in axes))
+def _flipped(patch: Array, axes: tuple[int, ...]) -> Array:
+    return np.ascontiguousarray(np.flip(patch, axes))[np.newaxis, np.newaxis]
+
+
+def _turned_back(logits: Array, axes: tuple[int, ...]) -> Array:
+    return np.flip(logits[0], tuple(axis + 1 for axis in axes))
 
 
 def _outer(profiles: list[Array]) -> Array:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write both lock files anew: every package of every environment, by version and digest.
+# Write the lock files anew: every package of every environment, by version and digest.
 set -eu
 cd "$(dirname "$0")/.."
 compile() {
@@ -8,5 +8,6 @@ compile() {
     --custom-compile-command "sh locks/compile.sh" "$@"
 }
 compile -o locks/inference.txt
-compile --extra onnxruntime --extra train --extra evaluation --extra dev \
-  -c locks/inference.txt -o locks/dev.txt
+compile --extra tensorrt-rtx -c locks/inference.txt -o locks/gpu.txt
+compile --extra onnxruntime --extra tensorrt-rtx --extra train --extra evaluation --extra dev \
+  -c locks/gpu.txt -o locks/dev.txt

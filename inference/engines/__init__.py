@@ -2,10 +2,11 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Literal, Protocol, cast
 
 import numpy as np
@@ -13,17 +14,24 @@ from numpy.typing import NDArray
 
 from inference.errors import EngineError
 from inference.manifest import Manifest
+from inference.tensorrt.index import plan_folder, plans_of
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
 _log = logging.getLogger(__name__)
 
-_MODULES = {
-    "openvino": "inference.engines.openvino_engine",
-    "onnxruntime": "inference.engines.onnxruntime_engine",
-    "torch": "inference.engines.torch_engine",
+_LOADERS = {
+    "openvino": "inference.engines.openvino_engine:load",
+    "onnxruntime": "inference.engines.onnxruntime_engine:load",
+    "tensorrt": "inference.engines.tensorrt_engine:load_tensorrt",
+    "tensorrt-rtx": "inference.engines.tensorrt_engine:load_tensorrt_rtx",
+    "torch": "inference.engines.torch_engine:load",
 }
+PLANNED = ("tensorrt", "tensorrt-rtx")
+"""Engines that run a plan built for the GPU; where there is one, "auto" tries them first."""
 AUTO = ("openvino", "onnxruntime")
-"""Order in which "auto" tries."""
+"""Order in which "auto" tries the others."""
+_NVIDIA = Path("/dev/nvidiactl")
+"""There where a GPU is, in a container too."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class EngineOptions:
 
 def weights_of(name: str, manifest: Manifest) -> list[str]:
     """Return the kinds of the manifest's files that the engine called `name` may open."""
+    if name in PLANNED:
+        return []  # a plan's digest is in its own index
     return ["torch"] if name == "torch" else [kind for kind in manifest.files if kind != "torch"]
 
 
@@ -60,6 +70,18 @@ class Engine(Protocol):
             EngineError: The runtime refuses the patches, for their shape say.
         """
         ...
+
+
+def infer_many(
+    engine: Engine, patches: Iterable[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    """Map each patch as `engine.infer` does; an engine with an `infer_many` may compute ahead.
+
+    What is yielded need only be good until the next is asked for. An engine that holds memory on a
+    device for as long as patches come gives it back when they end.
+    """
+    ahead = getattr(engine, "infer_many", None)
+    return map(engine.infer, patches) if ahead is None else ahead(patches)
 
 
 def one_line(error: BaseException) -> str:
@@ -84,7 +106,7 @@ def _first_that_opens(
     if name != "auto":
         return stack.enter_context(_open(name, manifest, options))
     reasons = []
-    for candidate in AUTO:
+    for candidate in (*_with_plans(manifest), *AUTO):
         try:
             return stack.enter_context(_open(candidate, manifest, options))
         except EngineError as error:
@@ -93,14 +115,31 @@ def _first_that_opens(
     raise EngineError("no engine can run here: " + "; ".join(reasons))
 
 
-def _open(name: str, manifest: Manifest, options: EngineOptions) -> AbstractContextManager[Engine]:
-    if name not in _MODULES:
-        known = ", ".join(("auto", *sorted(_MODULES)))
-        raise EngineError(f"unknown engine {name!r}; choose from {known}")
+def _with_plans(manifest: Manifest) -> list[str]:
+    """Return the engines that have a plan of this network; says so if a GPU has none."""
     try:
-        module = import_module(_MODULES[name])
+        found = {plan.engine for plan in plans_of(manifest)}
+    except EngineError as error:
+        _log.warning("plans passed over: %s", error)
+        return []
+    if not found and _NVIDIA.exists():
+        _log.warning(
+            "the GPU is passed over: %s holds no plan of this network; "
+            "build one with `python -m inference engine build`",
+            plan_folder(manifest),
+        )
+    return [name for name in PLANNED if name in found]
+
+
+def _open(name: str, manifest: Manifest, options: EngineOptions) -> AbstractContextManager[Engine]:
+    if name not in _LOADERS:
+        known = ", ".join(("auto", *sorted(_LOADERS)))
+        raise EngineError(f"unknown engine {name!r}; choose from {known}")
+    place, _, function = _LOADERS[name].partition(":")
+    try:
+        module = import_module(place)
     except ImportError as error:
         raise EngineError(
             f"engine {name!r} cannot be imported ({error}); install flare23-kit[{name}]"
         ) from error
-    return cast(AbstractContextManager[Engine], module.load(manifest, options))
+    return cast(AbstractContextManager[Engine], getattr(module, function)(manifest, options))

@@ -58,12 +58,12 @@ def test_the_distribution_is_not_named_like_its_packages():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["name"] == "flare23-kit"
     assert project["license"] == "Apache-2.0"
-    assert {"train", "evaluation", "gpu", "dev", "onnxruntime"} <= set(
+    assert {"train", "evaluation", "tensorrt", "tensorrt-rtx", "dev", "onnxruntime"} <= set(
         project["optional-dependencies"]
     )
 
 
-@pytest.mark.parametrize("lock", ["inference.txt", "dev.txt"])
+@pytest.mark.parametrize("lock", ["inference.txt", "gpu.txt", "dev.txt"])
 def test_locks_pin_every_package_by_digest_and_name_no_index(lock):
     text = (ROOT / "locks" / lock).read_text(encoding="utf-8")
     entries = re.split(r"\n(?=[\w.-]+(?:\[[\w,-]+\])?==)", text)[1:]
@@ -74,9 +74,9 @@ def test_locks_pin_every_package_by_digest_and_name_no_index(lock):
 
 
 def test_the_locks_agree_and_the_image_stays_small():
-    lean, dev = pinned("inference.txt"), pinned("dev.txt")
-    assert lean.items() <= dev.items()
-    assert lean.keys().isdisjoint({"torch", "nnunetv2", "scipy", "pandas", "matplotlib"})
+    lean, gpu, dev = pinned("inference.txt"), pinned("gpu.txt"), pinned("dev.txt")
+    assert lean.items() <= gpu.items() <= dev.items()
+    assert gpu.keys().isdisjoint({"torch", "nnunetv2", "scipy", "pandas", "matplotlib", "onnx"})
     assert {"torch", "pytest", "mypy", "ruff"} <= dev.keys()
     assert dev["nnunetv2"] == "2.8.1"
 

@@ -99,7 +99,7 @@ def test_no_engine_at_all_gives_every_reason(network, monkeypatch):
 
 
 def test_unknown_engine(network):
-    told = "unknown engine 'abacus'; choose from auto, onnxruntime, openvino, torch"
+    told = "unknown engine 'abacus'; choose from auto, onnxruntime, openvino, tensorrt"
     with pytest.raises(EngineError, match=told), open_engine("abacus", network(), ONE_THREAD):
         pass
 

@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -29,8 +30,9 @@ def window(step=0.5, blending="gaussian", flips=((),)):
     return Window(PATCH, step, blending, flips)
 
 
-def predict_logits(*arguments):
-    return np.concatenate([slab.copy() for slab in logit_slabs(*arguments)], axis=1)
+def predict_logits(image, infer, *arguments):
+    slabs = logit_slabs(image, partial(map, infer), *arguments)
+    return np.concatenate([slab.copy() for slab in slabs], axis=1)
 
 
 def image_of(shape):
@@ -95,7 +97,7 @@ def test_stitching_gives_back_what_the_network_said(shape, blending, flips):
 
 def test_slices_come_in_order_and_no_more_than_a_patch_holds():
     image = image_of((37, 6, 8))
-    slabs = [slab.copy() for slab in logit_slabs(image, lambda x: x, window())]
+    slabs = [slab.copy() for slab in logit_slabs(image, iter, window())]
     # 33 / 2 = 17 strides of 33 / 17 slices, then a whole patch
     assert [slab.shape[1] for slab in slabs] == [2] * 8 + [1] + [2] * 8 + [4]
     np.testing.assert_allclose(np.concatenate(slabs, axis=1)[0], image, rtol=2e-5)
@@ -115,6 +117,27 @@ def test_flips_are_undone_and_averaged_even_if_the_engine_reuses_its_memory(flip
 
     expected = image * np.mean([np.flip(ramp, axes) for axes in flips], axis=0)
     np.testing.assert_allclose(logits, expected, rtol=1e-5)  # float32 sum of eight
+
+
+@pytest.mark.parametrize("flips", [((),), ((), (2,))])
+def test_an_engine_may_ask_for_the_next_patch_before_it_answers(flips):
+    image = image_of((9, 13, 11))
+    answers = [np.empty((1, 2, *PATCH), dtype=np.float32) for _ in range(2)]
+
+    def ahead(patches):
+        """Answer in two places in turn, one patch behind what has been asked for."""
+        waiting = None
+        for number, patch in enumerate(patches):
+            answer = answers[number % 2]
+            np.concatenate([2 * patch, -patch], axis=1, out=answer)
+            if waiting is not None:
+                yield waiting
+            waiting = answer
+        yield waiting
+
+    slabs = logit_slabs(image, ahead, window(flips=flips))
+    logits = np.concatenate([slab.copy() for slab in slabs], axis=1)
+    np.testing.assert_allclose(logits, [2 * image, -image], rtol=2e-5)
 
 
 def test_what_is_smaller_than_the_patch_is_padded_with_zeros_the_odd_voxel_behind():

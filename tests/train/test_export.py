@@ -226,6 +226,29 @@ def test_onnx_says_what_torch_says(model_folder, tmp_path, network):
     np.testing.assert_allclose(run_onnx(path, patches), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
+def test_what_is_exported_can_be_built_for_a_gpu(model_folder, tmp_path, network, axes):
+    from inference.tensorrt.half_graph import half_graph
+    from train.export.onnx_graph import exported_program, write_onnx
+
+    trt = pytest.importorskip("tensorrt_rtx_bindings")
+    path = tmp_path / "network.onnx"
+    write_onnx(exported_program(built(model_folder(network), axes), PATCH), path, f16_storage=False)
+    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+    typed = builder.create_network(0)
+    parser = trt.OnnxParser(typed, trt.Logger(trt.Logger.ERROR))
+    assert parser.parse(half_graph(path)), parser.get_error(0).desc()
+    layers = [typed.get_layer(number) for number in range(typed.num_layers)]
+    kinds = {(layer.type.name, layer.get_output(0).dtype.name) for layer in layers}
+    assert {("CONVOLUTION", "HALF"), ("NORMALIZATION", "FLOAT")} <= kinds
+    assert not {("CONVOLUTION", "FLOAT"), ("NORMALIZATION", "HALF")} & kinds
+    config = builder.create_builder_config()
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(trt.ComputeCapability.SM86, 0)
+    assert builder.build_serialized_network(typed, config).nbytes > 1000
+
+
 def test_onnx_holds_no_paths_and_no_unused_heads_and_is_repeatable(model_folder, tmp_path):
     from train.export.onnx_graph import exported_program, write_onnx
 

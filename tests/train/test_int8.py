@@ -104,6 +104,24 @@ def test_the_same_labels_and_twice_the_same_bytes(bundle, monkeypatch):
     assert load_manifest(bundle / "weights_manifest.json").files == manifest.files
 
 
+def test_cut_off_in_the_middle_it_leaves_a_bundle_without_integers(bundle, monkeypatch):
+    """After the test above the bundle has integers already; these would be other ones."""
+    monkeypatch.setattr(int8, "MOST_LOST", 0.05)
+    before = (bundle / "weights_manifest.json").read_bytes()
+
+    def cut_off(source, place):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(int8.shutil, "move", cut_off)
+        quantized(bundle)
+    manifest = load_manifest(bundle / "weights_manifest.json")
+    assert sorted(manifest.files) == ["onnx"]
+    verify_files(manifest)
+    quantized(bundle)
+    assert (bundle / "weights_manifest.json").read_bytes() == before
+
+
 def test_the_engine_opens_integers_where_it_is_told_to(bundle):
     manifest = load_manifest(bundle / "weights_manifest.json")
     from inference.engines.openvino_engine import _INSTRUCTIONS, _cpu_flags

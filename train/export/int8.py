@@ -79,7 +79,9 @@ def quantize(
                 f"int8 loses {gate.f32_dsc - gate.int8_dsc:.4f} of a mean DSC of "
                 f"{gate.f32_dsc:.4f}, {MOST_LOST} is allowed; give other CTs to calibrate on"
             )
-        files = dict(described.files)
+        files = {kind: file for kind, file in described.files.items() if kind not in INT8}
+        # Cut off from here on, this leaves a bundle without integers, not one of two halves.
+        replace(described, files=dict(files)).write(manifest)
         for kind, path in zip(INT8, paths, strict=True):
             place = described.weights("onnx").parent / path.name
             files[kind] = _weights_file(path, place.relative_to(described.folder).as_posix())

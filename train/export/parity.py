@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from inference.agreement import logit_errors
 from inference.engines import EngineOptions, Precision, open_engine
 from inference.errors import KitError
 from inference.manifest import Manifest
@@ -54,20 +55,6 @@ def torch_logits(network: torch.nn.Module, patches: NDArray[np.float32]) -> NDAr
     return np.concatenate(logits).astype(np.float32, copy=False)
 
 
-def errors(
-    reference: NDArray[np.float32], logits: NDArray[np.float32]
-) -> tuple[float, float, float]:
-    """Return relative RMS error, largest error and label agreement of float32 [N, K, Z, Y, X]."""
-    difference = logits.astype(np.float64) - reference
-    scale = max(_rms(reference.astype(np.float64)), 1e-30)
-    agreement = float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1)))
-    return _rms(difference) / scale, float(np.abs(difference).max()), agreement
-
-
-def _rms(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(values**2)))
-
-
 def measure(
     network: torch.nn.Module, patches: NDArray[np.float32], manifest: Manifest, threads: int
 ) -> list[Agreement]:
@@ -90,7 +77,7 @@ def measure(
             used = str(engine.description["precision"])
         label = used if precision != "auto" else f"auto: {used}"
         row = (name, version, label, precision == "f32")
-        found.append(Agreement(*row, *errors(reference, logits)))
+        found.append(Agreement(*row, *logit_errors(reference, logits)))
     return found
 
 

@@ -1,0 +1,230 @@
+"""TensorRT and TensorRT-RTX on an NVIDIA GPU: one class, because they share their interface.
+
+Plans are found in `plans/` beside the manifest's ONNX file (`inference.tensorrt.index`). What takes
+most GPU memory, the execution context and the buffers, is taken with the first patch and given back
+with the last, for the challenge sums GPU memory over time.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engines import EngineOptions
+from inference.engines.cuda import Gpu, Memory, Stream, nbytes, present_gpu, refuse_too_little
+from inference.errors import EngineError, KitError
+from inference.files import replacing
+from inference.manifest import Manifest
+from inference.tensorrt.index import EnginePlan, fitting, plan_folder, plans_of, read_plan
+from inference.tensorrt.runtime import complaint, listener, runtime_module
+
+Array = NDArray[np.float32]
+_SLOTS = 2
+"""Patches under way: one computes on the GPU while the last one's logits are used."""
+_log = logging.getLogger(__name__)
+
+
+class TensorRTEngine:
+    """One plan on one GPU."""
+
+    def __init__(self, trt: Any, plan: EnginePlan, folder: Path, gpu: Gpu) -> None:
+        """Bring the plan's weights to the GPU.
+
+        Raises:
+            EngineError: The plan is damaged, the runtime refuses it, or the GPU has too little
+                memory for it.
+        """
+        self._plan = plan
+        self._listener = listener(trt)
+        self._runtime = trt.Runtime(self._listener)
+        content = read_plan(folder, plan)
+        self._engine = self._made("load the plan", self._runtime.deserialize_cuda_engine(content))
+        names = [self._engine.get_tensor_name(index) for index in range(2)]
+        self._shapes = {name: tuple(self._engine.get_tensor_shape(name)) for name in names}
+        buffers = sum(nbytes(shape) for shape in self._shapes.values())
+        refuse_too_little(self._engine.device_memory_size_v2 + buffers)
+        self._kernels = KernelCache(folder, plan, gpu)
+        self._pinned = Memory()
+        self._slots = [self._pinned_pair() for _ in range(_SLOTS)]
+        self._running: _Running | None = None
+        self.description: dict[str, str | int] = {
+            "name": plan.engine,
+            "version": plan.version,
+            "device": gpu.name,
+            "precision": plan.precision,
+            "plan": plan.sha256,
+            "threads": 0,
+        }
+
+    def infer(self, patches: Array) -> Array:
+        """Map float32 [1, 1, Z, Y, X] to float32 logits [1, K, Z, Y, X]."""
+        return self._submit(0, patches)()
+
+    def infer_many(self, patches: Iterable[Array]) -> Iterator[Array]:
+        """Map each patch as `infer` does, the next one already queued when one is yielded.
+
+        GPU memory but for the weights is given back before the last one's logits are yielded.
+        """
+        waiting: Callable[[], Array] | None = None
+        try:
+            for number, patch in enumerate(patches):
+                queued = self._submit(number % _SLOTS, patch)
+                if waiting is not None:
+                    yield waiting()
+                waiting = queued
+            if waiting is not None:
+                last = waiting()
+                self.release()
+                yield last
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Give back what the GPU needs only while patches are under way."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+    def close(self) -> None:
+        """Give back everything; logits that were answered must not be used any more."""
+        self.release()
+        self._pinned.close()
+        self._engine = self._runtime = None
+
+    def _pinned_pair(self) -> tuple[Array, Array]:
+        patch, logits = (self._pinned.pinned(shape) for shape in self._shapes.values())
+        return patch, logits
+
+    def _submit(self, slot: int, patch: Array) -> Callable[[], Array]:
+        """Queue a patch; return what waits for its logits, which are good until `slot`'s next."""
+        given, answer = self._slots[slot]
+        if patch.shape != given.shape:
+            raise EngineError(
+                f"{self._plan.engine} cannot run a patch of shape {patch.shape}: the plan takes "
+                f"{given.shape}"
+            )
+        if self._running is None:
+            context = self._made("make a context", self._kernels.context(self._engine))
+            self._running = _Running(context, self._shapes, self._refuse)
+            self._kernels.keep()
+        np.copyto(given, patch)
+        return self._running.submit(given, answer)
+
+    def _made(self, what: str, found: Any) -> Any:
+        if found is None:
+            self._refuse(what)
+        return found
+
+    def _refuse(self, what: str) -> None:
+        told = complaint(self._listener.errors)
+        raise EngineError(f"{self._plan.engine} cannot {what} ({self._plan.file}): {told}")
+
+
+class KernelCache:
+    """What TensorRT-RTX compiles for the very GPU when a plan is first used there."""
+
+    def __init__(self, folder: Path, plan: EnginePlan, gpu: Gpu) -> None:
+        card = "".join(letter if letter.isalnum() else "_" for letter in gpu.name)
+        self._path = folder / f"{Path(plan.file).stem}-{card}.cache"
+        self._used = plan.engine == "tensorrt-rtx"  # TensorRT compiles when it builds
+        self._cache: Any = None
+        self._known = b""
+
+    def context(self, engine: Any) -> Any:
+        """Return an execution context; with TensorRT-RTX, one that looks into the cache."""
+        if not self._used:
+            return engine.create_execution_context()
+        config = engine.create_runtime_config()
+        if self._cache is None:
+            self._cache = config.create_runtime_cache()
+            if self._path.is_file():
+                self._known = self._path.read_bytes()
+                self._cache.deserialize(self._known)  # one that does not fit is left alone
+        config.set_runtime_cache(self._cache)
+        return engine.create_execution_context(config)
+
+    def keep(self) -> None:
+        """Write the cache beside the plan if there is news; not where nothing can be written."""
+        if self._cache is None:
+            return
+        content = bytes(self._cache.serialize())
+        if content == self._known:
+            return
+        self._known = content
+        try:
+            with replacing(self._path) as partial:
+                partial.write_bytes(content)
+        except KitError as error:
+            _log.info("compiled kernels are not kept: %s", error)
+
+
+class _Running:
+    """What the GPU holds while patches are under way: context, memory, a CUDA graph."""
+
+    def __init__(
+        self, context: Any, shapes: dict[str, tuple[int, ...]], refuse: Callable[[str], None]
+    ) -> None:
+        self._context = context
+        self._refuse = refuse
+        self._stream = Stream()
+        self._memory = Memory()
+        try:
+            self._given, self._answer = (self._memory.on_gpu(shape) for shape in shapes.values())
+            for name, address in zip(shapes, (self._given, self._answer), strict=True):
+                context.set_tensor_address(name, address)
+            self._execute()  # what has run once can be captured
+            self._stream.capture(self._execute)
+        except EngineError:
+            self.close()
+            raise
+
+    def submit(self, given: Array, answer: Array) -> Callable[[], Array]:
+        """Queue a pinned patch and its logits' way back; return what waits for them."""
+        self._stream.upload(self._given, given)
+        self._stream.replay()
+        self._stream.download(answer, self._answer)
+        event = self._stream.event()
+
+        def wait() -> Array:
+            self._stream.wait(event)
+            return answer
+
+        return wait
+
+    def close(self) -> None:
+        """Wait for what is queued, then give everything back."""
+        self._stream.close()
+        self._context = None
+        self._memory.close()
+
+    def _execute(self) -> None:
+        if not self._context.execute_async_v3(self._stream.handle):
+            self._refuse("run")
+
+
+def load_tensorrt(manifest: Manifest, options: EngineOptions) -> Any:
+    """Open the TensorRT plan that fits the GPU."""
+    return _loaded("tensorrt", manifest, options)
+
+
+def load_tensorrt_rtx(manifest: Manifest, options: EngineOptions) -> Any:
+    """Open the TensorRT-RTX plan that fits the GPU."""
+    return _loaded("tensorrt-rtx", manifest, options)
+
+
+@contextmanager
+def _loaded(name: str, manifest: Manifest, options: EngineOptions) -> Iterator[TensorRTEngine]:
+    if options.precision != "auto":
+        raise EngineError(f"{name} plans are float16; use --precision auto, or another engine")
+    gpu = present_gpu()
+    trt = runtime_module(name)
+    plan = fitting(plans_of(manifest, name), name, trt.__version__, gpu.target, gpu.name)
+    engine = TensorRTEngine(trt, plan, plan_folder(manifest), gpu)
+    try:
+        yield engine
+    finally:
+        engine.close()

@@ -1,0 +1,417 @@
+"""The TensorRT engine on a machine made of host memory; tests/gpu/ runs it on a real one.
+
+The stand-in does nothing before it is waited for, as a GPU may: an answer that is read too early,
+or a patch that is overwritten too early, gives wrong logits. It counts what is not given back.
+"""
+
+# ruff: noqa: N802 (CUDA's own names)
+import ctypes
+import logging
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from inference.engines import EngineOptions, infer_many, open_engine
+from inference.errors import EngineError
+from inference.pipeline import predict_folder
+from inference.predictor import Settings
+from inference.tensorrt.build import Request, build_plans
+from inference.tensorrt.index import UNCHECKED, EnginePlan, add_plan, plan_folder, plans_of
+
+real = pytest.importorskip("cuda.bindings.runtime")
+pytest.importorskip("onnx")
+PATCH = (1, 1, 4, 5, 6)
+CENTERS = np.array([0.0, 1.0, 2.0], dtype=np.float32).reshape(1, 3, 1, 1, 1)
+OK = real.cudaError_t.cudaSuccess
+OUT_OF_MEMORY = real.cudaError_t.cudaErrorMemoryAllocation
+CARD = "RTX A6000"
+VERSION = "1.7"
+
+
+def worked_out(patch):
+    """Logits of the tiny network: c x - c² / 2."""
+    return CENTERS * patch - CENTERS**2 / 2
+
+
+class Machine:
+    """What `inference.engines.cuda` calls; constants are CUDA's own."""
+
+    def __init__(self):
+        self.free_bytes, self.driver, self.capability = 1 << 30, 13050, (8, 6)
+        self.held = {"gpu": {}, "pinned": {}, "things": set()}
+        self.queued, self.done, self.capturing = [], 0, None
+
+    def __getattr__(self, name):
+        return getattr(real, name)
+
+    def put(self, work):
+        (self.queued if self.capturing is None else self.capturing).append(work)
+
+    def _held(self, where, size):
+        room = (ctypes.c_byte * size)()
+        self.held[where][ctypes.addressof(room)] = room
+        return OK, ctypes.addressof(room)
+
+    def _thing(self, thing):
+        self.held["things"].add(id(thing))
+        return OK, thing
+
+    def _given_back(self, thing):
+        self.held["things"].remove(id(thing))
+        return (OK,)
+
+    def cudaDriverGetVersion(self):
+        return OK, self.driver
+
+    def cudaGetDeviceProperties(self, device):
+        major, minor = self.capability
+        return OK, SimpleNamespace(name=CARD.encode() + b"\0\0", major=major, minor=minor)
+
+    def cudaMemGetInfo(self):
+        return OK, self.free_bytes, 1 << 30
+
+    def cudaMalloc(self, size):
+        return self._held("gpu", size)
+
+    def cudaMallocHost(self, size):
+        return self._held("pinned", size)
+
+    def cudaFree(self, address):
+        del self.held["gpu"][address]
+        return (OK,)
+
+    def cudaFreeHost(self, address):
+        del self.held["pinned"][address]
+        return (OK,)
+
+    def cudaStreamCreateWithFlags(self, flags):
+        assert flags == real.cudaStreamNonBlocking
+        return self._thing(real.cudaStream_t(7))
+
+    def cudaStreamDestroy(self, stream):
+        return self._given_back(stream)
+
+    def cudaStreamSynchronize(self, stream):
+        self._work(len(self.queued))
+        return (OK,)
+
+    def _work(self, until):
+        while self.done < until:
+            self.queued[self.done]()
+            self.done += 1
+
+    def cudaMemcpyAsync(self, target, source, size, kind, stream):
+        places = {"cudaMemcpyHostToDevice": ("gpu", "pinned")}.get(kind.name, ("pinned", "gpu"))
+        for address, place in zip((target, source), places, strict=True):
+            assert ctypes.sizeof(self.held[place][address]) == size
+        self.put(lambda: ctypes.memmove(target, source, size))
+        return (OK,)
+
+    def cudaEventCreateWithFlags(self, flags):
+        return self._thing(SimpleNamespace(at=None))
+
+    def cudaEventRecord(self, event, stream):
+        event.at = len(self.queued)
+        return (OK,)
+
+    def cudaEventSynchronize(self, event):
+        self._work(event.at)
+        return (OK,)
+
+    def cudaEventDestroy(self, event):
+        return self._given_back(event)
+
+    def cudaStreamBeginCapture(self, stream, mode):
+        self.capturing = []
+        return (OK,)
+
+    def cudaStreamEndCapture(self, stream):
+        graph, self.capturing = self.capturing, None
+        return self._thing(graph)
+
+    def cudaGraphDestroy(self, graph):
+        return self._given_back(graph)
+
+    def cudaGraphInstantiate(self, graph, flags):
+        return self._thing(list(graph))
+
+    def cudaGraphExecDestroy(self, graph):
+        return self._given_back(graph)
+
+    def cudaGraphLaunch(self, graph, stream):
+        self.queued.extend(graph)
+        return (OK,)
+
+
+class Context:
+    def __init__(self, machine, network):
+        self._machine, self._network, self._places = machine, network, {}
+
+    def set_tensor_address(self, name, address):
+        self._places[name] = address
+
+    def execute_async_v3(self, handle):
+        assert handle == 7
+        held, (given, answer) = self._machine.held["gpu"], self._places.values()
+
+        def work():
+            patch = np.frombuffer(held[given], dtype=np.float32).reshape(PATCH)
+            logits = np.frombuffer(held[answer], dtype=np.float32).reshape(1, 3, *PATCH[2:])
+            logits[:] = self._network(patch)
+
+        self._machine.put(work)
+        return True
+
+
+class Kernels:
+    """Stands in for TensorRT-RTX's cache of compiled kernels."""
+
+    read = b""
+
+    def deserialize(self, content):
+        self.read = content
+        return True
+
+    def serialize(self):
+        return b"kernels"
+
+
+def runtime(machine, network=worked_out, noise=b"noise"):
+    """Stand in for TensorRT-RTX's Python module; `kernels` lists the caches that contexts got."""
+    kernels = []
+
+    class ILogger:
+        ERROR = 1
+
+    class Engine:
+        device_memory_size_v2 = 1 << 20
+
+        def get_tensor_name(self, number):
+            return ("patches", "logits")[number]
+
+        def get_tensor_shape(self, name):
+            return {"patches": PATCH, "logits": (1, 3, *PATCH[2:])}[name]
+
+        def create_runtime_config(self):
+            return SimpleNamespace(create_runtime_cache=Kernels, set_runtime_cache=kernels.append)
+
+        def create_execution_context(self, config=None):
+            return Context(machine, network)
+
+    class Runtime:
+        def __init__(self, logger):
+            self._logger = logger
+
+        def deserialize_cuda_engine(self, content):
+            if content == noise:
+                self._logger.log(1, "magic tag\n  does not match")
+                return None
+            return Engine()
+
+    return SimpleNamespace(__version__=VERSION, ILogger=ILogger, Runtime=Runtime, kernels=kernels)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    made = Machine()
+    monkeypatch.setattr("inference.engines.cuda.cudart", made)
+    yield made
+    assert not any(made.held.values())
+
+
+@pytest.fixture
+def trt(machine, monkeypatch):
+    made = runtime(machine)
+    monkeypatch.setattr("inference.engines.tensorrt_engine.runtime_module", lambda name: made)
+    return made
+
+
+@pytest.fixture
+def planned(network):
+    """The manifest of the tiny network with a plan; call it with what shall be different."""
+
+    def make(content=b"a plan", **changes):
+        manifest = network()
+        folder = plan_folder(manifest)
+        folder.mkdir(exist_ok=True)
+        entry = {
+            "file": "tiny.plan", "sha256": "", "bytes": 0, "engine": "tensorrt-rtx",
+            "onnx_sha256": manifest.files["onnx"].sha256, "version": VERSION, "target": "sm86",
+            "gpu": None, "precision": "fp16", "flags": {}, "build_seconds": 1.0, "layers": {},
+            "parity": UNCHECKED,
+        }  # fmt: skip
+        add_plan(folder, EnginePlan(**{**entry, **changes}), content)
+        return manifest
+
+    return make
+
+
+def patches(count):
+    rng = np.random.default_rng(0)
+    return [rng.normal(1, 1, PATCH).astype(np.float32) for _ in range(count)]
+
+
+@contextmanager
+def opened(manifest, name="tensorrt-rtx"):
+    with open_engine(name, manifest, EngineOptions()) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize("name", ["tensorrt-rtx", "tensorrt"])
+def test_logits_are_those_worked_out(trt, planned, name):
+    with opened(planned(engine=name), name) as engine:
+        for patch in patches(3):
+            np.testing.assert_allclose(engine.infer(patch), worked_out(patch), atol=1e-5)
+        told = engine.description
+    assert (told["name"], told["device"], told["precision"]) == (name, CARD, "fp16")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_many_are_answered_in_turn_and_the_gpu_is_left_before_the_last_is_used(
+    trt, machine, planned, count
+):
+    given = patches(count)
+    with opened(planned()) as engine:
+        answers = infer_many(engine, iter(given))
+        for number, answer in enumerate(answers):
+            np.testing.assert_allclose(answer, worked_out(given[number]), atol=1e-5)
+            assert bool(machine.held["gpu"]) == (number < count - 1)
+        assert not machine.held["gpu"]
+
+
+def test_the_next_patch_is_queued_while_an_answer_is_used(trt, machine, planned):
+    with opened(planned()) as engine:
+        answers = infer_many(engine, iter(patches(3)))
+        next(answers)
+        # a copy there, the network, a copy back: the second patch waits in the stream
+        assert len(machine.queued) - machine.done == 3
+        answers.close()
+        assert not machine.held["gpu"]
+
+
+def test_a_reader_that_fails_leaves_nothing_behind(trt, machine, planned):
+    def failing():
+        yield patches(1)[0]
+        raise RuntimeError("the CT")
+
+    with opened(planned()) as engine, pytest.raises(RuntimeError, match="the CT"):
+        list(infer_many(engine, failing()))
+
+
+def test_a_patch_that_the_plan_does_not_take_is_an_engine_error(trt, planned):
+    with (
+        opened(planned()) as engine,
+        pytest.raises(EngineError, match=r"cannot run a patch of shape \(1, 1, 4, 4, 4\)"),
+    ):
+        engine.infer(np.zeros((1, 1, 4, 4, 4), dtype=np.float32))
+
+
+def test_compiled_kernels_are_kept_beside_the_plan_and_read_again(trt, planned):
+    manifest = planned()
+    for _ in range(2):
+        with opened(manifest) as engine:
+            engine.infer(patches(1)[0])
+    assert (plan_folder(manifest) / "tiny-RTX_A6000.cache").read_bytes() == b"kernels"
+    assert [cache.read for cache in trt.kernels] == [b"", b"kernels"]
+
+
+def test_kernels_that_cannot_be_kept_stop_nothing(trt, planned):
+    manifest = planned()
+    (plan_folder(manifest) / "tiny-RTX_A6000.cache").mkdir()  # no file can take its place
+    with opened(manifest) as engine:
+        assert engine.infer(patches(1)[0]).shape == (1, 3, *PATCH[2:])
+
+
+@pytest.mark.parametrize(
+    ("machine_is", "plan_is", "reason"),
+    [
+        ({"driver": 0}, {}, "no NVIDIA driver"),
+        ({"driver": 12080}, {}, "the NVIDIA driver is for CUDA 12, this needs 13; update it"),
+        ({"free_bytes": 1 << 19}, {}, "1 MiB of GPU memory are needed, 0 of 1,024 are free"),
+        ({"capability": (9, 0)}, {}, r"no tensorrt-rtx plan fits RTX A6000 \(sm90\)"),
+        ({}, {"version": "1.6"}, "tiny.plan: built by tensorrt-rtx 1.6, here is 1.7"),
+        ({}, {"content": b"noise"}, r"cannot load the plan \(tiny.plan\): magic tag does not"),
+    ],
+)
+def test_auto_goes_on_with_the_cpu_and_says_why(
+    trt, machine, planned, caplog, machine_is, plan_is, reason
+):
+    for name, value in machine_is.items():
+        setattr(machine, name, value)
+    manifest = planned(**plan_is)
+    with pytest.raises(EngineError, match=reason), opened(manifest):
+        pass
+    with caplog.at_level(logging.WARNING), opened(manifest, "auto") as engine:
+        assert engine.description["name"] == "openvino"
+    assert [message[:32] for message in caplog.messages] == ["engine tensorrt-rtx passed over:"]
+
+
+def test_auto_takes_the_second_plan_where_the_first_does_not_fit(trt, planned, caplog):
+    planned(file="old.plan", engine="tensorrt", gpu="RTX A4000")
+    with opened(planned(), "auto") as engine:
+        assert engine.description["name"] == "tensorrt-rtx"
+    assert [message[:28] for message in caplog.messages] == ["engine tensorrt passed over:"]
+
+
+def test_memory_that_ends_midway_is_an_engine_error_and_given_back(trt, machine, planned):
+    machine_malloc, left = machine.cudaMalloc, [1]
+
+    def scarce(size):
+        if not left:
+            return OUT_OF_MEMORY, None
+        left.pop()
+        return machine_malloc(size)
+
+    machine.cudaMalloc = scarce
+    with (
+        opened(planned()) as engine,
+        pytest.raises(EngineError, match=r"CUDA: out of memory \(cudaErrorMemoryAllocation\)"),
+    ):
+        engine.infer(patches(1)[0])
+
+
+def test_a_case_gets_the_labels_that_the_cpu_gives_it(trt, planned, boxes, write_ct, tmp_path):
+    import SimpleITK as sitk
+
+    hu, labels = boxes
+    cases = {"boxes": write_ct(tmp_path / "in" / "boxes_0000.nii.gz", hu)}
+    settings = Settings(engine="tensorrt-rtx", threads=1, tta="full")
+    report = predict_folder(cases, tmp_path / "out", planned(), settings)
+    assert not report.failed
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "boxes.nii.gz")))
+    np.testing.assert_array_equal(found, labels)
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (worked_out, None),
+        (lambda patch: 0 * worked_out(patch), "answers background where float32 has organs"),
+        (lambda patch: np.nan * patch, "answers NaN or infinity"),
+        (lambda patch: worked_out(patch + 0.1), "relative RMS"),
+    ],
+    ids=["good", "background", "nan", "off"],
+)
+def test_a_plan_for_the_gpu_that_is_here_is_let_out_only_if_it_is_the_network(
+    machine, network, boxes, write_ct, tmp_path, monkeypatch, answer, complaint
+):
+    rtx = pytest.importorskip("tensorrt_rtx_bindings")
+    module = SimpleNamespace(**{**vars(rtx), "Runtime": runtime(machine, answer).Runtime})
+    monkeypatch.setattr("inference.tensorrt.build.runtime_module", lambda name: module)
+    manifest, case = network(), write_ct(tmp_path / "boxes_0000.nii.gz", boxes[0])
+    folder = plan_folder(manifest)
+    request = Request(manifest, "tensorrt-rtx", ("sm75", "sm86"), folder, parity_case=case)
+    if complaint is None:
+        build_plans(request, lambda plan: None)
+    else:
+        with pytest.raises(EngineError, match=complaint):
+            build_plans(request, lambda plan: None)
+    found = {plan.target: plan.parity for plan in plans_of(manifest)}
+    assert found.pop("sm75") == "not checked: the GPU here is sm86"
+    if complaint is None:
+        assert (found["sm86"]["label_agreement"], found["sm86"]["gpu"]) == (1.0, CARD)
+    else:
+        assert found == {}
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
