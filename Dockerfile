@@ -40,7 +40,8 @@ ENV FLARE23_PYTHON=/opt/venv/bin/python \
     FLARE23_TIME_LIMIT=15 \
     FLARE23_MEMORY_LIMIT=28000 \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONPYCACHEPREFIX=/opt/pycache
+    PYTHONPYCACHEPREFIX=/opt/pycache \
+    PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 WORKDIR /workspace
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder /opt/pycache /opt/pycache

@@ -1,14 +1,20 @@
 #!/bin/sh
-# Build the challenge image on a Debian machine and save it: FOLDER/flare23kit.tar.gz.
+# Build the challenge image on a Debian machine and save it: FOLDER/flare23kit.tar.gz, or with "gpu"
+# FOLDER/flare23kitgpu.tar.gz.
 # Needs root. Installs docker.io and debootstrap where they are missing, starts a Docker daemon where
 # none answers (its id is in FOLDER/dockerd.pid), and makes the base image from Debian's packages, so
 # that no image registry is needed. Where pip asks and whom it trusts is taken from this machine.
-# usage: sh tests/image/build.sh FOLDER
+# usage: sh tests/image/build.sh FOLDER [gpu]
 set -eu
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 cd "$(dirname "$0")/../.."
 base=flare23kit-base:bookworm
+case ${2:-cpu} in
+  cpu) team=flare23kit target=cpu lock=locks/inference.txt ;;
+  gpu) team=flare23kitgpu target=gpu lock=locks/gpu.txt ;;
+  *) echo "no target $2; give gpu or nothing" >&2; exit 2 ;;
+esac
 
 for program in dockerd debootstrap; do
   command -v "$program" >/dev/null && continue
@@ -48,11 +54,12 @@ python=${PYTHON:-python3}
 version=$("$python" -c 'import inference; print(inference.__version__)')
 manifest=$(sha256sum weights_manifest.json | cut -d ' ' -f 1)
 index=$("$python" -m pip config get global.index-url 2>/dev/null || true)
-docker build --network host -t flare23kit:latest --build-arg BASE_IMAGE="$base" \
+docker build --network host -t "$team:latest" --target "$target" \
+  --build-arg BASE_IMAGE="$base" --build-arg LOCK="$lock" \
   --build-arg PIP_CERT="$inside" ${index:+--build-arg PIP_INDEX_URL="$index"} \
   --build-arg VERSION="$version" --build-arg REVISION="$(git rev-parse HEAD)" \
-  --build-arg MANIFEST_SHA256="$manifest" . >"$folder/build.log"
-docker save flare23kit:latest | gzip -1 >"$folder/flare23kit.tar.gz"
+  --build-arg MANIFEST_SHA256="$manifest" . >"$folder/build-$target.log"
+docker save "$team:latest" | gzip -1 >"$folder/$team.tar.gz"
 size() { docker image inspect --format '{{.Size}}' "$1"; }
-echo "base $(($(size "$base") / 1000000)) MB, image $(($(size flare23kit:latest) / 1000000)) MB," \
-  "archive $(($(wc -c <"$folder/flare23kit.tar.gz") / 1000000)) MB"
+echo "base $(($(size "$base") / 1000000)) MB, image $(($(size "$team:latest") / 1000000)) MB," \
+  "archive $(($(wc -c <"$folder/$team.tar.gz") / 1000000)) MB"
