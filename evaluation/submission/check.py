@@ -58,6 +58,9 @@ def check(asked: Asked, timing: Timing, say: Callable[[str], None]) -> Submissio
         if not path.is_file():
             raise KitError(f"image archive {path} does not exist; `docker save` writes one")
         found |= check_archive(path, asked.archive_limit_mb)
+        if found["tag"].status == "failed":  # a loaded image of that name would be another one
+            why = f"the archive holds no {team}:latest"
+            return Submission(team, None, tuple(asked.cases), complete(found, why))
     say("loading the image")
     docker("version", "--format", "{{.Server.Version}}")
     try:

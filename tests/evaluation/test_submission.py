@@ -356,6 +356,14 @@ def test_an_archive_that_is_not_there_is_one_line(fake):
     assert "Error: image archive none.tar.gz does not exist" in done.output
 
 
+def test_an_archive_of_another_tag_is_not_taken_for_the_image_that_is_loaded(fake):
+    write_archive(Path("team.tar.gz"), ["team:v2"])
+    assert submission().exit_code == 1
+    found = written()
+    assert found["tag"] == "failed"
+    assert {found[rule] for rule in list(RULES)[3:]} == {"not checked"}
+
+
 def test_an_image_that_docker_cannot_load_leaves_the_rest_unchecked(fake):
     script = FAKE_DOCKER.replace("case", '[ "$1" != load ] || { echo bad >&2; exit 1; }\ncase', 1)
     Path("bin/docker").write_text(script)
