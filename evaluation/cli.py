@@ -1,5 +1,6 @@
 """Command line of the evaluation: parse, call one function, report."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,35 +62,53 @@ def score(output: Path, images: Path | None, report: bool, **options: Any) -> No
         raise KitError(f"{len(amiss)} cases need a look: {', '.join(amiss)}; the reasons are above")
 
 
-@main.command()
-@click.option("--inputs", required=True, type=_PATH, help="Folder of <case>_0000.nii.gz.")
-@click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
-@click.option("--image", help="NAME of a loaded image, or its archive NAME.tar.gz.")
-@click.option("--repeat", default=1, show_default=True, type=click.IntRange(min=1))
-@click.option(
-    "--timeout",
-    default=3600.0,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds after which a run is killed.",
-)
-@click.option(
-    "--time-limit", default=15.0, show_default=True, type=click.FloatRange(min=0), help="Seconds."
-)
-@click.option(
-    "--memory-limit",
-    default=4096.0,
-    show_default=True,
-    type=click.FloatRange(min=0),
-    help="GPU memory, MiB.",
-)
-@click.option(
+_GPU_INDEX = click.option(
     "--gpu-index",
     default=0,
     show_default=True,
     type=click.IntRange(min=0),
     help="Physical GPU; the organisers' script has 1.",
 )
+
+
+def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what a run may take."""
+    for option in reversed(
+        (
+            click.option(
+                "--timeout",
+                default=3600.0,
+                show_default=True,
+                type=click.FloatRange(min=0, min_open=True),
+                help="Seconds after which a run is killed.",
+            ),
+            click.option(
+                "--time-limit",
+                default=15.0,
+                show_default=True,
+                type=click.FloatRange(min=0),
+                help="Seconds.",
+            ),
+            click.option(
+                "--memory-limit",
+                default=4096.0,
+                show_default=True,
+                type=click.FloatRange(min=0),
+                help="GPU memory, MiB.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--inputs", required=True, type=_PATH, help="Folder of <case>_0000.nii.gz.")
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
+@click.option("--image", help="NAME of a loaded image, or its archive NAME.tar.gz.")
+@click.option("--repeat", default=1, show_default=True, type=click.IntRange(min=1))
+@_limit_options
+@_GPU_INDEX
 @click.option("--team", default="", help="Whose it is. By default the image's or OUTPUT's name.")
 @click.option("--split", help='Which cases, for `compare`: "public validation", "test" …')
 @click.argument("command", nargs=-1)
@@ -125,6 +144,38 @@ def efficiency(
     report = evaluate_on_screen(cases, output, subject, settings, team=name, split=split)
     if report.failed:
         raise KitError(f"{len(report.failed)} of {len(report.cases)} cases failed; see above")
+
+
+@main.command()
+@click.argument("image")
+@click.option("--cases", required=True, type=_PATH, help="Folder of <case>_0000.nii.gz.")
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
+@click.option(
+    "--archive-limit",
+    "archive_limit_mb",
+    type=click.FloatRange(min=0),
+    help="Megabytes that the archive may have.",
+)
+@_limit_options
+@_GPU_INDEX
+def submission(
+    image: str, cases: Path, output: Path, archive_limit_mb: float | None, gpu_index: int, **n: Any
+) -> None:
+    """Check IMAGE, the NAME of a loaded image or its archive NAME.tar.gz, as the organisers would.
+
+    Exit code 1: a rule failed.
+    """
+    from evaluation.efficiency.protocol import Settings
+    from evaluation.efficiency.results import Limits
+    from evaluation.submission.check import Asked
+    from evaluation.submission.screen import check_on_screen
+    from inference.pipeline import find_cases
+
+    settings = Settings(1, n["timeout"], Limits(n["time_limit"], n["memory_limit"]))
+    asked = Asked(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
+    found = check_on_screen(asked)
+    if found.failed:
+        raise KitError(f"{len(found.failed)} rules failed: {', '.join(found.failed)}")
 
 
 @main.command()

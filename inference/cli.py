@@ -74,16 +74,20 @@ def predict(
 ) -> None:
     """Label every INPUTS/<case>_0000.nii.gz into OUTPUTS/<case>.nii.gz.
 
-    Exit code 0: all cases done; 1: a case or the run failed (the others are done); 2: wrong usage.
+    Exit code 0: all cases done; 1: a case or the run failed (the others are done); 2: wrong usage;
+    143: ended by SIGTERM.
     """
-    from inference.pipeline import find_cases
-    from inference.predictor import Settings
-    from inference.screen import predict_on_screen
+    from inference.ending import ending_on_sigterm
 
-    described = _described(manifest, weights, settings["engine"])
-    cases = find_cases(inputs)
-    done = predict_on_screen(cases, outputs, described, Settings(**settings))
-    done.write(report or outputs / "run.json")
+    with ending_on_sigterm():
+        from inference.pipeline import find_cases
+        from inference.predictor import Settings
+        from inference.screen import predict_on_screen
+
+        described = _described(manifest, weights, settings["engine"])
+        cases = find_cases(inputs)
+        done = predict_on_screen(cases, outputs, described, Settings(**settings))
+        done.write(report or outputs / "run.json")
     if done.failed:
         raise KitError(f"{len(done.failed)} of {len(done.cases)} cases failed; see above")
 

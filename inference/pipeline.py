@@ -62,6 +62,7 @@ def predict_folder(
     start_s = time.perf_counter()
     weights = {kind: manifest.weights(kind) for kind in weights_of(settings.engine, manifest)}
     with ThreadPoolExecutor(1) as reader:
+        report.start_s["imports"] = round(now_s() - process_start_s(), 4)
         volumes = _read_ahead(reader, cases)
         for kind, path in weights.items():
             verify_file(path, manifest.files[kind])

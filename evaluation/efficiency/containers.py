@@ -3,6 +3,7 @@
 import contextlib
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -35,17 +36,17 @@ def open_image(name: str) -> Image:
     Raises:
         KitError: Docker is not there or does not answer, or the image is not there.
     """
-    _docker("version", "--format", "{{.Server.Version}}")
+    docker("version", "--format", "{{.Server.Version}}")
     team = name.removesuffix(":latest")
     if name.endswith(ARCHIVES):
         if not Path(name).is_file():
             raise KitError(f"image archive {name} does not exist; `docker save` writes one")
         team = Path(name).name.partition(".")[0].lower()
-        _docker("load", "--input", name)
+        docker("load", "--input", name)
     if not _NAME.fullmatch(team):
         raise KitError(f"{team} is no name for an image here; the organisers run <team>:latest")
     try:
-        digest = _docker("image", "inspect", "--format", "{{.Id}}", f"{team}:latest")
+        digest = docker("image", "inspect", "--format", "{{.Id}}", f"{team}:latest")
     except KitError as error:
         raise KitError(
             f"there is no image {team}:latest; tag it so, then `docker save {team}:latest`"
@@ -53,7 +54,12 @@ def open_image(name: str) -> Image:
     return Image(team, digest)
 
 
-def _docker(*arguments: str) -> str:
+def docker(*arguments: str) -> str:
+    """Return what a command of Docker's client prints.
+
+    Raises:
+        KitError: There is no client, or it fails.
+    """
     try:
         done = subprocess.run(["docker", *arguments], capture_output=True, text=True)
     except FileNotFoundError as error:
@@ -64,13 +70,22 @@ def _docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def run_flags(team: str, workspace: Workspace, gpu_index: int | None) -> list[str]:
-    """Return the organisers' command line, with --gpus only where there is a GPU."""
+def run_flags(
+    team: str,
+    workspace: Workspace,
+    gpu_index: int | None,
+    flags: Sequence[str] = ("--rm",),
+    inputs_mode: str = "",
+) -> list[str]:
+    """Return the organisers' command line, with --gpus only where there is a GPU.
+
+    Other `flags` and an `inputs_mode` of ":ro" make it a harder one.
+    """
     return [
         *("docker", "container", "run", "--shm-size=28gb", "-m", "28G"),
         *([] if gpu_index is None else [f"--gpus=device={gpu_index}"]),
-        *("--name", team, "--rm"),
-        *("-v", f"{workspace.inputs}/:/workspace/inputs/"),
+        *("--name", team, *flags),
+        *("-v", f"{workspace.inputs}/:/workspace/inputs/{inputs_mode}"),
         *("-v", f"{workspace.outputs}/:/workspace/outputs/"),
         *(f"{team}:latest", "/bin/bash", "-c", "sh predict.sh"),
     ]
@@ -114,7 +129,7 @@ class ContainerJob:
             self._lookup.communicate()
         if self._client is not None and self._client.poll() is None:
             with contextlib.suppress(KitError):
-                _docker("rm", "--force", self._team)
+                docker("rm", "--force", self._team)
             self._client.kill()
             self._client.wait()
 

@@ -50,7 +50,7 @@ class Workspace:
 
     @property
     def inputs(self) -> Path:
-        """Holds the one case."""
+        """Holds the one case, or all of them."""
         return self.folder / "inputs"
 
     @property
@@ -58,12 +58,13 @@ class Workspace:
         """Empty at the start; anyone may write here, as in the official runner."""
         return self.folder / "outputs"
 
-    def fill(self, ct: Path) -> None:
-        """Make both folders and copy `ct` into the first."""
+    def fill(self, *cts: Path) -> None:
+        """Make both folders and copy `cts` into the first."""
         self.inputs.mkdir()
         self.outputs.mkdir()
         self.outputs.chmod(0o777)
-        shutil.copyfile(ct, self.inputs / ct.name)
+        for ct in cts:
+            shutil.copyfile(ct, self.inputs / ct.name)
 
 
 class CommandJob:

@@ -1,9 +1,14 @@
 """OpenVINO: the embedded CPU default."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import cast
 
+# Its import tells its maker so and keeps an id in the home folder, unless this is not there.
+sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray

@@ -12,6 +12,7 @@ SCRIPTS = (
     "predict.sh",
     "tests/run.sh",
     "tests/chromium.sh",
+    "tests/image/build.sh",
     "tests/kill_run.sh",
     "tests/slurm/start.sh",
     "tests/slurm/stop.sh",

@@ -2,14 +2,13 @@
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from hypothesis import settings
 
 from inference.manifest import Intensity, Manifest, WeightsFile, WindowSpec
+from tests.inference import bad_files
 
 # No deadline: other work may share the cores. Always the same examples: failures repeat.
 settings.register_profile("kit", deadline=None, derandomize=True, max_examples=50)
@@ -83,24 +82,10 @@ def manifest_path(network):
     return network().folder / "weights_manifest.json"
 
 
-def _image(hu, spacing_mm, direction):
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing(spacing_mm[::-1])
-    image.SetOrigin((-11.5, 7.25, 30.125))
-    image.SetDirection(direction)
-    return image
-
-
 @pytest.fixture
 def write_ct():
     """Write an array [Z, Y, X] as NIfTI; spacing (Z, Y, X) in mm, direction as SimpleITK has it."""
-
-    def write(path, hu, spacing_mm=(2.0, 2.0, 2.0), direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        sitk.WriteImage(_image(hu, spacing_mm, direction), str(path))
-        return Path(path)
-
-    return write
+    return bad_files.write_ct
 
 
 @pytest.fixture

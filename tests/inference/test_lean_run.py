@@ -30,4 +30,5 @@ def test_a_prediction_loads_the_engine_and_nothing_of_training(
     loaded = {name.partition(".")[0] for name in names}
     assert {"inference", "SimpleITK", "openvino"} <= loaded
     assert loaded.isdisjoint(OFFLINE)
+    assert "openvino_telemetry.main" not in names
     assert (tmp_path / "outputs/case.nii.gz").is_file()

@@ -1,0 +1,170 @@
+"""All rules of one submission, in the order in which they can be looked at."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.efficiency.containers import ARCHIVES, docker, open_image
+from evaluation.efficiency.protocol import Settings, Subject, subject_of
+from evaluation.efficiency.results import Efficiency, Limits
+from evaluation.submission.archive import check_archive
+from evaluation.submission.maps import check_maps
+from evaluation.submission.rules import Submission, Verdict, Verdicts, complete, judged
+from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome
+from inference.errors import KitError
+from inference.pipeline import SUFFIX
+
+RAM_MIB = 28 * 1024
+BROKEN = "broken"
+Timing = Callable[[Subject], Efficiency]
+"""Runs every case alone, twice, and leaves the maps in OUTPUT/alone/predictions."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is checked, and against what."""
+
+    image: str
+    """An archive, or the name of a loaded image."""
+    cases: dict[str, Path]
+    output: Path
+    settings: Settings
+    gpu_index: int = 0
+    archive_limit_mb: float | None = None
+
+    @property
+    def is_archive(self) -> bool:
+        """Tell an archive from a name as `efficiency --image` does."""
+        return self.image.endswith(ARCHIVES)
+
+
+def check(asked: Asked, timing: Timing, say: Callable[[str], None]) -> Submission:
+    """Look at every rule that can be looked at here.
+
+    Args:
+        asked: What is checked.
+        timing: Times every case alone.
+        say: Told of every step.
+
+    Raises:
+        KitError: There is no such archive, Docker does not answer, or `output` cannot be written.
+    """
+    found: Verdicts = {}
+    team = asked.image.removesuffix(":latest")
+    if asked.is_archive:
+        say("reading the archive")
+        path = Path(asked.image)
+        team = path.name.partition(".")[0].lower()
+        if not path.is_file():
+            raise KitError(f"image archive {path} does not exist; `docker save` writes one")
+        found |= check_archive(path, asked.archive_limit_mb)
+        if found["tag"].status == "failed":  # a loaded image of that name would be another one
+            why = f"the archive holds no {team}:latest"
+            return Submission(team, None, tuple(asked.cases), complete(found, why))
+    say("loading the image")
+    docker("version", "--format", "{{.Server.Version}}")
+    try:
+        image = open_image(asked.image)
+    except KitError as error:
+        found["loads"] = Verdict("failed", str(error))
+        return Submission(team, None, tuple(asked.cases), complete(found, "there is no image"))
+    found["loads"] = Verdict("passed", image.digest)
+    say("looking for predict.sh")
+    found["workdir"] = _workdir(image.team)
+    subject = subject_of((), image.team, asked.gpu_index)
+    say("timing every case alone, twice")
+    timed = timing(subject)
+    found |= judge_runs(timed, asked.settings.limits)
+    found |= check_maps(asked.cases, asked.output / "alone" / "predictions")
+    alone = {case.case: case.runs[-1].pred_sha256 for case in timed.cases}
+    gpu_index = None if subject.gpu is None else subject.gpu.index
+    bench = Bench(image, gpu_index, asked.output, asked.settings.timeout_s)
+    found |= _harder(bench, asked, alone, say)
+    why = "not an archive" if not asked.is_archive else "no map was written"
+    return Submission(team, image.digest, tuple(asked.cases), complete(found, why))
+
+
+def _workdir(team: str) -> Verdict:
+    folder = docker("image", "inspect", "--format", "{{.Config.WorkingDir}}", f"{team}:latest")
+    test = ("run", "--rm", "--network", "none", f"{team}:latest", "/bin/bash", "-c")
+    try:
+        docker(*test, "test -f predict.sh")
+    except KitError as error:
+        told = f"WORKDIR is {folder or '/'}, it holds no predict.sh, or there is no /bin/bash"
+        return Verdict("failed", f"{told} ({error})")
+    return Verdict("passed", folder or "/")
+
+
+def judge_runs(timed: Efficiency, limits: Limits) -> Verdicts:
+    """Judge what running every case alone has shown."""
+    failures = [f"{case.case}: {case.failed[0].error}" for case in timed.cases if case.failed]
+    digests = {case.case: {run.pred_sha256 for run in case.runs} for case in timed.cases}
+    differ = [case for case, seen in digests.items() if len(seen) > 1]
+    found = {
+        "runs": judged("; ".join(failures) or None, f"{len(timed.cases)} cases"),
+        "time": _within(timed, "seconds", limits.seconds, "s"),
+        "GPU memory": _within(timed, "gpu_mib.peak", limits.gpu_mib, "MiB"),
+        "RAM": _within(timed, "own_ram_mib.peak", RAM_MIB, "MiB"),
+    }
+    if any(None not in seen for seen in digests.values()):
+        told = f"other bytes: {', '.join(differ)}" if differ else None
+        found["repeats"] = judged(told, f"{len(timed.cases)} cases")
+    return found
+
+
+def _within(timed: Efficiency, figure: str, limit: float, unit: str) -> Verdict:
+    """Judge the worst of all runs."""
+    seen = {c.case: c.figures[figure].max for c in timed.cases if figure in c.figures}
+    if not seen:
+        why = timed.circumstances.get("no_gpu") or "it was not seen"
+        return Verdict("not checked", str(why))
+    case = max(seen, key=lambda name: seen[name])
+    told = f"at most {seen[case]:,.1f} {unit} ({case}), the limit is {limit:,.0f} {unit}"
+    return judged(told if seen[case] > limit else None, told)
+
+
+def _harder(
+    bench: Bench, asked: Asked, alone: dict[str, str | None], say: Callable[[str], None]
+) -> Verdicts:
+    """Run the trials that the organisers do not."""
+    cts = list(asked.cases.values())
+    smallest = min(asked.cases, key=lambda case: asked.cases[case].stat().st_size)
+    say("all cases in one container, without a network")
+    many = bench.run(cts, OFFLINE)
+    say("one case as another user on a read-only file system")
+    locked = bench.run([asked.cases[smallest]], LOCKED)
+    say("one case beside a broken file")
+    broken = asked.output / f"{BROKEN}{SUFFIX}"
+    broken.write_text("no CT\n", encoding="utf-8")
+    beside = bench.run([asked.cases[smallest], broken], OFFLINE)
+    broken.unlink()
+    return {
+        "many": same_maps(many, alone),
+        "inside": judged(", ".join(many.changed) or None, "docker diff shows nothing"),
+        "any user": same_maps(locked, {smallest: alone[smallest]}),
+        **judge_broken(beside, smallest, alone[smallest]),
+    }
+
+
+def same_maps(outcome: Outcome, alone: dict[str, str | None]) -> Verdict:
+    """Judge a trial on good cases by its exit code and by the bytes of the maps from runs alone."""
+    other = [case for case, digest in alone.items() if outcome.maps.get(case) != digest]
+    wrong = outcome.failure or (f"no map, or other bytes: {', '.join(other)}" if other else None)
+    return judged(wrong, f"{len(alone)} cases, the same bytes")
+
+
+def judge_broken(outcome: Outcome, good: str, digest: str | None) -> Verdicts:
+    """Judge a trial on a good case and a broken file."""
+    wrong = None
+    if digest is None or outcome.maps.get(good) != digest:
+        wrong = f"{good} has no map, or another than alone; {outcome.failure or 'exit status 0'}"
+    elif outcome.half_written:
+        wrong = f"half-written: {', '.join(outcome.half_written)}"
+    code = f"exit status {outcome.exit_status}"
+    bad_code = code if outcome.exit_status in (0, None) else None
+    if "Traceback (most recent call last)" in outcome.stderr:
+        bad_code = f"{code}, a traceback: {outcome.stderr.strip().splitlines()[-1]}"
+    return {
+        "broken input": judged(wrong, f"{good} is done"),
+        "exit code": judged(bad_code, code),
+    }

@@ -1,0 +1,62 @@
+"""The label maps of a submission beside the CTs that they are of."""
+
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.submission.rules import Verdicts, judged
+from inference.errors import VolumeError
+from inference.label_maps import read_label_map
+from inference.volumes import read_header, read_place
+
+MOST_LABEL = 14
+
+
+def check_maps(cases: dict[str, Path], preds: Path) -> Verdicts:
+    """Judge names, geometry, data type and labels of `preds`/<case>.nii.gz, for every case."""
+    wrong: dict[str, list[str]] = {"names": [], "geometry": [], "dtype": [], "labels": []}
+    for case, ct in cases.items():
+        for rule, told in _amiss(ct, preds / f"{case}.nii.gz").items():
+            wrong[rule].append(f"{case}: {told}")
+    missing = len(wrong["names"])
+    seen = f"{len(cases) - missing} of {len(cases)} maps"
+    verdicts = {rule: judged("; ".join(told) or None, seen) for rule, told in wrong.items()}
+    if missing == len(cases):  # nothing was seen of the others
+        return {"names": verdicts["names"]}
+    return verdicts
+
+
+def _amiss(ct: Path, pred: Path) -> dict[str, str]:
+    """Return what is wrong with one map, by rule."""
+    if not pred.is_file():
+        return {"names": "no map"}
+    wrong = {}
+    try:
+        header = read_header(pred)
+        kind = header.dtype
+        if kind is None or not np.issubdtype(kind, np.integer):
+            wrong["dtype"] = f"it holds {'no real numbers' if kind is None else kind.name}"
+        elif header.scaling is not None:
+            wrong["dtype"] = "it has a slope or an intercept; write labels as they are"
+        labels = read_label_map(pred)
+    except VolumeError as error:
+        return {**wrong, "labels": str(error)}
+    if elsewhere := labels.elsewhere_than(read_place(ct), read_header(ct).shape):
+        wrong["geometry"] = elsewhere
+    if (most := int(labels.labels.max())) > MOST_LABEL:
+        wrong["labels"] = f"label {most}; the last is {MOST_LABEL}"
+    return wrong
+
+
+def unreadable(outputs: Path) -> tuple[str, ...]:
+    """Return the files of a folder that a program left half-written: hidden ones, broken maps."""
+    found = []
+    for path in sorted(outputs.iterdir()):
+        if path.name.startswith("."):
+            found.append(path.name)
+        elif path.name.endswith(".nii.gz"):
+            try:
+                read_label_map(path)
+            except VolumeError:
+                found.append(path.name)
+    return tuple(found)

@@ -1,0 +1,52 @@
+"""`submission` for people: progress, the table of rules, the files."""
+
+from dataclasses import replace
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.efficiency.protocol import Subject
+from evaluation.efficiency.results import Efficiency
+from evaluation.efficiency.screen import evaluate_on_screen
+from evaluation.submission.check import Asked, check
+from evaluation.submission.rules import RULES, Submission
+from inference.files import make_folder
+
+_STYLE = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
+_RUNS = 2
+
+
+def check_on_screen(asked: Asked) -> Submission:
+    """Check a submission, print the table, write submission.json and alone/ into `asked.output`.
+
+    Raises:
+        KitError: There is no such archive, Docker does not answer, or the output cannot be written.
+    """
+    make_folder(asked.output)
+    console = Console(stderr=True)
+
+    def timing(subject: Subject) -> Efficiency:
+        settings = replace(asked.settings, repeat=_RUNS)
+        team = "" if subject.image is None else subject.image.team
+        folder = asked.output / "alone"
+        return evaluate_on_screen(asked.cases, folder, subject, settings, team=team, split=None)
+
+    found = check(asked, timing, lambda step: console.print(step, highlight=False, markup=False))
+    found.write(asked.output / "submission.json")
+    Console().print(rules_table(found))
+    return found
+
+
+def rules_table(found: Submission) -> Table:
+    """Return a row for every rule: what is asked, the verdict, the reason."""
+    count = {status: 0 for status in _STYLE}
+    for verdict in found.verdicts.values():
+        count[verdict.status] += 1
+    table = Table(title=f"{found.team}: " + ", ".join(f"{n} {what}" for what, n in count.items()))
+    for name in ("rule", "asked", "verdict", "reason"):
+        table.add_column(name, overflow="fold")
+    for rule, verdict in found.verdicts.items():
+        status = Text(verdict.status, _STYLE[verdict.status])
+        table.add_row(rule, Text(RULES[rule]), status, Text(verdict.reason))
+    return table

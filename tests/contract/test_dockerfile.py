@@ -1,0 +1,53 @@
+"""What the image is made of, read from the Dockerfile: tests/image builds it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FINAL = {"inference/", "weights/", "predict.sh", "weights_manifest.json"}
+
+
+@pytest.fixture(scope="module")
+def stages():
+    """Lines of each stage by its name, continued lines joined, comments left out."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
+    parts = re.split(r"^FROM (\S+) AS (\w+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[2::3], [part.strip().splitlines() for part in parts[3::3]], strict=True))
+
+
+def test_cpu_is_the_default_and_differs_from_gpu_in_the_lock_and_the_driver_only(stages):
+    assert list(stages) == ["builder", "runtime", "gpu", "cpu"]
+    assert stages["cpu"] == []
+    assert [line.split()[0] for line in stages["gpu"]] == ["ENV"]
+
+
+def test_the_final_stage_gets_what_predicts_and_runs_nothing(stages):
+    from_context, from_builder = set(), set()
+    for line in stages["runtime"]:
+        assert not line.startswith(("RUN", "ADD", "USER"))
+        if line.startswith("COPY"):
+            words = line.split()[1:-1]
+            if words[0] == "--from=builder":
+                from_builder |= set(words[1:])
+            else:
+                from_context |= set(words)
+    assert from_context == FINAL
+    assert from_builder == {"/opt/venv", "/opt/pycache"}
+
+
+def test_packages_come_from_a_lock_file_with_digests(stages):
+    (install,) = [line for line in stages["builder"] if " pip " in line and "install" in line]
+    assert "--require-hashes" in install
+    assert (ROOT / "locks/inference.txt").is_file()
+    assert "ARG LOCK=locks/inference.txt" in stages["builder"]
+
+
+def test_the_build_context_is_an_allow_list():
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    allowed = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    assert allowed == {name.rstrip("/") for name in FINAL} | {"locks/*.txt"}

@@ -1,0 +1,383 @@
+"""`evaluation submission`: every rule passes on what is right and fails on what is wrong."""
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from evaluation.cli import main
+from evaluation.efficiency.nvml import NoGpuError
+from evaluation.efficiency.results import Efficiency, Limits, Load, Run, case_of
+from evaluation.submission.archive import check_archive, image_tags
+from evaluation.submission.check import judge_broken, judge_runs, same_maps
+from evaluation.submission.maps import check_maps, unreadable
+from evaluation.submission.rules import RULES, Submission, Verdict, complete
+from evaluation.submission.trials import Outcome, outside
+from inference.errors import KitError
+from tests.evaluation.maps import box, write_map
+
+SHAPE = (4, 5, 6)
+
+
+def statuses(verdicts):
+    return {rule: verdict.status for rule, verdict in verdicts.items()}
+
+
+# ----- the archive ----------------------------------------------------------------------------
+
+
+def write_archive(path, tags, name="manifest.json", content=None):
+    """Write an archive as `docker save` does, as far as it is read."""
+    if content is None:
+        content = json.dumps([{"Config": "abc.json", "RepoTags": tags, "Layers": []}]).encode()
+    with tarfile.open(path, "w:gz") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "rule", "told"),
+    [
+        ("Team.tar.gz", ["team:latest"], "archive name", "Team.tar.gz: call it team.tar.gz"),
+        ("team.tar", ["team:latest"], "archive name", "team.tar: call it team.tar.gz"),
+        ("team.v2.tar.gz", ["team:latest"], "archive name", "call it team.tar.gz"),
+        ("team.tar.gz", ["team:v2"], "tag", "it holds team:v2; write it with `docker save team:"),
+        ("team.tar.gz", ["team:latest", "a:b"], "tag", "it holds team:latest, a:b"),
+        ("team.tar.gz", None, "tag", "it holds no tag"),
+    ],
+)
+def test_an_archive_with_a_wrong_name_or_tag(tmp_path, name, tags, rule, told):
+    found = check_archive(write_archive(tmp_path / name, tags), None)
+    assert [key for key, verdict in found.items() if verdict.status == "failed"] == [rule]
+    assert told in found[rule].reason
+
+
+@pytest.mark.parametrize(("limit_mb", "status"), [(0.002, "passed"), (0.001, "failed")])
+def test_the_size_is_held_to_the_limit(tmp_path, limit_mb, status):
+    noise = np.random.default_rng(0).bytes(1500)  # cannot be packed: 0.0015 MB and a little
+    path = write_archive(tmp_path / "team.tar.gz", ["team:latest"], "layer", noise)
+    assert check_archive(path, limit_mb)["archive size"].status == status
+
+
+def test_a_right_archive_passes_all_but_a_size_without_a_limit(tmp_path):
+    found = check_archive(write_archive(tmp_path / "team.tar.gz", ["team:latest"]), None)
+    expected = {"archive name": "passed", "archive size": "not checked", "tag": "passed"}
+    assert statuses(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"no archive", "is no readable archive"),
+        (b"\x1f\x8b\x08\x00 no gzip", "is no readable archive"),
+        (b"", "is no readable archive"),
+    ],
+)
+def test_what_is_no_archive_is_told(tmp_path, content, told):
+    path = tmp_path / "team.tar.gz"
+    path.write_bytes(content)
+    assert told in image_tags(path)
+
+
+def test_other_archives_are_told(tmp_path):
+    exported = write_archive(tmp_path / "a.tar.gz", [], "bin/sh", b"")
+    assert "holds no manifest.json" in image_tags(exported)
+    odd = write_archive(tmp_path / "b.tar.gz", [], content=b"[{}]")
+    assert "its manifest.json is not Docker's" in image_tags(odd)
+
+
+def test_a_cut_archive_is_told(tmp_path):
+    path = write_archive(tmp_path / "team.tar.gz", [], "layer", np.random.bytes(5000))
+    path.write_bytes(path.read_bytes()[:3000])
+    assert "is no readable archive" in image_tags(path)
+
+
+# ----- label maps -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ct(tmp_path):
+    hu = (np.arange(np.prod(SHAPE)).reshape(SHAPE) - 50).astype(np.int16)
+    write_map(hu, tmp_path / "a_0000.nii.gz")
+    return tmp_path / "a_0000.nii.gz"
+
+
+def labels(most=14, dtype=np.uint8):
+    return (box(SHAPE, (1, 3), (1, 3), (1, 3)) * most).astype(dtype)
+
+
+GOOD = {"names": "passed", "geometry": "passed", "dtype": "passed", "labels": "passed"}
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "failed"),
+    [
+        (labels(), {}, {}),
+        (labels(dtype=np.int16), {}, {}),
+        (labels(15), {}, {"labels": "a: label 15; the last is 14"}),
+        (labels(dtype=np.float32), {}, {"dtype": "a: it holds float32"}),
+        (
+            labels(dtype=np.float32) / 3,
+            {},
+            {"dtype": "float32", "labels": "must be whole numbers from 0 to 255"},
+        ),
+        (labels()[1:], {}, {"geometry": "a: the map has 6×5×3 voxels, not 6×5×4"}),
+        (labels(), {"spacing_mm": (1, 1, 2)}, {"geometry": "spacing is [2.0, 1.0, 1.0]"}),
+        (labels(), {"origin": (0, 0, 7)}, {"geometry": "origin is [0.0, 0.0, 7.0]"}),
+        (labels(), {"direction": (-1, 0, 0, 0, -1, 0, 0, 0, 1)}, {"geometry": "direction is"}),
+    ],
+)
+def test_a_map_is_judged_by_geometry_type_and_labels(tmp_path, ct, made, options, failed):
+    write_map(made, tmp_path / "out" / "a.nii.gz", **options)
+    found = check_maps({"a": ct}, tmp_path / "out")
+    assert statuses(found) == GOOD | dict.fromkeys(failed, "failed")
+    for rule, told in failed.items():
+        assert told in found[rule].reason
+
+
+def test_a_missing_map_among_others_fails_the_names_only(tmp_path, ct):
+    write_map(labels(), tmp_path / "out" / "a.nii.gz")
+    found = check_maps({"a": ct, "b": ct}, tmp_path / "out")
+    assert statuses(found) == GOOD | {"names": "failed"}
+    assert found["names"].reason == "b: no map"
+    assert found["labels"].reason == "1 of 2 maps"
+
+
+def test_without_any_map_nothing_else_is_judged(tmp_path, ct):
+    assert statuses(check_maps({"a": ct}, tmp_path / "out")) == {"names": "failed"}
+
+
+def test_half_written_files_are_found(tmp_path):
+    write_map(labels(), tmp_path / "whole.nii.gz")
+    content = (tmp_path / "whole.nii.gz").read_bytes()
+    (tmp_path / "cut.nii.gz").write_bytes(content[:-20])
+    (tmp_path / ".7.a.nii.gz").write_bytes(content)
+    (tmp_path / "run.json").write_text("{}")
+    assert unreadable(tmp_path) == (".7.a.nii.gz", "cut.nii.gz")
+
+
+# ----- runs and trials ------------------------------------------------------------------------
+
+
+def timed(*runs, limits=Limits(15.0, 4096.0)):  # noqa: B008
+    cases = tuple(
+        case_of(name, f"{name}_0000.nii.gz", pair, limits)
+        for name, pair in zip("abc", runs, strict=False)
+    )
+    return Efficiency("team", None, (), "sha256:abc", {"no_gpu": "no card"}, limits, cases)
+
+
+def run(number=1, seconds=3.0, digest="1", ram=300.0, gpu=None, error=None):
+    loads = {"own_ram_mib": Load(ram, ram, ram)}
+    if gpu is not None:
+        loads["gpu_mib"] = Load(gpu, gpu, gpu)
+    return Run(number, seconds, 0, error, pred_sha256=digest, loads=loads)
+
+
+RUNS_PASS = {
+    "runs": "passed",
+    "time": "passed",
+    "GPU memory": "not checked",
+    "RAM": "passed",
+    "repeats": "passed",
+}
+
+
+@pytest.mark.parametrize(
+    ("second", "changed", "told"),
+    [
+        (run(2), {}, ""),
+        (run(2, seconds=15.5), {"time": "failed"}, "at most 15.5 s (a), the limit is 15 s"),
+        (run(2, ram=28_700.0), {"RAM": "failed"}, "at most 28,700.0 MiB (a), the limit is 28,672"),
+        (run(2, digest="2"), {"repeats": "failed"}, "other bytes: a"),
+        (run(2, error="exit status 1"), {"runs": "failed"}, "a: exit status 1"),
+        (run(2, digest=None), {"repeats": "failed"}, "other bytes: a"),
+    ],
+)
+def test_runs_alone_are_judged_by_the_worst(second, changed, told):
+    found = judge_runs(timed((run(), second), (run(), run(2))), Limits(15.0, 4096.0))
+    assert statuses(found) == RUNS_PASS | changed
+    assert all(told in found[rule].reason for rule in changed)
+
+
+@pytest.mark.parametrize(("gpu", "status"), [(4096.0, "passed"), (4097.0, "failed")])
+def test_gpu_memory_is_judged_where_it_was_seen(gpu, status):
+    found = judge_runs(timed((run(gpu=gpu), run(2, gpu=10.0))), Limits(15.0, 4096.0))
+    assert found["GPU memory"].status == status
+
+
+def test_runs_without_any_map_say_nothing_of_repeats():
+    found = judge_runs(timed((run(digest=None), run(2, digest=None))), Limits())
+    assert "repeats" not in found
+
+
+def test_what_a_container_changed_outside():
+    lines = [
+        "C /workspace",
+        "A /workspace/inputs",
+        "A /workspace/outputs",
+        "C /tmp",
+        "A /tmp/scratch",
+        "C /root",
+        "A /root/intel",
+        "A /root/intel/stats",
+        "C /opt/cache",
+        "D /etc/motd",
+        "C /etc",
+    ]
+    assert outside(lines) == ("/root/intel/stats", "/opt/cache", "/etc/motd")
+    assert outside(lines[:5]) == ()
+
+
+def outcome(status=0, stderr="", maps=None, half_written=()):
+    return Outcome(status, stderr, {"a": "1"} if maps is None else maps, half_written, ())
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (outcome(), "1 cases, the same bytes"),
+        (outcome(maps={"a": "2"}), "no map, or other bytes: a"),
+        (outcome(maps={}), "no map, or other bytes: a"),
+        (outcome(1, "one\ntwo\nthree\nfour"), "exit status 1: two / three / four"),
+        (outcome(None, "slow"), "killed at the time limit: slow"),
+    ],
+)
+def test_a_trial_must_give_the_same_maps(seen, told):
+    assert same_maps(seen, {"a": "1"}) == Verdict("passed" if seen == outcome() else "failed", told)
+
+
+TRACEBACK = "Traceback (most recent call last):\n  File x\nRuntimeError: gone"
+
+
+@pytest.mark.parametrize(
+    ("seen", "input_status", "code_status"),
+    [
+        (outcome(1, "bad: failed"), "passed", "passed"),
+        (outcome(0), "passed", "failed"),
+        (outcome(None), "passed", "failed"),
+        (outcome(1, TRACEBACK), "passed", "failed"),
+        (outcome(1, "bad: failed", maps={}), "failed", "passed"),
+        (outcome(1, "bad: failed", half_written=("bad.nii.gz",)), "failed", "passed"),
+    ],
+)
+def test_a_broken_file_beside_a_good_one(seen, input_status, code_status):
+    found = judge_broken(seen, "a", "1")
+    assert statuses(found) == {"broken input": input_status, "exit code": code_status}
+
+
+# ----- the whole command, with a program in Docker's place ------------------------------------
+
+# keeps what a container would write outside of its mounts in $FAKE_DIFF
+FAKE_DOCKER = """#!/bin/sh
+case "$1 $2" in
+  "image inspect") case "$*" in *WorkingDir*) echo /workspace ;; *) echo sha256:abc ;; esac ;;
+  "container inspect") echo 0 ;;
+  "container run")
+    inputs=$(echo "$*" | sed 's/.* -v \\([^ ]*\\):.workspace.inputs.*/\\1/')
+    outputs=$(echo "$*" | sed 's/.* -v \\([^ ]*\\):.workspace.outputs.*/\\1/')
+    [ ! -e "$inputs/broken_0000.nii.gz" ] || { echo "broken: failed"; code=1; } >&2
+    cp map "$outputs/a.nii.gz"
+    exit ${code:-0} ;;
+  "diff team") cat diff ;;
+esac
+"""
+
+
+@pytest.fixture
+def fake(tmp_path, ct, monkeypatch):
+    """A folder with a case, its map, an archive, and a program called docker."""
+
+    def no_gpu(index):
+        raise NoGpuError("none here")
+
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/docker").write_text(FAKE_DOCKER)
+    (tmp_path / "bin/docker").chmod(0o755)
+    (tmp_path / "in").mkdir()
+    ct.rename(tmp_path / "in" / ct.name)
+    write_map(labels(), tmp_path / "map.nii.gz")
+    (tmp_path / "map.nii.gz").rename(tmp_path / "map")
+    (tmp_path / "diff").write_text("C /workspace\nA /workspace/inputs\n")
+    write_archive(tmp_path / "team.tar.gz", ["team:latest"])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr("evaluation.efficiency.protocol.find_gpu", no_gpu)
+    return tmp_path
+
+
+def submission(image="team.tar.gz"):
+    done = CliRunner().invoke(main, ["submission", image, "--cases", "in", "-o", "out"])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def written():
+    table = json.loads(Path("out/submission.json").read_text("utf-8"))
+    return {row["rule"]: row["status"] for row in table["rules"]}
+
+
+def test_a_right_submission_passes(fake):
+    done = submission()
+    assert done.exit_code == 0, done.output
+    found = written()
+    assert list(found) == list(RULES)
+    unseen = {"archive size", "GPU memory", "RAM"}
+    assert {rule for rule, status in found.items() if status == "not checked"} == unseen
+    assert "failed" not in found.values()
+    assert sorted(path.name for path in Path("out").iterdir()) == ["alone", "submission.json"]
+
+
+def test_a_write_outside_fails_its_rule_alone(fake):
+    Path("diff").write_text("C /root\nA /root/intel\n")
+    done = submission()
+    assert done.exit_code == 1
+    assert done.output.splitlines()[-1] == "Error: 1 rules failed: inside"
+    assert [rule for rule, status in written().items() if status == "failed"] == ["inside"]
+
+
+def test_a_loaded_image_has_no_archive_to_judge(fake):
+    assert submission("team").exit_code == 0
+    found = written()
+    assert {found["archive name"], found["archive size"], found["tag"]} == {"not checked"}
+
+
+def test_an_archive_that_is_not_there_is_one_line(fake):
+    done = submission("none.tar.gz")
+    assert done.exit_code == 1
+    assert "Error: image archive none.tar.gz does not exist" in done.output
+
+
+def test_an_archive_of_another_tag_is_not_taken_for_the_image_that_is_loaded(fake):
+    write_archive(Path("team.tar.gz"), ["team:v2"])
+    assert submission().exit_code == 1
+    found = written()
+    assert found["tag"] == "failed"
+    assert {found[rule] for rule in list(RULES)[3:]} == {"not checked"}
+
+
+def test_an_image_that_docker_cannot_load_leaves_the_rest_unchecked(fake):
+    script = FAKE_DOCKER.replace("case", '[ "$1" != load ] || { echo bad >&2; exit 1; }\ncase', 1)
+    Path("bin/docker").write_text(script)
+    done = submission()
+    assert done.exit_code == 1
+    found = written()
+    assert found["loads"] == "failed"
+    assert {found[rule] for rule in list(RULES)[4:]} == {"not checked"}
+
+
+def test_rules_that_nobody_looked_at_are_in_the_table(tmp_path):
+    found = complete({"tag": Verdict("failed", "x")}, "no image")
+    assert list(found) == list(RULES)
+    assert found["runs"] == Verdict("not checked", "no image")
+    assert Submission("team", None, (), found).failed == ("tag",)
+    with pytest.raises(KitError, match="no such rules: colour"):
+        complete({"colour": Verdict("passed", "red")}, "")
