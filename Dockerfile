@@ -17,6 +17,10 @@ RUN python3 -m venv /opt/pip \
  && /opt/pip/bin/python -m pip --python /opt/venv/bin/python install --quiet \
       --disable-pip-version-check --no-cache-dir --no-compile --only-binary :all: \
       --require-hashes -r /tmp/lock.txt
+# TensorRT itself, where its maker's libraries can be reached: TENSORRT=tensorrt-cu13==VERSION.
+ARG TENSORRT
+RUN [ -z "$TENSORRT" ] || /opt/pip/bin/python -m pip --python /opt/venv/bin/python install --quiet \
+      --disable-pip-version-check --no-cache-dir --no-compile "$TENSORRT"
 # What no prediction loads. The engine runs on "CPU" and reads ONNX and IR: OpenVINO's other devices,
 # its other frontends and what C++ programs are built with go; so do its telemetry, which would try the
 # network and write into the home folder, and the packages' own tests.
