@@ -98,6 +98,28 @@ def quantize(
 
 
 @main.command()
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--images", required=True, type=click.Path(path_type=Path), help="Labelled CTs.")
+@click.option("--truth", required=True, type=click.Path(path_type=Path), help="Their labels.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--precision", default="f32", show_default=True, type=click.Choice(["f32", "bf16", "int8"])
+)
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+def calibrate(manifest: Path, images: Path, truth: Path, output: Path, **settings: Any) -> None:
+    """Fit the temperature of the network in MANIFEST, and say how far it can be believed.
+
+    Each case is judged with a temperature that was fitted on the others.
+    """
+    from inference.manifest_reader import load_manifest
+    from inference.predictor import Settings
+    from train.calibration.cross_validation import calibrate as fit_and_judge
+    from train.calibration.cross_validation import show
+
+    show(fit_and_judge(load_manifest(manifest), images, truth, output, Settings(**settings)))
+
+
+@main.command()
 @click.argument("release", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 @click.option("--images", default="imagesTr2200", show_default=True, help="Folder of its CTs.")

@@ -1,0 +1,126 @@
+"""`train calibrate`: one temperature for a network, judged on cases that it was not fitted on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from inference.engines import EngineOptions, open_engine
+from inference.errors import KitError
+from inference.files import make_folder, replacing
+from inference.manifest import Manifest, verify_files
+from inference.pipeline import find_cases
+from inference.predictor import Settings
+from train.calibration.figure import draw
+from train.calibration.reliability import Reliability, Samples, fit_temperature, reliability
+from train.calibration.sampling import sample
+from train.release import LABEL_SUFFIX
+
+SEED = 2310011597
+
+
+@dataclass(frozen=True)
+class CaseCalibration:
+    """One case, with the temperature of the others."""
+
+    voxels: int
+    temperature: float
+    before: Reliability
+    after: Reliability
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was found for a network."""
+
+    network: str
+    engine: dict[str, str | int]
+    temperature: float
+    """Fitted on all cases: the one to use."""
+    before: Reliability
+    after: Reliability
+    """Every case with the temperature that was fitted on the others."""
+    cases: dict[str, CaseCalibration]
+
+
+def calibrate(
+    manifest: Manifest, images: Path, truth: Path, output: Path, settings: Settings
+) -> Calibration:
+    """Fit and judge a temperature on labelled CTs; write calibration.json and calibration.png.
+
+    Args:
+        manifest: The network.
+        images: Folder with CTs, `<case>_0000.nii.gz`; those without a truth are passed over.
+        truth: Folder with their labels, `<case>.nii.gz`.
+        output: Folder for what is written.
+        settings: Engine, threads, precision, step.
+
+    Raises:
+        KitError: Fewer than two labelled CTs, or a file or the network cannot be used.
+    """
+    verify_files(manifest)
+    cases = {
+        case: (ct, truth / f"{case}{LABEL_SUFFIX}")
+        for case, ct in find_cases(images).items()
+        if (truth / f"{case}{LABEL_SUFFIX}").is_file()
+    }
+    if len(cases) < 2:
+        raise KitError(f"{len(cases)} CTs of {images} have labels in {truth}; two are needed")
+    make_folder(output)
+    options = EngineOptions(settings.threads, settings.precision)
+    with open_engine(settings.engine, manifest, options) as engine:
+        samples = {
+            case: sample(manifest, engine, settings, *paths, SEED + number)
+            for number, (case, paths) in enumerate(
+                track(cases.items(), "cases", console=Console(stderr=True), transient=True)
+            )
+        }
+        description = engine.description
+    found = judged(manifest.name, description, samples)
+    draw(found.network, found.temperature, found.before, found.after, output / "calibration.png")
+    with replacing(output / "calibration.json") as partial:
+        partial.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def judged(network: str, engine: dict[str, str | int], samples: dict[str, Samples]) -> Calibration:
+    """Fit a temperature for each case on all others, and one on all."""
+    everything = list(samples.values())
+    temperatures = [
+        fit_temperature([other for other in everything if other is not held_out])
+        for held_out in everything
+    ]
+    plain = [1.0] * len(everything)
+    return Calibration(
+        network,
+        engine,
+        fit_temperature(everything),
+        reliability(everything, plain),
+        reliability(everything, temperatures),
+        {
+            case: CaseCalibration(
+                len(one.truth), fitted, reliability([one], [1.0]), reliability([one], [fitted])
+            )
+            for (case, one), fitted in zip(samples.items(), temperatures, strict=True)
+        },
+    )
+
+
+def show(found: Calibration) -> None:
+    """Print a row a case, and all of them together."""
+    title = f"{found.network}: temperature {found.temperature:.2f}"
+    columns = ("case", "voxels", "temperature of the others", "ECE", "after", "NLL", "after")
+    table = Table(*columns, title=title)
+    rows: Sequence[tuple[str, int, str, Reliability, Reliability]] = [
+        *((case, c.voxels, f"{c.temperature:.2f}", c.before, c.after)
+          for case, c in found.cases.items()),
+        ("all", sum(c.voxels for c in found.cases.values()), "", found.before, found.after),
+    ]  # fmt: skip
+    for case, voxels, temperature, before, after in rows:
+        figures = (before.ece, after.ece, before.nll, after.nll)
+        table.add_row(case, f"{voxels:,}", temperature, *(f"{value:.4f}" for value in figures))
+    Console().print(table)
