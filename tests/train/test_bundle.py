@@ -168,12 +168,12 @@ def test_folder_that_is_no_result_folder(tmp_path):
 
 
 def test_errors_worked_out_by_hand():
-    from train.export.parity import errors
+    from inference.agreement import logit_errors
 
     # Two voxels, two classes: [0, 2] and [4, 0]; the second voxel's winner changes.
     reference = np.array([[[0, 4], [2, 0]]], np.float32)
     logits = np.array([[[0, 1], [2, 4]]], np.float32)
-    relative_rms, largest, agreement = errors(reference, logits)
+    relative_rms, largest, agreement = logit_errors(reference, logits)
     # differences 0, 3, 0, 4: rms 5 / 2; logits 0, 4, 2, 0: rms sqrt(20) / 2
     assert relative_rms == pytest.approx(5 / np.sqrt(20))
     assert (largest, agreement) == (4.0, 0.5)
