@@ -83,6 +83,7 @@ def phantom(
     shape: Shape = (96, 128, 128),
     spacing_mm: SpacingMm = (3.0, 3.0, 3.0),
     tumour: bool = True,
+    tumours_mm: tuple[float, ...] = (),
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """Draw a patient, supine, axes to the patient's Superior, Posterior, Left.
 
@@ -91,6 +92,7 @@ def phantom(
         shape: Voxels (Z, Y, X). The default is a whole abdomen, less is its middle.
         spacing_mm: Voxel size (Z, Y, X).
         tumour: Whether to grow tumours.
+        tumours_mm: Their diameters, roughly; empty: one to three of 16 to 44 mm.
 
     Returns:
         int16 [Z, Y, X] CT in Hounsfield units and uint8 [Z, Y, X] FLARE labels.
@@ -106,7 +108,7 @@ def phantom(
     _organs(patient, below)
     _bones(patient)
     if tumour:
-        _tumours(patient)
+        _tumours(patient, tumours_mm)
     labels = np.where(tissue <= len(ORGANS), tissue, 0).astype(np.uint8)
     _contents(patient)
     return _hounsfield(patient), labels
@@ -199,15 +201,15 @@ def _bones(patient: _Patient) -> None:
     patient.tissue[ribs] = BONE
 
 
-def _tumours(patient: _Patient) -> None:
-    """One to three tumours in the liver; FLARE's tumour label covers the organ's."""
+def _tumours(patient: _Patient, diameters_mm: tuple[float, ...]) -> None:
+    """Tumours in the liver; FLARE's tumour label covers the organ's."""
     rng, liver = patient.rng, ORGANS["liver"]
-    for _ in range(int(rng.integers(1, 4))):
+    for number in range(len(diameters_mm) or int(rng.integers(1, 4))):
         inside = np.flatnonzero(patient.tissue == liver)
         if not inside.size:
             return
         at = patient.space.places.reshape(3, -1)[:, int(rng.choice(inside))]
-        radius = float(rng.uniform(8, 22))
+        radius = diameters_mm[number] / 2 if diameters_mm else float(rng.uniform(8, 22))
         ball = Ellipsoid((float(at[0]), float(at[1]), float(at[2])), (radius, radius, radius))
         mask = patient.space.mask(ball.varied(rng)) & (patient.tissue == liver)
         patient.tissue[mask] = ORGANS["tumour"]

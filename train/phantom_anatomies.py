@@ -34,6 +34,8 @@ def from_anatomies(phantoms: Phantoms, folder: Path, ids: str) -> Draw:
         KitError: There is no label map, one cannot be read or shares too few organs, or the voxels
             are no cubes.
     """
+    if phantoms.tumours_mm:
+        raise KitError("tumours_mm is for phantoms without --anatomies; leave it empty")
     if len(set(phantoms.spacing_mm)) > 1:
         raise KitError(f"voxels of {list(phantoms.spacing_mm)} mm; with anatomies give cubes")
     spacing_mm = phantoms.spacing_mm[0]

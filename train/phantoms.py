@@ -45,6 +45,8 @@ class Phantoms:
     shape: tuple[int, ...]
     """Voxels (Z, Y, X)."""
     spacing_mm: tuple[float, ...]
+    tumours_mm: tuple[float, ...] = ()
+    """Diameters of a case's tumours; empty: as `inference.phantom` draws them."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn, or has no name in the paper's lists."""
@@ -54,6 +56,8 @@ class Phantoms:
         for key in ("shape", "spacing_mm"):
             if len(found := getattr(self, key)) != 3 or min(found) <= 0:
                 raise KitError(f"phantoms: {key} is {list(found)}; give three positive numbers")
+        if min(self.tumours_mm, default=1) <= 0:
+            raise KitError(f"phantoms: tumours_mm is {list(self.tumours_mm)}; give diameters")
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def planned_cases(phantoms: Phantoms) -> Iterator[Planned]:
 def from_shapes(phantoms: Phantoms) -> Draw:
     """Return what draws parametric abdomens."""
     (z, y, x), (dz, dy, dx) = phantoms.shape, phantoms.spacing_mm
-    return lambda plan, seed: phantom(seed, (z, y, x), (dz, dy, dx), plan.tumour)
+    size, spacing_mm, tumours_mm = (z, y, x), (dz, dy, dx), phantoms.tumours_mm
+    return lambda plan, seed: phantom(seed, size, spacing_mm, plan.tumour, tumours_mm)
 
 
 def write_case(

@@ -23,6 +23,7 @@ unlabelled = 1
 validation = 1
 shape = [20, 24, 24]
 spacing_mm = [16.0, 16.0, 16.0]
+tumours_mm = []
 """
 LAYOUT = {
     "imagesTr2200": ["FLARE23_0001_0000.nii.gz", "FLARE23_0002_0000.nii.gz"],
