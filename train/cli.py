@@ -120,6 +120,20 @@ def calibrate(manifest: Path, images: Path, truth: Path, output: Path, **setting
 
 
 @main.command()
+@click.argument("truth", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--source", "sources", multiple=True, required=True, help="NAME=FOLDER; several.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+def ablate(truth: Path, sources: tuple[str, ...], output: Path) -> None:
+    """Fuse pseudo labels by every rule, and by ours without each source; judge them by TRUTH."""
+    from train.ablation import ablate as fuse_and_judge
+
+    pairs = [source.partition("=")[::2] for source in sources]
+    if not all(name and folder for name, folder in pairs) or len(dict(pairs)) < len(pairs):
+        raise click.UsageError("--source is NAME=FOLDER, each name once")
+    fuse_and_judge(truth, {name: Path(folder) for name, folder in pairs}, output)
+
+
+@main.command()
 @click.argument("release", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 @click.option("--images", default="imagesTr2200", show_default=True, help="Folder of its CTs.")

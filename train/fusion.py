@@ -29,7 +29,7 @@ ORGAN_LABELS = frozenset(ORGANS.values()) - {ORGANS["tumour"]}
 
 def real_wins(real: Labels, pseudo: Labels) -> Labels:
     """Take the real label where there is one, else the pseudo label (`add_tumor.py`)."""
-    _same_shape(real, pseudo)
+    same_shape(real, pseudo)
     return np.where(real > 0, real, pseudo)
 
 
@@ -38,7 +38,7 @@ def class_mix(first: Labels, second: Labels, classes: Collection[int] = MIXED_CL
 
     As in the script, voxels of `classes` that only `first` has stay, and `second` is laid on top.
     """
-    _same_shape(first, second)
+    same_shape(first, second)
     return np.where(np.isin(second, list(classes)), second, first)
 
 
@@ -53,7 +53,7 @@ def agree_or_ignore(first: Labels, second: Labels) -> Labels:
 
 
 def _agreed(first: Labels, second: Labels, otherwise: int) -> Labels:
-    _same_shape(first, second)
+    same_shape(first, second)
     return np.where(first == second, first, np.uint8(otherwise))
 
 
@@ -73,7 +73,7 @@ def annotated_only(real: Labels, pseudo: Labels | None = None, *, drawn: Collect
     if pseudo is None:
         rest = 0 if ORGAN_LABELS <= set(drawn) else IGNORE
         return np.where(real > 0, real, np.uint8(rest))
-    _same_shape(real, pseudo)
+    same_shape(real, pseudo)
     kept = np.where(np.isin(pseudo, list(drawn)), np.uint8(0), pseudo)
     return np.where(real > 0, real, kept)
 
@@ -121,7 +121,7 @@ def fuse_case(
 def _to_itk(sources: Sequence[Labels]) -> list[sitk.Image]:
     if len(sources) < 2:
         raise KitError(f"{len(sources)} source; fusion needs two or more")
-    _same_shape(*sources)
+    same_shape(*sources)
     return [sitk.GetImageFromArray(np.ascontiguousarray(source)) for source in sources]
 
 
@@ -129,7 +129,8 @@ def _from_itk(image: sitk.Image) -> Labels:
     return np.asarray(sitk.GetArrayFromImage(image), np.uint8)
 
 
-def _same_shape(*maps: Labels) -> None:
+def same_shape(*maps: Labels) -> None:
+    """Refuse label maps of several shapes."""
     if len({one.shape for one in maps}) > 1:
         told = " and ".join(str(one.shape) for one in maps)
         raise GeometryError(f"label maps of {told} voxels do not fuse; give maps of one CT")

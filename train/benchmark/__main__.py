@@ -12,7 +12,7 @@ _OUTPUT = click.option("-o", "--output", required=True, type=click.Path(path_typ
 
 @click.group(cls=CommandGroup)
 def main() -> None:
-    """Measure what determinism costs, and ways to restore labels."""
+    """Measure what determinism costs, ways to restore labels, and rules that fuse them."""
 
 
 @main.command()
@@ -58,6 +58,17 @@ def bound(manifest: Path, output: Path) -> None:
     from train.benchmark.bound import benchmark_bound
 
     benchmark_bound(manifest, output)
+
+
+@main.command()
+@click.option("--cases", type=click.IntRange(min=2), default=60, show_default=True)
+@click.option("--seed", default=20231007, show_default=True)
+@_OUTPUT
+def sources(cases: int, seed: int, output: Path) -> None:
+    """Write generated truths and three sources of pseudo labels with known errors."""
+    from train.benchmark.sources import write_sources
+
+    write_sources(cases, seed, output)
 
 
 @main.command(hidden=True)

@@ -58,7 +58,8 @@ def plan(recipe: Path, release: Path | None) -> None:
 
 @click.command()
 @click.argument(
-    "kind", type=click.Choice(["data", "fuse", "select", "train", "export", "label", "score"])
+    "kind",
+    type=click.Choice(["data", "fuse", "select", "train", "export", "label", "judge", "score"]),
 )
 @_of_a_run
 @click.option("--round", "name", default="", help="Which round of the recipe; none for data.")

@@ -24,7 +24,7 @@ _WITH_PARENT = (
     "import os; from train.parent import end_with_parent; end_with_parent(os.getppid()); "
     "from {} import main; main()"
 )
-_NEEDS = {"train": (48_000, 4320), "label": (28_000, 720), "score": (28_000, 720)}
+_NEEDS = {"train": (48_000, 4320), **dict.fromkeys(("label", "judge", "score"), (28_000, 720))}
 """Memory (MB) and time (minutes) that a stage asks of a cluster; labelling: the challenge's."""
 _LITTLE = (8_000, 720)
 

@@ -1,27 +1,34 @@
 """Stages `fuse` and `select`: the labels of a round, and the cases that it is trained on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from inference.errors import KitError
+from inference.errors import GeometryError, KitError
 from inference.files import replacing
+from inference.geometry import Grid
 from inference.label_maps import read_label_map
+from inference.volumes import read_header
 from train import fusion
 from train.anatomy import IGNORE
 from train.fusion import Labels, fuse_case
+from train.release import Case
 from train.rounds.plan import Stage, cases_of
-from train.rounds.recipe import Round
+from train.rounds.recipe import WEIGHTED, Round
 from train.rounds.run import Job, Run
+from train.weighting import HeldOut, Weighting, learn
+
+Combine = Callable[..., Labels]
 
 
 def fuse(run: Run, stage: Stage) -> Job:
     """Make one label map of what a round's sources and annotators say of each case."""
     step = run.recipe.step(stage.round)
-    cases = cases_of(step, run.cases)
+    cases = cases_of(run.recipe, step, run.cases)
+    held_out = _held_out(run, step) if step.combine == WEIGHTED else {}
     sources = {name: run.labels_of(name) for name in step.sources}
     maps = {case.case: [of[case.case] for of in sources.values()] for case in cases}
     inputs = {"run/data/cases.json": run.folder / "data" / "cases.json"}
@@ -29,22 +36,71 @@ def fuse(run: Run, stage: Stage) -> Job:
         inputs |= {f"{name}/{case.case}": of[case.case] for name, of in sources.items()}
         if case.label is not None:
             inputs[f"release/{case.label}"] = run.release / case.label
+    inputs |= {run.named(path): path for paths in held_out.values() for path in paths}
 
     def make(folder: Path) -> None:
+        weighting = _learnt(step, held_out, folder) if held_out else None
         for case in cases:
             real = [] if case.label is None else [run.release / case.label]
-            rule = partial(fused, step, case.drawn, bool(real))
+            image = run.release / case.image
+            combine = combination(step) if weighting is None else _weighted(weighting, image)
+            rule = partial(fused, step, combine, case.drawn, bool(real))
             target = folder / run.fused(step, case).name
-            fuse_case(rule, [*real, *maps[case.case]], run.release / case.image, target)
+            fuse_case(rule, [*real, *maps[case.case]], image, target)
 
     return Job(inputs, make)
 
 
-def fused(step: Round, drawn: Sequence[int], has_real: bool, *maps: Labels) -> Labels:
+def _held_out(run: Run, step: Round) -> dict[Case, list[Path]]:
+    """Return the files of the held-out cases: the annotators' map, then each source's."""
+    sources = [run.held_out_labels(name) for name in step.sources]
+    return {
+        case: [run.release / str(case.label), *(of[case.case] for of in sources)]
+        for case in run.held_out
+    }
+
+
+def _learnt(step: Round, held_out: dict[Case, list[Path]], folder: Path) -> Weighting:
+    """Learn what a round's sources are worth, and write it into `folder`/weighting.json."""
+
+    def read(case: Case) -> HeldOut:
+        truth, *said = (read_label_map(path) for path in held_out[case])
+        for path, one in zip(held_out[case][1:], said, strict=True):
+            if odd := one.elsewhere_than(truth.place, truth.header.shape):
+                raise GeometryError(f"{path}: {odd}, as the annotators' of {case.case}")
+        return HeldOut(truth.labels, [one.labels for one in said], case.drawn, truth.grid.voxel_ml)
+
+    reads = [partial(read, case) for case in held_out]
+    weighting = learn(reads, len(step.sources), step.least_precision)
+    table = {"held_out": [case.case for case in held_out], **weighting.table(step.sources)}
+    with replacing(folder / "weighting.json") as path:
+        path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    return weighting
+
+
+def _weighted(weighting: Weighting, image: Path) -> Combine:
+    """Return the rule for the voxels of one CT."""
+    header = read_header(image)
+    voxel_ml = Grid(header.shape, header.spacing_mm).voxel_ml
+    return lambda *said: weighting.apply(said, voxel_ml)
+
+
+def combination(step: Round) -> Combine:
+    """Return the rule that makes one map of a round's sources; of one source, that itself."""
+    if not step.combine:
+        return lambda only: only
+    rule: Combine = getattr(fusion, step.combine)
+    return rule
+
+
+def fused(
+    step: Round, combine: Combine, drawn: Sequence[int], has_real: bool, *maps: Labels
+) -> Labels:
     """Apply a round's rules to one case.
 
     Args:
         step: Whose rules.
+        combine: Makes one map of its sources'.
         drawn: Labels that the case's annotators looked for.
         has_real: Whether the first of `maps` is the annotators'.
         maps: The real labels, if any, then those of the round's sources.
@@ -52,7 +108,7 @@ def fused(step: Round, drawn: Sequence[int], has_real: bool, *maps: Labels) -> L
     real, pseudo = (maps[0], maps[1:]) if has_real else (None, maps)
     if not pseudo:
         return fusion.annotated_only(maps[0], drawn=drawn)
-    one: Labels = getattr(fusion, step.combine)(*pseudo) if step.combine else pseudo[0]
+    one = combine(*pseudo)
     if real is None:
         return one
     if step.merge == "real_wins":
@@ -63,7 +119,7 @@ def fused(step: Round, drawn: Sequence[int], has_real: bool, *maps: Labels) -> L
 def select(run: Run, stage: Stage) -> Job:
     """Leave out the cases whose labels agree too little with the round's first source."""
     step = run.recipe.step(stage.round)
-    cases = cases_of(step, run.cases)
+    cases = cases_of(run.recipe, step, run.cases)
     first = run.labels_of(step.sources[0]) if step.least_agreement else {}
     pairs = {case.case: (run.fused(step, case), first.get(case.case)) for case in cases}
     inputs = {run.named(path): path for pair in pairs.values() for path in pair if path is not None}

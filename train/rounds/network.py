@@ -1,4 +1,4 @@
-"""Stages `train`, `export`, `label` and `score`: a round's network, and what it says."""
+"""Stages `train`, `export`, `label`, `judge` and `score`: a round's network, and what it says."""
 
 import json
 import shutil
@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+
 from inference.engines import Precision
 from inference.errors import KitError
-from inference.files import make_folder
+from inference.files import make_folder, replacing
+from inference.label_maps import read_label_map
 from inference.manifest_reader import load_manifest
+from inference.organs import ORGANS
 from inference.predictor import Settings
 from inference.screen import predict_on_screen
+from train.fusion import same_shape
 from train.release import LABEL_SUFFIX, Case
 from train.rounds.plan import Stage, cases_of, cases_to_label
 from train.rounds.run import Job, Run
@@ -30,7 +35,7 @@ def train(run: Run, stage: Stage) -> Job:
     kept = set(json.loads(selected.read_text("utf-8"))["kept"])
     files = {
         case.case: (run.release / case.image, run.fused(step, case))
-        for case in cases_of(step, run.cases)
+        for case in cases_of(run.recipe, step, run.cases)
         if case.case in kept
     }
     inputs = {run.named(path): path for pair in files.values() for path in pair}
@@ -88,6 +93,37 @@ def _predicted(run: Run, name: str, cases: Sequence[Case]) -> Job:
             raise KitError(f"round {name!r} could not label {told}")
 
     return Job({run.named(path): path for path in paths}, make)
+
+
+def judge(run: Run, stage: Stage) -> Job:
+    """Label the held-out cases, and write the DSC of every class that was drawn in them."""
+    predicted = _predicted(run, stage.round, run.held_out)
+    truths = {case: run.release / str(case.label) for case in run.held_out}
+
+    def make(folder: Path) -> None:
+        predicted.make(folder)
+        found = {
+            case.case: dsc_of(path, folder / f"{case.case}{LABEL_SUFFIX}", case.drawn)
+            for case, path in truths.items()
+        }
+        with replacing(folder / "judge.json") as path:
+            path.write_text(json.dumps({"dsc": found}, indent=1) + "\n", encoding="utf-8")
+
+    return Job(predicted.inputs | {run.named(path): path for path in truths.values()}, make)
+
+
+def dsc_of(truth: Path, pred: Path, drawn: Sequence[int]) -> dict[str, float]:
+    """Return the DSC of the classes `drawn`, by name; those that neither map has are left out.
+
+    Raises:
+        KitError: A map cannot be read, or they differ in shape.
+    """
+    true, said = (read_label_map(path).labels for path in (truth, pred))
+    same_shape(true, said)
+    sizes = np.bincount(true.ravel(), minlength=256) + np.bincount(said.ravel(), minlength=256)
+    both = np.bincount(true[true == said], minlength=256)
+    names = {label: name for name, label in ORGANS.items()}
+    return {names[k]: float(2 * both[k] / sizes[k]) for k in drawn if sizes[k]}
 
 
 def score(run: Run, stage: Stage) -> Job:

@@ -7,7 +7,7 @@ from typing import Any
 import inference
 from inference.errors import KitError
 from train.release import Case, case_list
-from train.rounds.recipe import Round, RoundsRecipe
+from train.rounds.recipe import WEIGHTED, Round, RoundsRecipe
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ def expand(recipe: RoundsRecipe, *, scored: bool) -> tuple[Stage, ...]:
         ]
         name = step.name
         external = tuple(source for source in step.sources if source in recipe.external)
+        if step.combine == WEIGHTED:
+            parts += [f"{source}/judge" for source in step.sources if source not in recipe.external]
         stages += [
             Stage(name, "fuse", None, ("data", *parts), external),
             Stage(name, "select", None, ("data", f"{name}/fuse")),
@@ -59,6 +61,8 @@ def expand(recipe: RoundsRecipe, *, scored: bool) -> tuple[Stage, ...]:
                 Stage(name, "label", part, ("data", f"{name}/export"))
                 for part in range(recipe.shards)
             ]
+        if recipe.held_out:
+            stages.append(Stage(name, "judge", None, ("data", f"{name}/export")))
         if scored:
             stages.append(Stage(name, "score", None, ("data", f"{name}/export")))
     return tuple(stages)
@@ -85,13 +89,30 @@ def consumers(recipe: RoundsRecipe, name: str) -> tuple[Round, ...]:
     return tuple(step for step in recipe.rounds if name in step.sources)
 
 
-def cases_of(step: Round, cases: Sequence[Case]) -> tuple[Case, ...]:
-    """Return the cases of a round, in the order of `cases`.
+def held_out(recipe: RoundsRecipe, cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Return the labelled cases that no round is trained on: every so-many-th of each annotation.
+
+    Cases count as annotated alike if the same classes were looked for in them.
+    """
+    if not recipe.held_out:
+        return ()
+    alike: dict[tuple[int, ...], list[Case]] = {}
+    for case in cases:
+        if case.label is not None:
+            alike.setdefault(case.drawn, []).append(case)
+    chosen = {
+        c.case for group in alike.values() for c in group[recipe.held_out - 1 :: recipe.held_out]
+    }
+    return tuple(case for case in cases if case.case in chosen)
+
+
+def cases_of(recipe: RoundsRecipe, step: Round, cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Return the cases that a round is trained on, in the order of `cases`.
 
     Raises:
         KitError: There are none.
     """
-    wanted = set(case_list(step.cases))
+    wanted = set(case_list(step.cases)) - {case.case for case in held_out(recipe, cases)}
     found = tuple(case for case in cases if case.case in wanted)
     if step.merge == "real_only":
         found = tuple(case for case in found if case.label is not None)
@@ -102,7 +123,9 @@ def cases_of(step: Round, cases: Sequence[Case]) -> tuple[Case, ...]:
 
 def cases_to_label(recipe: RoundsRecipe, name: str, cases: Sequence[Case]) -> tuple[Case, ...]:
     """Return the cases that round `name` labels for the rounds after it."""
-    wanted = {case.case for step in consumers(recipe, name) for case in cases_of(step, cases)}
+    wanted = {
+        case.case for step in consumers(recipe, name) for case in cases_of(recipe, step, cases)
+    }
     return tuple(case for case in cases if case.case in wanted)
 
 
@@ -111,14 +134,16 @@ def settings_of(recipe: RoundsRecipe, stage: Stage, device: str) -> dict[str, An
     training = recipe.training
     found: dict[str, Any] = {"kit": inference.__version__}
     if stage.kind in ("fuse", "select"):
-        found |= asdict(recipe.step(stage.round))
+        found |= asdict(recipe.step(stage.round)) | {"held_out": recipe.held_out}
     elif stage.kind == "train":
         found |= {"name": recipe.name, "seed": recipe.seed, "spacing_mm": recipe.spacing_mm}
         found |= {"training": asdict(training), "device": device}
     elif stage.kind == "export":
         found |= {"name": recipe.name, "threads": training.threads}
-    elif stage.kind in ("label", "score"):
+    elif stage.kind in ("label", "judge", "score"):
         found |= {"precision": recipe.precision, "threads": training.threads}
+    if stage.kind in ("label", "judge"):
+        found |= {"held_out": recipe.held_out}
     if stage.kind == "label":
         found |= {"cases": [step.cases for step in consumers(recipe, stage.round)]}
         found |= {"shards": recipe.shards}

@@ -11,8 +11,11 @@ from inference.engines import Precision
 from inference.errors import KitError
 from train.recipe import Training, build
 from train.release import case_list
+from train.reliability import MOST_SOURCES
 
-COMBINATIONS = ("", "class_mix", "agree_or_background", "agree_or_ignore", "vote", "staple")
+WEIGHTED = "weighted"
+FUSIONS = ("class_mix", "agree_or_background", "agree_or_ignore", "vote", "staple")
+COMBINATIONS = ("", *FUSIONS, WEIGHTED)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TAKEN = ("data", "digests", "snakemake")
 MERGES = ("real_only", "real_wins", "annotated_only")
@@ -28,7 +31,11 @@ class Round:
     sources: tuple[str, ...]
     """Earlier rounds or external pseudo-label sets, in the order that `combine` takes them."""
     combine: str
-    """Rule of `train.fusion` that makes one map of the sources; "" where there is at most one."""
+    """Rule of `train.fusion` that makes one map of the sources, "" where there is at most one; or
+    "weighted": by what their words are worth on the held-out cases (`train.weighting`)."""
+    least_precision: float
+    """Of "weighted": share of disputed voxels, and of components, that shall be right; 0: all are
+    taught."""
     merge: str
     """How that meets the real labels: "real_only", "real_wins" or "annotated_only"."""
     least_agreement: float
@@ -43,8 +50,16 @@ class Round:
             )
         if self.merge not in MERGES:
             raise KitError(f"{where}: merge is {self.merge!r}; one of {', '.join(MERGES)}")
-        if (len(self.sources) > 1) != bool(self.combine):
+        if self.combine != WEIGHTED and (len(self.sources) > 1) != bool(self.combine):
             raise KitError(f"{where}: combine is for two sources or more, not {len(self.sources)}")
+        if self.combine == WEIGHTED and not 1 <= len(self.sources) <= MOST_SOURCES:
+            raise KitError(f"{where}: weighted takes 1 to {MOST_SOURCES} sources")
+        if not 0 <= self.least_precision <= 1 or (
+            self.least_precision and self.combine != WEIGHTED
+        ):
+            raise KitError(
+                f"{where}: least_precision is {self.least_precision}; from 0 to 1, with weighted"
+            )
         if (self.merge == "real_only") != (not self.sources):
             raise KitError(f"{where}: real_only goes without sources, and nothing else does")
         if not 0 <= self.least_agreement <= 1:
@@ -64,6 +79,9 @@ class RoundsRecipe:
     """Of labelling: "f32", "bf16", or "auto", whichever the CPU has."""
     external: tuple[str, ...]
     """Pseudo-label sets that others made; their folders are given on the command line."""
+    held_out: int
+    """Of the labelled cases, of each way of annotating, every so-many-th is not trained on: for
+    what is learnt of the sources. 0: none."""
     training: Training
     rounds: tuple[Round, ...]
     sha256: str
@@ -111,9 +129,13 @@ def _check_rounds(recipe: RoundsRecipe, path: Path) -> None:
         raise KitError(f"{path}: precision is {recipe.precision!r}; f32, bf16, int8 or auto")
     if len(recipe.spacing_mm) != 3 or min(recipe.spacing_mm) <= 0 or recipe.shards < 1:
         raise KitError(f"{path}: spacing_mm must be three positive numbers, shards at least 1")
+    if recipe.held_out < 0 or recipe.held_out == 1:
+        raise KitError(f"{path}: held_out is {recipe.held_out}; 0, or every so-many-th, 2 or more")
     known = set(recipe.external)
     for step in recipe.rounds:
         case_list(step.cases)
+        if step.combine == WEIGHTED and not recipe.held_out:
+            raise KitError(f"{path}: round {step.name!r} is weighted; give held_out")
         if unknown := [source for source in step.sources if source not in known]:
             raise KitError(
                 f"{path}: round {step.name!r} takes {unknown[0]!r}, which is not before it"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from train.release import LABEL_SUFFIX, Case, load_cases
-from train.rounds.plan import cases_to_label
+from train.rounds.plan import cases_to_label, held_out
 from train.rounds.recipe import Round, RoundsRecipe
 
 
@@ -43,6 +43,16 @@ class Run:
             / f"{case.case}{LABEL_SUFFIX}"
             for place, case in enumerate(labelled)
         }
+
+    @cached_property
+    def held_out(self) -> tuple[Case, ...]:
+        """The labelled cases that no round is trained on."""
+        return held_out(self.recipe, self.cases)
+
+    def held_out_labels(self, source: str) -> dict[str, Path]:
+        """Return the label map that a source has, or will have, of each held-out case."""
+        folder = self.external.get(source) or self.folder / source / "judge"
+        return {case.case: folder / f"{case.case}{LABEL_SUFFIX}" for case in self.held_out}
 
     def fused(self, step: Round, case: Case) -> Path:
         """Return where stage `fuse` puts a case's labels."""

@@ -3,14 +3,14 @@ import pytest
 
 from inference.volumes import write_volume
 from train.anatomy import IGNORE
-from train.rounds.fuse import agreement, fused
+from train.rounds.fuse import agreement, combination, fused
 from train.rounds.recipe import Round
 
 ORGANS = tuple(range(1, 14))
 
 
 def step(*sources, combine="", merge="real_wins"):
-    return Round("r", "all", sources, combine, merge, 0.0)
+    return Round("r", "all", sources, combine, 0.0, merge, 0.0)
 
 
 def line(*labels):
@@ -48,14 +48,18 @@ OTHER = line(0, 1, 3, 5)
     ],
 )
 def test_rules_of_a_labelled_case(rules, drawn, maps, expected):
-    np.testing.assert_array_equal(fused(rules, drawn, True, *maps), expected)
+    np.testing.assert_array_equal(fused(rules, combination(rules), drawn, True, *maps), expected)
 
 
 def test_rules_of_an_unlabelled_case():
-    np.testing.assert_array_equal(fused(step("a"), (), False, PSEUDO), PSEUDO)
+    np.testing.assert_array_equal(
+        fused(step("a"), combination(step("a")), (), False, PSEUDO), PSEUDO
+    )
     rules = step("a", "b", combine="agree_or_ignore", merge="annotated_only")
     expected = line(0, IGNORE, 3, IGNORE)
-    np.testing.assert_array_equal(fused(rules, (), False, PSEUDO, OTHER), expected)
+    np.testing.assert_array_equal(
+        fused(rules, combination(rules), (), False, PSEUDO, OTHER), expected
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,14 @@ import pytest
 from inference.errors import KitError
 from train.release import Case, case_list
 from train.rounds.cost import costs, training_hours
-from train.rounds.plan import cases_of, cases_to_label, expand, find_stage, settings_of
+from train.rounds.plan import (
+    cases_of,
+    cases_to_label,
+    expand,
+    find_stage,
+    held_out,
+    settings_of,
+)
 from train.rounds.recipe import load_rounds
 
 RECIPES = Path(__file__).parents[3] / "train" / "recipes"
@@ -44,7 +51,13 @@ def test_the_paper_has_these_rounds_and_cases(paper):
 
 def test_the_papers_counts_hold_on_a_whole_release(paper):
     cases = whole_release()
-    assert [len(cases_of(step, cases)) for step in paper.rounds] == [222, 2199, 2199, 3999, 3987]
+    assert [len(cases_of(paper, step, cases)) for step in paper.rounds] == [
+        222,
+        2199,
+        2199,
+        3999,
+        3987,
+    ]
     labelled = [len(cases_to_label(paper, step.name, cases)) for step in paper.rounds]
     # the teacher for the student and mixed, the student for mixed, mixed for extended
     assert labelled == [2199, 2199, 3999, 0, 0]
@@ -97,7 +110,40 @@ def test_a_stage_is_found_by_round_kind_and_part(phantom):
 def test_a_round_without_cases_is_refused(phantom):
     alone = tuple(case for case in whole_release() if case.case == "FLARE23_2201")
     with pytest.raises(KitError, match="'teacher': no case of its list 'organ_complete' in this"):
-        cases_of(phantom.step("teacher"), alone)
+        cases_of(phantom, phantom.step("teacher"), alone)
+
+
+def labelled_case(number, *drawn):
+    return Case(f"FLARE23_{number:04d}", "", "x" if drawn else None, drawn, drawn, "partial")
+
+
+def test_every_so_many_th_case_of_each_annotation_is_held_out(phantom):
+    recipe = replace(phantom, held_out=2)
+    livers = [labelled_case(number, 1) for number in (1, 2, 5, 6, 7)]
+    spleens = [labelled_case(number, 3) for number in (3, 4)]
+    cases = sorted([*livers, *spleens, labelled_case(8)], key=lambda case: case.case)
+    # the second and fourth of five livers, the second of two spleens; never what nobody labelled
+    assert [c.case[-1] for c in held_out(recipe, cases)] == ["2", "4", "6"]
+    assert held_out(phantom, cases) == ()
+
+
+def test_what_is_held_out_is_trained_on_in_no_round(phantom):
+    recipe = replace(phantom, held_out=3)
+    cases = tuple(replace(case, drawn=(1,) if case.label else ()) for case in whole_release())
+    away = {case.case for case in held_out(recipe, cases)}
+    assert len(away) == 2199 // 3
+    for step in recipe.rounds:
+        assert away.isdisjoint(case.case for case in cases_of(recipe, step, cases))
+    assert len(cases_of(recipe, recipe.step("student"), cases)) == 3999 - 733
+
+
+def test_a_weighted_round_reads_what_its_sources_say_of_the_held_out_cases(phantom):
+    first, second, third = phantom.rounds
+    weighted = replace(third, sources=("teacher", "student"), combine="weighted")
+    recipe = replace(phantom, held_out=3, rounds=(first, second, weighted))
+    stages = {stage.key: stage for stage in expand(recipe, scored=False)}
+    assert {"teacher/judge", "student/judge"} <= set(stages["second_student/fuse"].needs)
+    assert "teacher/judge" not in stages["student/fuse"].needs
 
 
 def test_a_round_more_leaves_the_earlier_ones_as_they_are(phantom):

@@ -36,6 +36,13 @@ def test_a_round_is_found_by_its_name():
         ("least_agreement = 0.0", "least_agreement = 1.5", "least_agreement is 1.5; from 0 to 1"),
         ('merge = "real_only"', 'merge = "real"', "merge is 'real'; one of real_only"),
         ('merge = "real_only"', 'merge = "real_wins"', "real_only goes without sources"),
+        ("held_out = 0", "held_out = 1", "held_out is 1; 0, or every so-many-th"),
+        (
+            "least_precision = 0.0",
+            "least_precision = 0.9",
+            "least_precision is 0.9; from 0 to 1, w",
+        ),
+        ('combine = ""', 'combine = "weighted"', "weighted takes 1 to 4 sources"),
         ('combine = ""', 'combine = "blend"', "combine is 'blend'; one of"),
         ('combine = ""', 'combine = "vote"', "combine is for two sources or more, not 0"),
         (
@@ -61,3 +68,16 @@ def test_a_mistake_is_named(tmp_path, old, new, complaint):
 def test_a_missing_recipe_is_named(tmp_path):
     with pytest.raises(KitError, match=r"none\.toml: not a readable recipe"):
         load_rounds(tmp_path / "none.toml")
+
+
+def test_weighted_wants_cases_to_learn_from(tmp_path):
+    head, teacher, rest = PHANTOM.read_text().split("[[rounds]]", 2)
+    path = tmp_path / "recipe.toml"
+    weighted = rest.replace('combine = ""', 'combine = "weighted"', 1)
+    path.write_text("[[rounds]]".join([head, teacher, weighted]))
+    with pytest.raises(KitError, match="round 'student' is weighted; give held_out"):
+        load_rounds(path)
+    path.write_text(
+        "[[rounds]]".join([head.replace("held_out = 0", "held_out = 3"), teacher, weighted])
+    )
+    assert load_rounds(path).step("student").combine == "weighted"

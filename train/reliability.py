@@ -1,0 +1,184 @@
+"""Fusion by what each source's word is worth, learnt on held-out labelled cases.
+
+What a source says of a voxel is a class, and whether that voxel is at the edge of what it calls so:
+networks are right inside an organ more often than at its surface. How often each class is true
+where the sources say this and that is counted on labelled cases. Where a combination was seldom
+seen, the sources are taken for independent (Dawid and Skene's model, with tables that are counted
+instead of guessed along with the labels). A source that never learnt a class says "background"
+there and elsewhere alike, so its word is worth nothing for that class.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import KitError
+from inference.organs import ORGANS
+from train.anatomy import IGNORE
+from train.fusion import ORGAN_LABELS, Labels, same_shape
+
+CLASSES = max(ORGANS.values()) + 1
+"""Background and FLARE's fourteen."""
+WORDS = 32
+"""What a source can say: 16 labels with "ignore", inside and at the edge."""
+MOST_SOURCES = 4
+_BELIEF = 20.0
+"""Voxels that the assumption of independence weighs as much as."""
+Counts = NDArray[np.float64]
+
+
+def words(labels: Labels) -> NDArray[np.uint8]:
+    """Return what a source says: the label, plus 16 where one of the six neighbours has another."""
+    edge = np.zeros(labels.shape, np.bool_)
+    for axis in range(labels.ndim):
+        moved = np.moveaxis(labels, axis, 0)
+        differs = moved[1:] != moved[:-1]
+        view = np.moveaxis(edge, axis, 0)
+        view[1:] |= differs
+        view[:-1] |= differs
+    return labels + np.uint8(WORDS // 2) * edge
+
+
+def joint_words(said: Sequence[Labels]) -> NDArray[np.int32]:
+    """Return one number for what all sources say of a voxel: int32, five bits a source.
+
+    Raises:
+        GeometryError: The maps differ in shape.
+        KitError: There is none, or more than `MOST_SOURCES`.
+    """
+    if not 1 <= len(said) <= MOST_SOURCES:
+        raise KitError(f"{len(said)} sources; fusion by reliability takes 1 to {MOST_SOURCES}")
+    same_shape(*said)
+    joint = np.zeros(said[0].shape, np.int32)
+    for labels in said:
+        joint = joint * WORDS + words(labels)
+    return joint
+
+
+class Evidence:
+    """What was true where the sources said this and that."""
+
+    def __init__(self, sources: int) -> None:
+        """Start with nothing."""
+        self.sources = sources
+        self.true: Counts = np.zeros((CLASSES, WORDS**sources))
+        """Voxels of a class, by what was said of them."""
+        self.seen: Counts = np.zeros((CLASSES, WORDS**sources))
+        """Voxels of which it is known whether they are of a class."""
+
+    def add(
+        self, truth: Labels, said: Sequence[Labels], drawn: Collection[int], sign: int = 1
+    ) -> None:
+        """Count one labelled case.
+
+        Args:
+            truth: uint8 [Z, Y, X]; `IGNORE` where nothing is known.
+            said: Each source's map.
+            drawn: Classes that the annotators looked for. The rest of the voxels is known not to
+                be of these; background it is only where all thirteen organs were looked for.
+            sign: -1 takes a case out again.
+
+        Raises:
+            GeometryError: The maps differ in shape.
+        """
+        same_shape(truth, *said)
+        known = truth != IGNORE
+        joint, true = joint_words(said)[known], truth[known]
+        everything = np.bincount(joint, minlength=self.seen.shape[1])
+        for label in (*sorted(drawn), *((0,) if set(drawn) >= ORGAN_LABELS else ())):
+            self.seen[label] += sign * everything
+            self.true[label] += sign * np.bincount(joint[true == label], minlength=everything.size)
+
+    def recall_of(self, source: int) -> Counts:
+        """Return each class's share that a source calls so: float64 [CLASSES], NaN if unseen."""
+        said = self._of(source, self.true)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(_called(said) / said.sum(axis=1))
+
+    def precision_of(self, source: int) -> Counts:
+        """Return the share of what a source calls so that is: float64 [CLASSES], NaN if unseen."""
+        right, seen = (_called(self._of(source, counts)) for counts in (self.true, self.seen))
+        with np.errstate(invalid="ignore"):
+            return np.asarray(right / seen)
+
+    def _of(self, source: int, counts: Counts) -> Counts:
+        """Return one source's table [CLASSES, WORDS], whatever the others say."""
+        each = counts.reshape(CLASSES, *[WORDS] * self.sources)
+        others = tuple(axis + 1 for axis in range(self.sources) if axis != source)
+        return np.asarray(each.sum(axis=others))
+
+    def independent(self) -> Counts:
+        """Return each class's probability if sources err independently: float64, as `true`."""
+        shares = (self.true.sum(axis=1) + 1) / (self.seen.sum(axis=1) + CLASSES)
+        odds = np.log(shares).reshape([CLASSES] + [1] * self.sources)
+        for source in range(self.sources):
+            counts = self._of(source, self.true)
+            general = (counts.sum(axis=0) + 1) / (counts.sum() + WORDS)
+            chances = (counts + general) / (counts.sum(axis=1, keepdims=True) + 1)
+            shape = [WORDS if axis == source else 1 for axis in range(self.sources)]
+            odds = odds + np.log(chances).reshape([CLASSES, *shape])
+        table = np.exp(odds - odds.max(axis=0)).reshape(CLASSES, -1)
+        return np.asarray(table / table.sum(axis=0))
+
+
+def _called(table: Counts) -> Counts:
+    """Return how often each class is called by its name, inside and at edges: float64 [CLASSES]."""
+    classes = np.arange(CLASSES)
+    return np.asarray(table[classes, classes] + table[classes, classes + WORDS // 2])
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What is made of everything that the sources may say, as a table: one look-up a voxel."""
+
+    label: NDArray[np.uint8]
+    """uint8 [WORDS ** sources]: the likeliest class."""
+    probability: NDArray[np.float32]
+    """float32 of the same shape: how likely."""
+
+    def apply(self, *said: Labels) -> tuple[Labels, NDArray[np.float32]]:
+        """Return the likeliest labels, and their probabilities.
+
+        Raises:
+            GeometryError: The maps differ in shape.
+            KitError: Another number of maps than of sources.
+        """
+        if WORDS ** len(said) != self.label.size:
+            raise KitError(f"{len(said)} label maps, and the fusion is not of so many sources")
+        joint = joint_words(said)
+        return self.label[joint], self.probability[joint]
+
+
+def fusion_of(evidence: Evidence) -> Fusion:
+    """Make the table of a fusion from what was counted."""
+    chances = (evidence.true + _BELIEF * evidence.independent()) / (evidence.seen + _BELIEF)
+    chances /= chances.sum(axis=0)
+    return Fusion(chances.argmax(axis=0).astype(np.uint8), chances.max(axis=0).astype(np.float32))
+
+
+def least_score(
+    scores: NDArray[np.floating], right: Counts, total: Counts, precision: float
+) -> float:
+    """Return the smallest score such that of all at or above it `precision` are right.
+
+    Args:
+        scores: One of each group.
+        right: How many of the group are right.
+        total: How many it has.
+        precision: Wanted share; 0 keeps all.
+
+    Returns:
+        0 where nothing was counted or all may be kept; above 1 where no score will do.
+    """
+    if precision <= 0 or not total.sum():
+        return 0.0
+    order = np.argsort(-scores, kind="stable")
+    values = scores[order]
+    share = np.cumsum(right[order]) / np.cumsum(total[order])
+    last = np.append(values[1:] != values[:-1], True)  # only whole groups of one score
+    good = np.flatnonzero(last & (share >= precision))
+    if not good.size:
+        return 2.0
+    return 0.0 if good[-1] == len(values) - 1 else float(values[good[-1]])
