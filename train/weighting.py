@@ -74,8 +74,10 @@ class Weighting:
         }
         table["least_probability"] = dict(zip(names, self.least, strict=True))
         if (chosen := self.thresholds) is not None:
-            for key in ("keep", "drop", "volume_ml"):
+            for key in ("keep", "drop"):
                 table[key] = dict(zip(names, getattr(chosen, key), strict=True))
+            limits = ([low, high if np.isfinite(high) else None] for low, high in chosen.volume_ml)
+            table["volume_ml"] = dict(zip(names, limits, strict=True))
         return table
 
 
