@@ -43,6 +43,8 @@ def write_plans(spec: TrainingSpec, path: Path) -> None:
         resampling_fn_data_kwargs=resampling,
         resampling_fn_probabilities_kwargs=resampling,
     )
+    if training.dice == "batch":
+        configuration["batch_dice"] = True
     if training.clip_hu:
         low_hu, high_hu = training.clip_hu
         plans["foreground_intensity_properties_per_channel"]["0"].update(

@@ -12,6 +12,7 @@ T = TypeVar("T")
 _CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "augmentation": ("light", "nnunet"),
+    "dice": ("nnunet", "batch"),
     "precision": ("bf16", "nnunet"),
 }
 
@@ -59,6 +60,9 @@ class Training:
     rotation_degrees: float
     scaling: tuple[float, ...]
     """Rotation and scaling are the light augmentation's; nnU-Net has its own."""
+    dice: str
+    """"batch": one Dice for all of a batch, so that a class that few patches have is not unlearnt
+    on the others; or what nnU-Net's planner chooses."""
     oversample_foreground: float
     """Share of patches that are centered on a labelled voxel."""
     precision: str

@@ -43,6 +43,7 @@ TRAINING = Training(
     mirroring=False,
     rotation_degrees=15.0,
     scaling=(0.8, 1.2),
+    dice="nnunet",
     oversample_foreground=0.5,
     precision="bf16",
     threads=2,
