@@ -13,9 +13,10 @@ from typing import Any
 
 from inference.errors import KitError
 from inference.files import make_folder, replacing
-from train.rounds.plan import Stage
+from train.rounds.plan import Stage, expand
 from train.rounds.records import digests_path, locked
 from train.rounds.run import Run
+from train.rounds.screen import show_verdict
 from train.rounds.stages import release_files
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +71,21 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         # a call of its own: files that are newer but the same are looked at again, and that is all.
         data = str(digests_path(run.folder.resolve(), "data"))
         _snakemake(run, [*_options(run.folder, launch), "--", data])
-        _snakemake(run, _options(run.folder, launch))
+        if not run.recipe.stop.active:
+            _snakemake(run, _options(run.folder, launch))
+            return
+        for count in range(1, len(run.recipe.rounds) + 1):
+            _snakemake(run, [*_options(run.folder, launch), "--", *_digests_of(run, count)])
+            if not show_verdict(run, count):
+                return
+
+
+def _digests_of(run: Run, count: int) -> list[str]:
+    """Return the files by which Snakemake knows all stages of the first `count` rounds."""
+    names = {step.name for step in run.recipe.rounds[:count]}
+    stages = expand(run.recipe, scored=run.truth is not None)
+    place = run.folder.resolve()
+    return [str(digests_path(place, stage.key)) for stage in stages if stage.round in names]
 
 
 def _snakemake(run: Run, options: list[str]) -> None:

@@ -67,6 +67,27 @@ class Round:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """When no further round is run; the rounds are compared in their order."""
+
+    least_gain: float
+    """By which a round's mean held-out DSC must be above the one before; -1: all are run."""
+    least_change: float
+    """Of the labels: one less their mean DSC with the round before's."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        for key, low in (("least_gain", -1), ("least_change", 0)):
+            if not low <= (found := getattr(self, key)) <= 1:
+                raise KitError(f"stop: {key} is {found}; from {low} to 1")
+
+    @property
+    def active(self) -> bool:
+        """Whether any round may be the last before the recipe's last."""
+        return self.least_gain > -1
+
+
+@dataclass(frozen=True)
 class RoundsRecipe:
     """One recipe, as in train/recipes/."""
 
@@ -82,6 +103,7 @@ class RoundsRecipe:
     held_out: int
     """Of the labelled cases, of each way of annotating, every so-many-th is not trained on: for
     what is learnt of the sources. 0: none."""
+    stop: Stop
     training: Training
     rounds: tuple[Round, ...]
     sha256: str
@@ -132,6 +154,8 @@ def _check_rounds(recipe: RoundsRecipe, path: Path) -> None:
     if recipe.held_out < 0 or recipe.held_out == 1:
         raise KitError(f"{path}: held_out is {recipe.held_out}; 0, or every so-many-th, 2 or more")
     known = set(recipe.external)
+    if recipe.stop.active and not recipe.held_out:
+        raise KitError(f"{path}: stop compares rounds on held-out cases; give held_out")
     for step in recipe.rounds:
         case_list(step.cases)
         if step.combine == WEIGHTED and not recipe.held_out:

@@ -1,4 +1,4 @@
-"""What the rounds of a run reached: a table on the screen and on disk."""
+"""What the rounds of a run reached and whether to go on: on the screen and on disk."""
 
 import csv
 
@@ -8,6 +8,7 @@ from rich.table import Table
 from evaluation.scores import Scores, load_scores
 from inference.files import replacing
 from train.rounds.run import Run
+from train.rounds.stopping import decide, judged, told
 
 _COLUMNS = ("round", "cases", "organ DSC", "organ NSD", "tumour DSC", "tumour NSD")
 
@@ -32,6 +33,35 @@ def show_rounds(run: Run) -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def show_verdict(run: Run, count: int) -> bool:
+    """Print what the last of the first `count` rounds did, and write all verdicts to stop.json.
+
+    Returns:
+        Whether another round should be run.
+
+    Raises:
+        KitError: A file of the run is missing or cannot be read.
+    """
+    rounds = judged(run, count)
+    verdicts = [decide(rounds[:n], run.recipe.stop) for n in range(2, count + 1)]
+    with replacing(run.folder / "stop.json") as partial:
+        partial.write_text(told(verdicts), encoding="utf-8")
+    if not verdicts:
+        return True
+    last = verdicts[-1]
+    console = Console(stderr=True)
+    low, high = last.interval
+    console.print(
+        f"[bold]{last.round}[/]: {last.reason} (95 %: {low:+.4f} to {high:+.4f}); "
+        f"labels changed by {last.change:.4f}"
+    )
+    for sign in last.signs:
+        console.print(f"  sign of failure: {sign}")
+    if not last.go_on:
+        console.print(f"  [bold]no further round; use {last.use}[/]")
+    return last.go_on
 
 
 def _row(name: str, scores: Scores) -> tuple[str, ...]:
