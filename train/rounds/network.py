@@ -113,7 +113,7 @@ def judge(run: Run, stage: Stage) -> Job:
 
 
 def dsc_of(truth: Path, pred: Path, drawn: Sequence[int]) -> dict[str, float]:
-    """Return the DSC of the classes `drawn`, by name; those that neither map has are left out.
+    """Return the DSC of the classes `drawn`, by name; 1 where rightly nothing is labelled.
 
     Raises:
         KitError: A map cannot be read, or they differ in shape.
@@ -123,7 +123,7 @@ def dsc_of(truth: Path, pred: Path, drawn: Sequence[int]) -> dict[str, float]:
     sizes = np.bincount(true.ravel(), minlength=256) + np.bincount(said.ravel(), minlength=256)
     both = np.bincount(true[true == said], minlength=256)
     names = {label: name for name, label in ORGANS.items()}
-    return {names[k]: float(2 * both[k] / sizes[k]) for k in drawn if sizes[k]}
+    return {names[k]: float(2 * both[k] / sizes[k]) if sizes[k] else 1.0 for k in drawn}
 
 
 def score(run: Run, stage: Stage) -> Job:

@@ -4,6 +4,7 @@ import pytest
 from inference.volumes import write_volume
 from train.anatomy import IGNORE
 from train.rounds.fuse import agreement, combination, fused
+from train.rounds.network import dsc_of
 from train.rounds.recipe import Round
 
 ORGANS = tuple(range(1, 14))
@@ -80,3 +81,12 @@ def test_agreement(tmp_path, first, second, expected):
     for path, labels in zip(paths, (first, second), strict=True):
         write_volume(labels, (1.0, 1.0, 1.0), path)
     assert agreement(*paths) == pytest.approx(expected)
+
+
+def test_dsc_of_what_was_drawn(tmp_path):
+    truth, pred = tmp_path / "truth.nii.gz", tmp_path / "pred.nii.gz"
+    write_volume(line(1, 1, 3, 0, 0, 0), (1.0, 1.0, 1.0), truth)
+    write_volume(line(1, 0, 5, 5, 14, 2), (1.0, 1.0, 1.0), pred)
+    # liver: 2 * 1 / (2 + 1); spleen missed; tumour made up; pancreas in neither; the rest not drawn
+    expected = {"liver": 2 / 3, "spleen": 0.0, "tumour": 0.0, "pancreas": 1.0}
+    assert dsc_of(truth, pred, (1, 3, 4, 14)) == pytest.approx(expected)

@@ -36,6 +36,8 @@ def test_a_round_is_found_by_its_name():
         ("least_agreement = 0.0", "least_agreement = 1.5", "least_agreement is 1.5; from 0 to 1"),
         ('merge = "real_only"', 'merge = "real"', "merge is 'real'; one of real_only"),
         ('merge = "real_only"', 'merge = "real_wins"', "real_only goes without sources"),
+        ("least_gain = -1.0", "least_gain = -2.0", "stop: least_gain is -2.0; from -1 to 1"),
+        ("least_gain = -1.0", "least_gain = 0.0", "stop compares rounds on held-out cases"),
         ("held_out = 0", "held_out = 1", "held_out is 1; 0, or every so-many-th"),
         (
             "least_precision = 0.0",

@@ -1,0 +1,127 @@
+import json
+
+import pytest
+
+from inference.errors import KitError
+from train.rounds.recipe import Stop
+from train.rounds.stopping import Judged, decide, load_dsc, told
+
+STOP = Stop(least_gain=0.005, least_change=0.01)
+
+
+def judged(name, liver, tumour=(), change=0.2, fit=None):
+    """Return a round by its held-out cases' DSC; tumours are in the first cases."""
+    cases = {f"case{n}": {"liver": value} for n, value in enumerate(liver)}
+    for n, value in enumerate(tumour):
+        cases[f"case{n}"]["tumour"] = value
+    return Judged(name, cases, change, fit)
+
+
+FIRST = judged("teacher", (0.80, 0.82, 0.84, 0.86), (0.20, 0.30, 0.40))
+
+
+def test_a_round_that_helps_is_not_the_last():
+    better = judged("student", (0.84, 0.86, 0.88, 0.90), (0.30, 0.40, 0.50))
+    verdict = decide([FIRST, better], STOP)
+    # the liver gained .04 in every case, the tumour .1; the mean of classes is .07
+    assert verdict.go_on
+    assert verdict.gain == pytest.approx(0.07)
+    assert verdict.interval == pytest.approx((0.07, 0.07))
+    assert verdict.by_class["tumour"] == pytest.approx((0.1, 0.1, 0.1))
+    assert (verdict.round, verdict.before, verdict.use) == ("student", "teacher", "student")
+    assert verdict.signs == ()
+
+
+def test_a_round_that_gains_too_little_is_the_last_and_still_the_best():
+    same = judged("student", (0.804, 0.824, 0.844, 0.864), (0.204, 0.304, 0.404))
+    verdict = decide([FIRST, same], STOP)
+    assert not verdict.go_on
+    assert verdict.reason == "no better: mean DSC gained 0.0040, asked for are 0.005"
+    assert verdict.use == "student"
+
+
+def test_a_round_that_got_worse_is_gone_back_from():
+    worse = judged("student", (0.70, 0.72, 0.74, 0.76), (0.20, 0.30, 0.40))
+    verdict = decide([FIRST, worse], STOP)
+    # the liver fell by .1 everywhere, the tumour by nothing: -.05
+    assert not verdict.go_on
+    assert verdict.reason == "worse: mean DSC fell by 0.0500"
+    assert verdict.use == "teacher"
+    assert verdict.signs == ("liver fell by 0.100",)
+
+
+def test_one_class_that_falls_is_enough():
+    mixed = judged("student", (0.95, 0.95, 0.95, 0.95), (0.15, 0.25, 0.35))
+    verdict = decide([FIRST, mixed], STOP)
+    # liver +.12, tumour -.05: better in the mean, yet the tumour fell in every case
+    assert verdict.gain == pytest.approx(0.035)
+    assert not verdict.go_on
+    assert verdict.reason == "worse: tumour fell"
+    assert verdict.use == "teacher"
+
+
+def test_a_fall_within_the_cases_spread_is_no_sign():
+    noisy = judged("student", (0.90, 0.92, 0.94, 0.96), (0.50, 0.10, 0.35))
+    verdict = decide([FIRST, noisy], STOP)
+    # tumours: +.3, -.2, -.05: no sign, whatever the mean
+    assert verdict.go_on
+    low, high = verdict.by_class["tumour"][1:]
+    assert low < 0 < high
+
+
+def test_labels_that_hardly_change_end_the_rounds():
+    settled = judged("student", (0.84, 0.86, 0.88, 0.90), (0.30, 0.40, 0.50), change=0.009)
+    verdict = decide([FIRST, settled], STOP)
+    assert not verdict.go_on
+    assert verdict.reason == "settled: the labels changed by 0.0090"
+
+
+def test_only_the_last_two_rounds_are_compared_and_the_best_of_all_is_used():
+    third = judged("third", (0.70, 0.72, 0.74, 0.76), (0.1, 0.2, 0.3))
+    better = judged("student", (0.9, 0.9, 0.9, 0.9), (0.5, 0.5, 0.5))
+    verdict = decide([FIRST, better, third], STOP)
+    assert (verdict.before, verdict.use, verdict.go_on) == ("student", "student", False)
+
+
+def test_cases_that_differ_more_than_before_are_a_sign():
+    first = judged("teacher", (0.79, 0.81, 0.79, 0.81))
+    wide = judged("student", (0.70, 0.98, 0.70, 0.98))
+    # deviations .01 and .14
+    signs = decide([first, wide], STOP).signs
+    assert signs == ("cases differ more: the deviation of their DSC went from 0.010 to 0.140",)
+
+
+def test_fitting_labels_better_and_truth_worse_is_a_sign():
+    first = judged("teacher", (0.8, 0.8), fit=0.90)
+    second = judged("student", (0.7, 0.7), fit=0.95)
+    assert decide([first, second], STOP).signs == (
+        "liver fell by 0.100",
+        "it learns its labels' noise: DSC with them rose from 0.900 to 0.950, held-out DSC fell "
+        "by 0.100",
+    )
+
+
+def test_a_class_that_only_one_round_was_judged_by_is_not_compared():
+    verdict = decide([judged("a", (0.8, 0.8)), judged("b", (0.9, 0.9), (0.0,))], STOP)
+    assert verdict.gain == pytest.approx(0.1)
+    assert set(verdict.by_class) == {"liver"}
+
+
+def test_rounds_without_a_common_case():
+    with pytest.raises(KitError, match="a and b have no held-out case in common"):
+        decide([judged("a", ()), judged("b", (0.5,))], STOP)
+
+
+def test_verdicts_are_told_in_json():
+    better = judged("student", (0.84, 0.86, 0.88, 0.90), (0.30, 0.40, 0.50))
+    (row,) = json.loads(told([decide([FIRST, better], STOP)]))["verdicts"]
+    assert (row["round"], row["go_on"]) == ("student", True)
+
+
+@pytest.mark.parametrize("text", [None, "{", "{}"])
+def test_what_is_no_judgement(tmp_path, text):
+    path = tmp_path / "judge.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(KitError, match="not a readable judge"):
+        load_dsc(path)
