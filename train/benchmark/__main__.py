@@ -1,5 +1,6 @@
 """Command line of the training side's benchmarks: `python -m train.benchmark`."""
 
+import json
 from pathlib import Path
 
 import click
@@ -61,14 +62,14 @@ def bound(manifest: Path, output: Path) -> None:
 
 
 @main.command()
-@click.option("--cases", type=click.IntRange(min=2), default=60, show_default=True)
+@click.argument("truth", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--seed", default=20231007, show_default=True)
 @_OUTPUT
-def sources(cases: int, seed: int, output: Path) -> None:
-    """Write generated truths and three sources of pseudo labels with known errors."""
+def sources(truth: Path, seed: int, output: Path) -> None:
+    """Make three sources of pseudo labels with known errors of the true label maps in TRUTH."""
     from train.benchmark.sources import write_sources
 
-    write_sources(cases, seed, output)
+    click.echo(json.dumps({"cases": write_sources(truth, seed, output)}))
 
 
 @main.command(hidden=True)

@@ -1,4 +1,4 @@
-"""Three sources of pseudo labels with known errors, on generated cases whose truth is known."""
+"""Three sources of pseudo labels with known errors, made of true label maps."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +11,15 @@ from rich.console import Console
 from rich.progress import track
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
+from inference.errors import KitError
 from inference.files import make_folder
+from inference.label_maps import read_label_map
 from inference.organs import ORGANS
-from inference.phantom import phantom
-from inference.volumes import write_volume
+from inference.volumes import write_labels
 from train.release import LABEL_SUFFIX
 
 Labels = NDArray[np.uint8]
 Corrupt = Callable[[Labels, np.random.Generator], Labels]
-SHAPE = (56, 72, 88)
-SPACING_MM = (4.0, 4.0, 4.0)
-TUMOURS_MM = (8.0, 16.0, 32.0)
 TUMOUR, LIVER = ORGANS["tumour"], ORGANS["liver"]
 SIDES = {"right kidney": "left kidney", "right adrenal gland": "left adrenal gland"}
 SMALL_VOXELS = 30
@@ -66,18 +64,23 @@ def coarse(truth: Labels, rng: np.random.Generator) -> Labels:
 SOURCES: dict[str, Corrupt] = {"shifted": shifted, "confused": confused, "coarse": coarse}
 
 
-def write_sources(cases: int, seed: int, folder: Path) -> None:
-    """Write `folder`/truth and a folder a source; every other case has tumours.
+def write_sources(truth: Path, seed: int, folder: Path) -> int:
+    """Write a folder a source, `<case>.nii.gz` for every map of `truth`.
+
+    Returns:
+        The number of cases.
 
     Raises:
-        KitError: `folder` cannot be written.
+        KitError: There is no map, one cannot be read, or `folder` cannot be written.
     """
-    for name in ("truth", *SOURCES):
+    paths = sorted(truth.glob(f"*{LABEL_SUFFIX}"))
+    if not paths:
+        raise KitError(f"{truth}: no *{LABEL_SUFFIX}; give a folder of true label maps")
+    for name in SOURCES:
         make_folder(folder / name)
-    for number in track(range(cases), "cases", console=Console(stderr=True), transient=True):
-        case = f"FLARE23_{number + 1:04d}{LABEL_SUFFIX}"
-        _, truth = phantom(seed + number, SHAPE, SPACING_MM, number % 2 == 0, TUMOURS_MM)
-        write_volume(truth, SPACING_MM, folder / "truth" / case)
+    for path in track(paths, "cases", console=Console(stderr=True), transient=True):
+        found = read_label_map(path)
         for name, corrupt in SOURCES.items():
-            rng = np.random.default_rng([seed, number, crc32(name.encode())])
-            write_volume(corrupt(truth, rng), SPACING_MM, folder / name / case)
+            rng = np.random.default_rng([seed, crc32(path.name.encode()), crc32(name.encode())])
+            write_labels(corrupt(found.labels, rng), found.header, folder / name / path.name)
+    return len(paths)
