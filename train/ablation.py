@@ -16,6 +16,7 @@ from inference.errors import KitError
 from inference.files import make_folder, replacing
 from inference.label_maps import read_label_map
 from inference.organs import ORGANS
+from train.ablation_figure import draw
 from train.anatomy import IGNORE
 from train.fusion import Labels, agree_or_background, staple, vote
 from train.release import LABEL_SUFFIX
@@ -101,7 +102,7 @@ def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, 
     Args:
         truth: Folder of `<case>.nii.gz`, all organs drawn.
         sources: Folders of the same names, by source.
-        output: Folder for ablation.json.
+        output: Folder for ablation.json and ablation.png.
 
     Raises:
         KitError: Fewer than two cases or sources, or a map that is missing or lies elsewhere.
@@ -126,6 +127,7 @@ def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, 
         table = {"cases": len(cases), "sources": list(sources)}
         rows = {name: asdict(way) for name, way in found.items()}
         partial.write_text(json.dumps({**table, "rules": rows}, indent=1) + "\n", encoding="utf-8")
+    draw(found, output / "ablation.png")
     show(found)
     return found
 
