@@ -44,6 +44,7 @@ TRAINING = Training(
     rotation_degrees=15.0,
     scaling=(0.8, 1.2),
     oversample_foreground=0.5,
+    undecided="ignore",
     precision="bf16",
     threads=2,
     workers=0,
