@@ -1,4 +1,6 @@
-"""nnU-Net's loss in the form that is deterministic on a GPU."""
+"""nnU-Net's loss in the form that is deterministic on a GPU, and for partial labels."""
+
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
@@ -27,3 +29,62 @@ class DeterministicCrossEntropy(nn.Module):
             logits, labels, ignore_index=self.ignore, reduction="none"
         )
         return each.sum() / (labels != self.ignore).sum()
+
+
+class MarginalLoss(nn.Module):
+    """nnU-Net's Dice and cross-entropy; a voxel labelled `ignore` is none of what was drawn there.
+
+    Such a voxel is undecided: where a case's annotators looked for the classes D and drew none of
+    them, it is background or a class not in D.
+
+    - Cross-entropy: -log of the sum of the probabilities of background and all classes not in D
+      (the marginal loss of Shi et al. 2021, doi:10.1016/j.media.2021.101979). The mean is over the
+      voxels that have a label and the undecided ones whose D is not empty.
+    - Dice: it counts for the classes in D, as a voxel without them, and not for the others.
+
+    Where D is empty it teaches nothing, as in nnU-Net's loss with an ignore label. All values are
+    made voxel by voxel and then summed, as in `DeterministicCrossEntropy`.
+    """
+
+    def __init__(self, dice: nn.Module, ignore: int) -> None:
+        """Take nnU-Net's Dice without background, `dice`, and the label of undecided voxels."""
+        super().__init__()
+        self.dice = dice
+        self.ignore = ignore
+        self._drawn: Sequence[Collection[int]] = ()
+
+    def tell(self, drawn: Sequence[Collection[int]]) -> None:
+        """Say which labels, 1 to C - 1, were looked for in each sample of the batch that comes."""
+        self._drawn = drawn
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the loss of logits [N, C, Z, Y, X] and labels [N, 1, Z, Y, X]."""
+        logits = logits.float()
+        drawn = self._drawn_classes(logits)
+        decided = target != self.ignore
+        known = torch.where(decided, target, 0)
+        dice: torch.Tensor = self.dice(logits, known, loss_mask=decided | drawn[:, 1:])
+        each = nn.functional.cross_entropy(
+            logits, target[:, 0].long(), ignore_index=self.ignore, reduction="none"
+        )
+        each = torch.where(decided[:, 0], each, _none_of(drawn, logits))
+        counted = decided | drawn.any(dim=1, keepdim=True)
+        return each.sum() / counted.sum().clamp_min(1) + dice
+
+    def _drawn_classes(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return bool [N, C, 1, 1, 1]: whether a class was looked for in a sample."""
+        classes = range(logits.shape[1])
+        rows = [[label in labels for label in classes] for labels in self._drawn]
+        return torch.tensor(rows, device=logits.device)[:, :, None, None, None]
+
+
+def _none_of(drawn: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Return -log P of the classes not `drawn` in every voxel, float32 [N, Z, Y, X].
+
+    With the odds of the drawn ones, r = P(drawn) / P(not drawn), it is log(1 + r): no difference
+    of near numbers where P is almost 1, and no log of 0 where it is almost 0.
+    """
+    least = torch.finfo(logits.dtype).min  # not -inf: a sum over no class at all has a gradient
+    inside = logits.masked_fill(~drawn, least).logsumexp(dim=1)
+    outside = logits.masked_fill(drawn, least).logsumexp(dim=1)
+    return nn.functional.softplus(inside - outside)

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from typing import Any
 from inference.errors import KitError
 from inference.files import make_folder, replacing
 from inference.geometry import SpacingMm
-from train.raw import link_dataset
+from train.raw import Drawn, link_dataset
 from train.recipe import Training, build
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +50,11 @@ class TrainingSpec:
 
 
 def train_round(
-    spec: TrainingSpec, cases: Mapping[str, tuple[Path, Path]], work: Path, device: str = "cpu"
+    spec: TrainingSpec,
+    cases: Mapping[str, tuple[Path, Path]],
+    work: Path,
+    device: str = "cpu",
+    drawn: Drawn | None = None,
 ) -> Path:
     """Train a network on files that lie elsewhere; a killed training goes on when called again.
 
@@ -62,22 +66,26 @@ def train_round(
         cases: CT and label map of each case, on the same voxels.
         work: Folder for nnU-Net's own files.
         device: "cpu" or "cuda".
+        drawn: Labels that the annotators of each case looked for. The marginal loss asks; where
+            the recipe has none, it decides nothing.
 
     Returns:
         nnU-Net's result folder, for `train export`; MODEL_FILES are its files to keep.
 
     Raises:
-        KitError: A label map cannot be trained on, or a step of nnU-Net failed.
+        KitError: A label map cannot be trained on, `drawn` lacks a case, or a step of nnU-Net
+            failed.
     """
     work = work.resolve()
-    order = _order(spec, cases, device)
+    asked = _asked(spec, cases, drawn or {})
+    order = _order(spec, cases, device, asked)
     prepared = work / _PREPARED
     model = model_folder(spec, work)
     with _alone_in(work):
         if not (prepared.is_file() and prepared.read_text(encoding="utf-8") == order):
             for stale in ("raw", "preprocessed", "results"):
                 shutil.rmtree(work / stale, ignore_errors=True)
-            link_dataset(cases, work / "raw" / spec.dataset)
+            link_dataset(cases, work / "raw" / spec.dataset, asked)
             prepare(spec, work)
             with replacing(prepared) as partial:
                 partial.write_text(order, encoding="utf-8")
@@ -151,13 +159,31 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def _order(spec: TrainingSpec, cases: Mapping[str, tuple[Path, Path]], device: str) -> str:
+def _asked(spec: TrainingSpec, cases: Iterable[str], drawn: Drawn) -> Drawn | None:
+    """Return what the recipe's loss must know of each case; None where it asks for nothing."""
+    if spec.training.undecided != "marginal":
+        return None
+    if missing := sorted(set(cases) - drawn.keys()):
+        raise KitError(
+            f"the marginal loss must know what was drawn in {', '.join(missing)}; say it for every "
+            'case, or set undecided = "ignore"'
+        )
+    return {case: sorted(drawn[case]) for case in sorted(cases)}
+
+
+def _order(
+    spec: TrainingSpec,
+    cases: Mapping[str, tuple[Path, Path]],
+    device: str,
+    asked: Drawn | None,
+) -> str:
     """Say what decides a training's result."""
     order = {
         "spec": asdict(spec),
         "cases": {case: [_sha256(path) for path in files] for case, files in cases.items()},
         "packages": {name: version(name) for name in _PACKAGES},
         "device": device,
+        **({} if asked is None else {"drawn": asked}),
     }
     return json.dumps(order, indent=2, sort_keys=True) + "\n"
 

@@ -1,7 +1,7 @@
 """Write training cases as an nnU-Net v2 raw dataset."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,9 @@ from inference.organs import ORGANS
 from inference.volumes import write_volume
 from train.anatomy import IGNORE
 from train.synthesis import LabelledCT
+
+Drawn = Mapping[str, Sequence[int]]
+"""Labels that the annotators of each case looked for."""
 
 
 def write_dataset(cases: Iterable[LabelledCT], folder: Path, spacing_mm: float) -> int:
@@ -35,7 +38,9 @@ def write_dataset(cases: Iterable[LabelledCT], folder: Path, spacing_mm: float) 
     return count
 
 
-def link_dataset(cases: Mapping[str, tuple[Path, Path]], folder: Path) -> None:
+def link_dataset(
+    cases: Mapping[str, tuple[Path, Path]], folder: Path, drawn: Drawn | None = None
+) -> None:
     """Lay out files that lie elsewhere as a raw dataset, by links.
 
     nnU-Net is told of "ignore" only where some voxel says so: it samples patches otherwise then.
@@ -43,6 +48,7 @@ def link_dataset(cases: Mapping[str, tuple[Path, Path]], folder: Path) -> None:
     Args:
         cases: CT and label map of each case.
         folder: The dataset's; must not exist yet.
+        drawn: Goes into dataset.json, for the trainer; None where its loss does not ask.
 
     Raises:
         KitError: A label map cannot be read, or holds other labels than FLARE's and "ignore".
@@ -54,7 +60,7 @@ def link_dataset(cases: Mapping[str, tuple[Path, Path]], folder: Path) -> None:
         ignore |= _holds_ignore(labels)
         (folder / "imagesTr" / f"{case}_0000.nii.gz").symlink_to(image.resolve())
         (folder / "labelsTr" / f"{case}.nii.gz").symlink_to(labels.resolve())
-    _describe(folder, len(cases), ignore)
+    _describe(folder, len(cases), ignore, drawn)
 
 
 def _holds_ignore(path: Path) -> bool:
@@ -64,7 +70,7 @@ def _holds_ignore(path: Path) -> bool:
     return highest == IGNORE
 
 
-def _describe(folder: Path, count: int, ignore: bool) -> None:
+def _describe(folder: Path, count: int, ignore: bool, drawn: Drawn | None = None) -> None:
     """Write dataset.json."""
     description = {
         "channel_names": {"0": "CT"},
@@ -72,6 +78,7 @@ def _describe(folder: Path, count: int, ignore: bool) -> None:
         "numTraining": count,
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "NibabelIOWithReorient",
+        **({} if drawn is None else {"drawn": drawn}),
     }
     with replacing(folder / "dataset.json") as partial:
         partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")

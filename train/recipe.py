@@ -13,6 +13,7 @@ _CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "augmentation": ("light", "nnunet"),
     "dice": ("nnunet", "batch"),
+    "undecided": ("ignore", "marginal"),
     "precision": ("bf16", "nnunet"),
 }
 
@@ -65,6 +66,9 @@ class Training:
     on the others; or what nnU-Net's planner chooses."""
     oversample_foreground: float
     """Share of patches that are centered on a labelled voxel."""
+    undecided: str
+    """What a voxel labelled "ignore" teaches. "ignore": nothing. "marginal": that it is none of the
+    classes which its case's annotators drew (`train.losses.MarginalLoss`)."""
     precision: str
     """"bf16", or "nnunet": float16 with a scaled loss on GPUs, float32 on CPUs."""
     threads: int
@@ -98,11 +102,16 @@ class Recipe:
     training: Training
 
     def __post_init__(self) -> None:
-        """Refuse a grid that is none."""
+        """Refuse a grid that is none, and a loss that asks who drew what in synthetic cases."""
         if len(self.spacing_mm) != 3 or min(*self.spacing_mm, self.synthesis_mm) <= 0:
             raise KitError(
                 f"spacing_mm is {list(self.spacing_mm)} and synthesis_mm {self.synthesis_mm}; "
                 "give three positive numbers (Z, Y, X) and one"
+            )
+        if self.training.undecided == "marginal":
+            raise KitError(
+                f'{self.name}: undecided is "marginal", for cases whose annotators are known; '
+                'give "ignore"'
             )
 
 

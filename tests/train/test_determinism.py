@@ -223,6 +223,20 @@ class TestGoingOn:
             train_round(spec, of_these, tmp_path, device)
         assert asked == ["prepare", "fit"] * len(orders)
 
+    @pytest.mark.parametrize(("undecided", "times"), [("ignore", 1), ("marginal", 2)])
+    def test_what_was_drawn_counts_where_the_loss_asks(
+        self, cases, tmp_path, asked, undecided, times
+    ):
+        spec = varied(undecided=undecided)
+        for first in ((1, 2), (2, 1), (1, 2, 3)):
+            train_round(spec, cases, tmp_path, drawn={"p0": first, "p1": ()})
+        assert asked == ["prepare", "fit"] * times
+
+    def test_a_case_of_which_nobody_said_what_was_drawn_is_named(self, cases, tmp_path):
+        for drawn, missing in (({"p1": ()}, "p0"), (None, "p0, p1")):
+            with pytest.raises(KitError, match=f"what was drawn in {missing}; say it for every"):
+                train_round(varied(undecided="marginal"), cases, tmp_path, drawn=drawn)
+
     def test_two_at_once_do_it_once(self, cases, tmp_path, asked, monkeypatch):
         quick = nnunet.fit
         monkeypatch.setattr(nnunet, "fit", lambda *given: (time.sleep(0.2), quick(*given)))

@@ -30,6 +30,16 @@ def test_the_committed_recipe_trains_on_no_test_case():
             "= [3.0, 3.0]",
             r"is \[3.0, 3.0\] and synthesis_mm 3.0; give",
         ),
+        (
+            'undecided = "ignore"',
+            'undecided = "guess"',
+            "training: undecided is 'guess'; choose from ignore, marginal",
+        ),
+        (
+            'undecided = "ignore"',
+            'undecided = "marginal"',
+            'real_small: undecided is "marginal", for cases whose annotators are known',
+        ),
         ("synthesis_mm = 3.0", "synthesis_mm = 0", "and synthesis_mm 0.0; give three positive"),
     ],
 )

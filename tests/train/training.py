@@ -45,6 +45,7 @@ TRAINING = Training(
     scaling=(0.8, 1.2),
     dice="nnunet",
     oversample_foreground=0.5,
+    undecided="ignore",
     precision="bf16",
     threads=2,
     workers=0,

@@ -39,12 +39,14 @@ def train(run: Run, stage: Stage) -> Job:
         if case.case in kept
     }
     inputs = {run.named(path): path for pair in files.values() for path in pair}
+    inputs["run/data/cases.json"] = run.folder / "data" / "cases.json"
+    drawn = {case.case: case.drawn for case in run.cases}
 
     def make(folder: Path) -> None:
         # The same name and seed in all rounds: rounds differ by their labels, not by their draws.
         spec = TrainingSpec(recipe.name, recipe.seed, recipe.spacing_mm, recipe.training)
         work = place / "train.work"
-        model = train_round(spec, files, work, run.device)
+        model = train_round(spec, files, work, run.device, drawn)
         for name in MODEL_FILES:
             make_folder((folder / name).parent)
             shutil.copyfile(model / name, folder / name)

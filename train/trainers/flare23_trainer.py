@@ -27,13 +27,12 @@ from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import (
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
-from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch import nn
 
 from train.checkpoints import canonical, write_checkpoint
-from train.losses import DeterministicCrossEntropy
+from train.losses import DeterministicCrossEntropy, MarginalLoss
 from train.streams import Batch, seed_everything, stream
 
 FOREGROUND_SHARE = 0.15
@@ -90,13 +89,23 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         descent = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=1e-2)
         return descent, PolyLRScheduler(descent, self.initial_lr, self.num_epochs)
 
-    def _build_loss(self) -> nn.Module:
-        """Return nnU-Net's Dice and cross-entropy, the latter in its deterministic form."""
-        loss: nn.Module = super()._build_loss()
-        for module in loss.modules():
-            if isinstance(module, DC_and_CE_loss):
-                module.ce = DeterministicCrossEntropy(self.label_manager.ignore_label)
-        return loss
+    def _build_loss(self) -> DeepSupervisionWrapper:
+        """Return nnU-Net's Dice and cross-entropy, the latter in its deterministic form.
+
+        In the marginal form too, where the recipe wants it and some voxel is undecided.
+        """
+        scales: DeepSupervisionWrapper = super()._build_loss()
+        plain, ignore = scales.loss, self.label_manager.ignore_label
+        if self.recipe["undecided"] == "marginal" and ignore is not None:
+            scales.loss = MarginalLoss(plain.dc, ignore)
+        else:
+            plain.ce = DeterministicCrossEntropy(ignore)
+        return scales
+
+    def _tell(self, batch: Batch) -> None:
+        """Tell a marginal loss what was drawn in the cases of a batch."""
+        if isinstance(self.loss.loss, MarginalLoss):
+            self.loss.loss.tell([self.dataset_json["drawn"][case] for case in batch["keys"]])
 
     def get_dataloaders(self) -> tuple[Iterator[Batch], Iterator[Batch]]:
         """Return both streams of batches; nnU-Net must have been started without workers."""
@@ -225,6 +234,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
         """Take one step; in bfloat16 weights, loss and sums stay float32."""
+        self._tell(batch)
         if self.recipe["precision"] == "nnunet":
             result: dict[str, Any] = super().train_step(batch)
             return result
@@ -238,6 +248,12 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
         self.optimizer.step()
         return {"loss": loss.detach().cpu().numpy()}
+
+    def validation_step(self, batch: Batch) -> dict[str, Any]:
+        """Return nnU-Net's loss and pseudo Dice of a batch."""
+        self._tell(batch)
+        result: dict[str, Any] = super().validation_step(batch)
+        return result
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Do nothing: fold `all` holds no case back; held-out cases are scored elsewhere."""
