@@ -23,6 +23,7 @@ CLASSES = max(ORGANS.values()) + 1
 """Background and FLARE's fourteen."""
 WORDS = 32
 """What a source can say: 16 labels with "ignore", inside and at the edge."""
+TUMOUR = ORGANS["tumour"]
 MOST_SOURCES = 4
 _BELIEF = 20.0
 """Voxels that the assumption of independence weighs as much as."""
@@ -66,7 +67,8 @@ class Evidence:
         self.true: Counts = np.zeros((CLASSES, WORDS**sources))
         """Voxels of a class, by what was said of them."""
         self.seen: Counts = np.zeros((CLASSES, WORDS**sources))
-        """Voxels of which it is known whether they are of a class."""
+        """Voxels of which it is known whether they are of a class; but for the tumour's own row no
+        tumours, which most annotators of organs call by the organ's name."""
 
     def add(
         self, truth: Labels, said: Sequence[Labels], drawn: Collection[int], sign: int = 1
@@ -86,10 +88,12 @@ class Evidence:
         same_shape(truth, *said)
         known = truth != IGNORE
         joint, true = joint_words(said)[known], truth[known]
-        everything = np.bincount(joint, minlength=self.seen.shape[1])
+        words = self.seen.shape[1]
+        everything = np.bincount(joint, minlength=words)
+        healthy = everything - np.bincount(joint[true == TUMOUR], minlength=words)
         for label in (*sorted(drawn), *((0,) if set(drawn) >= ORGAN_LABELS else ())):
-            self.seen[label] += sign * everything
-            self.true[label] += sign * np.bincount(joint[true == label], minlength=everything.size)
+            self.seen[label] += sign * (everything if label == TUMOUR else healthy)
+            self.true[label] += sign * np.bincount(joint[true == label], minlength=words)
 
     def recall_of(self, source: int) -> Counts:
         """Return each class's share that a source calls so: float64 [CLASSES], NaN if unseen."""
@@ -110,8 +114,13 @@ class Evidence:
         return np.asarray(each.sum(axis=others))
 
     def independent(self) -> Counts:
-        """Return each class's probability if sources err independently: float64, as `true`."""
+        """Return what is likely if sources err independently: float64, as `true`.
+
+        The tumour's row is its probability, the others are those of what is no tumour: they come
+        from other cases, which may have none.
+        """
         shares = (self.true.sum(axis=1) + 1) / (self.seen.sum(axis=1) + CLASSES)
+        shares[:TUMOUR] *= (1 - shares[TUMOUR]) / shares[:TUMOUR].sum()
         odds = np.log(shares).reshape([CLASSES] + [1] * self.sources)
         for source in range(self.sources):
             counts = self._of(source, self.true)
@@ -119,8 +128,10 @@ class Evidence:
             chances = (counts + general) / (counts.sum(axis=1, keepdims=True) + 1)
             shape = [WORDS if axis == source else 1 for axis in range(self.sources)]
             odds = odds + np.log(chances).reshape([CLASSES, *shape])
-        table = np.exp(odds - odds.max(axis=0)).reshape(CLASSES, -1)
-        return np.asarray(table / table.sum(axis=0))
+        table: Counts = np.exp(odds - odds.max(axis=0)).reshape(CLASSES, -1)
+        table /= table.sum(axis=0)
+        table[:TUMOUR] /= np.maximum(table[:TUMOUR].sum(axis=0), np.finfo(float).tiny)
+        return table
 
 
 def _called(table: Counts) -> Counts:
@@ -154,7 +165,7 @@ class Fusion:
 def fusion_of(evidence: Evidence) -> Fusion:
     """Make the table of a fusion from what was counted."""
     chances = (evidence.true + _BELIEF * evidence.independent()) / (evidence.seen + _BELIEF)
-    chances /= chances.sum(axis=0)
+    chances[:TUMOUR] *= (1 - chances[TUMOUR]) / chances[:TUMOUR].sum(axis=0)
     return Fusion(chances.argmax(axis=0).astype(np.uint8), chances.max(axis=0).astype(np.float32))
 
 

@@ -134,7 +134,25 @@ def test_a_source_is_believed_inside_and_not_at_its_edge():
 def test_probabilities_of_independent_sources_are_probabilities():
     evidence = Evidence(2)
     evidence.add(volume(1, 1, 2, 0), [volume(1, 2, 2, 0), volume(1, 1, 1, 0)], ALL)
-    np.testing.assert_allclose(evidence.independent().sum(axis=0), 1)
+    chances = evidence.independent()
+    np.testing.assert_allclose(chances[:14].sum(axis=0), 1)  # of what is no tumour
+    assert ((chances >= 0) & (chances <= 1)).all()
+
+
+def test_organs_drawn_where_no_tumour_was_do_not_outweigh_tumours_drawn_alone():
+    # In cases without tumours whatever the sources call one is liver; where tumours were drawn it
+    # is one in three voxels of four.
+    liver, tumour = 1, 14
+    calls = block(tumour)
+    evidence = Evidence(1)
+    for _ in range(9):
+        evidence.add(block(liver), [calls], tuple(range(1, 14)))
+    truth = block(0)
+    truth[:9] = tumour  # 9 of 12 slices; of the rest nothing is known but that it is no tumour
+    evidence.add(truth, [calls], (tumour,))
+    found, probability = fusion_of(evidence).apply(calls)
+    assert (found == tumour).all()
+    assert probability[6, 6, 6] == pytest.approx(3 / 4, abs=0.01)
 
 
 def test_a_fusion_of_two_does_not_take_three():
