@@ -102,7 +102,10 @@ class Evidence:
             return np.asarray(_called(said) / said.sum(axis=1))
 
     def precision_of(self, source: int) -> Counts:
-        """Return the share of what a source calls so that is: float64 [CLASSES], NaN if unseen."""
+        """Return the share of what a source calls so that is: float64 [CLASSES], NaN if unseen.
+
+        Tumours that it calls an organ are not counted.
+        """
         right, seen = (_called(self._of(source, counts)) for counts in (self.true, self.seen))
         with np.errstate(invalid="ignore"):
             return np.asarray(right / seen)
