@@ -9,7 +9,7 @@ from inference.label_maps import read_label_map
 from inference.volumes import write_volume
 from train.ablation import ablate, without_each
 from train.anatomy import IGNORE
-from train.benchmark.sources import coarse, confused, shifted, write_sources
+from train.benchmark.sources import coarse, confused, mirrored, shifted, write_sources
 from train.cli import main
 
 LIVER, TUMOUR = 1, 14
@@ -138,6 +138,13 @@ class TestSourcesWithKnownErrors:
         said = coarse(patient(5), self.rng())
         assert set(np.unique(said)) == {0, LIVER}
         np.testing.assert_array_equal(said[::2], said[1::2])
+
+    def test_mirrored_takes_left_for_right(self):
+        truth = patient(5)
+        truth[0, 0, 0] = 3
+        said = mirrored(truth, self.rng())
+        assert said[0, 0, -1] == 3
+        assert (said == 3).sum() == 1
 
     def test_the_same_seed_makes_the_same_sources(self, folder):
         for place in ("one", "two"):

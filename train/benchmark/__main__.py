@@ -66,7 +66,7 @@ def bound(manifest: Path, output: Path) -> None:
 @click.option("--seed", default=20231007, show_default=True)
 @_OUTPUT
 def sources(truth: Path, seed: int, output: Path) -> None:
-    """Make three sources of pseudo labels with known errors of the true label maps in TRUTH."""
+    """Make sources of pseudo labels with known errors of the true label maps in TRUTH."""
     from train.benchmark.sources import write_sources
 
     click.echo(json.dumps({"cases": write_sources(truth, seed, output)}))

@@ -1,4 +1,4 @@
-"""Three sources of pseudo labels with known errors, made of true label maps."""
+"""Sources of pseudo labels with known errors, made of true label maps."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +61,17 @@ def coarse(truth: Labels, rng: np.random.Generator) -> Labels:
     return said
 
 
-SOURCES: dict[str, Corrupt] = {"shifted": shifted, "confused": confused, "coarse": coarse}
+def mirrored(truth: Labels, rng: np.random.Generator) -> Labels:
+    """Lie as after a direction matrix that was lost: left is right."""
+    return np.flip(truth, 2)
+
+
+SOURCES: dict[str, Corrupt] = {
+    "shifted": shifted,
+    "confused": confused,
+    "coarse": coarse,
+    "mirrored": mirrored,
+}
 
 
 def write_sources(truth: Path, seed: int, folder: Path) -> int:
