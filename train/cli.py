@@ -9,7 +9,7 @@ import click
 from inference.commands import CommandGroup
 from inference.errors import KitError
 from inference.region import CROPS
-from train.rounds.cli import plan, run, stage, verify
+from train.rounds.cli import audit, plan, run, stage, verify
 from train.small_cli import small
 
 
@@ -18,7 +18,7 @@ def main() -> None:
     """Train a segmentation network and export it."""
 
 
-for command in (plan, run, stage, verify, small):
+for command in (audit, plan, run, stage, verify, small):
     main.add_command(command)
 
 

@@ -155,7 +155,7 @@ def selected(
     for piece in found:
         first = largest.setdefault(piece.label, piece.voxels)
         verdict = thresholds.of(piece)
-        odd = _alone(labels, piece) if piece.label == TUMOUR else _twin(piece, first)
+        odd = is_alone(labels, piece) if piece.label == TUMOUR else is_twin(piece, first)
         if verdict == "drop":
             result[piece.place][piece.mask] = _surrounding(labels, piece)
         elif verdict == "ignore" or odd:
@@ -168,11 +168,12 @@ def selected(
     return result
 
 
-def _twin(piece: Component, first: int) -> bool:
+def is_twin(piece: Component, first: int) -> bool:
+    """Return whether a component is a second organ: not the largest piece, and not small to it."""
     return TWIN_SHARE * first <= piece.voxels < first
 
 
-def _alone(labels: Labels, piece: Component) -> bool:
+def is_alone(labels: Labels, piece: Component) -> bool:
     """Return whether nothing but background, or what is ignored, touches a component."""
     return not np.any((around := _shell(labels, piece)) * (around != IGNORE))
 

@@ -129,6 +129,35 @@ def run(
 
 
 @click.command()
+@_of_a_run
+@click.option("--round", "name", required=True, help="Which round of the recipe.")
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+def audit(
+    recipe: Path,
+    folder: Path,
+    release: Path,
+    truth: Path | None,
+    device: str,
+    sources: dict[str, Path],
+    name: str,
+    jobs: int,
+    output: Path,
+) -> None:
+    """Look at the labels that a round is trained on: OUTPUT/audit.html and audit.json.
+
+    Exit code 1: a case could not be read; the others are there.
+    """
+    from train.audit.page import audit as write_audit
+    from train.rounds.recipe import load_rounds
+    from train.rounds.run import Run
+
+    run = Run(load_rounds(recipe), folder, release, truth, sources, device)
+    if unread := write_audit(run, name, output, jobs):
+        raise KitError(f"{unread} cases could not be read; see {output / 'audit.html'}")
+
+
+@click.command()
 @click.argument("first", type=_FOLDER)
 @click.argument("second", type=_FOLDER)
 def verify(first: Path, second: Path) -> None:
