@@ -97,7 +97,7 @@ class Evidence:
 
     def recall_of(self, source: int) -> Counts:
         """Return each class's share that a source calls so: float64 [CLASSES], NaN if unseen."""
-        said = self._of(source, self.true)
+        said = self.of_source(source, self.true)
         with np.errstate(invalid="ignore"):
             return np.asarray(_called(said) / said.sum(axis=1))
 
@@ -106,15 +106,21 @@ class Evidence:
 
         Tumours that it calls an organ are not counted.
         """
-        right, seen = (_called(self._of(source, counts)) for counts in (self.true, self.seen))
+        right, seen = (_called(self.of_source(source, counts)) for counts in (self.true, self.seen))
         with np.errstate(invalid="ignore"):
             return np.asarray(right / seen)
 
-    def _of(self, source: int, counts: Counts) -> Counts:
+    def of_source(self, source: int, counts: Counts) -> Counts:
         """Return one source's table [CLASSES, WORDS], whatever the others say."""
         each = counts.reshape(CLASSES, *[WORDS] * self.sources)
         others = tuple(axis + 1 for axis in range(self.sources) if axis != source)
         return np.asarray(each.sum(axis=others))
+
+    def shares(self) -> Counts:
+        """Return each class's share of all voxels: float64 [CLASSES], 1 in sum."""
+        shares: Counts = (self.true.sum(axis=1) + 1) / (self.seen.sum(axis=1) + CLASSES)
+        shares[:TUMOUR] *= (1 - shares[TUMOUR]) / shares[:TUMOUR].sum()
+        return shares
 
     def independent(self) -> Counts:
         """Return what is likely if sources err independently: float64, as `true`.
@@ -122,11 +128,9 @@ class Evidence:
         The tumour's row is its probability, the others are those of what is no tumour: they come
         from other cases, which may have none.
         """
-        shares = (self.true.sum(axis=1) + 1) / (self.seen.sum(axis=1) + CLASSES)
-        shares[:TUMOUR] *= (1 - shares[TUMOUR]) / shares[:TUMOUR].sum()
-        odds = np.log(shares).reshape([CLASSES] + [1] * self.sources)
+        odds = np.log(self.shares()).reshape([CLASSES] + [1] * self.sources)
         for source in range(self.sources):
-            counts = self._of(source, self.true)
+            counts = self.of_source(source, self.true)
             general = (counts.sum(axis=0) + 1) / (counts.sum() + WORDS)
             chances = (counts + general) / (counts.sum(axis=1, keepdims=True) + 1)
             shape = [WORDS if axis == source else 1 for axis in range(self.sources)]
