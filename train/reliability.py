@@ -170,10 +170,47 @@ class Fusion:
 
 
 def fusion_of(evidence: Evidence) -> Fusion:
-    """Make the table of a fusion from what was counted."""
+    """Make the table of a fusion from what was counted.
+
+    Where a source calls a voxel tumour, it is one from the probability on at which the held-out
+    cases' tumour DSC is largest: where sources are unsure of tumours that is less than one half.
+    Else it is the likeliest other class.
+    """
     chances = (evidence.true + _BELIEF * evidence.independent()) / (evidence.seen + _BELIEF)
     chances[:TUMOUR] *= (1 - chances[TUMOUR]) / chances[:TUMOUR].sum(axis=0)
-    return Fusion(chances.argmax(axis=0).astype(np.uint8), chances.max(axis=0).astype(np.float32))
+    called = _calls(TUMOUR, evidence.sources)
+    scores = chances[TUMOUR] * called
+    cut = best_cut(scores, evidence.true[TUMOUR] * called, evidence.seen[TUMOUR])
+    label = np.where(scores >= cut, TUMOUR, chances[:TUMOUR].argmax(axis=0))
+    probability = np.take_along_axis(chances, label[None], axis=0)[0]
+    return Fusion(label.astype(np.uint8), probability.astype(np.float32))
+
+
+def _calls(label: int, sources: int) -> NDArray[np.bool_]:
+    """Return where one source or more says `label`: bool [WORDS ** sources]."""
+    says = np.arange(WORDS) % (WORDS // 2) == label
+    each = [says.reshape([-1 if a == n else 1 for a in range(sources)]) for n in range(sources)]
+    return np.asarray(np.logical_or.reduce(np.broadcast_arrays(*each)).ravel())
+
+
+def best_cut(scores: NDArray[np.floating], right: Counts, total: Counts) -> float:
+    """Return the score such that all at or above it have the largest DSC with what is right.
+
+    Args:
+        scores: One of each group.
+        right: How many of the group are right.
+        total: How many it has.
+
+    Returns:
+        Above 1 where nothing is right.
+    """
+    if not right.sum():
+        return 2.0
+    order = np.argsort(-scores, kind="stable")
+    dsc = 2 * np.cumsum(right[order]) / (np.cumsum(total[order]) + right.sum())
+    values = scores[order]
+    whole = np.append(values[1:] != values[:-1], True)  # only whole groups of one score
+    return float(values[np.where(whole, dsc, -1).argmax()])
 
 
 def least_score(
