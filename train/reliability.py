@@ -202,10 +202,10 @@ def best_cut(scores: NDArray[np.floating], right: Counts, total: Counts) -> floa
         total: How many it has.
 
     Returns:
-        Above 1 where nothing is right.
+        Infinity where nothing is right.
     """
     if not right.sum():
-        return 2.0
+        return float(np.inf)
     order = np.argsort(-scores, kind="stable")
     dsc = 2 * np.cumsum(right[order]) / (np.cumsum(total[order]) + right.sum())
     values = scores[order]
@@ -225,7 +225,7 @@ def least_score(
         precision: Wanted share; 0 keeps all.
 
     Returns:
-        0 where nothing was counted or all may be kept; above 1 where no score will do.
+        0 where nothing was counted or all may be kept; infinity where no score will do.
     """
     if precision <= 0 or not total.sum():
         return 0.0
@@ -235,5 +235,5 @@ def least_score(
     last = np.append(values[1:] != values[:-1], True)  # only whole groups of one score
     good = np.flatnonzero(last & (share >= precision))
     if not good.size:
-        return 2.0
+        return float(np.inf)
     return 0.0 if good[-1] == len(values) - 1 else float(values[good[-1]])
