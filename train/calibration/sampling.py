@@ -1,18 +1,16 @@
 """Labelled voxels with their logits, taken slab by slab: no case's logits are ever held whole."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from inference.engines import Engine, infer_many
+from inference.engines import Engine
 from inference.errors import KitError
 from inference.geometry import as_shape
 from inference.label_maps import read_label_map
 from inference.manifest import Manifest
 from inference.predictor import Predictor, Settings
 from inference.report import CaseReport
-from inference.sliding_window import Window, flips_of, logit_slabs
 from inference.volumes import read_place, read_volume
 from train.calibration.reliability import Samples
 
@@ -39,7 +37,8 @@ def sample(
     drawn = tuple(k for k in np.unique(known.labels).tolist() if 0 < k <= top)
     if not drawn:
         raise KitError(f"{truth.name} shows no organ that the network knows; give another case")
-    prepared = Predictor(manifest, engine, settings).prepare(volume, CaseReport(ct.name))
+    predictor = Predictor(manifest, engine, settings)
+    prepared = predictor.prepare(volume, CaseReport(ct.name))
     shape = as_shape(prepared.image)
     part = prepared.turn.apply(known.labels)[prepared.box]
     middles = [
@@ -48,16 +47,9 @@ def sample(
     ]
     working = part[np.ix_(*middles)]
     working = np.where(working <= top, working, np.uint8(0))
-    spec = manifest.window
-    window = Window(
-        spec.patch,
-        settings.step or spec.step,
-        settings.blending or spec.blending,
-        flips_of(settings.tta or spec.tta, spec.mirror_axes),
-    )
     rng, first = np.random.default_rng(seed), 0
     logits, labels = [], []
-    for slab in logit_slabs(prepared.image, partial(infer_many, engine), window):
+    for slab in predictor.logits(prepared):
         here = working[first : first + slab.shape[1]]
         first += slab.shape[1]
         wanted = (here > 0) | np.isin(slab.argmax(axis=0), drawn)
