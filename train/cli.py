@@ -109,14 +109,19 @@ def quantize(
 def calibrate(manifest: Path, images: Path, truth: Path, output: Path, **settings: Any) -> None:
     """Fit the temperature of the network in MANIFEST, and say how far it can be believed.
 
-    Each case is judged with a temperature that was fitted on the others.
+    Each case is judged with a temperature that was fitted on the others, and with thresholds on
+    confidence that were chosen on the others.
     """
     from inference.manifest_reader import load_manifest
     from inference.predictor import Settings
     from train.calibration.cross_validation import calibrate as fit_and_judge
     from train.calibration.cross_validation import show
+    from train.calibration.keeping import show_kept
 
-    show(fit_and_judge(load_manifest(manifest), images, truth, output, Settings(**settings)))
+    loaded = load_manifest(manifest)
+    found, selection = fit_and_judge(loaded, images, truth, output, Settings(**settings))
+    show(found)
+    show_kept(selection)
 
 
 @main.command()

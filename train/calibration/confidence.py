@@ -11,8 +11,9 @@ from inference.files import make_folder
 from inference.geometry import as_shape
 from inference.predictor import Predictor, Prepared, Watch
 from inference.report import CaseReport
-from inference.resampling import linear_slabs, resample_nearest
+from inference.resampling import linear_slabs
 from inference.volumes import read_volume, write_labels
+from train.calibration.sampling import in_middles, working_voxel_ml
 from train.calibration.signals import Signals, WorkingSignals
 from train.release import LABEL_SUFFIX
 from train.selection import components
@@ -88,7 +89,7 @@ def look(
     make_folder(output / FOLDER)
     shown = seen.signals.share(questions.signal, len(labels) + 1)
     write_labels(percents_on_ct(shown, prepared), header, output / FOLDER / file)
-    return _confidence(_working(found, prepared), seen.signals, agreed, prepared, labels)
+    return _confidence(in_middles(found, prepared), seen.signals, agreed, prepared, labels)
 
 
 def _agreement(predictor: Predictor, prepared: Prepared, labels: NDArray[np.uint8]) -> Mask:
@@ -113,12 +114,6 @@ def percents_on_ct(shares: NDArray[np.float32], prepared: Prepared) -> NDArray[n
     return whole
 
 
-def _working(labels: NDArray[np.uint8], prepared: Prepared) -> NDArray[np.uint8]:
-    """Return the labels in the middles of the working grid's voxels."""
-    part = np.ascontiguousarray(prepared.turn.apply(labels)[prepared.box])
-    return resample_nearest(part, as_shape(prepared.image))
-
-
 def _confidence(
     working: NDArray[np.uint8],
     signals: Signals,
@@ -128,8 +123,7 @@ def _confidence(
 ) -> Confidence:
     """Sum up what the signals say of every class and component of the working grid's labels."""
     names = {value: name for name, value in labels.items()}
-    spans = [part.stop - part.start for part in prepared.box]
-    voxel_ml = prepared.grid.voxel_ml * np.prod(spans) / working.size
+    voxel_ml = working_voxel_ml(prepared)
 
     def sureness(label: int, place: tuple[slice, ...], mask: Mask) -> Sureness:
         means = (float(signal[place][mask].mean(dtype=np.float64)) for signal in signals)

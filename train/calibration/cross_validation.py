@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -15,7 +16,8 @@ from inference.files import make_folder, replacing
 from inference.manifest import Manifest, verify_files
 from inference.pipeline import find_cases
 from inference.predictor import Settings
-from train.calibration.figure import draw
+from train.calibration.figure import draw, draw_kept
+from train.calibration.keeping import Selection, cross_validated, told
 from train.calibration.reliability import Reliability, Samples, fit_temperature, reliability
 from train.calibration.sampling import sample
 from train.release import LABEL_SUFFIX
@@ -49,8 +51,10 @@ class Calibration:
 
 def calibrate(
     manifest: Manifest, images: Path, truth: Path, output: Path, settings: Settings
-) -> Calibration:
-    """Fit and judge a temperature on labelled CTs; write calibration.json and calibration.png.
+) -> tuple[Calibration, Selection]:
+    """Fit and judge a temperature on labelled CTs, and what thresholds on confidence keep.
+
+    Writes calibration.json, calibration.png, selection.json and selection.png.
 
     Args:
         manifest: The network.
@@ -73,18 +77,28 @@ def calibrate(
     make_folder(output)
     options = EngineOptions(settings.threads, settings.precision)
     with open_engine(settings.engine, manifest, options) as engine:
-        samples = {
+        sampled = {
             case: sample(manifest, engine, settings, *paths, SEED + number)
             for number, (case, paths) in enumerate(
                 track(cases.items(), "cases", console=Console(stderr=True), transient=True)
             )
         }
         description = engine.description
+    samples = {case: voxels for case, (voxels, _) in sampled.items()}
     found = judged(manifest.name, description, samples)
+    temperatures = {case: one.temperature for case, one in found.cases.items()}
+    selection = cross_validated(sampled, temperatures)
     draw(found.network, found.temperature, found.before, found.after, output / "calibration.png")
-    with replacing(output / "calibration.json") as partial:
-        partial.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
-    return found
+    draw_kept(found.network, selection, output / "selection.png")
+    _write(asdict(found), output / "calibration.json")
+    _write({"network": found.network, "engine": description, **told(selection)},
+           output / "selection.json")  # fmt: skip
+    return found, selection
+
+
+def _write(table: dict[str, Any], path: Path) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
 def judged(network: str, engine: dict[str, str | int], samples: dict[str, Samples]) -> Calibration:
