@@ -15,7 +15,6 @@ from inference.resampling import linear_slabs
 from inference.volumes import read_volume, write_labels
 from train.calibration.sampling import in_middles, working_voxel_ml
 from train.calibration.signals import Signals, WorkingSignals
-from train.release import LABEL_SUFFIX
 from train.selection import components
 
 FOLDER = "confidence"
@@ -63,15 +62,15 @@ class Questions:
 
 
 def look(
-    predictor: Predictor, labels: dict[str, int], ct: Path, output: Path, questions: Questions
+    predictor: Predictor, labels: dict[str, int], ct: Path, target: Path, questions: Questions
 ) -> Confidence:
-    """Label a CT; write OUTPUT/<case>.nii.gz and, in percent, OUTPUT/confidence/<case>.nii.gz.
+    """Label a CT; write the label map and, in percent, confidence/<the same name> beside it.
 
     Args:
         predictor: The network.
         labels: Its classes by name.
-        ct: `<case>_0000.nii.gz`.
-        output: A folder.
+        ct: The CT.
+        target: Of the label map, `<case>.nii.gz`.
         questions: What is wanted.
 
     Raises:
@@ -84,11 +83,11 @@ def look(
     seen = WorkingSignals(as_shape(prepared.image), questions.temperature)
     found = predictor.label(prepared, report, replace(Watch(), logits=seen.add))
     agreed = _agreement(predictor, prepared, seen.labels) if questions.flipped else None
-    file = f"{ct.name.removesuffix('_0000.nii.gz')}{LABEL_SUFFIX}"
-    write_labels(found, header, output / file)
-    make_folder(output / FOLDER)
+    write_labels(found, header, target)
+    make_folder(target.parent / FOLDER)
     shown = seen.signals.share(questions.signal, len(labels) + 1)
-    write_labels(percents_on_ct(shown, prepared), header, output / FOLDER / file)
+    percents = percents_on_ct(shown, prepared)
+    write_labels(percents, header, target.parent / FOLDER / target.name)
     return _confidence(in_middles(found, prepared), seen.signals, agreed, prepared, labels)
 
 

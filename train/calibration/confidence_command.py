@@ -4,7 +4,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ from inference.manifest import Manifest, verify_files
 from inference.pipeline import find_cases
 from inference.predictor import Predictor, Settings
 from train.calibration.confidence import FLIP_X, Confidence, Questions, Sureness, look
+from train.release import LABEL_SUFFIX
 
 _MEANS = ("probability", "margin", "entropy", "agreement")
 
 
 def confidence(
     manifest: Manifest, images: Path, output: Path, settings: Settings, questions: Questions
-) -> dict[str, Confidence]:
+) -> None:
     """Label every CT of a folder; write label maps, maps of percents and confidence.json.
 
     Args:
@@ -44,33 +45,58 @@ def confidence(
             f"network {manifest.name!r} was not trained with left and right mirrored, so what it "
             "says of flipped patches means nothing; leave --flips out"
         )
-    verify_files(manifest)
-    cases = find_cases(images)
-    make_folder(output)
-    console = Console(stderr=True)
-    found, failed = {}, {}
-    options = EngineOptions(settings.threads, settings.precision)
-    with open_engine(settings.engine, manifest, options) as engine:
-        predictor = Predictor(manifest, engine, settings)
-        for case, ct in track(cases.items(), "cases", console=console, transient=True):
-            try:
-                found[case] = look(predictor, manifest.labels, ct, output, questions)
-            except KitError as error:
-                failed[case] = str(error)
-        table = {
-            "network": manifest.name,
-            "manifest_sha256": manifest.sha256,
-            "engine": engine.description,
-            "temperature": questions.temperature,
-            "failed": failed,
-            "cases": {case: asdict(one) for case, one in found.items()},
-        }
+    looked = look_at_all(manifest, find_cases(images), output, settings, questions)
+    table = {
+        "network": manifest.name,
+        "manifest_sha256": manifest.sha256,
+        "engine": looked.engine,
+        "temperature": questions.temperature,
+        "failed": looked.failed,
+        "cases": {case: asdict(one) for case, one in looked.found.items()},
+    }
     with replacing(output / "confidence.json") as partial:
         partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    show(found, console)
-    if failed:
-        raise KitError("; ".join(f"{case} failed: {told}" for case, told in failed.items()))
-    return found
+    show(looked.found)
+    if looked.failed:
+        told = looked.failed.items()
+        raise KitError("; ".join(f"{case} failed: {reason}" for case, reason in told))
+
+
+@dataclass
+class Looked:
+    """What was found in some CTs."""
+
+    engine: dict[str, str | int]
+    found: dict[str, Confidence] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why, by case."""
+
+
+def look_at_all(
+    manifest: Manifest,
+    cases: Mapping[str, Path],
+    output: Path,
+    settings: Settings,
+    questions: Questions,
+) -> Looked:
+    """Label CTs as `look` does, with a progress bar; one that fails does not stop the others.
+
+    Raises:
+        KitError: Nothing can be done at all.
+    """
+    verify_files(manifest)
+    make_folder(output)
+    options = EngineOptions(settings.threads, settings.precision)
+    with open_engine(settings.engine, manifest, options) as engine:
+        looked = Looked(engine.description)
+        predictor = Predictor(manifest, engine, settings)
+        for case, ct in track(cases.items(), "cases", console=Console(stderr=True), transient=True):
+            try:
+                target = output / f"{case}{LABEL_SUFFIX}"
+                looked.found[case] = look(predictor, manifest.labels, ct, target, questions)
+            except KitError as error:
+                looked.failed[case] = str(error)
+    return looked
 
 
 def temperature_in(path: Path, manifest: Manifest) -> float:
@@ -91,7 +117,7 @@ def temperature_in(path: Path, manifest: Manifest) -> float:
     return found
 
 
-def show(found: Mapping[str, Confidence], console: Console) -> None:
+def show(found: Mapping[str, Confidence]) -> None:
     """Print a row a class: the means of all cases in which it was found."""
     classes, pieces = defaultdict[str, list[Sureness]](list), defaultdict[str, int](int)
     for case in found.values():
@@ -109,4 +135,4 @@ def show(found: Mapping[str, Confidence], console: Console) -> None:
         ml, *means = (float(np.mean([getattr(r, key) for r in rows])) for key in ("ml", *asked))
         told = (f"{mean:.3f}" for mean in means)
         table.add_row(name, str(len(rows)), str(pieces[name]), f"{ml:,.1f}", *told)
-    console.print(table)
+    Console(stderr=True).print(table)
