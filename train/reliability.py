@@ -112,7 +112,7 @@ class Evidence:
 
     def recall_of(self, source: int) -> Counts:
         """Return each class's share that a source calls so: float64 [CLASSES], NaN if unseen."""
-        said = self._of(source, self.true)
+        said = self.of_source(source, self.true)
         with np.errstate(invalid="ignore"):
             return np.asarray(_called(said) / said.sum(axis=1))
 
@@ -121,15 +121,21 @@ class Evidence:
 
         Tumours that it calls an organ are not counted.
         """
-        right, seen = (_called(self._of(source, counts)) for counts in (self.true, self.seen))
+        right, seen = (_called(self.of_source(source, counts)) for counts in (self.true, self.seen))
         with np.errstate(invalid="ignore"):
             return np.asarray(right / seen)
 
-    def _of(self, source: int, counts: Counts) -> Counts:
+    def of_source(self, source: int, counts: Counts) -> Counts:
         """Return one source's table [CLASSES, WORDS], whatever the others say."""
         each = counts.reshape(CLASSES, *[WORDS] * self.sources)
         others = tuple(axis + 1 for axis in range(self.sources) if axis != source)
         return np.asarray(each.sum(axis=others))
+
+    def shares(self) -> Counts:
+        """Return each class's share of all voxels: float64 [CLASSES], 1 in sum."""
+        shares: Counts = (self.true.sum(axis=1) + 1) / (self.seen.sum(axis=1) + CLASSES)
+        shares[:TUMOUR] *= (1 - shares[TUMOUR]) / shares[:TUMOUR].sum()
+        return shares
 
     def independent(self) -> Counts:
         """Return what is likely if sources err independently: float64, as `true`.
@@ -137,11 +143,9 @@ class Evidence:
         The tumour's row is its probability, the others are those of what is no tumour: they come
         from other cases, which may have none.
         """
-        shares = (self.true.sum(axis=1) + 1) / (self.seen.sum(axis=1) + CLASSES)
-        shares[:TUMOUR] *= (1 - shares[TUMOUR]) / shares[:TUMOUR].sum()
-        odds = np.log(shares).reshape([CLASSES] + [1] * self.sources)
+        odds = np.log(self.shares()).reshape([CLASSES] + [1] * self.sources)
         for source in range(self.sources):
-            counts = self._of(source, self.true)
+            counts = self.of_source(source, self.true)
             general = (counts.sum(axis=0) + 1) / (counts.sum() + WORDS)
             chances = (counts + general) / (counts.sum(axis=1, keepdims=True) + 1)
             shape = [WORDS if axis == source else 1 for axis in range(self.sources)]
@@ -181,10 +185,47 @@ class Fusion:
 
 
 def fusion_of(evidence: Evidence) -> Fusion:
-    """Make the table of a fusion from what was counted."""
+    """Make the table of a fusion from what was counted.
+
+    Where a source calls a voxel tumour, it is one from the probability on at which the held-out
+    cases' tumour DSC is largest: where sources are unsure of tumours that is less than one half.
+    Else it is the likeliest other class.
+    """
     chances = (evidence.true + _BELIEF * evidence.independent()) / (evidence.seen + _BELIEF)
     chances[:TUMOUR] *= (1 - chances[TUMOUR]) / chances[:TUMOUR].sum(axis=0)
-    return Fusion(chances.argmax(axis=0).astype(np.uint8), chances.max(axis=0).astype(np.float32))
+    called = _calls(TUMOUR, evidence.sources)
+    scores = chances[TUMOUR] * called
+    cut = best_cut(scores, evidence.true[TUMOUR] * called, evidence.seen[TUMOUR])
+    label = np.where(scores >= cut, TUMOUR, chances[:TUMOUR].argmax(axis=0))
+    probability = np.take_along_axis(chances, label[None], axis=0)[0]
+    return Fusion(label.astype(np.uint8), probability.astype(np.float32))
+
+
+def _calls(label: int, sources: int) -> NDArray[np.bool_]:
+    """Return where one source or more says `label`: bool [WORDS ** sources]."""
+    says = np.arange(WORDS) % (WORDS // 2) == label
+    each = [says.reshape([-1 if a == n else 1 for a in range(sources)]) for n in range(sources)]
+    return np.asarray(np.logical_or.reduce(np.broadcast_arrays(*each)).ravel())
+
+
+def best_cut(scores: NDArray[np.floating], right: Counts, total: Counts) -> float:
+    """Return the score such that all at or above it have the largest DSC with what is right.
+
+    Args:
+        scores: One of each group.
+        right: How many of the group are right.
+        total: How many it has.
+
+    Returns:
+        Infinity where nothing is right.
+    """
+    if not right.sum():
+        return float(np.inf)
+    order = np.argsort(-scores, kind="stable")
+    dsc = 2 * np.cumsum(right[order]) / (np.cumsum(total[order]) + right.sum())
+    values = scores[order]
+    whole = np.append(values[1:] != values[:-1], True)  # only whole groups of one score
+    return float(values[np.where(whole, dsc, -1).argmax()])
 
 
 def least_score(
@@ -199,7 +240,7 @@ def least_score(
         precision: Wanted share; 0 keeps all.
 
     Returns:
-        0 where nothing was counted or all may be kept; above 1 where no score will do.
+        0 where nothing was counted or all may be kept; infinity where no score will do.
     """
     if precision <= 0 or not total.sum():
         return 0.0
@@ -209,5 +250,5 @@ def least_score(
     last = np.append(values[1:] != values[:-1], True)  # only whole groups of one score
     good = np.flatnonzero(last & (share >= precision))
     if not good.size:
-        return 2.0
+        return float(np.inf)
     return 0.0 if good[-1] == len(values) - 1 else float(values[good[-1]])

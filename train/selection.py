@@ -1,8 +1,9 @@
 """Which pieces of a pseudo label are taught, which are ignored, and which are taken out again.
 
-A piece is a connected component of one class. It is judged by the mean probability of its voxels,
-and by whether a patient can look like that. Thresholds come from labelled cases that no network was
-trained on.
+A piece is a connected component of one class. It is judged by the mean probability of its voxels or
+by the volume that is probably right, whichever tells right from wrong better in that class, and by
+whether a patient can look like that. Scores and thresholds are chosen on labelled cases that no
+network was trained on.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -26,6 +27,9 @@ TWIN_SHARE = 0.1
 VOLUME_MARGIN = 1.5
 """How much smaller or larger than in every labelled case an organ may be."""
 _TOUCHING = generate_binary_structure(3, 1)
+SCORES = ("probability", "probable_ml")
+"""What a component may be judged by: the mean probability of its voxels, or that times its volume.
+Where sources are unsure of all tumours alike, the large ones are the true ones."""
 Mask = NDArray[np.bool_]
 
 
@@ -45,6 +49,11 @@ class Component:
     def voxels(self) -> int:
         """Its size."""
         return int(self.mask.sum())
+
+    def score(self, kind: str, voxel_ml: float) -> float:
+        """Return one of `SCORES`."""
+        ml = self.voxels * voxel_ml if kind == "probable_ml" else 1.0
+        return self.probability * ml
 
 
 def components(labels: Labels, probability: NDArray[np.float32]) -> Iterator[Component]:
@@ -69,7 +78,10 @@ def components(labels: Labels, probability: NDArray[np.float32]) -> Iterator[Com
 class Pieces:
     """Components of labelled cases, and which of them are right."""
 
-    scores: list[list[float]] = field(default_factory=lambda: [[] for _ in range(CLASSES)])
+    scores: list[list[tuple[float, ...]]] = field(
+        default_factory=lambda: [[] for _ in range(CLASSES)]
+    )
+    """Each one's `SCORES`, by class."""
     right: list[list[bool]] = field(default_factory=lambda: [[] for _ in range(CLASSES)])
     volumes_ml: list[list[float]] = field(default_factory=lambda: [[] for _ in range(CLASSES)])
     """True volumes of the organs that are there."""
@@ -81,7 +93,7 @@ class Pieces:
         for piece in found:
             if piece.label in drawn:
                 share = float((truth[piece.place][piece.mask] == piece.label).mean())
-                self.scores[piece.label].append(piece.probability)
+                self.scores[piece.label].append(tuple(piece.score(s, voxel_ml) for s in SCORES))
                 self.right[piece.label].append(share >= RIGHT_SHARE)
         voxels = np.bincount(truth.ravel(), minlength=CLASSES)
         for label in drawn:
@@ -91,8 +103,10 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """By class, from background to tumour, what a component's mean probability decides."""
+    """By class, from background to tumour, what a component's score decides."""
 
+    score: tuple[str, ...]
+    """Which of `SCORES`."""
     keep: tuple[float, ...]
     """At or above it a component is taught."""
     drop: tuple[float, ...]
@@ -100,28 +114,35 @@ class Thresholds:
     volume_ml: tuple[tuple[float, float], ...]
     """Least and most of a class in a case; outside it the class is ignored there."""
 
-    def of(self, piece: Component) -> str:
+    def of(self, piece: Component, voxel_ml: float) -> str:
         """Return "keep", "ignore" or "drop"."""
-        if piece.probability >= self.keep[piece.label]:
+        score = piece.score(self.score[piece.label], voxel_ml)
+        if score >= self.keep[piece.label]:
             return "keep"
-        return "drop" if piece.probability < self.drop[piece.label] else "ignore"
+        return "drop" if score < self.drop[piece.label] else "ignore"
 
 
 def thresholds_of(pieces: Pieces, precision: float) -> Thresholds:
     """Choose thresholds by the stated rule.
 
-    Kept: the smallest probability such that `precision` of the labelled cases' components at or
-    above it are right. Dropped: the largest such that as many of those under it are wrong.
-    Both zero, so everything is kept, where a class has no component that could be looked at.
+    Kept: the smallest score such that `precision` of the labelled cases' components at or above it
+    are right. Of the scores, the one with which more right components are kept; the probability if
+    as many are. Dropped: the largest such that as many of those under it are wrong. Both zero, so
+    everything is kept, where a class has no component that could be looked at.
     """
-    keep, drop, volumes = [], [], []
+    kinds, keep, drop, volumes = [], [], [], []
     for scores, right, ml in zip(pieces.scores, pieces.right, pieces.volumes_ml, strict=True):
-        score, good = np.array(scores), np.array(right, np.float64)
-        keep.append(least_score(score, good, np.ones_like(good), precision))
-        drop.append(min(keep[-1], _most_dropped(score, 1 - good, precision)))
+        good = np.array(right, np.float64)
+        table = np.array(scores).reshape(-1, len(SCORES)).T
+        least = [least_score(score, good, np.ones_like(good), precision) for score in table]
+        kept = [good[score >= limit].sum() for score, limit in zip(table, least, strict=True)]
+        best = int(np.argmax(kept))
+        kinds.append(SCORES[best])
+        keep.append(least[best])
+        drop.append(min(least[best], _most_dropped(table[best], 1 - good, precision)))
         low, high = (min(ml), max(ml)) if ml else (0.0, np.inf)
         volumes.append((low / VOLUME_MARGIN, high * VOLUME_MARGIN))
-    return Thresholds(tuple(keep), tuple(drop), tuple(volumes))
+    return Thresholds(tuple(kinds), tuple(keep), tuple(drop), tuple(volumes))
 
 
 def _most_dropped(scores: NDArray[np.float64], wrong: Counts, precision: float) -> float:
@@ -129,10 +150,10 @@ def _most_dropped(scores: NDArray[np.float64], wrong: Counts, precision: float) 
     if precision <= 0 or not scores.size:
         return 0.0
     least = least_score(-scores, wrong, np.ones_like(wrong), precision)
-    if least > 1:
+    if np.isinf(least):
         return 0.0
     last = scores.max() if least == 0.0 else -least
-    return float(np.nextafter(last, 2.0))
+    return float(np.nextafter(last, np.inf))
 
 
 def selected(
@@ -154,7 +175,7 @@ def selected(
     kept = np.zeros(CLASSES)
     for piece in found:
         first = largest.setdefault(piece.label, piece.voxels)
-        verdict = thresholds.of(piece)
+        verdict = thresholds.of(piece, voxel_ml)
         odd = is_alone(labels, piece) if piece.label == TUMOUR else is_twin(piece, first)
         if verdict == "drop":
             result[piece.place][piece.mask] = _surrounding(labels, piece)

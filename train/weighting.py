@@ -75,11 +75,12 @@ class Weighting:
             }
             for key in ("recall", "precision")
         }
-        table["least_probability"] = dict(zip(names, self.least, strict=True))
+        table["least_probability"] = dict(zip(names, map(_finite, self.least), strict=True))
         if (chosen := self.thresholds) is not None:
+            table["score"] = dict(zip(names, chosen.score, strict=True))
             for key in ("keep", "drop"):
-                table[key] = dict(zip(names, getattr(chosen, key), strict=True))
-            limits = ([low, high if np.isfinite(high) else None] for low, high in chosen.volume_ml)
+                table[key] = dict(zip(names, map(_finite, getattr(chosen, key)), strict=True))
+            limits = ([low, _finite(high)] for low, high in chosen.volume_ml)
             table["volume_ml"] = dict(zip(names, limits, strict=True))
         return table
 
@@ -159,6 +160,11 @@ def _disputed(said: Sequence[Labels]) -> NDArray[np.bool_]:
     if len(said) == 1:
         return np.ones(said[0].shape, np.bool_)
     return np.asarray(np.any([one != said[0] for one in said[1:]], axis=0))
+
+
+def _finite(value: float) -> float | None:
+    """Return None for infinity, which JSON has not."""
+    return value if np.isfinite(value) else None
 
 
 def _number(value: np.float64) -> float | None:

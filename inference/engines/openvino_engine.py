@@ -48,7 +48,9 @@ def chosen_precision(
 ) -> str:
     """Return "int8", "bf16" or "f32" for what was asked ("auto" or one of them).
 
-    "auto" takes the first for which the CPU has instructions, and the manifest weights.
+    "auto" takes the first for which the CPU has instructions, and the manifest weights; but bf16
+    where the CPU multiplies matrices of it (AMX): there it is as fast as int8, and nearer to f32
+    (docs/speed.md, "Precision").
 
     Raises:
         EngineError: The CPU has no instructions for what was asked, or the manifest no weights.
@@ -66,7 +68,7 @@ def chosen_precision(
         raise EngineError(f"{asked} was asked for, this CPU has none; use --precision f32 or auto")
     if asked != "auto":
         return asked
-    if can["int8"] and has_int8:
+    if can["int8"] and has_int8 and not (can["bf16"] and "amx_bf16" in cpu_flags):
         return "int8"
     return "bf16" if can["bf16"] else "f32"
 

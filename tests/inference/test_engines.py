@@ -150,6 +150,8 @@ def test_a_precision_is_refused_where_it_is_not_done(with_torch, name, precision
     ("asked", "capabilities", "flags", "has_int8", "expected"),
     [
         ("auto", ["FP32", "BF16", "INT8"], {"avx512_vnni", "avx512_bf16"}, True, "int8"),
+        ("auto", ["FP32", "BF16", "INT8"], {"amx_int8", "amx_bf16"}, True, "bf16"),  # as fast
+        ("auto", ["FP32", "INT8"], {"amx_int8", "amx_bf16"}, True, "int8"),
         ("auto", ["FP32", "INT8"], {"avx_vnni"}, True, "int8"),
         ("auto", ["FP32", "INT8"], {"avx512_vnni"}, False, "f32"),  # no such weights
         ("auto", ["FP32", "BF16", "INT8"], {"avx512_bf16"}, True, "bf16"),  # int8 is emulated

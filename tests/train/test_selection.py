@@ -21,8 +21,8 @@ def sure(labels, value=1.0):
     return np.full(labels.shape, value, np.float32)
 
 
-def limits(keep=0.0, drop=0.0, volume_ml=ANY):
-    return Thresholds((keep,) * CLASSES, (drop,) * CLASSES, volume_ml)
+def limits(keep=0.0, drop=0.0, volume_ml=ANY, score="probability"):
+    return Thresholds((score,) * CLASSES, (keep,) * CLASSES, (drop,) * CLASSES, volume_ml)
 
 
 def select(labels, probability, thresholds, voxel_ml=1.0):
@@ -104,9 +104,35 @@ def test_thresholds_by_the_stated_rule():
     assert (chosen.keep[1], chosen.drop[1]) == (0.0, 0.0)
 
 
+def test_a_class_is_judged_by_volume_where_that_keeps_more_of_what_is_right():
+    found = Pieces()
+    for label, size, probability, right in (
+        (14, 4, 0.5, True), (14, 3, 0.5, True), (14, 1, 0.6, False), (14, 1, 0.5, False),
+        (1, 4, 0.6, True), (1, 3, 0.5, False), (1, 2, 0.9, True),
+    ):  # fmt: skip
+        labels = body((label, 0, size))
+        truth = labels if right else np.zeros_like(labels)
+        found.add(truth, list(components(labels, sure(labels, probability))), (label,), 0.001)
+    chosen = thresholds_of(found, 0.9)
+    # Of the tumours none may be kept by probability, where the first is wrong; 64 and 27 voxels by
+    # volume. Of the livers both right ones by probability, and only the largest by volume.
+    assert (chosen.score[14], chosen.score[1]) == ("probable_ml", "probability")
+    assert chosen.keep[14] == pytest.approx(27 * 0.001 * 0.5)
+    assert chosen.keep[1] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("voxel_ml", "expected"), [(0.1, LIVER), (0.5, IGNORE), (1.0, TUMOUR)])
+def test_a_score_in_ml_is_of_the_voxels_of_the_case(voxel_ml, expected):
+    labels = body((LIVER, 0, 10), (TUMOUR, 4, 6))  # 8 voxels, half sure: 4 times voxel_ml
+    probability = np.where(labels == TUMOUR, np.float32(0.5), np.float32(1))
+    thresholds = limits(keep=3.0, drop=1.0, score="probable_ml")
+    found = select(labels, probability, thresholds, voxel_ml)
+    assert (found[labels == TUMOUR] == expected).all()
+
+
 def test_what_is_never_right_is_never_kept():
     chosen = thresholds_of(held_out((14, 0.9, False), (14, 0.6, False)), 0.9)
-    assert chosen.keep[14] > 1
+    assert chosen.keep[14] == np.inf
     assert chosen.drop[14] == pytest.approx(0.9)
 
 
@@ -124,7 +150,7 @@ def test_only_classes_that_were_looked_for_count():
     labels = body((LIVER, 0, 4), (TUMOUR, 1, 3))
     found = Pieces()
     found.add(labels, list(components(labels, sure(labels))), (TUMOUR,), 0.5)
-    assert (found.scores[LIVER], found.scores[TUMOUR]) == ([], [1.0])
+    assert (found.scores[LIVER], found.scores[TUMOUR]) == ([], [(1.0, 4.0)])
     assert (found.volumes_ml[LIVER], found.volumes_ml[TUMOUR]) == ([], [4.0])  # 8 voxels
 
 
