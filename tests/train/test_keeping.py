@@ -82,7 +82,7 @@ def test_what_a_threshold_keeps_of_a_case():
     one = counted([0.9, 0.8, 0.6, 0.5], [1, 1, 0, 1])
     # 0.8 and above: 2 of 4, both right; 3 of 4 were
     assert kept(one, 0.8) == Kept(0.8, 0.75, 0.5, 1.0)
-    assert kept(one, 2.0) == Kept(2.0, 0.75, 0.0, None)
+    assert kept(one, np.inf) == Kept(None, 0.75, 0.0, None)
 
 
 def test_each_case_is_judged_by_what_was_chosen_on_the_others():
@@ -96,6 +96,16 @@ def test_each_case_is_judged_by_what_was_chosen_on_the_others():
     whole = summary(list(found.values()), 0.8)
     assert (whole.before, whole.share, whole.precision) == (0.625, 0.625, 0.75)
     assert (whole.worst, whole.reached, whole.empty) == (0.5, 1, 0)
+
+
+def test_where_the_others_are_never_right_nothing_is_kept():
+    a = case([0.9, 0.7], [0, 0], [0, 0], [2], [0])
+    b = case([0.9, 0.7], [1, 1], [0, 0], [2], [2])
+    selection = cross_validated({"a": a, "b": b}, {"a": 1.0, "b": 1.0})
+    assert selection["margin"]["0.9"]["b"] == Kept(None, 1.0, 0.0, None)
+    whole = told(selection)["margin"]["0.9"]["all"]
+    assert (whole["reached"], whole["empty"], whole["worst"]) == (0, 1, 0.0)
+    assert json.loads(json.dumps(told(selection), allow_nan=False)) == told(selection)
 
 
 def test_where_no_drawn_organ_is_called_nothing_is_judged():
@@ -116,7 +126,7 @@ def test_where_no_drawn_organ_is_called_nothing_is_judged():
 def test_a_threshold_keeps_its_promise_where_it_was_chosen(cases, wanted):
     every = [counted(*zip(*rows, strict=True)) for rows in cases]
     threshold = threshold_of(every, wanted)
-    if 0 < threshold <= 1:  # at 0 all may be kept, above 1 nothing
+    if 0 < threshold <= 1:  # at 0 all may be kept, at infinity nothing
         total = good = 0.0
         for one in every:
             above = one.scores >= threshold

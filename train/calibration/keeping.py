@@ -48,8 +48,8 @@ class Scored(NamedTuple):
 class Kept:
     """What a threshold keeps of one case."""
 
-    threshold: float
-    """0: everything is kept; above 1: nothing of the other cases is sure enough."""
+    threshold: float | None
+    """0: everything is kept; None: nothing of the other cases is sure enough, and so of this."""
     before: float
     """Share of the case that is right."""
     share: float
@@ -111,7 +111,8 @@ def kept(case: Scored, threshold: float) -> Kept:
     above, whole = case.scores >= threshold, float(case.total.sum())
     left = float(case.total[above].sum())
     precision = float(case.right[above].sum()) / left if left else None
-    return Kept(threshold, float(case.right.sum()) / whole, left / whole, precision)
+    told = threshold if np.isfinite(threshold) else None
+    return Kept(told, float(case.right.sum()) / whole, left / whole, precision)
 
 
 def cross_validated(
