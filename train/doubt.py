@@ -18,6 +18,8 @@ from train.reliability import WORDS, Counts
 
 LABELS = WORDS // 2
 PERCENTS = 101
+_ROUNDING = 1e-9
+"""Nats a voxel that are none."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,6 @@ def _most_telling(wrong_right: Counts) -> int:
     gain = _nats(total) - _nats(under) - _nats(total[:, np.newaxis] - under)
     gain[gain <= _ROUNDING * total.sum()] = 0
     return int(gain.argmax())
-
-
-_ROUNDING = 1e-9
-"""Nats a voxel that are none."""
 
 
 def _nats(wrong_right: Counts) -> Counts:

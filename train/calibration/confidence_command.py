@@ -96,6 +96,8 @@ def look_at_all(
                 looked.found[case] = look(predictor, manifest.labels, ct, target, questions)
             except KitError as error:
                 looked.failed[case] = str(error)
+            except MemoryError:
+                looked.failed[case] = f"{ct.name}: not enough memory"
     return looked
 
 

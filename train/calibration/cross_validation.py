@@ -18,7 +18,13 @@ from inference.pipeline import find_cases
 from inference.predictor import Settings
 from train.calibration.figure import draw, draw_kept
 from train.calibration.keeping import Selection, cross_validated, told
-from train.calibration.reliability import Reliability, Samples, fit_temperature, reliability
+from train.calibration.reliability import (
+    Pieces,
+    Reliability,
+    Samples,
+    fit_temperature,
+    reliability,
+)
 from train.calibration.sampling import sample
 from train.release import LABEL_SUFFIX
 
@@ -67,6 +73,22 @@ def calibrate(
         KitError: Fewer than two labelled CTs, or a file or the network cannot be used.
     """
     verify_files(manifest)
+    description, sampled = _sampled(manifest, images, truth, output, settings)
+    found = judged(manifest.name, description, {case: one for case, (one, _) in sampled.items()})
+    temperatures = {case: one.temperature for case, one in found.cases.items()}
+    selection = cross_validated(sampled, temperatures)
+    draw(found.network, found.temperature, found.before, found.after, output / "calibration.png")
+    draw_kept(found.network, selection, output / "selection.png")
+    _write(asdict(found), output / "calibration.json")
+    table = {"network": found.network, "engine": description, **told(selection)}
+    _write(table, output / "selection.json")
+    return found, selection
+
+
+def _sampled(
+    manifest: Manifest, images: Path, truth: Path, output: Path, settings: Settings
+) -> tuple[dict[str, str | int], dict[str, tuple[Samples, Pieces]]]:
+    """Run the network on the labelled CTs; return the engine, and what was kept of each case."""
     cases = {
         case: (ct, truth / f"{case}{LABEL_SUFFIX}")
         for case, ct in find_cases(images).items()
@@ -83,17 +105,7 @@ def calibrate(
                 track(cases.items(), "cases", console=Console(stderr=True), transient=True)
             )
         }
-        description = engine.description
-    samples = {case: voxels for case, (voxels, _) in sampled.items()}
-    found = judged(manifest.name, description, samples)
-    temperatures = {case: one.temperature for case, one in found.cases.items()}
-    selection = cross_validated(sampled, temperatures)
-    draw(found.network, found.temperature, found.before, found.after, output / "calibration.png")
-    draw_kept(found.network, selection, output / "selection.png")
-    _write(asdict(found), output / "calibration.json")
-    _write({"network": found.network, "engine": description, **told(selection)},
-           output / "selection.json")  # fmt: skip
-    return found, selection
+        return engine.description, sampled
 
 
 def _write(table: dict[str, Any], path: Path) -> None:
