@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -47,11 +47,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Watch:
-    """Callbacks for whoever shows progress."""
+    """Callbacks for whoever looks on."""
 
     case: Callable[[str, int], None] = lambda name, windows: None
     """A case reaches the network: its name and number of windows."""
     window: Callable[[], None] = lambda: None
+    logits: Callable[[NDArray[np.float32]], None] = lambda logits: None
+    """Given every slab of the working grid, as `Predictor.logits` yields it; not to be kept."""
     done: Callable[[CaseReport], None] = lambda report: None
 
 
@@ -168,13 +170,13 @@ class Predictor:
         labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
         part = prepared.turn.apply(labels)[prepared.box]
         native = NativeLabels(as_shape(prepared.image), part, self._threads)
-        slabs = logit_slabs(prepared.image, partial(infer_many, self._engine), window, watch.window)
+        slabs = self.logits(prepared, watch.window)
         while True:
             with report.stage("network"):
                 logits = next(slabs, None)
             if logits is None:
                 break
-            self._check(logits)
+            watch.logits(logits)
             with report.stage("labels"):
                 native.add(logits)
         del slabs, native, logits  # their memory is needed for components
@@ -184,6 +186,32 @@ class Predictor:
                 clean(labels, self._manifest.postprocess, values, voxel_ml)
         report.volumes_ml = volumes_ml(labels, values, voxel_ml)
         return labels
+
+    def logits(
+        self,
+        prepared: Prepared,
+        advance: Callable[[], None] = lambda: None,
+        flips: tuple[tuple[int, ...], ...] | None = None,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Run the network on a prepared CT.
+
+        Args:
+            prepared: What `prepare` made.
+            advance: Called after each window.
+            flips: Sets of axes along which each patch is flipped; None: as the settings say.
+
+        Yields:
+            float32 [K, some slices, Y, X] of the working grid, from its first slice to its last,
+            good until the next is asked for; class 0 is background.
+
+        Raises:
+            ManifestError: The network has other labels than the manifest says.
+            EngineError: The network answers no numbers.
+        """
+        window = replace(self._window, step=prepared.step, flips=flips or self._window.flips)
+        for slab in logit_slabs(prepared.image, partial(infer_many, self._engine), window, advance):
+            self._check(slab)
+            yield slab
 
     def _image(self, hu: NDArray[Any], spacing_mm: SpacingMm) -> NDArray[np.float32]:
         intensity = self._manifest.intensity

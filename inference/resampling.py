@@ -5,6 +5,7 @@ The same rule as torch's `interpolate(mode="trilinear", align_corners=False)` an
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,17 @@ def resample_linear(
     if as_shape(array) == shape:
         return _floats(array, clip)
     result = np.empty(shape, dtype=np.float32)
+    for place, slab in linear_slabs(array, shape, clip):
+        result[place] = slab
+    return result
+
+
+def linear_slabs(
+    array: NDArray[np.float32] | NDArray[np.int16],
+    shape: Shape,
+    clip: tuple[float, float] | None = None,
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Yield what `resample_linear` returns, `SLAB_SLICES` slices at a time, with their place."""
     ratio = array.shape[0] / shape[0]
     for first in range(0, shape[0], SLAB_SLICES):
         last = min(first + SLAB_SLICES, shape[0]) - 1
@@ -44,8 +56,10 @@ def resample_linear(
         offset = (first + 0.5) * ratio - 0.5 - start
         size = (last + 1 - first, *shape[1:])
         spacing = (ratio, array.shape[1] / shape[1], array.shape[2] / shape[2])
-        result[first : last + 1] = _resampled(slab, size, spacing, offset, sitk.sitkLinear)
-    return result
+        yield (
+            slice(first, last + 1),
+            _resampled(slab, size, spacing, offset, sitk.sitkLinear),
+        )
 
 
 def resample_nearest(labels: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:

@@ -109,14 +109,67 @@ def quantize(
 def calibrate(manifest: Path, images: Path, truth: Path, output: Path, **settings: Any) -> None:
     """Fit the temperature of the network in MANIFEST, and say how far it can be believed.
 
-    Each case is judged with a temperature that was fitted on the others.
+    Each case is judged with a temperature that was fitted on the others, and with thresholds on
+    confidence that were chosen on the others.
     """
     from inference.manifest_reader import load_manifest
     from inference.predictor import Settings
     from train.calibration.cross_validation import calibrate as fit_and_judge
     from train.calibration.cross_validation import show
+    from train.calibration.keeping import show_kept
 
-    show(fit_and_judge(load_manifest(manifest), images, truth, output, Settings(**settings)))
+    loaded = load_manifest(manifest)
+    found, selection = fit_and_judge(loaded, images, truth, output, Settings(**settings))
+    show(found)
+    show_kept(selection)
+
+
+@main.command()
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--images", required=True, type=click.Path(path_type=Path), help="CTs.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, min_open=True),
+    help="What logits are divided by; 1 leaves the network as it is.",
+)
+@click.option(
+    "--calibration",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="calibration.json of `train calibrate`: its temperature.",
+)
+@click.option("--flips", is_flag=True, help="Ask again with left and right flipped.")
+@click.option(
+    "--precision", default="f32", show_default=True, type=click.Choice(["f32", "bf16", "int8"])
+)
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+def confidence(
+    manifest: Path,
+    images: Path,
+    output: Path,
+    temperature: float | None,
+    calibration: Path | None,
+    flips: bool,
+    **settings: Any,
+) -> None:
+    """Label CTs with the network in MANIFEST, and say how sure it is of every voxel and component.
+
+    One of --temperature and --calibration is needed. Exit code 1: a case failed; the others are
+    done.
+    """
+    from inference.manifest_reader import load_manifest
+    from inference.predictor import Settings
+    from train.calibration.confidence import Questions
+    from train.calibration.confidence_command import confidence as label_and_look
+    from train.calibration.confidence_command import temperature_in
+
+    if (temperature is None) == (calibration is None):
+        raise click.UsageError("give either --temperature or --calibration")
+    loaded = load_manifest(manifest)
+    if calibration is not None:
+        temperature = temperature_in(calibration, loaded)
+    questions = Questions(temperature or 1.0, flips)
+    label_and_look(loaded, images, output, Settings(**settings), questions)
 
 
 @main.command()

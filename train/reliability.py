@@ -1,7 +1,8 @@
 """Fusion by what each source's word is worth, learnt on held-out labelled cases.
 
 What a source says of a voxel is a class, and whether that voxel is at the edge of what it calls so:
-networks are right inside an organ more often than at its surface. How often each class is true
+networks are right inside an organ more often than at its surface. A network that says how sure it
+is of each voxel is asked that instead. How often each class is true
 where the sources say this and that is counted on labelled cases. Where a combination was seldom
 seen, the sources are taken for independent (Dawid and Skene's model, with tables that are counted
 instead of guessed along with the labels). A source that never learnt a class says "background"
@@ -22,16 +23,23 @@ from train.fusion import ORGAN_LABELS, Labels, same_shape
 CLASSES = max(ORGANS.values()) + 1
 """Background and FLARE's fourteen."""
 WORDS = 32
-"""What a source can say: 16 labels with "ignore", inside and at the edge."""
+"""What a source can say: 16 labels with "ignore", inside and at the edge, or sure and unsure."""
 TUMOUR = ORGANS["tumour"]
 MOST_SOURCES = 4
 _BELIEF = 20.0
 """Voxels that the assumption of independence weighs as much as."""
 Counts = NDArray[np.float64]
+Doubts = Sequence[NDArray[np.bool_] | None]
+"""Where each source is unsure: bool [Z, Y, X]; None: at edges. Empty: at edges, all of them."""
 
 
-def words(labels: Labels) -> NDArray[np.uint8]:
-    """Return what a source says: the label, plus 16 where one of the six neighbours has another."""
+def words(labels: Labels, unsure: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
+    """Return what a source says: the label, plus 16 where it is unsure.
+
+    Where nothing is known of that, where one of the six neighbours has another label.
+    """
+    if unsure is not None:
+        return labels + np.uint8(WORDS // 2) * unsure
     edge = np.zeros(labels.shape, np.bool_)
     for axis in range(labels.ndim):
         moved = np.moveaxis(labels, axis, 0)
@@ -42,19 +50,20 @@ def words(labels: Labels) -> NDArray[np.uint8]:
     return labels + np.uint8(WORDS // 2) * edge
 
 
-def joint_words(said: Sequence[Labels]) -> NDArray[np.int32]:
+def joint_words(said: Sequence[Labels], unsure: Doubts = ()) -> NDArray[np.int32]:
     """Return one number for what all sources say of a voxel: int32, five bits a source.
 
     Raises:
         GeometryError: The maps differ in shape.
         KitError: There is none, or more than `MOST_SOURCES`.
+        ValueError: There are doubts of another number of sources.
     """
     if not 1 <= len(said) <= MOST_SOURCES:
         raise KitError(f"{len(said)} sources; fusion by reliability takes 1 to {MOST_SOURCES}")
     same_shape(*said)
     joint = np.zeros(said[0].shape, np.int32)
-    for labels in said:
-        joint = joint * WORDS + words(labels)
+    for labels, doubt in zip(said, unsure or [None] * len(said), strict=True):
+        joint = joint * WORDS + words(labels, doubt)
     return joint
 
 
@@ -71,7 +80,12 @@ class Evidence:
         tumours, which most annotators of organs call by the organ's name."""
 
     def add(
-        self, truth: Labels, said: Sequence[Labels], drawn: Collection[int], sign: int = 1
+        self,
+        truth: Labels,
+        said: Sequence[Labels],
+        drawn: Collection[int],
+        sign: int = 1,
+        unsure: Doubts = (),
     ) -> None:
         """Count one labelled case.
 
@@ -81,13 +95,14 @@ class Evidence:
             drawn: Classes that the annotators looked for. The rest of the voxels is known not to
                 be of these; background it is only where all thirteen organs were looked for.
             sign: -1 takes a case out again.
+            unsure: Where each source is.
 
         Raises:
             GeometryError: The maps differ in shape.
         """
         same_shape(truth, *said)
         known = truth != IGNORE
-        joint, true = joint_words(said)[known], truth[known]
+        joint, true = joint_words(said, unsure)[known], truth[known]
         words = self.seen.shape[1]
         everything = np.bincount(joint, minlength=words)
         healthy = everything - np.bincount(joint[true == TUMOUR], minlength=words)
@@ -156,7 +171,7 @@ class Fusion:
     probability: NDArray[np.float32]
     """float32 of the same shape: how likely."""
 
-    def apply(self, *said: Labels) -> tuple[Labels, NDArray[np.float32]]:
+    def apply(self, *said: Labels, unsure: Doubts = ()) -> tuple[Labels, NDArray[np.float32]]:
         """Return the likeliest labels, and their probabilities.
 
         Raises:
@@ -165,7 +180,7 @@ class Fusion:
         """
         if WORDS ** len(said) != self.label.size:
             raise KitError(f"{len(said)} label maps, and the fusion is not of so many sources")
-        joint = joint_words(said)
+        joint = joint_words(said, unsure)
         return self.label[joint], self.probability[joint]
 
 

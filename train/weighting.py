@@ -11,7 +11,7 @@ from inference.errors import KitError
 from inference.organs import ORGANS
 from train.anatomy import IGNORE
 from train.fusion import Labels
-from train.reliability import CLASSES, Counts, Evidence, Fusion, fusion_of, least_score
+from train.reliability import CLASSES, Counts, Doubts, Evidence, Fusion, fusion_of, least_score
 from train.selection import Pieces, Thresholds, components, selected, thresholds_of
 
 _BINS = 1000
@@ -27,6 +27,8 @@ class HeldOut(NamedTuple):
     drawn: Collection[int]
     """Classes that the annotators looked for."""
     voxel_ml: float
+    unsure: Doubts = ()
+    """Where each source is unsure."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +44,25 @@ class Weighting:
     """Of each source on the held-out cases, by class."""
     precision: tuple[tuple[float | None, ...], ...]
 
-    def apply(self, said: Sequence[Labels], voxel_ml: float) -> Labels:
+    def apply(self, said: Sequence[Labels], voxel_ml: float, unsure: Doubts = ()) -> Labels:
         """Return one map of the sources' maps of a case; `IGNORE` where it should not be taught.
 
         Args:
             said: uint8 [Z, Y, X], in the order in which the sources were learnt.
             voxel_ml: Volume of a voxel.
+            unsure: Where each source is unsure, of the sources that were learnt so.
 
         Raises:
             GeometryError: The maps differ in shape.
             KitError: Another number of maps than of sources.
         """
-        labels, probability = self.fusion.apply(*said)
+        labels, probability = self.fusion.apply(*said, unsure=unsure)
         if self.thresholds is None:
             return labels
         found = list(components(labels, probability))
         result = selected(labels, found, self.thresholds, voxel_ml)
-        unsure = _disputed(said) & (probability < np.array(self.least, np.float32)[labels])
-        result[unsure & (result == labels)] = IGNORE
+        unlikely = _disputed(said) & (probability < np.array(self.least, np.float32)[labels])
+        result[unlikely & (result == labels)] = IGNORE
         return result
 
     def table(self, sources: Sequence[str]) -> dict[str, Any]:
@@ -100,7 +103,7 @@ def learn(cases: Sequence[Callable[[], HeldOut]], sources: int, precision: float
         raise KitError(f"{len(cases)} held-out labelled cases; reliability needs two or more")
     evidence = Evidence(sources)
     for read in cases:
-        evidence.add(*read()[:3])
+        _count(evidence, read())
     fusion = fusion_of(evidence)
     rows = [
         tuple(tuple(_number(x) for x in of(place)) for place in range(sources))
@@ -111,13 +114,17 @@ def learn(cases: Sequence[Callable[[], HeldOut]], sources: int, precision: float
     pieces, tally = Pieces(), _Disputed()
     for read in cases:
         case = read()
-        evidence.add(*case[:3], sign=-1)
-        labels, probability = fusion_of(evidence).apply(*case.said)
-        evidence.add(*case[:3])
+        _count(evidence, case, -1)
+        labels, probability = fusion_of(evidence).apply(*case.said, unsure=case.unsure)
+        _count(evidence, case)
         pieces.add(case.truth, list(components(labels, probability)), case.drawn, case.voxel_ml)
         tally.add(case, labels, probability)
     chosen = thresholds_of(pieces, precision)
     return Weighting(fusion, tally.least(precision), chosen, rows[0], rows[1])
+
+
+def _count(evidence: Evidence, case: HeldOut, sign: int = 1) -> None:
+    evidence.add(case.truth, case.said, case.drawn, sign, case.unsure)
 
 
 class _Disputed:

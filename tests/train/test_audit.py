@@ -141,6 +141,7 @@ shards = 1
 precision = "f32"
 external = ["one", "two"]
 held_out = 0
+confidence = ""
 
 [stop]
 least_gain = -1.0

@@ -21,6 +21,17 @@ def test_a_word_is_a_label_and_whether_it_is_at_an_edge():
     np.testing.assert_array_equal(words(volume(1, 1, 2, 2, 0, 0)), expected)
 
 
+def test_a_source_that_tells_where_it_is_unsure_is_not_asked_for_edges():
+    unsure = np.array([[[False, True, False]]])
+    np.testing.assert_array_equal(words(volume(1, 1, 2), unsure), volume(1, 1 + EDGE, 2))
+    # the first tells, the second has an edge in both voxels
+    joint = joint_words([volume(3, 3), volume(5, 6)], [np.array([[[True, False]]]), None])
+    first = [(3 + EDGE) * WORDS + 5 + EDGE, 3 * WORDS + 6 + EDGE]
+    np.testing.assert_array_equal(joint, [[first]])
+    with pytest.raises(ValueError, match="zip"):
+        joint_words([volume(3), volume(5)], [None])
+
+
 def test_edges_are_seen_along_every_axis():
     labels = np.zeros((3, 3, 3), np.uint8)
     labels[1, 1, 1] = 3

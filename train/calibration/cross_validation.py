@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -15,8 +16,15 @@ from inference.files import make_folder, replacing
 from inference.manifest import Manifest, verify_files
 from inference.pipeline import find_cases
 from inference.predictor import Settings
-from train.calibration.figure import draw
-from train.calibration.reliability import Reliability, Samples, fit_temperature, reliability
+from train.calibration.figure import draw, draw_kept
+from train.calibration.keeping import Selection, cross_validated, told
+from train.calibration.reliability import (
+    Pieces,
+    Reliability,
+    Samples,
+    fit_temperature,
+    reliability,
+)
 from train.calibration.sampling import sample
 from train.release import LABEL_SUFFIX
 
@@ -49,8 +57,10 @@ class Calibration:
 
 def calibrate(
     manifest: Manifest, images: Path, truth: Path, output: Path, settings: Settings
-) -> Calibration:
-    """Fit and judge a temperature on labelled CTs; write calibration.json and calibration.png.
+) -> tuple[Calibration, Selection]:
+    """Fit and judge a temperature on labelled CTs, and what thresholds on confidence keep.
+
+    Writes calibration.json, calibration.png, selection.json and selection.png.
 
     Args:
         manifest: The network.
@@ -63,6 +73,22 @@ def calibrate(
         KitError: Fewer than two labelled CTs, or a file or the network cannot be used.
     """
     verify_files(manifest)
+    description, sampled = _sampled(manifest, images, truth, output, settings)
+    found = judged(manifest.name, description, {case: one for case, (one, _) in sampled.items()})
+    temperatures = {case: one.temperature for case, one in found.cases.items()}
+    selection = cross_validated(sampled, temperatures)
+    draw(found.network, found.temperature, found.before, found.after, output / "calibration.png")
+    draw_kept(found.network, selection, output / "selection.png")
+    _write(asdict(found), output / "calibration.json")
+    table = {"network": found.network, "engine": description, **told(selection)}
+    _write(table, output / "selection.json")
+    return found, selection
+
+
+def _sampled(
+    manifest: Manifest, images: Path, truth: Path, output: Path, settings: Settings
+) -> tuple[dict[str, str | int], dict[str, tuple[Samples, Pieces]]]:
+    """Run the network on the labelled CTs; return the engine, and what was kept of each case."""
     cases = {
         case: (ct, truth / f"{case}{LABEL_SUFFIX}")
         for case, ct in find_cases(images).items()
@@ -73,18 +99,18 @@ def calibrate(
     make_folder(output)
     options = EngineOptions(settings.threads, settings.precision)
     with open_engine(settings.engine, manifest, options) as engine:
-        samples = {
+        sampled = {
             case: sample(manifest, engine, settings, *paths, SEED + number)
             for number, (case, paths) in enumerate(
                 track(cases.items(), "cases", console=Console(stderr=True), transient=True)
             )
         }
-        description = engine.description
-    found = judged(manifest.name, description, samples)
-    draw(found.network, found.temperature, found.before, found.after, output / "calibration.png")
-    with replacing(output / "calibration.json") as partial:
-        partial.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
-    return found
+        return engine.description, sampled
+
+
+def _write(table: dict[str, Any], path: Path) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
 def judged(network: str, engine: dict[str, str | int], samples: dict[str, Samples]) -> Calibration:

@@ -1,11 +1,15 @@
-"""The picture of a calibration: accuracy over confidence, before and after."""
+"""The pictures of a calibration: accuracy over confidence, and what thresholds keep."""
 
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from inference.files import replacing
+from train.calibration.keeping import SIGNALS, WANTED, Selection
 from train.calibration.reliability import Reliability
+
+_MARKERS = ("o", "s", "^")
+_COLORS = ("0.0", "#c04000", "#0060a0", "#508030", "#806090")
 
 
 def draw(
@@ -31,5 +35,35 @@ def draw(
     counts.set(xlim=(0, 1), yscale="log", xlabel="confidence", ylabel="voxels")
     for axis in (curve, counts):
         axis.spines[["top", "right"]].set_visible(False)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
+
+
+def draw_kept(network: str, selection: Selection, path: Path) -> None:
+    """Draw each case from all that is labelled to what the thresholds of the others keep of it."""
+    figure = Figure(figsize=(13, 3.4), layout="constrained")
+    figure.suptitle(f"{network}: what is kept of a case by thresholds from the other cases")
+    panels = figure.subplots(1, len(SIGNALS), sharey=True)
+    for axis, signal in zip(panels, SIGNALS, strict=True):
+        of = selection[signal]
+        for number, case in enumerate(next(iter(of.values()))):
+            rows = [rows[case] for rows in of.values()]
+            color = _COLORS[number % len(_COLORS)]
+            points = [(1.0, rows[0].before)]
+            points += [(row.share, row.precision) for row in rows if row.precision is not None]
+            axis.plot(*zip(*points, strict=True), color=color, linewidth=1, label=case)
+            axis.plot(1.0, rows[0].before, "x", color=color)
+            for row, marker in zip(rows, _MARKERS, strict=True):
+                if row.precision is not None:
+                    axis.plot(row.share, row.precision, marker, color=color, markersize=5)
+        for wanted in WANTED:
+            axis.axhline(wanted, color="0.8", linewidth=0.8, zorder=0)
+        axis.set(xlim=(-0.03, 1.03), ylim=(0, 1.03), xlabel="share kept", title=signal)
+        axis.spines[["top", "right"]].set_visible(False)
+    told = ", ".join(
+        f"{m} {w:g}" for m, w in zip(("circle", "square", "triangle"), WANTED, strict=True)
+    )
+    panels[0].set_ylabel(f"share that is right\n(cross: all; wanted: {told})", fontsize=8)
+    panels[0].legend(fontsize=7, loc="lower left")
     with replacing(path) as partial:
         figure.savefig(partial, dpi=110, format="png")

@@ -39,6 +39,21 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """Connected components of what a network calls a drawn organ in one labelled case.
+
+    Of the labels that prediction would write: after the manifest's rules for components.
+    """
+
+    of: NDArray[np.int64]
+    """int64 [N]: which component each of N samples is in; -1: none."""
+    voxels: NDArray[np.int64]
+    """int64 [P]: all of each component's, not only samples."""
+    right: NDArray[np.int64]
+    """int64 [P]: those of them that the truth calls so too."""
+
+
+@dataclass(frozen=True)
 class Bin:
     """Voxels whose confidence is in one part of 0 to 1."""
 

@@ -1,20 +1,21 @@
 """Labelled voxels with their logits, taken slab by slab: no case's logits are ever held whole."""
 
-from functools import partial
+import math
 from pathlib import Path
 
+import cc3d
 import numpy as np
+from numpy.typing import NDArray
 
-from inference.engines import Engine, infer_many
+from inference.engines import Engine
 from inference.errors import KitError
-from inference.geometry import as_shape
 from inference.label_maps import read_label_map
 from inference.manifest import Manifest
-from inference.predictor import Predictor, Settings
+from inference.postprocess import clean
+from inference.predictor import Predictor, Prepared, Settings
 from inference.report import CaseReport
-from inference.sliding_window import Window, flips_of, logit_slabs
 from inference.volumes import read_place, read_volume
-from train.calibration.reliability import Samples
+from train.calibration.reliability import Pieces, Samples
 
 SHARE = 0.25
 """Of the voxels of the working grid that the truth or the network calls a drawn organ."""
@@ -22,12 +23,12 @@ SHARE = 0.25
 
 def sample(
     manifest: Manifest, engine: Engine, settings: Settings, ct: Path, truth: Path, seed: int
-) -> Samples:
-    """Run the network on a labelled CT and keep some voxels' logits.
+) -> tuple[Samples, Pieces]:
+    """Run the network on a labelled CT; keep some voxels' logits, and where its components are.
 
     Only voxels that the truth or the network calls an organ that is drawn in this case: all others
     are rightly and surely background, and would hide every error. The truth of a working voxel is
-    that of the CT's voxel in its middle.
+    that of the CT's voxel in its middle. Components are those that the manifest's rules leave.
 
     Raises:
         KitError: A file cannot be used, the truth lies elsewhere, or shows no organ.
@@ -39,29 +40,54 @@ def sample(
     drawn = tuple(k for k in np.unique(known.labels).tolist() if 0 < k <= top)
     if not drawn:
         raise KitError(f"{truth.name} shows no organ that the network knows; give another case")
-    prepared = Predictor(manifest, engine, settings).prepare(volume, CaseReport(ct.name))
-    shape = as_shape(prepared.image)
-    part = prepared.turn.apply(known.labels)[prepared.box]
+    predictor = Predictor(manifest, engine, settings)
+    prepared = predictor.prepare(volume, CaseReport(ct.name))
+    working = in_middles(known.labels, prepared)
+    working = np.where(working <= top, working, np.uint8(0))
+    said, taken = np.zeros_like(working), np.zeros(working.shape, np.bool_)
+    rng, first = np.random.default_rng(seed), 0
+    logits = []
+    for slab in predictor.logits(prepared):
+        here = slice(first, first := first + slab.shape[1])
+        said[here] = slab.argmax(axis=0)
+        wanted = (working[here] > 0) | np.isin(said[here], drawn)
+        wanted &= rng.random(wanted.shape, dtype=np.float32) < SHARE
+        logits.append(slab[:, wanted].T.copy())
+        taken[here] = wanted
+    if settings.clean:
+        clean(said, manifest.postprocess, manifest.labels, working_voxel_ml(prepared))
+    found = Samples(np.concatenate(logits), working[taken], drawn)
+    return found, pieces_of(np.where(np.isin(said, drawn), said, np.uint8(0)), working, taken)
+
+
+def working_voxel_ml(prepared: Prepared) -> float:
+    """Return the volume of a voxel of the working grid in millilitres."""
+    looked_at = math.prod(part.stop - part.start for part in prepared.box)
+    return float(prepared.grid.voxel_ml * looked_at / prepared.image.size)
+
+
+def in_middles(labels: NDArray[np.uint8], prepared: Prepared) -> NDArray[np.uint8]:
+    """Return the CT's labels in the middles of the working grid's voxels: uint8 [Z, Y, X]."""
+    part = prepared.turn.apply(labels)[prepared.box]
     middles = [
         ((np.arange(n) + 0.5) * (size / n)).astype(np.intp)
-        for n, size in zip(shape, part.shape, strict=True)
+        for n, size in zip(prepared.image.shape, part.shape, strict=True)
     ]
-    working = part[np.ix_(*middles)]
-    working = np.where(working <= top, working, np.uint8(0))
-    spec = manifest.window
-    window = Window(
-        spec.patch,
-        settings.step or spec.step,
-        settings.blending or spec.blending,
-        flips_of(settings.tta or spec.tta, spec.mirror_axes),
-    )
-    rng, first = np.random.default_rng(seed), 0
-    logits, labels = [], []
-    for slab in logit_slabs(prepared.image, partial(infer_many, engine), window):
-        here = working[first : first + slab.shape[1]]
-        first += slab.shape[1]
-        wanted = (here > 0) | np.isin(slab.argmax(axis=0), drawn)
-        wanted &= rng.random(here.shape, dtype=np.float32) < SHARE
-        logits.append(slab[:, wanted].T.copy())
-        labels.append(here[wanted])
-    return Samples(np.concatenate(logits), np.concatenate(labels), drawn)
+    return part[np.ix_(*middles)]
+
+
+def pieces_of(
+    said: NDArray[np.uint8], truth: NDArray[np.uint8], taken: NDArray[np.bool_]
+) -> Pieces:
+    """Find the 26-connected components of what a network calls a drawn organ.
+
+    Args:
+        said: uint8 [Z, Y, X], 0 where it is no drawn organ.
+        truth: Of the same shape.
+        taken: Which voxels are samples.
+    """
+    found, count = cc3d.connected_components(said, return_N=True)
+    numbers: NDArray[np.int64] = found.astype(np.int64)
+    voxels = np.bincount(numbers.ravel(), minlength=count + 1)
+    right = np.bincount(numbers[said == truth], minlength=count + 1)
+    return Pieces(numbers[taken] - 1, voxels[1:], right[1:])

@@ -1,7 +1,8 @@
 """Stages `fuse` and `select`: the labels of a round, and the cases that it is trained on."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import numpy as np
 from inference.errors import GeometryError, KitError
 from inference.files import replacing
 from inference.geometry import Grid
-from inference.label_maps import read_label_map
+from inference.label_maps import LabelMap, read_label_map
 from inference.volumes import read_header
 from train import fusion
 from train.anatomy import IGNORE
+from train.calibration.confidence import FOLDER as CONFIDENCE
+from train.doubt import Confidences, Doubt, unsure_of
 from train.fusion import Labels, fuse_case
 from train.release import Case
 from train.rounds.plan import Stage, cases_of
@@ -30,20 +33,24 @@ def fuse(run: Run, stage: Stage) -> Job:
     cases = cases_of(run.recipe, step, run.cases)
     held_out = _held_out(run, step) if step.combine == WEIGHTED else {}
     sources = {name: run.labels_of(name) for name in step.sources}
-    maps = {case.case: [of[case.case] for of in sources.values()] for case in cases}
+    maps: dict[str, list[Path]] = {}
     inputs = {"run/data/cases.json": run.folder / "data" / "cases.json"}
     for case in cases:
-        inputs |= {f"{name}/{case.case}": of[case.case] for name, of in sources.items()}
+        said = {name: of[case.case] for name, of in sources.items()}
+        told = _percents(run, step, said)
+        maps[case.case] = [*said.values(), *told.values()]
+        inputs |= {f"{name}/{case.case}": path for name, path in said.items()}
+        inputs |= {f"{name}/{CONFIDENCE}/{case.case}": path for name, path in told.items()}
         if case.label is not None:
             inputs[f"release/{case.label}"] = run.release / case.label
     inputs |= {run.named(path): path for paths in held_out.values() for path in paths}
 
     def make(folder: Path) -> None:
-        weighting = _learnt(step, held_out, folder) if held_out else None
+        learnt = _learnt(run, step, held_out, folder) if held_out else None
         for case in cases:
             real = [] if case.label is None else [run.release / case.label]
             image = run.release / case.image
-            combine = combination(step) if weighting is None else _weighted(weighting, image)
+            combine = combination(step) if learnt is None else _weighted(learnt, image)
             rule = partial(fused, step, combine, case.drawn, bool(real))
             target = folder / run.fused(step, case).name
             fuse_case(rule, [*real, *maps[case.case]], image, target)
@@ -51,38 +58,84 @@ def fuse(run: Run, stage: Stage) -> Job:
     return Job(inputs, make)
 
 
+def _percents(run: Run, step: Round, said: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the maps of how sure its sources are that a round's rule asks for, by source."""
+    if step.combine != WEIGHTED:
+        return {}
+    found = {name: run.confidence_of(name, path) for name, path in said.items()}
+    return {name: path for name, path in found.items() if path is not None}
+
+
 def _held_out(run: Run, step: Round) -> dict[Case, list[Path]]:
-    """Return the files of the held-out cases: the annotators' map, then each source's."""
-    sources = [run.held_out_labels(name) for name in step.sources]
-    return {
-        case: [run.release / str(case.label), *(of[case.case] for of in sources)]
-        for case in run.held_out
-    }
+    """Return the files of the held-out cases: the annotators' map, the sources', their percents."""
+    sources = {name: run.held_out_labels(name) for name in step.sources}
+    files = {}
+    for case in run.held_out:
+        said = {name: of[case.case] for name, of in sources.items()}
+        told = _percents(run, step, said)
+        files[case] = [run.release / str(case.label), *said.values(), *told.values()]
+    return files
 
 
-def _learnt(step: Round, held_out: dict[Case, list[Path]], folder: Path) -> Weighting:
+@dataclass(frozen=True)
+class _Learnt:
+    """What was learnt of a round's sources."""
+
+    weighting: Weighting
+    doubts: tuple[Doubt | None, ...]
+    """Of each source; None of one that does not tell how sure it is."""
+
+
+def _learnt(run: Run, step: Round, held_out: dict[Case, list[Path]], folder: Path) -> _Learnt:
     """Learn what a round's sources are worth, and write it into `folder`/weighting.json."""
+    doubts = _doubts(run, step, held_out)
 
     def read(case: Case) -> HeldOut:
-        truth, *said = (read_label_map(path) for path in held_out[case])
-        for path, one in zip(held_out[case][1:], said, strict=True):
-            if odd := one.elsewhere_than(truth.place, truth.header.shape):
-                raise GeometryError(f"{path}: {odd}, as the annotators' of {case.case}")
-        return HeldOut(truth.labels, [one.labels for one in said], case.drawn, truth.grid.voxel_ml)
+        truth, *maps = _maps(case, held_out[case])
+        said, unsure = maps[: len(doubts)], unsure_of(doubts, [one.labels for one in maps])
+        labels = [one.labels for one in said]
+        return HeldOut(truth.labels, labels, case.drawn, truth.grid.voxel_ml, unsure)
 
     reads = [partial(read, case) for case in held_out]
     weighting = learn(reads, len(step.sources), step.least_precision)
     table = {"held_out": [case.case for case in held_out], **weighting.table(step.sources)}
+    told = zip(step.sources, doubts, strict=True)
+    if found := {name: doubt.table() for name, doubt in told if doubt is not None}:
+        table["least_percent"] = found
     with replacing(folder / "weighting.json") as path:
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    return weighting
+    return _Learnt(weighting, doubts)
 
 
-def _weighted(weighting: Weighting, image: Path) -> Combine:
-    """Return the rule for the voxels of one CT."""
+def _doubts(run: Run, step: Round, held_out: dict[Case, list[Path]]) -> tuple[Doubt | None, ...]:
+    """Learn when each of a round's sources is unsure."""
+    names = list(_percents(run, step, dict.fromkeys(step.sources, Path())))
+    counted = {name: Confidences() for name in names}
+    for case, paths in held_out.items() if names else ():
+        truth, *maps = (one.labels for one in _maps(case, paths))
+        for name, percents in zip(names, maps[len(step.sources) :], strict=True):
+            said = maps[step.sources.index(name)]
+            counted[name].add(truth, said, percents, case.drawn)
+    return tuple(counted[name].doubt() if name in counted else None for name in step.sources)
+
+
+def _maps(case: Case, paths: Sequence[Path]) -> list[LabelMap]:
+    """Read the maps of a held-out case, which must lie where the first does."""
+    maps = [read_label_map(path) for path in paths]
+    for path, one in zip(paths, maps, strict=True):
+        if odd := one.elsewhere_than(maps[0].place, maps[0].header.shape):
+            raise GeometryError(f"{path}: {odd}, as the annotators' of {case.case}")
+    return maps
+
+
+def _weighted(learnt: _Learnt, image: Path) -> Combine:
+    """Return the rule for the voxels of one CT: of the sources' labels, then their percents."""
     header = read_header(image)
     voxel_ml = Grid(header.shape, header.spacing_mm).voxel_ml
-    return lambda *said: weighting.apply(said, voxel_ml)
+    count = len(learnt.doubts)
+    return lambda *maps: learnt.weighting.apply(
+        maps[:count], voxel_ml, unsure_of(learnt.doubts, maps)
+    )
 
 
 def combination(step: Round) -> Combine:

@@ -16,6 +16,8 @@ from inference.manifest_reader import load_manifest
 from inference.organs import ORGANS
 from inference.predictor import Settings
 from inference.screen import predict_on_screen
+from train.calibration.confidence import Questions
+from train.calibration.confidence_command import look_at_all
 from train.fusion import same_shape
 from train.release import LABEL_SUFFIX, Case
 from train.rounds.plan import Stage, cases_of, cases_to_label
@@ -72,11 +74,12 @@ def export(run: Run, stage: Stage) -> Job:
 def label(run: Run, stage: Stage) -> Job:
     """Label one part of the cases that later rounds want of this round."""
     labelled = cases_to_label(run.recipe, stage.round, run.cases)
-    return _predicted(run, stage.round, labelled[stage.part or 0 :: run.recipe.shards])
+    part = labelled[stage.part or 0 :: run.recipe.shards]
+    return _predicted(run, stage.round, part, run.recipe.confidence)
 
 
-def _predicted(run: Run, name: str, cases: Sequence[Case]) -> Job:
-    """Label `cases` with the network of round `name`."""
+def _predicted(run: Run, name: str, cases: Sequence[Case], signal: str = "") -> Job:
+    """Label `cases` with the network of round `name`, and say by `signal` how sure it is."""
     manifest = load_manifest(run.folder / name / "export" / MANIFEST)
     files = {case.case: run.release / case.image for case in cases}
     weights = manifest.weights("onnx")
@@ -89,9 +92,14 @@ def _predicted(run: Run, name: str, cases: Sequence[Case]) -> Job:
         settings = Settings(
             precision=cast(Precision, recipe.precision), threads=recipe.training.threads
         )
-        report = predict_on_screen(files, folder, manifest, settings)
-        if report.failed:
-            told = "; ".join(f"{case.case}: {case.error}" for case in report.failed)
+        if signal:
+            questions = Questions(signal=signal)
+            failed = look_at_all(manifest, files, folder, settings, questions).failed
+        else:
+            report = predict_on_screen(files, folder, manifest, settings)
+            failed = {case.case: str(case.error) for case in report.failed}
+        if failed:
+            told = "; ".join(f"{case}: {error}" for case, error in failed.items())
             raise KitError(f"round {name!r} could not label {told}")
 
     return Job({run.named(path): path for path in paths}, make)
@@ -99,7 +107,7 @@ def _predicted(run: Run, name: str, cases: Sequence[Case]) -> Job:
 
 def judge(run: Run, stage: Stage) -> Job:
     """Label the held-out cases, and write the DSC of every class that was drawn in them."""
-    predicted = _predicted(run, stage.round, run.held_out)
+    predicted = _predicted(run, stage.round, run.held_out, run.recipe.confidence)
     truths = {case: run.release / str(case.label) for case in run.held_out}
 
     def make(folder: Path) -> None:

@@ -144,6 +144,8 @@ def settings_of(recipe: RoundsRecipe, stage: Stage, device: str) -> dict[str, An
         found |= {"precision": recipe.precision, "threads": training.threads}
     if stage.kind in ("label", "judge"):
         found |= {"held_out": recipe.held_out}
+    if recipe.confidence and stage.kind in ("label", "judge", "fuse"):  # "" changes no stage
+        found |= {"confidence": recipe.confidence}
     if stage.kind == "label":
         found |= {"cases": [step.cases for step in consumers(recipe, stage.round)]}
         found |= {"shards": recipe.shards}

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from inference.engines import Precision
 from inference.errors import KitError
+from train.calibration.signals import Signals
 from train.recipe import Training, build
 from train.release import case_list
 from train.reliability import MOST_SOURCES
@@ -103,6 +104,10 @@ class RoundsRecipe:
     held_out: int
     """Of the labelled cases, of each way of annotating, every so-many-th is not trained on: for
     what is learnt of the sources. 0: none."""
+    confidence: str
+    """What the rounds' networks tell with their labels of how sure they are: "probability",
+    "margin" or "entropy". "weighted" then asks a network that instead of where its edges are. "":
+    nothing."""
     stop: Stop
     training: Training
     rounds: tuple[Round, ...]
@@ -151,6 +156,9 @@ def _check_rounds(recipe: RoundsRecipe, path: Path) -> None:
         raise KitError(f"{path}: precision is {recipe.precision!r}; f32, bf16, int8 or auto")
     if len(recipe.spacing_mm) != 3 or min(recipe.spacing_mm) <= 0 or recipe.shards < 1:
         raise KitError(f"{path}: spacing_mm must be three positive numbers, shards at least 1")
+    if recipe.confidence not in ("", *Signals._fields):
+        told = ", ".join(Signals._fields)
+        raise KitError(f"{path}: confidence is {recipe.confidence!r}; {told}, or nothing")
     if recipe.held_out < 0 or recipe.held_out == 1:
         raise KitError(f"{path}: held_out is {recipe.held_out}; 0, or every so-many-th, 2 or more")
     known = set(recipe.external)

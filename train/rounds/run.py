@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from train.calibration.confidence import FOLDER as CONFIDENCE
 from train.release import LABEL_SUFFIX, Case, load_cases
 from train.rounds.plan import cases_to_label, held_out
 from train.rounds.recipe import Round, RoundsRecipe
@@ -53,6 +54,12 @@ class Run:
         """Return the label map that a source has, or will have, of each held-out case."""
         folder = self.external.get(source) or self.folder / source / "judge"
         return {case.case: folder / f"{case.case}{LABEL_SUFFIX}" for case in self.held_out}
+
+    def confidence_of(self, source: str, labels: Path) -> Path | None:
+        """Return the map of percents beside a source's label map; None if it writes none."""
+        if source in self.recipe.external or not self.recipe.confidence:
+            return None
+        return labels.parent / CONFIDENCE / labels.name
 
     def fused(self, step: Round, case: Case) -> Path:
         """Return where stage `fuse` puts a case's labels."""
