@@ -56,7 +56,6 @@ ARG VERSION
 ARG REVISION
 ARG MANIFEST_SHA256
 LABEL org.opencontainers.image.title="flare23-kit" \
-      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       flare23.manifest.sha256="${MANIFEST_SHA256}"

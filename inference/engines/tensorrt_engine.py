@@ -31,8 +31,18 @@ _log = logging.getLogger(__name__)
 class TensorRTEngine:
     """One plan on one GPU."""
 
-    def __init__(self, trt: Any, plan: EnginePlan, folder: Path, gpu: Gpu) -> None:
+    def __init__(
+        self, trt: Any, plan: EnginePlan, folder: Path, gpu: Gpu, *, keep_kernels: bool = False
+    ) -> None:
         """Bring the plan's weights to the GPU.
+
+        Args:
+            trt: The plan's runtime.
+            plan: The plan.
+            folder: Where the plan is.
+            gpu: The GPU that it is for.
+            keep_kernels: Write beside the plan what TensorRT-RTX compiles. A prediction does not:
+                it writes nothing but outputs.
 
         Raises:
             EngineError: The plan is damaged, the runtime refuses it, or the GPU has too little
@@ -47,7 +57,7 @@ class TensorRTEngine:
         self._shapes = {name: tuple(self._engine.get_tensor_shape(name)) for name in names}
         buffers = sum(nbytes(shape) for shape in self._shapes.values())
         refuse_too_little(self._engine.device_memory_size_v2 + buffers)
-        self._kernels = KernelCache(folder, plan, gpu)
+        self._kernels, self._keep_kernels = KernelCache(folder, plan, gpu), keep_kernels
         self._pinned = Memory()
         self._slots = [self._pinned_pair() for _ in range(_SLOTS)]
         self._running: _Running | None = None
@@ -110,7 +120,8 @@ class TensorRTEngine:
         if self._running is None:
             context = self._made("make a context", self._kernels.context(self._engine))
             self._running = _Running(context, self._shapes, self._refuse)
-            self._kernels.keep()
+            if self._keep_kernels:
+                self._kernels.keep()
         np.copyto(given, patch)
         return self._running.submit(given, answer)
 

@@ -35,6 +35,8 @@ def measured(
 ) -> dict[str, Any]:
     """Run a plan on the GPU and float32 on the CPU; return how far they are apart.
 
+    What TensorRT-RTX compiles for the GPU meanwhile is kept beside the plan.
+
     Args:
         manifest: The network.
         trt: The plan's runtime.
@@ -51,7 +53,7 @@ def measured(
     with open_engine(_REFERENCE, manifest, EngineOptions(precision="f32")) as engine:
         patch = fullest_patch(Predictor(manifest, engine, Settings()), manifest, case)
         reference = engine.infer(patch).copy()
-    candidate = TensorRTEngine(trt, plan, folder, gpu)
+    candidate = TensorRTEngine(trt, plan, folder, gpu, keep_kernels=True)
     try:
         logits = candidate.infer(patch).copy()
     finally:

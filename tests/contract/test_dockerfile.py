@@ -38,6 +38,16 @@ def test_the_final_stage_gets_what_predicts_and_runs_nothing(stages):
     assert from_builder == {"/opt/venv", "/opt/pycache"}
 
 
+def test_the_labels_claim_no_licence_for_what_is_not_the_kits(stages):
+    [line] = [line for line in stages["runtime"] if line.startswith("LABEL ")]
+    assert re.findall(r"([\w.]+)=", line) == [
+        "org.opencontainers.image.title",
+        "org.opencontainers.image.version",
+        "org.opencontainers.image.revision",
+        "flare23.manifest.sha256",
+    ]
+
+
 def test_packages_come_from_a_lock_file_with_digests(stages):
     locked, asked_for = [x for x in stages["builder"] if " pip " in x and "install" in x]
     assert "--require-hashes" in locked

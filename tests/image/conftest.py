@@ -1,6 +1,6 @@
-"""The challenge image, built once a session on a real Docker engine.
+"""The challenge images, built once a session on a real Docker engine.
 
-FLARE23_IMAGE_FOLDER keeps the base, the archive and the daemon from session to session.
+FLARE23_IMAGE_FOLDER keeps the base, the archives and the daemon from session to session.
 """
 
 import os
@@ -14,14 +14,31 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def archive(tmp_path_factory):
-    """The archive that build.sh saves; the daemon that it started is ended."""
+def image_folder(tmp_path_factory):
+    """Where build.sh works; a daemon that it started is ended."""
     folder = Path(os.environ.get("FLARE23_IMAGE_FOLDER") or tmp_path_factory.mktemp("image"))
-    with (folder / "build.txt").open("w") as log:  # a pipe would wait for the daemon's end
-        command = ["sh", "tests/image/build.sh", folder]
-        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log)
-    assert done.returncode == 0, (folder / "build.txt").read_text()
-    yield folder / "flare23kit.tar.gz"
+    yield folder
     pid = folder / "dockerd.pid"
     if pid.is_file() and "FLARE23_IMAGE_FOLDER" not in os.environ:
         os.kill(int(pid.read_text()), signal.SIGTERM)
+
+
+def built(folder, *target):
+    """Run build.sh; return the folder."""
+    with (folder / "build.txt").open("w") as log:  # a pipe would wait for the daemon's end
+        command = ["sh", "tests/image/build.sh", folder, *target]
+        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log)
+    assert done.returncode == 0, (folder / "build.txt").read_text()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def archive(image_folder):
+    """The archive that build.sh saves of the target cpu."""
+    return built(image_folder) / "flare23kit.tar.gz"
+
+
+@pytest.fixture(scope="session")
+def gpu_archive(image_folder):
+    """The archive of the target gpu."""
+    return built(image_folder, "gpu") / "flare23kitgpu.tar.gz"

@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -432,13 +433,16 @@ def said(monkeypatch):
     return messages
 
 
-@pytest.mark.slow
-def test_a_network_of_nnunets_default_size_is_built(tmp_path, said):
+CONVOLUTIONS, TRANSPOSED, NORMS = 23, 5, 22
+"""Of 6 stages: 2 convolutions each down, 2 and a transposed one up, the head, which has no norm."""
+
+
+@pytest.fixture(scope="module")
+def default_size(tmp_path_factory):
     """PlainConvUNet 32…320, 15 classes, patch 48×128×160, from the exporter's ONNX."""
     pytest.importorskip("tensorrt_rtx_bindings")
     torch = pytest.importorskip("torch")
     unet = pytest.importorskip("dynamic_network_architectures.architectures.unet")
-    from inference.tensorrt.build import Request, build_plans
     from train.export.onnx_graph import exported_program, write_onnx
 
     norm = {"norm_op": torch.nn.InstanceNorm3d, "norm_op_kwargs": {"affine": True}}
@@ -447,38 +451,93 @@ def test_a_network_of_nnunets_default_size_is_built(tmp_path, said):
         1, 6, [32, 64, 128, 256, 320, 320], torch.nn.Conv3d, 3, strides, 2, 15, 2,
         conv_bias=True, **norm, nonlin=torch.nn.LeakyReLU, deep_supervision=False,
     ).eval()  # fmt: skip
-    path = tmp_path / "net.onnx"
+    path = tmp_path_factory.mktemp("default_size") / "net.onnx"
     write_onnx(exported_program(network, (48, 128, 160)), path, f16_storage=False)
     described = load_manifest(ROOT / "weights_manifest.json")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     file = WeightsFile(path.name, digest, path.stat().st_size)
-    manifest = replace(described, files={"onnx": file}, folder=tmp_path)
+    return replace(described, files={"onnx": file}, folder=path.parent)
+
+
+def assert_types(layers):
+    """Convolutions float16, norms float32, and no cast of its own that neither asks for."""
+    half, floats, number = (frozenset({name}) for name in ("Half", "Float", "Int32"))
+    counts = Counter(layers)
+    of_weights = {key: n for key, n in counts.items() if key[0] in ("correlation", "deconv")}
+    assert of_weights == {
+        ("correlation", half, half): CONVOLUTIONS, ("deconv", half, half): TRANSPOSED
+    }  # fmt: skip
+    # a norm is a float32 function, or fused: its first kernel makes float32 of float16
+    functions = counts["runtime_function", floats, floats]
+    assert functions + counts["kgen", half | number, floats] == NORMS
+    # a function needs a cast before it; behind every norm it goes with the activation
+    assert counts["kgen", half, floats] == functions + 1  # and the logits'
+    assert counts["kgen", floats, half] == NORMS + 1  # and the patch's
+
+
+@pytest.mark.slow
+def test_a_network_of_nnunets_default_size_is_built(default_size, tmp_path, said, record_property):
+    from inference.tensorrt.build import Request, build_plans
+
     plans = []
 
     def check(plan):
         plans.append(plan)
-        layers = compiled(said)
+        assert_types(compiled(said))
         said.clear()
-        half, floats = frozenset({"Half"}), frozenset({"Float"})
-        # convolutions, transposed or not, are float16 in and out; none was split or added
-        convolutions = [layer for layer in layers if layer[0] in ("correlation", "deconv")]
-        assert convolutions.count(("correlation", half, half)) == 23
-        assert convolutions.count(("deconv", half, half)) == 5
-        assert len(convolutions) == 28
-        # norms are float32: one function each, or fused; a cast of their own for 22 at most
-        assert ("runtime_function", floats, floats) in layers
-        assert layers.count(("kgen", half, floats)) <= 22 + 1  # and the logits' cast
+        record_property(f"{plan.target}_mb", plan.bytes / 1e6)
+        record_property(f"{plan.target}_s", plan.build_seconds)
 
-    build_plans(Request(manifest, RTX, TARGETS, tmp_path / "plans"), check)
+    build_plans(Request(default_size, RTX, TARGETS, tmp_path / "plans"), check)
     assert [p.target for p in plans] == list(TARGETS)
     for built in plans:
         layers = {name: n for name, n in built.layers.items() if not name.startswith("UNSQUEEZE")}
-        # 6 stages of 2 convolutions down, 5 up, and the head; a norm behind all but the head
         assert layers == {
-            "ACTIVATION HALF": 22, "CAST FLOAT": 23, "CAST HALF": 23, "CONCATENATION HALF": 5,
-            "CONVOLUTION HALF": 23, "DECONVOLUTION HALF": 5, "NORMALIZATION FLOAT": 22,
+            "ACTIVATION HALF": NORMS, "CAST FLOAT": NORMS + 1, "CAST HALF": NORMS + 1,
+            "CONCATENATION HALF": TRANSPOSED, "CONVOLUTION HALF": CONVOLUTIONS,
+            "DECONVOLUTION HALF": TRANSPOSED, "NORMALIZATION FLOAT": NORMS,
         }  # fmt: skip
-        assert 40e6 < built.bytes < 120e6
+        assert 60e6 < built.bytes < 90e6  # 31.2 million weights in float16
+
+
+def cast_at_concatenations(serialized):
+    """Let a float16 graph concatenate in float32, which nobody asks for."""
+    from onnx import TensorProto, helper
+
+    model = onnx.load_from_string(serialized)
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type != "Concat":
+            nodes.append(node)
+            continue
+        out, given = node.output[0], list(node.input)
+        floats = [f"{name}_{out}_f32" for name in given]
+        node.input[:], node.output[0] = floats, f"{out}_f32"
+        for name, to in zip(given, floats, strict=True):
+            nodes.append(helper.make_node("Cast", [name], [to], to=TensorProto.FLOAT))
+        nodes.append(node)
+        nodes.append(helper.make_node("Cast", [f"{out}_f32"], [out], to=TensorProto.FLOAT16))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model.SerializeToString()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["norms in float16", "convolutions in float32", "casts"])
+def test_the_look_at_compiled_layers_can_fail(default_size, tmp_path, said, monkeypatch, wrong):
+    from inference.tensorrt import half_graph
+    from inference.tensorrt.build import Request, build_plans
+
+    right = half_graph.half_graph
+    if wrong == "casts":
+        monkeypatch.setattr(half_graph, "half_graph", lambda p: cast_at_concatenations(right(p)))
+    else:
+        float32 = "Conv" if wrong == "convolutions in float32" else "nothing"
+        monkeypatch.setattr(half_graph, "HALF", half_graph.HALF | {half_graph.NORM})
+        monkeypatch.setattr(half_graph, "NORM", float32)
+    build_plans(Request(default_size, RTX, ("sm86",), tmp_path / "plans"), lambda plan: None)
+    with pytest.raises(AssertionError):
+        assert_types(compiled(said))
 
 
 def test_index_entries_are_json_that_people_can_read(build, normed):

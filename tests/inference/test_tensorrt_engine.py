@@ -21,6 +21,9 @@ from inference.tensorrt.build import Request, build_plans
 from inference.tensorrt.index import UNCHECKED, EnginePlan, add_plan, plan_folder, plans_of
 
 real = pytest.importorskip("cuda.bindings.runtime")
+from inference.engines.cuda import Gpu  # noqa: E402
+from inference.engines.tensorrt_engine import TensorRTEngine  # noqa: E402
+
 pytest.importorskip("onnx")
 PATCH = (1, 1, 4, 5, 6)
 CENTERS = np.array([0.0, 1.0, 2.0], dtype=np.float32).reshape(1, 3, 1, 1, 1)
@@ -308,19 +311,40 @@ def test_a_patch_that_the_plan_does_not_take_is_an_engine_error(trt, planned):
         engine.infer(np.zeros((1, 1, 4, 4, 4), dtype=np.float32))
 
 
+@contextmanager
+def keeping(trt, manifest):
+    """Open the plan as the parity gate does."""
+    (plan,), card = plans_of(manifest), Gpu(CARD, "sm86")
+    engine = TensorRTEngine(trt, plan, plan_folder(manifest), card, keep_kernels=True)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
 def test_compiled_kernels_are_kept_beside_the_plan_and_read_again(trt, planned):
     manifest = planned()
-    for _ in range(2):
-        with opened(manifest) as engine:
-            engine.infer(patches(1)[0])
+    with keeping(trt, manifest) as engine:
+        engine.infer(patches(1)[0])
     assert (plan_folder(manifest) / "tiny-RTX_A6000.cache").read_bytes() == b"kernels"
+    with opened(manifest) as engine:
+        engine.infer(patches(1)[0])
     assert [cache.read for cache in trt.kernels] == [b"", b"kernels"]
+
+
+def test_a_prediction_writes_nothing_beside_the_plan(trt, planned):
+    manifest = planned()
+    with opened(manifest) as engine:
+        list(infer_many(engine, patches(3)))
+    assert sorted(path.name for path in plan_folder(manifest).iterdir()) == [
+        "index.json", "tiny.plan"
+    ]  # fmt: skip
 
 
 def test_kernels_that_cannot_be_kept_stop_nothing(trt, planned):
     manifest = planned()
     (plan_folder(manifest) / "tiny-RTX_A6000.cache").mkdir()  # no file can take its place
-    with opened(manifest) as engine:
+    with keeping(trt, manifest) as engine:
         assert engine.infer(patches(1)[0]).shape == (1, 3, *PATCH[2:])
 
 
@@ -412,6 +436,7 @@ def test_a_plan_for_the_gpu_that_is_here_is_let_out_only_if_it_is_the_network(
     assert found.pop("sm75") == "not checked: the GPU here is sm86"
     if complaint is None:
         assert (found["sm86"]["label_agreement"], found["sm86"]["gpu"]) == (1.0, CARD)
+        assert [path.read_bytes() for path in folder.glob("*sm86*-RTX_A6000.cache")] == [b"kernels"]
     else:
         assert found == {}
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
