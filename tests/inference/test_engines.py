@@ -3,18 +3,21 @@
 import hashlib
 import logging
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from inference import engines
-from inference.engines import EngineOptions, open_engine
+from inference.engines import EngineOptions, infer_many, open_engine
 from inference.errors import EngineError, ManifestError
 from inference.manifest import WeightsFile
+from inference.manifest_reader import load_manifest
 
 for needed in ("onnx", "onnxruntime", "openvino", "torch"):
     pytest.importorskip(needed)
 
+ROOT = Path(__file__).parents[2]
 PATCH = (4, 5, 6)
 CENTERS = np.array([0.0, 1.0, 2.0], dtype=np.float32)
 ONE_THREAD = EngineOptions(threads=1, precision="f32")
@@ -50,6 +53,38 @@ def test_logits_are_those_worked_out(with_torch, name):
         np.testing.assert_allclose(logits[0], expected, atol=1e-5)
         assert logits.dtype == np.float32
         assert logits.shape == (1, 3, *PATCH)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_patches_that_are_computed_at_once_come_in_their_order(network, threads, count):
+    given = [patches() + number for number in range(count)]
+    with open_engine("openvino", network(), EngineOptions(threads, "f32")) as engine:
+        several = [logits.copy() for logits in infer_many(engine, iter(given))]
+        one_by_one = [engine.infer(patch).copy() for patch in given]
+    assert len(several) == count
+    for many, one in zip(several, one_by_one, strict=True):
+        np.testing.assert_array_equal(many, one)
+
+
+def test_an_engine_goes_on_after_patches_that_nobody_waited_for(network):
+    with open_engine("openvino", network(), EngineOptions(2, "f32")) as engine:
+        expected = engine.infer(patches()).copy()
+        answers = infer_many(engine, iter([patches() + 9, patches() + 8, patches() + 7]))
+        next(answers)
+        answers.close()
+        np.testing.assert_array_equal(engine.infer(patches()), expected)
+
+
+def test_one_and_two_threads_give_the_same_bytes():
+    manifest = load_manifest(ROOT / "weights_manifest.json")
+    given = np.random.default_rng(0).normal(0, 1, (1, 1, *manifest.window.patch))
+    given = given.astype(np.float32)
+    found = []
+    for threads in (1, 2):
+        with open_engine("openvino", manifest, EngineOptions(threads, "f32")) as engine:
+            found.append(engine.infer(given).copy())
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
