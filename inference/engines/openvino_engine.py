@@ -18,7 +18,6 @@ from inference.engines import EngineOptions, one_line
 from inference.errors import EngineError
 from inference.manifest import INT8, Manifest
 
-
 STREAMS = 2
 """Patches that are computed at once, each by its share of the threads: two patches on a thread each
 take less than one after the other on two, and the sums over windows cost nothing beside them."""
