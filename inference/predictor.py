@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.budget import Limits, Plan, choose, memory_mib, resident_mib
-from inference.engines import Engine, EngineOptions, Precision, infer_many
+from inference.engines import Engine, EngineOptions, Precision, infer_many, seconds_a_patch
 from inference.errors import EngineError, ManifestError
 from inference.geometry import Box, Grid, Orientation, SpacingMm, as_shape
 from inference.labels import NativeLabels
@@ -22,9 +22,6 @@ from inference.report import CaseReport
 from inference.resampling import resample_linear
 from inference.sliding_window import Window, flips_of, logit_slabs, window_count
 from inference.volumes import Volume
-
-_TIMED = 3
-"""Windows that are asked for to time one; the first is not timed."""
 
 
 @dataclass(frozen=True)
@@ -139,22 +136,14 @@ class Predictor:
         return Plan(spent_s, window_s, before_s, needed, choices, chosen, tuple(over))
 
     def _window_s(self, prepared: Prepared) -> float:
-        """Time one window with its flips, when one comes after the other.
-
-        The first answer is not timed: an engine's first call is slower than the rest, and one that
-        computes ahead gives the next answers sooner than it would alone.
-        """
+        """Time one window with its flips."""
         sizes = zip(prepared.image.shape, self._window.patch, strict=True)
         middle = tuple(slice(max(0, (n - p) // 2), max(0, (n - p) // 2) + p) for n, p in sizes)
         part = prepared.image[middle]
         patch = np.zeros((1, 1, *self._window.patch), dtype=np.float32)
         z, y, x = part.shape
         patch[0, 0, :z, :y, :x] = part
-        answers = infer_many(self._engine, [patch] * _TIMED)
-        next(answers)
-        start_s = time.perf_counter()
-        timed = sum(1 for _ in answers)
-        return (time.perf_counter() - start_s) / timed * len(self._window.flips)
+        return seconds_a_patch(self._engine, patch, 2) * len(self._window.flips)
 
     def label(self, prepared: Prepared, report: CaseReport, watch: Watch) -> NDArray[np.uint8]:
         """Label a prepared CT.

@@ -16,7 +16,7 @@ from openvino import opset13 as ops
 from rich.console import Console
 from rich.table import Table
 
-from inference.engines import EngineOptions, Precision, open_engine
+from inference.engines import EngineOptions, Precision, open_engine, seconds_a_patch
 from inference.errors import EngineError
 from inference.files import replacing
 from inference.manifest import Manifest
@@ -95,7 +95,7 @@ def _weights(node: Any, shapes: dict[str, list[int]]) -> list[int]:
 def _window_s(manifest: Manifest, precision: Precision) -> float:
     patch = np.random.default_rng(0).normal(size=(1, 1, *manifest.window.patch))
     with open_engine("openvino", manifest, EngineOptions(precision=precision)) as engine:
-        return _median_s(lambda: engine.infer(patch.astype(np.float32)))
+        return seconds_a_patch(engine, patch.astype(np.float32), 2 * _RUNS)
 
 
 def _matrix_rate(precision: Precision) -> float:
