@@ -22,6 +22,8 @@ from train.rounds.run import Run
 
 SAMPLES = 2000
 """Bootstrap samples of held-out cases."""
+CHANCE = 0.05
+"""Of ending the rounds for a class that fell in a few cases by chance."""
 SAMPLED = 100
 """Cases whose labels are compared, at most."""
 _SEED = 231001159
@@ -69,9 +71,11 @@ class Judged:
 def decide(rounds: Sequence[Judged], stop: Stop) -> Verdict:
     """Say whether there should be a round after the last of `rounds`.
 
-    It goes on unless the last round got worse (the interval of its gain, or of a class's where it
-    fell by more than `stop.least_gain`, lies below zero), gained no more than `stop.least_gain`, or
-    hardly changed its labels.
+    It goes on unless the last round got worse (the interval of its gain lies below zero, or that of
+    a class which fell by more than `stop.least_gain`), gained no more than `stop.least_gain`, or
+    hardly changed its labels. One class alone is only believed if so many cases have it that all of
+    them falling by chance, in any of the classes, has a probability under `CHANCE`: half to the
+    power of the cases, times the classes. With fewer it is a sign and no reason.
 
     Args:
         rounds: Two or more, in their order.
@@ -93,7 +97,9 @@ def decide(rounds: Sequence[Judged], stop: Stop) -> Verdict:
     signs = [f"{name} fell by {-by_class[name][0]:.3f}" for name in fell]
     signs += _variance_sign(*pairs)
     signs += _noise_sign(before, last, gain)
-    bad = [name for name in fell if -by_class[name][0] > max(stop.least_gain, 0)]
+    counts = dict(zip(classes, (~np.isnan(gains)).sum(axis=0), strict=True))
+    sure = [name for name in fell if len(classes) * 0.5 ** counts[name] < CHANCE]
+    bad = [name for name in sure if -by_class[name][0] > max(stop.least_gain, 0)]
     if total[1] < 0:
         reason = f"worse: mean DSC fell by {-gain:.4f}"
     elif bad:
@@ -137,13 +143,17 @@ def _paired(before: Judged, last: Judged) -> tuple[list[str], Values]:
 
 
 def _intervals(gains: Values) -> tuple[Interval, list[Interval]]:
-    """Return the 95 % intervals of the mean over classes, and of each class."""
+    """Return the 95 % intervals of the mean over classes, and of each class.
+
+    A class with one case has no spread to draw from: its interval is all that a gain can be.
+    """
     draws = np.random.default_rng(_SEED).integers(len(gains), size=(SAMPLES, len(gains)))
     there = ~np.isnan(gains)
     sums, counts = np.where(there, gains, 0)[draws].sum(axis=1), there[draws].sum(axis=1)
     with np.errstate(invalid="ignore"):
         means = sums / counts  # NaN where a sample has no case with the class
     of_class = np.nanpercentile(means, (2.5, 97.5), axis=0).T
+    of_class[there.sum(axis=0) < 2] = -1.0, 1.0
     low, high = np.percentile(np.nanmean(means, axis=1), (2.5, 97.5))
     return (float(low), float(high)), [(float(one[0]), float(one[1])) for one in of_class]
 

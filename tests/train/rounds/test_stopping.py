@@ -50,14 +50,25 @@ def test_a_round_that_got_worse_is_gone_back_from():
     assert verdict.signs == ("liver fell by 0.100",)
 
 
-def test_one_class_that_falls_is_enough():
-    mixed = judged("student", (0.95, 0.95, 0.95, 0.95), (0.15, 0.25, 0.35))
-    verdict = decide([FIRST, mixed], STOP)
-    # liver +.12, tumour -.05: better in the mean, yet the tumour fell in every case
-    assert verdict.gain == pytest.approx(0.035)
-    assert not verdict.go_on
-    assert verdict.reason == "worse: tumour fell"
-    assert verdict.use == "teacher"
+@pytest.mark.parametrize(("cases", "enough"), [(6, True), (5, False)])
+def test_one_class_that_falls_is_enough_if_it_is_no_chance(cases, enough):
+    first = judged("teacher", (0.8,) * 6, [0.2 + 0.02 * n for n in range(cases)])
+    mixed = judged("student", (0.95,) * 6, [0.15 + 0.02 * n for n in range(cases)])
+    verdict = decide([first, mixed], STOP)
+    # liver +.15, tumour -.05: better in the mean, yet the tumour fell in every case. That all six
+    # of either class fall has a chance of 2 / 64, all five 2 / 32.
+    assert verdict.gain == pytest.approx(0.05)
+    assert verdict.signs[0] == "tumour fell by 0.050"
+    assert verdict.go_on != enough
+    assert verdict.reason == ("worse: tumour fell" if enough else "better: mean DSC gained 0.0500")
+    assert verdict.use == ("teacher" if enough else "student")
+
+
+def test_one_case_alone_says_nothing_of_a_class():
+    first, last = judged("teacher", (0.8,) * 4, (0.5,)), judged("student", (0.9,) * 4, (0.1,))
+    verdict = decide([first, last], STOP)
+    assert verdict.by_class["tumour"] == pytest.approx((-0.4, -1.0, 1.0))
+    assert verdict.signs[:1] != ("tumour fell by 0.400",)
 
 
 def test_a_fall_within_the_cases_spread_is_no_sign():
