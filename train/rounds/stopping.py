@@ -50,7 +50,8 @@ class Verdict:
     by_class: dict[str, tuple[float, float, float]]
     """Each class's gain, and its interval."""
     change: float
-    """Share by which the labels changed: one less their mean DSC with the round before's."""
+    """Share by which the labels changed: one less their mean DSC with the round before's, which is
+    0 for a case that the round before had not."""
     signs: tuple[str, ...]
     """Signs of failure."""
 
@@ -201,7 +202,7 @@ def judged(run: Run, count: int) -> list[Judged]:
         mine = _labels(run, step)
         theirs = _labels(run, before) if before else {}
         own = run.labels_of(step.name) if consumers(run.recipe, step.name) else {}
-        change = 1 - (_agreement(theirs, mine) or 0.0)
+        change = changed(theirs, mine)
         dsc = load_dsc(place / "judge" / "judge.json")
         found.append(Judged(step.name, dsc, change, _agreement(own, mine)))
     return found
@@ -210,6 +211,16 @@ def judged(run: Run, count: int) -> list[Judged]:
 def _labels(run: Run, step: Round) -> dict[str, Path]:
     cases = cases_of(run.recipe, step, run.cases)
     return {case.case: run.fused(step, case) for case in cases}
+
+
+def changed(before: Mapping[str, Path], now: Mapping[str, Path]) -> float:
+    """Return by how much a round's label maps changed, 0 to 1; a case that is new is all change.
+
+    Raises:
+        KitError: A map cannot be read.
+    """
+    kept = len(before.keys() & now.keys()) / len(now)
+    return 1 - kept * (_agreement(before, now) or 0.0)
 
 
 def _agreement(first: Mapping[str, Path], second: Mapping[str, Path]) -> float | None:

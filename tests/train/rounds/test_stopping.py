@@ -1,10 +1,12 @@
 import json
 
+import numpy as np
 import pytest
 
 from inference.errors import KitError
+from inference.volumes import write_volume
 from train.rounds.recipe import Stop
-from train.rounds.stopping import Judged, decide, load_dsc, told
+from train.rounds.stopping import Judged, changed, decide, load_dsc, told
 
 STOP = Stop(least_gain=0.005, least_change=0.01)
 
@@ -121,6 +123,20 @@ def test_a_class_that_only_one_round_was_judged_by_is_not_compared():
 def test_rounds_without_a_common_case():
     with pytest.raises(KitError, match="a and b have no held-out case in common"):
         decide([judged("a", ()), judged("b", (0.5,))], STOP)
+
+
+def test_cases_that_are_new_are_change(tmp_path):
+    whole, half = np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)
+    whole[:2], half[:1] = 1, 1
+    maps = {}
+    for name, labels in (("whole", whole), ("half", half)):
+        maps[name] = tmp_path / f"{name}.nii.gz"
+        write_volume(labels, (1.0, 1.0, 1.0), maps[name])
+    before = {"a": maps["whole"]}
+    # DSC of 32 and 16 voxels: 2 * 16 / 48
+    assert changed(before, {"a": maps["half"]}) == pytest.approx(1 / 3)
+    assert changed(before, {"a": maps["whole"], "b": maps["whole"]}) == 1 / 2
+    assert changed({}, {"b": maps["whole"]}) == 1.0
 
 
 def test_verdicts_are_told_in_json():
