@@ -101,22 +101,12 @@ def decide(rounds: Sequence[Judged], stop: Stop) -> Verdict:
     counts = dict(zip(classes, (~np.isnan(gains)).sum(axis=0), strict=True))
     sure = [name for name in fell if len(classes) * 0.5 ** counts[name] < CHANCE]
     bad = [name for name in sure if -by_class[name][0] > max(stop.least_gain, 0)]
-    if total[1] < 0:
-        reason = f"worse: mean DSC fell by {-gain:.4f}"
-    elif bad:
-        reason = f"worse: {', '.join(bad)} fell"
-    elif gain <= stop.least_gain:
-        reason = f"no better: mean DSC gained {gain:.4f}, asked for are {stop.least_gain:g}"
-    elif last.change < stop.least_change:
-        reason = f"settled: the labels changed by {last.change:.4f}"
-    else:
-        reason = ""
-    go_on = not reason
+    reason = _reason_to_end(gain, total, bad, last.change, stop)
     best = max(rounds, key=lambda one: _mean(one.dsc))
     return Verdict(
         last.round,
         before.round,
-        go_on,
+        not reason,
         reason or f"better: mean DSC gained {gain:.4f}",
         before.round if reason.startswith("worse") and best is last else best.round,
         gain,
@@ -125,6 +115,19 @@ def decide(rounds: Sequence[Judged], stop: Stop) -> Verdict:
         last.change,
         tuple(signs),
     )
+
+
+def _reason_to_end(
+    gain: float, interval: Interval, fell: Sequence[str], change: float, stop: Stop
+) -> str:
+    """Return why the rounds should end, "" if they should not; `fell` are classes that surely did."""
+    if interval[1] < 0:
+        return f"worse: mean DSC fell by {-gain:.4f}"
+    if fell:
+        return f"worse: {', '.join(fell)} fell"
+    if gain <= stop.least_gain:
+        return f"no better: mean DSC gained {gain:.4f}, asked for are {stop.least_gain:g}"
+    return f"settled: the labels changed by {change:.4f}" if change < stop.least_change else ""
 
 
 def _paired(before: Judged, last: Judged) -> tuple[list[str], Values]:
