@@ -120,7 +120,7 @@ def decide(rounds: Sequence[Judged], stop: Stop) -> Verdict:
 def _reason_to_end(
     gain: float, interval: Interval, fell: Sequence[str], change: float, stop: Stop
 ) -> str:
-    """Return why the rounds should end, "" if they should not; `fell` are classes that surely did."""
+    """Return why the rounds should end, or ""; `fell` are the classes that surely did."""
     if interval[1] < 0:
         return f"worse: mean DSC fell by {-gain:.4f}"
     if fell:
