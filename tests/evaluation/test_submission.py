@@ -225,14 +225,14 @@ def test_what_a_container_changed_outside():
         "A /workspace/outputs",
         "C /tmp",
         "A /tmp/scratch",
-        "C /root",
-        "A /root/intel",
-        "A /root/intel/stats",
+        "C /var",
+        "A /var/intel",
+        "A /var/intel/stats",
         "C /opt/cache",
         "D /etc/motd",
         "C /etc",
     ]
-    assert outside(lines) == ("/root/intel/stats", "/opt/cache", "/etc/motd")
+    assert outside(lines) == ("/var/intel/stats", "/opt/cache", "/etc/motd")
     assert outside(lines[:5]) == ()
 
 
@@ -337,7 +337,7 @@ def test_a_right_submission_passes(fake):
 
 
 def test_a_write_outside_fails_its_rule_alone(fake):
-    Path("diff").write_text("C /root\nA /root/intel\n")
+    Path("diff").write_text("C /var\nA /var/intel\n")
     done = submission()
     assert done.exit_code == 1
     assert done.output.splitlines()[-1] == "Error: 1 rules failed: inside"
