@@ -143,17 +143,33 @@ class Evidence:
         The tumour's row is its probability, the others are those of what is no tumour: they come
         from other cases, which may have none.
         """
-        odds = np.log(self.shares()).reshape([CLASSES] + [1] * self.sources)
-        for source in range(self.sources):
-            counts = self.of_source(source, self.true)
-            general = (counts.sum(axis=0) + 1) / (counts.sum() + WORDS)
-            chances = (counts + general) / (counts.sum(axis=1, keepdims=True) + 1)
-            shape = [WORDS if axis == source else 1 for axis in range(self.sources)]
-            odds = odds + np.log(chances).reshape([CLASSES, *shape])
-        table: Counts = np.exp(odds - odds.max(axis=0)).reshape(CLASSES, -1)
-        table /= table.sum(axis=0)
+        tables = [self.of_source(source, self.true) for source in range(self.sources)]
+        table = likely(self.shares(), tables)
         table[:TUMOUR] /= np.maximum(table[:TUMOUR].sum(axis=0), np.finfo(float).tiny)
         return table
+
+
+def likely(shares: Counts, tables: Sequence[Counts]) -> Counts:
+    """Return each class's probability by what is said, if sources err independently.
+
+    A word that was never counted for a class is as likely as in general.
+
+    Args:
+        shares: float64 [CLASSES], of each class before anything is said.
+        tables: Of each source, float64 [CLASSES, words]: how often it says what of which class.
+
+    Returns:
+        float64 [CLASSES, words of all sources together], 1 in sum over the classes.
+    """
+    odds = np.log(shares).reshape([CLASSES] + [1] * len(tables))
+    for place, table in enumerate(tables):
+        general = (table.sum(axis=0) + 1) / (table.sum() + table.shape[1])
+        chances = (table + general) / (table.sum(axis=1, keepdims=True) + 1)
+        shape = [table.shape[1] if axis == place else 1 for axis in range(len(tables))]
+        odds = odds + np.log(chances).reshape([CLASSES, *shape])
+    found: Counts = np.exp(odds - odds.max(axis=0)).reshape(CLASSES, -1)
+    found /= found.sum(axis=0)
+    return found
 
 
 def _called(table: Counts) -> Counts:

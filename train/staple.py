@@ -6,14 +6,12 @@ held-out cases take part in the estimate as further voxels whose label is known,
 own voxels only add to what was counted.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import KitError
 from train.fusion import Labels, same_shape
-from train.reliability import CLASSES, WORDS, Counts, Evidence
+from train.reliability import CLASSES, WORDS, Counts, Evidence, likely
 
 _SAID = WORDS // 2
 """Labels that a source may say, "ignore" among them."""
@@ -59,14 +57,14 @@ class KnownStaple:
             voxels: How many of the case have each combination of labels.
         """
         tables = self._known
-        posterior = _posterior(self._shares, tables)
+        posterior = likely(self._shares, tables)
         for _ in range(_ROUNDS):
             expected = (posterior * voxels).reshape(CLASSES, *[_SAID] * len(tables))
             tables = [
                 known + expected.sum(axis=_others(place, len(tables)))
                 for place, known in enumerate(self._known)
             ]
-            before, posterior = posterior, _posterior(self._shares, tables)
+            before, posterior = posterior, likely(self._shares, tables)
             if np.abs(posterior - before).max() < _SETTLED:
                 break
         return posterior
@@ -78,18 +76,3 @@ def _by_label(table: Counts) -> Counts:
 
 def _others(place: int, sources: int) -> tuple[int, ...]:
     return tuple(axis + 1 for axis in range(sources) if axis != place)
-
-
-def _posterior(shares: Counts, tables: Sequence[Counts]) -> Counts:
-    """Return each class's probability by what is said, float64 [CLASSES, joint].
-
-    A word that was never counted for a class is as likely as in general.
-    """
-    odds = np.log(shares).reshape([CLASSES] + [1] * len(tables))
-    for place, table in enumerate(tables):
-        general = (table.sum(axis=0) + 1) / (table.sum() + _SAID)
-        chances = (table + general) / (table.sum(axis=1, keepdims=True) + 1)
-        shape = [_SAID if axis == place else 1 for axis in range(len(tables))]
-        odds = odds + np.log(chances).reshape([CLASSES, *shape])
-    likely: Counts = np.exp(odds - odds.max(axis=0)).reshape(CLASSES, -1)
-    return np.asarray(likely / likely.sum(axis=0))
