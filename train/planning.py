@@ -31,8 +31,8 @@ def write_plans(spec: TrainingSpec, path: Path) -> None:
     plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     configuration = plans["configurations"][CONFIGURATION]
     training = spec.training
-    if training.patch:
-        configuration["patch_size"] = list(training.patch)
+    if window := training.window or training.patch:
+        configuration["patch_size"] = list(window)
     if training.patch or training.features:
         network = _network(training, spec.spacing_mm, tuple(configuration["patch_size"]))
         configuration["architecture"]["arch_kwargs"].update(network)
@@ -73,15 +73,16 @@ def _network(
             f"recipe's features are {stages}; change the patch or the features"
         )
     total = np.prod(strides[:stages], axis=0)
-    if np.any(np.mod(patch, total)):
-        raise KitError(
-            f"patch {patch} is not a multiple of {total.tolist()}, the network's strides"
-        )
+    for size in (patch, training.patch or patch):
+        if np.any(np.mod(size, total)):
+            raise KitError(
+                f"patch {size} is not a multiple of {total.tolist()}, the network's strides"
+            )
     return {
         "n_stages": stages,
         "features_per_stage": list(features),
         "strides": [list(stride) for stride in strides[:stages]],
         "kernel_sizes": [list(kernel) for kernel in kernels[:stages]],
         "n_conv_per_stage": [2] * stages,
-        "n_conv_per_stage_decoder": [1 if training.features else 2] * (stages - 1),
+        "n_conv_per_stage_decoder": [training.decoder_convolutions] * (stages - 1),
     }

@@ -36,9 +36,14 @@ class Training:
     """
 
     patch: tuple[int, ...]
+    window: tuple[int, ...]
+    """What the network is planned for and predicts in; empty: the patch. A larger one is trained in
+    small patches, a step of which takes less time, and predicts in fewer windows."""
     batch: int
     features: tuple[int, ...]
     """Channels of each stage; their number sets the depth."""
+    decoder_convolutions: int
+    """Of each stage on the way up; nnU-Net's default is 2. Asks for `patch` or `features`."""
     clip_hu: tuple[float, ...]
     mean_hu: float
     std_hu: float
@@ -81,6 +86,15 @@ class Training:
         for key, known in _CHOICES.items():
             if (found := getattr(self, key)) not in known:
                 raise KitError(f"training: {key} is {found!r}; choose from {', '.join(known)}")
+        if self.decoder_convolutions < 1:
+            raise KitError(
+                f"training: decoder_convolutions is {self.decoder_convolutions}; give 1 or more"
+            )
+        if self.window and len(self.patch) != len(self.window):
+            raise KitError(
+                f"training: a window of {list(self.window)} and a patch of {list(self.patch)}; "
+                "give both three numbers"
+            )
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,15 @@ class TestRecipe:
                     t.get_dataloaders()
                     assert t.inference_allowed_mirroring_axes == axes
 
+    def test_a_window_is_for_prediction_and_the_patch_for_training(self, work):
+        with trainer_of(varied(window=(32, 48, 48)), work) as trainer:
+            trainer.on_train_start()
+            batch = next(trainer.dataloader_train)
+            trainer.save_checkpoint(str(work / "checkpoint.pth"))
+        assert batch["data"].shape == (2, 1, 16, 24, 24)
+        plans = torch.load(work / "checkpoint.pth", weights_only=False)["init_args"]["plans"]
+        assert plans["configurations"]["3d_fullres"]["patch_size"] == [32, 48, 48]
+
     def test_nothing_is_chosen_by_its_speed(self, work):
         with trainer_of(varied(augmentation="nnunet"), work) as trainer:
             trainer.initialize()

@@ -33,7 +33,8 @@ def test_the_papers_network_is_nnunets(tmp_path):
     # Patch and spacing of the paper's plan: z is 3 times coarser, so it is neither convolved nor
     # halved at first; 56 = 7 * 8 is halved three times, 160 and 192 five times.
     spec = replace(
-        varied(patch=(56, 160, 192), features=()), spacing_mm=(2.5, 0.8203125, 0.8203125)
+        varied(patch=(56, 160, 192), features=(), decoder_convolutions=2),
+        spacing_mm=(2.5, 0.8203125, 0.8203125),
     )
     assert network(spec, tmp_path / "plans.json") == {
         "n_stages": 6,
@@ -49,6 +50,14 @@ def test_features_set_the_depth(tmp_path):
     found = network(varied(patch=(64, 64, 80), features=(4, 8, 16)), tmp_path / "plans.json")
     assert found["strides"] == [[1, 1, 1], [2, 2, 2], [2, 2, 2]]
     assert found["features_per_stage"] == [4, 8, 16]
+
+
+def test_the_window_sets_the_network_and_the_plans_patch(tmp_path):
+    # A patch of 16 allows two halvings, the window of 32 a third.
+    spec = varied(patch=(16, 16, 16), window=(32, 32, 32), features=(4, 8, 8, 8))
+    found = planned(spec, tmp_path / "plans.json")["configurations"]["3d_fullres"]
+    assert found["patch_size"] == [32, 32, 32]
+    assert found["architecture"]["arch_kwargs"]["strides"] == [[1, 1, 1]] + [[2, 2, 2]] * 3
 
 
 def test_what_the_recipe_leaves_empty_is_the_planners(tmp_path):
@@ -76,6 +85,10 @@ def test_hu_range(tmp_path):
         ({"patch": (16, 16, 16), "features": (4, 8, 8, 8)}, "allows 3 to 3 stages"),
         ({"patch": (16, 16, 16), "features": (4, 8)}, "features are 2"),
         ({"patch": (18, 16, 16), "features": (4, 8, 8)}, r"multiple of \[4, 4, 4\]"),
+        (
+            {"patch": (18, 16, 16), "window": (16, 16, 16), "features": (4, 8, 8)},
+            r"patch \(18, 16, 16\) is not a multiple",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_is_refused(tmp_path, changes, complaint):

@@ -41,6 +41,8 @@ def test_the_committed_recipe_trains_on_no_test_case():
             'real_small: undecided is "marginal", for cases whose annotators are known',
         ),
         ("synthesis_mm = 3.0", "synthesis_mm = 0", "and synthesis_mm 0.0; give three positive"),
+        ("decoder_convolutions = 1", "decoder_convolutions = 0", "is 0; give 1 or more"),
+        ("window = []", "window = [64, 64]", r"a window of \[64, 64\] and a patch of"),
     ],
 )
 def test_a_mistake_is_named(tmp_path, old, new, complaint):

@@ -27,8 +27,10 @@ from train.recipe import Training
 
 TRAINING = Training(
     patch=(16, 24, 24),
+    window=(),
     batch=2,
     features=(4, 8, 8),
+    decoder_convolutions=1,
     clip_hu=(-200.0, 300.0),
     mean_hu=50.0,
     std_hu=80.0,

@@ -64,6 +64,8 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         self.oversample_foreground_percent = self.recipe["oversample_foreground"]
         self.probabilistic_oversampling = self.recipe["augmentation"] == "light"
         self.save_every = self.recipe["save_every"]
+        if self.recipe["patch"]:  # the plans have the window, in which the network predicts
+            self.configuration_manager.configuration["patch_size"] = list(self.recipe["patch"])
         torch.set_num_threads(self.recipe["threads"])
 
     def initialize(self) -> None:
