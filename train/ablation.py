@@ -208,4 +208,6 @@ def show(found: Mapping[str, Ways]) -> None:
         sizes = (f"{hit}/{total}" for hit, total in way.tumours_found.values())
         rest = (str(way.false_tumours), f"{way.ignored:.2%}", f"{way.wrong:.2%}")
         table.add_row(name, f"{way.organ_dsc:.4f}", *figures, *sizes, *rest)
-    Console().print(table)
+    console = Console()
+    needed = Console(width=1000).measure(table).maximum  # figures that are cut off say nothing
+    (console if console.width >= needed else Console(width=needed)).print(table)

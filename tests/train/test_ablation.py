@@ -62,6 +62,21 @@ def test_what_every_rule_makes_of_one_source_that_sees(folder):
     assert found["seeing alone"].wrong == 0.0
 
 
+def test_no_figure_is_cut_off_on_a_narrow_screen(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    words = ["ablate", folder / "truth", "-o", folder / "out"]
+    words += ["--source", f"seeing={folder / 'seeing'}", "--source", f"blind={folder / 'blind'}"]
+    shown = CliRunner().invoke(main, [str(word) for word in words]).stdout
+    row = next(line for line in shown.splitlines() if "seeing alone" in line)
+    assert [cell.strip() for cell in row.strip("│ ").split("│")][1:5] == [
+        "1.0000",
+        "1.000",
+        "1.000",
+        "1.000",
+    ]
+    assert "…" not in shown
+
+
 def test_what_is_on_disk(folder):
     run(folder, "seeing", "blind")
     table = json.loads((folder / "out" / "ablation.json").read_text())
