@@ -23,10 +23,10 @@ _LEAST_STAGES = 3
 
 
 def write_plans(spec: TrainingSpec, path: Path) -> None:
-    """Give the plans at `path` what the recipe says: patch, network, HU range, linear resampling.
+    """Give the plans at `path` what the recipe says: window, network, HU range, linear resampling.
 
     Raises:
-        KitError: The recipe's patch does not fit its network.
+        KitError: The recipe's window or patch does not fit its network.
     """
     plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     configuration = plans["configurations"][CONFIGURATION]
@@ -59,21 +59,21 @@ def write_plans(spec: TrainingSpec, path: Path) -> None:
 
 
 def _network(
-    training: Training, spacing_mm: tuple[float, ...], patch: tuple[int, ...]
+    training: Training, spacing_mm: tuple[float, ...], window: tuple[int, ...]
 ) -> dict[str, Any]:
     """Return a plain U-Net's settings: nnU-Net's rule for strides and kernels, so many stages."""
-    strides, kernels = get_pool_and_conv_props(spacing_mm, patch, _LEAST_VOXELS, 999)[1:3]
+    strides, kernels = get_pool_and_conv_props(spacing_mm, window, _LEAST_VOXELS, 999)[1:3]
     features = training.features or tuple(
         min(32 * 2**stage, _MAX_FEATURES) for stage in range(len(strides))
     )
     stages = len(features)
     if not _LEAST_STAGES <= stages <= len(strides):
         raise KitError(
-            f"a patch of {patch} voxels allows {_LEAST_STAGES} to {len(strides)} stages, the "
+            f"a patch of {window} voxels allows {_LEAST_STAGES} to {len(strides)} stages, the "
             f"recipe's features are {stages}; change the patch or the features"
         )
     total = np.prod(strides[:stages], axis=0)
-    for size in (patch, training.patch or patch):
+    for size in (window, training.patch or window):
         if np.any(np.mod(size, total)):
             raise KitError(
                 f"patch {size} is not a multiple of {total.tolist()}, the network's strides"
