@@ -142,6 +142,7 @@ precision = "f32"
 external = ["one", "two"]
 held_out = 0
 confidence = ""
+component_rules = false
 
 [stop]
 least_gain = -1.0

@@ -59,7 +59,9 @@ def plan(recipe: Path, release: Path | None) -> None:
 @click.command()
 @click.argument(
     "kind",
-    type=click.Choice(["data", "fuse", "select", "train", "export", "label", "judge", "score"]),
+    type=click.Choice(
+        ["data", "fuse", "select", "train", "export", "label", "judge", "rules", "score"]
+    ),
 )
 @_of_a_run
 @click.option("--round", "name", default="", help="Which round of the recipe; none for data.")

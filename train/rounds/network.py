@@ -1,8 +1,9 @@
-"""Stages `train`, `export`, `label`, `judge` and `score`: a round's network, and what it says."""
+"""Stages `train`, `export`, `label`, `judge`, `rules`, `score`: a network, and what it says."""
 
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
@@ -18,9 +19,11 @@ from inference.predictor import Settings
 from inference.screen import predict_on_screen
 from train.calibration.confidence import Questions
 from train.calibration.confidence_command import look_at_all
+from train.component_rules import Pieces, choose, rules_of
 from train.fusion import same_shape
 from train.release import LABEL_SUFFIX, Case
 from train.rounds.plan import Stage, cases_of, cases_to_label
+from train.rounds.records import RECORD
 from train.rounds.run import Job, Run
 
 MANIFEST = "weights_manifest.json"
@@ -78,9 +81,11 @@ def label(run: Run, stage: Stage) -> Job:
     return _predicted(run, stage.round, part, run.recipe.confidence)
 
 
-def _predicted(run: Run, name: str, cases: Sequence[Case], signal: str = "") -> Job:
-    """Label `cases` with the network of round `name`, and say by `signal` how sure it is."""
-    manifest = load_manifest(run.folder / name / "export" / MANIFEST)
+def _predicted(
+    run: Run, name: str, cases: Sequence[Case], signal: str = "", bundle: str = "export"
+) -> Job:
+    """Label `cases` with a bundle of round `name`, and say by `signal` how sure the network is."""
+    manifest = load_manifest(run.folder / name / bundle / MANIFEST)
     files = {case.case: run.release / case.image for case in cases}
     weights = manifest.weights("onnx")
     paths = (*files.values(), manifest.folder / MANIFEST, weights)
@@ -136,13 +141,37 @@ def dsc_of(truth: Path, pred: Path, drawn: Sequence[int]) -> dict[str, float]:
     return {names[k]: float(2 * both[k] / sizes[k]) if sizes[k] else 1.0 for k in drawn}
 
 
+def rules(run: Run, stage: Stage) -> Job:
+    """Copy a round's bundle, with the least volumes that its held-out cases ask for."""
+    place = run.folder / stage.round / "export"
+    manifest = load_manifest(place / MANIFEST)
+    said = run.held_out_labels(stage.round)
+    truths = {case: run.release / str(case.label) for case in run.held_out}
+
+    def make(folder: Path) -> None:
+        pieces = Pieces()
+        for case, path in truths.items():
+            true, pred = read_label_map(path), read_label_map(said[case.case]).labels
+            same_shape(true.labels, pred)
+            pieces.add(true.labels, pred, case.drawn, true.grid.voxel_ml)
+        chosen = choose(pieces)
+        shutil.copytree(place, folder, ignore=shutil.ignore_patterns(RECORD), dirs_exist_ok=True)
+        replace(manifest, postprocess=rules_of(chosen)).write(folder / MANIFEST)
+        with replacing(folder / "rules.json") as path:
+            table = {name: asdict(one) for name, one in chosen.items()}
+            path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+    paths = (place / MANIFEST, manifest.weights("onnx"), *said.values(), *truths.values())
+    return Job({run.named(path): path for path in paths}, make)
+
+
 def score(run: Run, stage: Stage) -> Job:
     """Label the validation cases that have a truth, and score the labels."""
     from evaluation.scoring import Scoring, score_folder
 
     truths = truth_files(run)
     cases = [case for case in run.cases if case.case in truths]
-    predicted = _predicted(run, stage.round, cases)
+    predicted = _predicted(run, stage.round, cases, bundle=run.recipe.bundle)
 
     def make(folder: Path) -> None:
         preds, wanted = folder / "pred", folder / "truth"
@@ -153,7 +182,8 @@ def score(run: Run, stage: Stage) -> Job:
         scores = score_folder(Scoring(wanted, preds, "fixed", team=stage.round))
         shutil.rmtree(wanted)
         if scores.amiss:
-            raise KitError(f"round {stage.round!r}: {scores.amiss[0].case} cannot be scored")
+            odd = scores.amiss[0]
+            raise KitError(f"round {stage.round!r}: {odd.case}: {odd.error or odd.warning}")
         scores.write(folder / "scores.json")
 
     return Job({**predicted.inputs, **{f"truth/{n}": path for n, path in truths.items()}}, make)

@@ -63,8 +63,11 @@ def expand(recipe: RoundsRecipe, *, scored: bool) -> tuple[Stage, ...]:
             ]
         if recipe.held_out:
             stages.append(Stage(name, "judge", None, ("data", f"{name}/export")))
+        if recipe.component_rules:
+            needs = ("data", f"{name}/export", f"{name}/judge")
+            stages.append(Stage(name, "rules", None, needs))
         if scored:
-            stages.append(Stage(name, "score", None, ("data", f"{name}/export")))
+            stages.append(Stage(name, "score", None, ("data", f"{name}/{recipe.bundle}")))
     return tuple(stages)
 
 
@@ -142,7 +145,7 @@ def settings_of(recipe: RoundsRecipe, stage: Stage, device: str) -> dict[str, An
         found |= {"name": recipe.name, "threads": training.threads}
     elif stage.kind in ("label", "judge", "score"):
         found |= {"precision": recipe.precision, "threads": training.threads}
-    if stage.kind in ("label", "judge"):
+    if stage.kind in ("label", "judge", "rules"):
         found |= {"held_out": recipe.held_out}
     if recipe.confidence and stage.kind in ("label", "judge", "fuse"):  # "" changes no stage
         found |= {"confidence": recipe.confidence}

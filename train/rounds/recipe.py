@@ -108,11 +108,19 @@ class RoundsRecipe:
     """What the rounds' networks tell with their labels of how sure they are: "probability",
     "margin" or "entropy". "weighted" then asks a network that instead of where its edges are. "":
     nothing."""
+    component_rules: bool
+    """Whether every round's network drops the pieces that held-out cases show to be too small to
+    believe (`train.component_rules`). Labels for later rounds are taken before that."""
     stop: Stop
     training: Training
     rounds: tuple[Round, ...]
     sha256: str
     """Of the file."""
+
+    @property
+    def bundle(self) -> str:
+        """The stage whose files are a round's result: what is scored, and given to others."""
+        return "rules" if self.component_rules else "export"
 
     def step(self, name: str) -> Round:
         """Return a round by its name.
@@ -161,6 +169,8 @@ def _check_rounds(recipe: RoundsRecipe, path: Path) -> None:
         raise KitError(f"{path}: confidence is {recipe.confidence!r}; {told}, or nothing")
     if recipe.held_out < 0 or recipe.held_out == 1:
         raise KitError(f"{path}: held_out is {recipe.held_out}; 0, or every so-many-th, 2 or more")
+    if recipe.component_rules and not recipe.held_out:
+        raise KitError(f"{path}: component_rules are chosen on held-out cases; give held_out")
     known = set(recipe.external)
     if recipe.stop.active and not recipe.held_out:
         raise KitError(f"{path}: stop compares rounds on held-out cases; give held_out")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from train.rounds.fuse import fuse, select
-from train.rounds.network import export, judge, label, score, train
+from train.rounds.network import export, judge, label, rules, score, train
 from train.rounds.plan import Stage, expand
 from train.rounds.records import Work, run_stage
 from train.rounds.run import Job, Run
@@ -63,5 +63,6 @@ JOBS: dict[str, Callable[[Run, Stage], Job]] = {
     "export": export,
     "label": label,
     "judge": judge,
+    "rules": rules,
     "score": score,
 }
