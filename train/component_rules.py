@@ -1,54 +1,39 @@
 """Which pieces of what a network says are too small to believe, by what held-out cases show.
 
-A piece is a 26-connected component of one class. nnU-Net asks cross-validation whether all but the
-largest shall go (`determine_postprocessing`); tumours are many, so here a volume decides.
+A piece is a 26-connected component of one class, and right or wrong as in `train.selection`.
+nnU-Net asks cross-validation whether all but the largest shall go (`determine_postprocessing`);
+tumours are many, so here a volume decides.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.geometry import foreground_box
 from inference.manifest import ComponentRule
 from inference.organs import ORGANS
 from train.fusion import Labels
-from train.reliability import CLASSES
-from train.selection import RIGHT_SHARE
+from train.selection import SCORES, Pieces, components
+
+_VOLUME = SCORES.index("probable_ml")
 
 
-@dataclass
-class Pieces:
-    """What was found in held-out cases, by class from background to tumour."""
+def look_at(
+    pieces: Pieces, truth: Labels, pred: Labels, drawn: Collection[int], voxel_ml: float
+) -> None:
+    """Add one held-out case's pieces of the classes that its annotators looked for.
 
-    volumes_ml: list[list[float]] = field(default_factory=lambda: [[] for _ in range(CLASSES)])
-    right: list[list[bool]] = field(default_factory=lambda: [[] for _ in range(CLASSES)])
-    """Whether half of its voxels or more are of its class."""
-
-    def add(self, truth: Labels, pred: Labels, drawn: Collection[int], voxel_ml: float) -> None:
-        """Look at one case's pieces of the classes that its annotators looked for.
-
-        Args:
-            truth: uint8 [Z, Y, X].
-            pred: uint8 of the same shape.
-            drawn: Classes that were looked for.
-            voxel_ml: Volume of a voxel in millilitres.
-        """
-        said = np.where(np.isin(pred, list(drawn)), pred, np.uint8(0))
-        box = foreground_box(said)
-        if box is None:
-            return
-        said, truth = said[box], truth[box]
-        numbers = cc3d.connected_components(np.pad(said, 1))[1:-1, 1:-1, 1:-1]
-        voxels = np.bincount(numbers.ravel())
-        hits = np.bincount(numbers[said == truth], minlength=voxels.size)
-        label_of = np.zeros(voxels.size, np.uint8)
-        label_of[numbers] = said
-        for label, size, hit in zip(label_of[1:], voxels[1:], hits[1:], strict=True):
-            self.volumes_ml[label].append(float(size * voxel_ml))
-            self.right[label].append(bool(hit >= RIGHT_SHARE * size))
+    Args:
+        pieces: What is added to.
+        truth: uint8 [Z, Y, X].
+        pred: uint8 of the same shape; it stands for itself, so its voxels' probability is 1 and the
+            volume that is probably right is the volume.
+        drawn: Classes that were looked for.
+        voxel_ml: Volume of a voxel in millilitres.
+    """
+    sure = np.ones(pred.shape, np.float32)
+    pieces.add(truth, list(components(pred, sure)), drawn, voxel_ml)
 
 
 @dataclass(frozen=True)
@@ -89,7 +74,8 @@ def choose(pieces: Pieces) -> dict[str, Chosen]:
     """Return the choice for every class that was found in a held-out case, by name."""
     found = {}
     for name, label in ORGANS.items():
-        volumes, right = np.array(pieces.volumes_ml[label]), np.array(pieces.right[label], np.bool_)
+        volumes = np.array([scores[_VOLUME] for scores in pieces.scores[label]])
+        right = np.array(pieces.right[label], np.bool_)
         if volumes.size:
             limit = least_ml(volumes, right)
             gone = volumes < limit

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.manifest import ComponentRule
-from train.component_rules import Chosen, Pieces, choose, least_ml, rules_of
+from train.component_rules import Chosen, choose, least_ml, look_at, rules_of
+from train.selection import Pieces
 
 PIECES = st.lists(st.tuples(st.floats(0.001, 100), st.booleans()), min_size=1, max_size=12)
 
@@ -59,6 +60,10 @@ def test_no_volume_does_better_and_something_right_stays(pieces):
         )
 
 
+def volumes_of(pieces, label):
+    return sorted(zip((ml for _, ml in pieces.scores[label]), pieces.right[label], strict=True))
+
+
 def test_pieces_are_judged_where_their_class_was_looked_for():
     truth = np.zeros((6, 12, 12), np.uint8)
     truth[:4, :4, :4] = 1
@@ -67,14 +72,14 @@ def test_pieces_are_judged_where_their_class_was_looked_for():
     pred[5, 0, 0] = 1  # apart from the liver by a slice
     pred[0, 4:8, 0] = 14  # tumour, which nobody looked for
     pieces = Pieces()
-    pieces.add(truth, pred, (1, 2), 0.5)
-    pieces.add(truth, np.zeros_like(pred), (1, 2), 0.5)
-    assert sorted(zip(pieces.volumes_ml[1], pieces.right[1], strict=True)) == [
+    look_at(pieces, truth, pred, (1, 2), 0.5)
+    look_at(pieces, truth, np.zeros_like(pred), (1, 2), 0.5)
+    assert volumes_of(pieces, 1) == [
         (0.5, False),
         (1.0, False),
         (32.0, True),
     ]
-    assert [len(found) for found in pieces.volumes_ml] == [0, 3] + [0] * 13
+    assert [len(found) for found in pieces.scores] == [0, 3] + [0] * 13
     chosen = choose(pieces)
     assert chosen == {"liver": Chosen(1.001, 1, 2, 0, 2)}
     assert rules_of(chosen) == (ComponentRule("liver", min_ml=1.001),)
@@ -85,8 +90,8 @@ def test_half_right_is_right():
     truth[0, 0, :2] = pred[0, 0, :4] = 3
     pred[0, 0, 5:] = 3
     pieces = Pieces()
-    pieces.add(truth, pred, (3,), 1.0)
-    assert sorted(zip(pieces.volumes_ml[3], pieces.right[3], strict=True)) == [
+    look_at(pieces, truth, pred, (3,), 1.0)
+    assert volumes_of(pieces, 3) == [
         (3.0, False),
         (4.0, True),
     ]

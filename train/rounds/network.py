@@ -19,12 +19,13 @@ from inference.predictor import Settings
 from inference.screen import predict_on_screen
 from train.calibration.confidence import Questions
 from train.calibration.confidence_command import look_at_all
-from train.component_rules import Pieces, choose, rules_of
+from train.component_rules import choose, look_at, rules_of
 from train.fusion import same_shape
 from train.release import LABEL_SUFFIX, Case
 from train.rounds.plan import Stage, cases_of, cases_to_label
 from train.rounds.records import RECORD
 from train.rounds.run import Job, Run
+from train.selection import Pieces
 
 MANIFEST = "weights_manifest.json"
 _CHECKPOINT = "fold_all/checkpoint_final.pth"
@@ -153,7 +154,7 @@ def rules(run: Run, stage: Stage) -> Job:
         for case, path in truths.items():
             true, pred = read_label_map(path), read_label_map(said[case.case]).labels
             same_shape(true.labels, pred)
-            pieces.add(true.labels, pred, case.drawn, true.grid.voxel_ml)
+            look_at(pieces, true.labels, pred, case.drawn, true.grid.voxel_ml)
         chosen = choose(pieces)
         shutil.copytree(place, folder, ignore=shutil.ignore_patterns(RECORD), dirs_exist_ok=True)
         replace(manifest, postprocess=rules_of(chosen)).write(folder / MANIFEST)
