@@ -1,6 +1,5 @@
-"""The commands that made the default weights, one after the other: `train small`."""
+"""The commands that make the default weights, one after the other: `train small`."""
 
-import json
 from pathlib import Path
 
 import click
@@ -8,7 +7,7 @@ import click
 
 @click.group()
 def small() -> None:
-    """Make the default weights from few CTs and many synthetic ones."""
+    """Make the default weights from few CTs and fresh samples."""
 
 
 _RECIPE = click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -16,7 +15,7 @@ _DATA = click.option(
     "--data",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with ct/, truth/ and labels/.",
+    help="Folder with ct/ and truth/.",
 )
 _WORK = click.option(
     "--work", required=True, type=click.Path(path_type=Path), help="Folder of this run's files."
@@ -35,43 +34,58 @@ _WORK = click.option(
 )
 @click.option("--weights", required=True, type=click.Path(path_type=Path), help="Its ONNX file.")
 def label(recipe: Path, data: Path, work: Path, teacher: Path, weights: Path) -> None:
-    """Label the real CTs of RECIPE with an external network: WORK/pseudo."""
-    from train.label import label_cases
-    from train.recipe import load_recipe
+    """Ask the first external source, several views of each CT: WORK/soft."""
+    from train.small.prepare import label_cases
+    from train.small.recipe import load_small_recipe
+    from train.small.screen import counted
 
-    label_cases(load_recipe(recipe), data, work, teacher, weights)
+    loaded = load_small_recipe(recipe)
+    with counted("label", len(loaded.cases)) as done:
+        label_cases(loaded, data, work, teacher, weights, done)
 
 
 @small.command()
 @_RECIPE
 @_DATA
 @_WORK
-def synthesize(recipe: Path, data: Path, work: Path) -> None:
-    """Write the training cases of RECIPE as an nnU-Net raw dataset: WORK/raw."""
-    from train.build import build_dataset
-    from train.recipe import load_recipe
+@click.option(
+    "--weights",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Keras file of the lesion network in pyliverlesionseg 0.3.",
+)
+def lesions(recipe: Path, data: Path, work: Path, weights: Path) -> None:
+    """Ask the second external source for lesions in the livers that RECIPE names: WORK/lesions."""
+    from train.small.prepare import find_lesions_of_cases
+    from train.small.recipe import load_small_recipe
+    from train.small.screen import counted
 
-    count = build_dataset(load_recipe(recipe), data, work)
-    click.echo(json.dumps({"cases": count}))
+    loaded = load_small_recipe(recipe)
+    with counted("lesions", len(loaded.lesions_in_liver)) as done:
+        find_lesions_of_cases(loaded, data, work, weights, done)
 
 
 @small.command()
 @_RECIPE
+@_DATA
 @_WORK
-def prepare(recipe: Path, work: Path) -> None:
-    """Fingerprint, plan and preprocess with nnU-Net's commands: WORK/preprocessed."""
-    from train.build import spec_of
-    from train.nnunet import prepare as prepare_dataset
-    from train.recipe import load_recipe
+def prepare(recipe: Path, data: Path, work: Path) -> None:
+    """Merge CTs, real labels and both sources: WORK/prepared, all that `fit` needs."""
+    from train.small.prepare import prepare as merge
+    from train.small.recipe import load_small_recipe
+    from train.small.screen import counted
 
-    prepare_dataset(spec_of(load_recipe(recipe)), work)
+    with counted("prepare", len(load_small_recipe(recipe).cases)) as done:
+        folder = merge(recipe, data, work, done)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    click.echo(f"{folder}: {size / 1e6:.1f} MB")
 
 
 @small.command()
 @_WORK
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), show_default=True)
 def fit(work: Path, device: str) -> None:
-    """Train with nnU-Net, or go on where a stopped training left off: WORK/results."""
-    from train.nnunet import fit as fit_network
+    """Train on WORK/prepared, or go on where a stopped training left off: WORK/results."""
+    from train.small.screen import fit_on_screen
 
-    fit_network(work.resolve(), device)
+    click.echo(fit_on_screen(work, device))

@@ -1,0 +1,84 @@
+"""The folder that a training needs, and nothing else: a few MB a case."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import KitError
+from inference.files import replacing
+
+UNKNOWN = 255
+"""As a voxel's best class: nobody knows, and nothing is taught."""
+_HU = (-1024.0, -200.0, 300.0, 1524.0)
+_CODES = (0.0, 52.0, 219.0, 255.0)
+"""Three HU a step in soft tissue, 16 in lungs, 34 in bone: one byte a voxel."""
+_CERTAIN = 251
+"""From this share on the second class is not kept: the files become much smaller."""
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """The two most probable classes of every voxel, all uint8 [Z, Y, X]."""
+
+    first: Bytes
+    """A class, or `UNKNOWN`."""
+    second: Bytes
+    share: Bytes
+    """Probability of `first` among the two, in 255ths: 128 to 255."""
+
+    def __getitem__(self, box: tuple[slice, slice, slice]) -> "SoftLabels":
+        """Return the labels in `box`."""
+        return SoftLabels(self.first[box], self.second[box], self.share[box])
+
+    def rounded(self) -> "SoftLabels":
+        """Return the labels with every nearly certain voxel made certain."""
+        sure = self.share >= _CERTAIN
+        return SoftLabels(
+            self.first,
+            np.where(sure, self.first, self.second),
+            np.where(sure, np.uint8(255), self.share & np.uint8(0xFC)),
+        )
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A CT on the stored grid, axes (Z, Y, X) to Superior, Posterior, Left, and its labels."""
+
+    name: str
+    hu: NDArray[np.float32]
+    labels: SoftLabels
+
+
+def write_case(case: PreparedCase, folder: Path) -> None:
+    """Write a case as `folder`/<name>.npz.
+
+    Raises:
+        KitError: The file cannot be written.
+    """
+    codes = np.rint(np.interp(case.hu, _HU, _CODES)).astype(np.uint8)
+    labels = case.labels.rounded()
+    with replacing(folder / f"{case.name}.npz") as partial, partial.open("wb") as stream:
+        np.savez_compressed(
+            stream, hu=codes, first=labels.first, second=labels.second, share=labels.share
+        )
+
+
+def read_case(path: Path) -> PreparedCase:
+    """Read what `write_case` wrote.
+
+    Raises:
+        KitError: The file is not there or no such case.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            codes, first, second, share = (
+                stored[name] for name in ("hu", "first", "second", "share")
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise KitError(f"{path}: not a prepared case ({error}); run `train small prepare`") from error
+    table = np.interp(np.arange(256), _CODES, _HU).astype(np.float32)
+    return PreparedCase(path.stem, table[codes], SoftLabels(first, second, share))

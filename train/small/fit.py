@@ -1,0 +1,232 @@
+"""Train on fresh samples; what comes out is an nnU-Net result folder.
+
+Sample number n depends on the recipe's seed and on n alone. So a training that was killed and goes
+on from its last checkpoint ends with the bytes of one that never stopped.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+from inference.errors import KitError
+from inference.files import make_folder, replacing
+from train.checkpoints import write_checkpoint
+from train.nnunet import CONFIGURATION, TRAINER
+from train.small.compact import read_case
+from train.small.loss import soft_loss
+from train.small.plans import dataset_name, dataset_of, model_folder_name, plans_of
+from train.small.recipe import SmallRecipe, load_small_recipe
+from train.small.sampling import CLASSES, Sampler
+from train.streams import seed_everything
+
+RECIPE = "recipe.toml"
+FINAL = "checkpoint_final.pth"
+LATEST = "checkpoint_latest.pth"
+_FOREGROUND_SHARE = 0.15
+"""Share of a patch's voxels that belong to an organ, roughly: what the output layers start from."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training says from time to time."""
+
+    step: int
+    steps: int
+    loss: float
+    """Mean since the last report."""
+
+
+@dataclass
+class _Training:
+    """All that changes while training."""
+
+    network: torch.nn.Module
+    mean: torch.nn.Module
+    """The moving mean of the weights: what is exported."""
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def fit(
+    prepared: Path,
+    results: Path,
+    device: str = "cpu",
+    report: Callable[[Progress], None] = lambda progress: None,
+    until: int | None = None,
+) -> Path:
+    """Train the network of a prepared folder, or go on where a stopped training left off.
+
+    Args:
+        prepared: Folder that `train small prepare` wrote.
+        results: Folder for nnU-Net's result folder.
+        device: "cpu" or "cuda".
+        report: Told of progress every 50 steps.
+        until: Stop after this step, as if killed there; None: the recipe's last.
+
+    Returns:
+        nnU-Net's result folder, for `train export` and `nnUNetv2_predict`.
+
+    Raises:
+        KitError: `prepared` is not such a folder.
+    """
+    recipe = load_small_recipe(prepared / RECIPE)
+    folder = results / dataset_name(recipe) / model_folder_name()
+    fold = folder / "fold_all"
+    make_folder(fold)
+    _write_json(folder / "plans.json", plans_of(recipe))
+    _write_json(folder / "dataset.json", dataset_of(recipe))
+    if (fold / FINAL).is_file():
+        return folder
+    place = torch.device(device)
+    _pin(recipe.fit.threads)
+    training = _start(recipe, place)
+    _resume(training, fold / LATEST, place)
+    cases = [read_case(prepared / f"{case}.npz") for case in recipe.cases]
+    sampler = Sampler(cases, recipe, place)
+    del cases
+    last = min(until or recipe.fit.steps, recipe.fit.steps)
+    for loss in _steps(training, sampler, recipe, last):
+        if training.step % 50 == 0 or training.step == last:
+            report(Progress(training.step, recipe.fit.steps, loss))
+        if training.step % recipe.fit.save_every == 0 or training.step == last:
+            write_checkpoint(_state(training, recipe), fold / LATEST)
+    if training.step == recipe.fit.steps:
+        write_checkpoint(_result(training, recipe), fold / FINAL)
+    return folder
+
+
+def _pin(threads: int) -> None:
+    """Turn off every choice that depends on timing."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def _start(recipe: SmallRecipe, device: torch.device) -> _Training:
+    """Build network and optimizer from the recipe's seed."""
+    seed_everything(recipe.seed, 0)
+    network = _network(recipe)
+    for head in network.decoder.seg_layers:
+        organs = head.bias.numel() - 1
+        with torch.no_grad():
+            head.bias.fill_(float(torch.tensor(_FOREGROUND_SHARE / organs).log()))
+            head.bias[0] = float(torch.tensor(1 - _FOREGROUND_SHARE).log())
+    network = network.to(device, memory_format=torch.channels_last_3d)
+    fit = recipe.fit
+    optimizer = torch.optim.AdamW(
+        network.parameters(), fit.learning_rate, weight_decay=fit.weight_decay
+    )
+    return _Training(network, copy.deepcopy(network), optimizer)
+
+
+def _network(recipe: SmallRecipe) -> PlainConvUNet:
+    """Build what plans.json describes, as nnU-Net does."""
+    planned = plans_of(recipe)["configurations"][CONFIGURATION]["architecture"]
+    return get_network_from_plans(
+        planned["network_class_name"],
+        planned["arch_kwargs"],
+        planned["_kw_requires_import"],
+        1,
+        CLASSES,
+        allow_init=True,
+        deep_supervision=True,
+    )
+
+
+def _steps(
+    training: _Training, sampler: Sampler, recipe: SmallRecipe, last: int
+) -> Iterator[float]:
+    """Train up to step `last`; yield each step's mean loss of the last 50."""
+    recent: list[float] = []
+    while training.step < last:
+        training.step += 1
+        recent = [*recent[-49:], _step(training, sampler, recipe)]
+        yield sum(recent) / len(recent)
+
+
+def _step(training: _Training, sampler: Sampler, recipe: SmallRecipe) -> float:
+    """Take one step; weights, loss and sums are float32, the network computes in bfloat16."""
+    fit = recipe.fit
+    for group in training.optimizer.param_groups:
+        group["lr"] = _learning_rate(recipe, training.step)
+    training.optimizer.zero_grad(set_to_none=True)
+    total = 0.0
+    for number in range((training.step - 1) * fit.batch, training.step * fit.batch):
+        sample = sampler.draw(number)
+        image = sample.image.to(memory_format=torch.channels_last_3d)
+        with torch.autocast(image.device.type, dtype=torch.bfloat16):
+            outputs = training.network(image)
+        loss = soft_loss([output.float() for output in outputs[:3]], sample) / fit.batch
+        loss.backward()
+        total += float(loss.detach())
+    torch.nn.utils.clip_grad_norm_(training.network.parameters(), fit.gradient_norm)
+    training.optimizer.step()
+    kept = min(fit.averaging, training.step / (training.step + 10))
+    with torch.no_grad():
+        pairs = zip(training.mean.parameters(), training.network.parameters(), strict=True)
+        for mean, weight in pairs:
+            mean.lerp_(weight, 1 - kept)
+    return total
+
+
+def _learning_rate(recipe: SmallRecipe, step: int) -> float:
+    """Grow linearly over the warm-up, then fall as nnU-Net's schedule does: (1 - t)^0.9."""
+    fit = recipe.fit
+    grown = min(1.0, step / max(1, fit.warm_up))
+    return fit.learning_rate * grown * (1 - (step - 1) / fit.steps) ** 0.9
+
+
+def _state(training: _Training, recipe: SmallRecipe) -> dict[str, Any]:
+    """Return what a killed training goes on from."""
+    return {
+        **_result(training, recipe),
+        "trained_weights": training.network.state_dict(),
+        "optimizer_state": training.optimizer.state_dict(),
+    }
+
+
+def _result(training: _Training, recipe: SmallRecipe) -> dict[str, Any]:
+    """Return the checkpoint that nnU-Net and the export read: the mean of the weights."""
+    return {
+        "network_weights": training.mean.state_dict(),
+        "optimizer_state": None,
+        "grad_scaler_state": None,
+        "logging": {},
+        "_best_ema": None,
+        "current_epoch": training.step,
+        "init_args": {
+            "plans": plans_of(recipe),
+            "configuration": CONFIGURATION,
+            "fold": "all",
+            "dataset_json": dataset_of(recipe),
+        },
+        "trainer_name": TRAINER,
+        "inference_allowed_mirroring_axes": None,
+    }
+
+
+def _resume(training: _Training, path: Path, device: torch.device) -> None:
+    """Bring a training to where its last checkpoint is; nothing where there is none."""
+    if not path.is_file():
+        return
+    stored = torch.load(path, map_location=device, weights_only=True)
+    training.network.load_state_dict(stored["trained_weights"])
+    training.mean.load_state_dict(stored["network_weights"])
+    training.optimizer.load_state_dict(stored["optimizer_state"])
+    training.step = stored["current_epoch"]
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+__all__ = ["FINAL", "LATEST", "KitError", "Progress", "fit"]

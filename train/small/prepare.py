@@ -1,0 +1,170 @@
+"""From CTs and their sources to the one compact folder that a training needs."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engines import EngineOptions, open_engine
+from inference.errors import KitError
+from inference.files import make_folder, replacing
+from inference.geometry import Orientation, Shape, as_shape
+from inference.label_maps import read_label_map
+from inference.manifest_reader import load_manifest
+from inference.pipeline import SUFFIX
+from inference.region import region
+from inference.resampling import resample_linear, resample_nearest
+from inference.volumes import read_volume
+from train.small.compact import PreparedCase, SoftLabels, write_case
+from train.small.fit import RECIPE
+from train.small.lesion_network import load_lesion_network
+from train.small.lesion_source import find_lesions
+from train.small.recipe import SmallRecipe, load_small_recipe
+from train.small.targets import LIVER, with_lesions, with_truth
+from train.small.teacher import ask
+
+_ORIENTATION = "LPS"
+_LIMIT_BYTES = 40_000_000
+
+Told = Callable[[str], None]
+
+
+def label_cases(
+    recipe: SmallRecipe, data: Path, work: Path, teacher: Path, weights: Path, told: Told
+) -> None:
+    """Write the teacher's soft labels of every case into `work`/soft; what is there stays.
+
+    Args:
+        recipe: Names the cases.
+        data: Folder with ct/.
+        work: Folder of the run.
+        teacher: The external network's manifest.
+        weights: Its ONNX file.
+        told: Called with each case's name when it is done.
+
+    Raises:
+        KitError: A case cannot be read or labelled.
+    """
+    manifest = load_manifest(teacher).with_onnx(weights)
+    make_folder(work / "soft")
+    with open_engine("openvino", manifest, EngineOptions(0, "bf16")) as engine:
+        for case in recipe.cases:
+            target = work / "soft" / f"{case}.npz"
+            if not target.is_file():
+                volume = read_volume(data / "ct" / f"{case}{SUFFIX}")
+                turn = Orientation.to(_ORIENTATION, volume.direction)
+                shape = turn.grid(volume.grid).resampled((recipe.stored_mm,) * 3).shape
+                soft = ask(volume, manifest, engine, shape)
+                with replacing(target) as partial, partial.open("wb") as stream:
+                    np.savez_compressed(
+                        stream, first=soft.first, second=soft.second, share=soft.share
+                    )
+            told(case)
+
+
+def find_lesions_of_cases(
+    recipe: SmallRecipe, data: Path, work: Path, weights: Path, told: Told
+) -> None:
+    """Write where the second source finds lesions into `work`/lesions; what is there stays.
+
+    Args:
+        recipe: Names the cases whose livers it is asked about.
+        data: Folder with ct/.
+        work: Folder of the run, with soft/.
+        weights: The Keras file of the lesion network.
+        told: Called with each case's name when it is done.
+
+    Raises:
+        KitError: A case or its first source is missing, or `weights` is another file.
+    """
+    network = load_lesion_network(weights)
+    make_folder(work / "lesions")
+    for case in recipe.lesions_in_liver:
+        target = work / "lesions" / f"{case}.npz"
+        if not target.is_file():
+            hu = _hounsfield(recipe, data, case)
+            liver = _soft(work / "soft" / f"{case}.npz", as_shape(hu)).first == LIVER
+            found = find_lesions(hu, liver, recipe.stored_mm, network)
+            with replacing(target) as partial, partial.open("wb") as stream:
+                np.savez_compressed(stream, lesions=found.astype(np.uint8))
+        told(case)
+
+
+def prepare(recipe_file: Path, data: Path, work: Path, told: Told) -> Path:
+    """Merge CTs, real labels and both sources into `work`/prepared: all that `fit` needs.
+
+    Args:
+        recipe_file: The recipe.
+        data: Folder with ct/ and truth/.
+        work: Folder of the run, with soft/ and lesions/.
+        told: Called with each case's name when it is done.
+
+    Raises:
+        KitError: A source of a case is missing, or the folder would be too large to carry.
+    """
+    recipe = load_small_recipe(recipe_file)
+    prepared = work / "prepared"
+    make_folder(prepared)
+    for case in recipe.cases:
+        write_case(_merged(recipe, data, work, case), prepared)
+        told(case)
+    shutil.copyfile(recipe_file, prepared / RECIPE)
+    size = sum(path.stat().st_size for path in prepared.iterdir())
+    if size > _LIMIT_BYTES:
+        raise KitError(
+            f"{prepared} holds {size / 1e6:.1f} MB, {_LIMIT_BYTES / 1e6:.0f} are allowed; "
+            "take fewer cases or a coarser stored_mm"
+        )
+    return prepared
+
+
+def _merged(recipe: SmallRecipe, data: Path, work: Path, case: str) -> PreparedCase:
+    """Return a case cut to the patient's body."""
+    hu = _hounsfield(recipe, data, case)
+    shape = as_shape(hu)
+    soft = _soft(work / "soft" / f"{case}.npz", shape)
+    truth = data / "truth" / f"{case}.nii.gz"
+    if truth.is_file():
+        soft = with_truth(soft, _drawn(truth, shape), case in recipe.duodenum_in_stomach)
+    if case in recipe.lesions_in_liver:
+        soft = with_lesions(soft, hu, _lesions(work, case, shape), recipe.stored_mm)
+    box = region("body", hu, (recipe.stored_mm,) * 3, (1, 1, 1))
+    return PreparedCase(case, hu[box], soft[box])
+
+
+def _hounsfield(recipe: SmallRecipe, data: Path, case: str) -> NDArray[np.float32]:
+    """Return a CT on the stored grid, float32 [Z, Y, X], as prediction resamples it."""
+    volume = read_volume(data / "ct" / f"{case}{SUFFIX}")
+    turn = Orientation.to(_ORIENTATION, volume.direction)
+    shape = turn.grid(volume.grid).resampled((recipe.stored_mm,) * 3).shape
+    return resample_linear(np.ascontiguousarray(turn.apply(volume.hu)), shape)
+
+
+def _drawn(path: Path, shape: Shape) -> NDArray[np.uint8]:
+    """Return real labels on the stored grid."""
+    stored = read_label_map(path)
+    turned = Orientation.to(_ORIENTATION, stored.place.direction).apply(stored.labels)
+    return resample_nearest(np.ascontiguousarray(turned), shape)
+
+
+def _soft(path: Path, shape: Shape) -> SoftLabels:
+    if not path.is_file():
+        raise KitError(f"{path} is missing; run `python -m train small label` first")
+    with np.load(path, allow_pickle=False) as stored:
+        soft = SoftLabels(stored["first"], stored["second"], stored["share"])
+    if soft.first.shape != shape:
+        raise KitError(f"{path}: {soft.first.shape} voxels, the CT has {shape}; delete it, label again")
+    return soft
+
+
+def _lesions(work: Path, case: str, shape: Shape) -> NDArray[np.bool_]:
+    path = work / "lesions" / f"{case}.npz"
+    if not path.is_file():
+        raise KitError(f"{path} is missing; run `python -m train small lesions` first")
+    with np.load(path, allow_pickle=False) as stored:
+        lesions: NDArray[np.bool_] = stored["lesions"] > 0
+    if lesions.shape != shape:
+        raise KitError(f"{path}: {lesions.shape} voxels, the CT has {shape}; delete it, ask again")
+    return lesions

@@ -1,0 +1,136 @@
+"""The recipe of the default weights: one TOML file says everything."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.errors import KitError
+from train.recipe import build
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where a sample is cut and how it is deformed. Angles in degrees, lengths in mm."""
+
+    rotation_z: float
+    rotation_xy: float
+    scale: tuple[float, ...]
+    """Least and greatest size of the sample's patient against the real one."""
+    stretch: float
+    """How far the three axes' scales may differ from their common one, as a share."""
+    bend_mm: float
+    """Deviation of the random displacement of each control point."""
+    bend_every_mm: float
+    """Distance of the control points."""
+    centred: float
+    """Share of the samples that are centred on a voxel of a random class."""
+    cut: float
+    """Share of the samples whose scan ends within the patch."""
+    circle: float
+    """Share with a circular field of view."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Share of the samples that get another contrast phase, and the spread of organs in HU."""
+
+    share: float
+    spread_hu: float
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Share of the samples in which an organ is filled anew, or bowel loops are added."""
+
+    stomach: float
+    duodenum: float
+    gallbladder: float
+    bowel: float
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """Share of the samples with synthetic tumours, and with cysts, which are no tumours."""
+
+    tumours: float
+    cysts: float
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """Share of the samples with each effect of a scanner."""
+
+    thick_slices: float
+    blur: float
+    sharpen: float
+    white_noise: float
+    grainy_noise: float
+    bias: float
+    gain: float
+    remap: float
+    eight_bits: float
+    random_network: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The network and how it is trained; axes (Z, Y, X)."""
+
+    patch: tuple[int, ...]
+    batch: int
+    """Samples a step, one after the other."""
+    steps: int
+    features: tuple[int, ...]
+    decoder_convolutions: int
+    clip_hu: tuple[float, ...]
+    mean_hu: float
+    std_hu: float
+    learning_rate: float
+    warm_up: int
+    """Steps in which the learning rate grows to its full value."""
+    weight_decay: float
+    gradient_norm: float
+    """Longer gradients are shortened to it."""
+    averaging: float
+    """Share of the old mean of the weights that stays after a step."""
+    save_every: int
+    """Steps between checkpoints: what a killed training loses at most."""
+    threads: int
+
+
+@dataclass(frozen=True)
+class SmallRecipe:
+    """One recipe, as train/recipes/default_weights.toml."""
+
+    name: str
+    seed: int
+    spacing_mm: float
+    """Edge of a voxel of the network's working grid."""
+    stored_mm: float
+    """Edge of a voxel of the prepared cases."""
+    cases: tuple[str, ...]
+    duodenum_in_stomach: tuple[str, ...]
+    """Cases whose experts drew the duodenum as stomach."""
+    lesions_in_liver: tuple[str, ...]
+    """Cases that the second source is asked about: their livers have, or may have, lesions."""
+    repeats: dict[str, int]
+    """How many times as often as the others a case is drawn; 1 where it is not named."""
+    space: Space
+    contrast: Contrast
+    filling: Filling
+    lesions: Lesions
+    scanner: Scanner
+    fit: Fit
+
+
+def load_small_recipe(path: Path) -> SmallRecipe:
+    """Read a recipe; a key that is unknown, missing or of the wrong type is an error.
+
+    Raises:
+        KitError: The file is not TOML, or does not say exactly what a recipe says.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise KitError(f"{path}: not a readable recipe: {error}") from error
+    return build(SmallRecipe, table, str(path))

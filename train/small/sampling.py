@@ -1,0 +1,133 @@
+"""One training sample from its number: nothing else decides it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from train.small.compact import UNKNOWN, PreparedCase
+from train.small.lesions import grow
+from train.small.phases import change_phase, fill
+from train.small.recipe import SmallRecipe
+from train.small.scanner import remapped, scanned
+from train.small.space import sample_space
+
+CLASSES = 15
+"""Background, thirteen organs, tumour."""
+_CENTRES = 4000
+"""Voxels kept of each class of a case, to centre samples on."""
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one step learns from, all float32 with axes [1, C, Z, Y, X]."""
+
+    image: Tensor
+    """C = 1: normalized intensities; 0 outside of the scan, as prediction pads."""
+    target: Tensor
+    """C = 15: the share of each class."""
+    weight: Tensor
+    """C = 1: 1 where the target is known, else 0."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A case in memory, on the device."""
+
+    hu: Tensor
+    labels: Tensor
+    centres: dict[int, np.ndarray]
+    """Voxels [N, 3] by class."""
+    own_hu: np.ndarray
+    """float64 [14]: the median HU of each organ; NaN where there is none."""
+
+
+class Sampler:
+    """Draws samples from prepared cases."""
+
+    def __init__(
+        self, cases: Sequence[PreparedCase], recipe: SmallRecipe, device: torch.device
+    ) -> None:
+        """Load `cases` to `device`."""
+        self._recipe = recipe
+        self._device = device
+        self._cases = [_load(case, recipe.seed, device) for case in cases]
+        repeats = np.array([recipe.repeats.get(case.name, 1) for case in cases], float)
+        self._shares = repeats / repeats.sum()
+
+    def draw(self, number: int) -> Sample:
+        """Return sample `number`: the same for the same recipe, cases and kind of device."""
+        recipe = self._recipe
+        sequence = np.random.SeedSequence((recipe.seed, number))
+        rng = np.random.default_rng(sequence)
+        generator = torch.Generator(self._device)
+        generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        case = self._cases[int(rng.choice(len(self._cases), p=self._shares))]
+        placed = sample_space(
+            case.hu, case.labels, _centre(case, recipe.space.centred, rng), recipe.fit.patch,
+            recipe.spacing_mm / recipe.stored_mm, recipe.stored_mm, recipe.space, rng,
+        )  # fmt: skip
+        known = (placed.first != UNKNOWN) & placed.inside
+        hu, target = placed.hu, _dense(placed.first, placed.second, placed.share)
+        if rng.uniform() < recipe.contrast.share:
+            hu = change_phase(hu, target, case.own_hu, recipe.contrast, rng)
+        hu = fill(hu, target, recipe.filling, rng, generator)
+        hu, target = grow(hu, target, recipe.spacing_mm, recipe.lesions, rng, generator)
+        hu = scanned(hu, recipe.scanner, rng, generator)
+        fit = recipe.fit
+        image = (hu.clamp(*fit.clip_hu) - fit.mean_hu) / fit.std_hu
+        image = remapped(image, recipe.scanner, rng, generator)
+        image = torch.where(placed.inside, image, torch.zeros_like(image))
+        return Sample(image[None, None], target[None], known.float()[None, None])
+
+
+def _load(case: PreparedCase, seed: int, device: torch.device) -> _Loaded:
+    """Bring a case to the device, and find where its classes are."""
+    labels = case.labels
+    rng = np.random.default_rng(seed)
+    centres, own = {}, np.full(14, np.nan)
+    for label in np.unique(labels.first):
+        if label == UNKNOWN:
+            continue
+        voxels = np.argwhere(labels.first == label)
+        few = rng.permutation(len(voxels))[:_CENTRES]
+        centres[int(label)] = voxels[few].astype(np.float32)
+        if 0 < label < 14:
+            sure = (labels.first == label) & (labels.share > 230) & (case.hu > -100)
+            own[label] = np.median(case.hu[sure]) if sure.any() else np.nan
+    planes = np.stack([labels.first, labels.second, labels.share]).astype(np.float32)
+    return _Loaded(
+        torch.from_numpy(case.hu).to(device), torch.from_numpy(planes).to(device), centres, own
+    )
+
+
+def _centre(case: _Loaded, centred: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw the voxel in the middle of a sample: of a random class, or anywhere."""
+    classes = [label for label in case.centres if label]
+    if classes and rng.uniform() < centred:
+        voxels = case.centres[int(rng.choice(classes))]
+        chosen: np.ndarray = voxels[int(rng.integers(len(voxels)))] + rng.normal(0, 4, 3)
+        return chosen
+    shape = np.array(case.hu.shape, float)
+    border = np.array([0.1, 0.3, 0.3])  # the body is wider than the patch by little
+    return rng.uniform(border * shape, (1 - border) * shape)
+
+
+def _dense(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    """Return shares float32 [15, Z, Y, X] from the two best classes of each voxel."""
+    result = torch.zeros((CLASSES, *first.shape), device=first.device)
+    known = torch.where(first == UNKNOWN, torch.zeros_like(first), first)
+    result.scatter_(0, known.long()[None], share[None])
+    result.scatter_add_(0, second.long()[None], (1 - share)[None])
+    return result
+
+
+def halved(target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return target and weight on a grid twice as coarse; a voxel counts by how much is known."""
+    known = functional.avg_pool3d(weight, 2)
+    shares = functional.avg_pool3d(target * weight, 2) / known.clamp_min(1e-6)
+    return shares, known
