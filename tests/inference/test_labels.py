@@ -14,7 +14,6 @@ UNDECIDED = 1e-4
 """Logits of the order 1 that differ by less may be ordered either way by float32 rounding."""
 
 
-
 def labels_at(logits, goal, ends=(), threads=1):
     """Labels of logits that come in slabs; `ends` are slices where one ends, also twice."""
     labels = np.zeros(goal, dtype=np.uint8)
@@ -87,7 +86,9 @@ def test_so_they_are_on_many_grids(examples):
     settings(max_examples=examples)(same)()
 
 
-@pytest.mark.parametrize("slice_mm", [1.0, 1.25, 2.0, 2.5, 3.0, 4.0, 5.0, 6.5, 7.5, 8.0, 10.0, 12.0])
+@pytest.mark.parametrize(
+    "slice_mm", [1.0, 1.25, 2.0, 2.5, 3.0, 4.0, 5.0, 6.5, 7.5, 8.0, 10.0, 12.0]
+)
 @pytest.mark.parametrize("working_mm", [1.5, 2.0, 2.5, 3.0])
 def test_slices_of_1_to_12_mm_on_every_working_grid(slice_mm, working_mm):
     # a CT of 390 mm; a network's patches of 64 slices, half of it apart
