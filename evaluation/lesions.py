@@ -7,12 +7,12 @@ says nothing of the small ones, so reviewers ask for detection by lesion.
 import math
 from collections.abc import Sequence
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.scores import CaseScores, Detection, Lesion
 from evaluation.surfaces import Mask
+from inference.components import connected
 
 LEAST_OVERLAP = 0.1
 """A lesion counts as found if the other map covers at least this share of it."""
@@ -28,12 +28,11 @@ def lesions_of(mask: Mask, other: Mask, voxel_ml: float) -> tuple[Lesion, ...]:
         other: bool of the same shape.
         voxel_ml: Volume of a voxel.
     """
-    components, count = cc3d.connected_components(mask, return_N=True)
-    voxels = np.bincount(components.ravel(), minlength=count + 1)[1:]
-    covered = np.bincount(components[other].ravel(), minlength=count + 1)[1:]
+    pieces = connected(mask)
+    covered = np.bincount(pieces.numbers[other], minlength=pieces.count + 1)[1:]
     found = [
         Lesion(float(n * voxel_ml), bool(c >= LEAST_OVERLAP * n), float(c / n))
-        for n, c in zip(voxels, covered, strict=True)
+        for n, c in zip(pieces.sizes[1:], covered, strict=True)
     ]
     return tuple(sorted(found, key=lambda lesion: -lesion.ml))
 

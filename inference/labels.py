@@ -160,8 +160,14 @@ class _Axis:
         return int(np.searchsorted(self._above, known))
 
     def first_needed(self, fine: int) -> int:
-        """Return the first coarse voxel that the voxels from `fine` on are made of."""
-        return int(self._below[fine]) if fine < self._below.size else int(self._above[-1]) + 1
+        """Return the first coarse voxel to keep once the first `fine` ones are decided.
+
+        None that the rest is made of is left behind, and none that may not have come is passed
+        over: where two fine voxels lie more than two coarse ones apart, those between them are in
+        no cell, and the last that are known may be among them.
+        """
+        past = int(self._above[fine - 1]) + 1 if fine else 0
+        return past if fine == self._below.size else min(past, int(self._below[fine]))
 
     def blend(self, block: Array, fine: slice, axis: int) -> Array:
         """Interpolate `block`, the support of `fine`, along its axis number `axis`."""

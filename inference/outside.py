@@ -11,7 +11,7 @@ from inference.errors import VolumeError
 from inference.files import replacing
 from inference.label_maps import read_label_map
 from inference.manifest import Manifest
-from inference.predictor import looked_at
+from inference.view import view_of
 from inference.volumes import read_place, read_volume
 
 
@@ -29,9 +29,11 @@ def outside_on_screen(
     volume, known = read_volume(ct), read_label_map(truth)
     if told := known.elsewhere_than(read_place(ct), volume.grid.shape):
         raise VolumeError(f"{truth.name} does not lie on {ct.name}: {told}")
-    turn, box = looked_at(volume, manifest, crop)
+    view = view_of(volume, manifest, crop)
+    box = view.region.box
+    seen = view.turn.apply(known.labels)[box]
     total = np.bincount(known.labels.ravel(), minlength=256)
-    inside = np.bincount(turn.apply(known.labels)[box].ravel(), minlength=256)
+    inside = np.bincount(seen.ravel(), minlength=256)
     names = {value: name for name, value in manifest.labels.items()}
     organs = {
         names.get(value, f"label {value}"): {
@@ -41,7 +43,7 @@ def outside_on_screen(
         for value in map(int, np.flatnonzero(total))
         if value
     }
-    share = turn.apply(known.labels)[box].size / known.labels.size
+    share = seen.size / known.labels.size
     table = Table("organ", "voxels", "outside", title=f"{ct.name}: {share:.0%} is looked at")
     for name, row in organs.items():
         table.add_row(name, str(row["voxels"]), str(row["outside"]))

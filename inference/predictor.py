@@ -1,6 +1,5 @@
 """One CT in memory to labels; the only module that knows the order of the steps."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,17 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.blank import Runs
 from inference.budget import Limits, Plan, choose, memory_mib, resident_mib
 from inference.engines import Engine, EngineOptions, Precision, infer_many, seconds_a_patch
 from inference.errors import EngineError, ManifestError
 from inference.geometry import Box, Grid, Orientation, SpacingMm, as_shape
 from inference.labels import NativeLabels
 from inference.manifest import Manifest
-from inference.postprocess import clean
-from inference.region import region
+from inference.postprocess import clean, much_removed
 from inference.report import CaseReport
 from inference.resampling import resample_linear
 from inference.sliding_window import Window, flips_of, logit_slabs, window_count
+from inference.view import view_of
 from inference.volumes import Volume
 
 
@@ -70,6 +70,8 @@ class Prepared:
     """Of the CT as stored."""
     step: float
     """Between windows, as a share of the patch."""
+    blank: Runs = ()
+    """Slices of the turned CT that show nothing; what `image` shows there are their neighbours."""
 
 
 class Predictor:
@@ -101,12 +103,15 @@ class Predictor:
         report.input_shape = volume.grid.shape
         report.input_spacing_mm = volume.grid.spacing_mm
         with report.stage("prepare"):
-            turn, box = looked_at(volume, manifest, self._crop)
-            turned: NDArray[Any] = turn.apply(volume.hu)
-            image = self._image(turned[box], turn.grid(volume.grid).spacing_mm)
+            view = view_of(volume, manifest, self._crop)
+            box = view.region.box
+            image = self._image(view.hu[box], view.spacing_mm)
+        report.warnings += view.warnings
+        report.blank_slices = view.blank
         report.region = tuple((part.start, part.stop) for part in box)
+        report.outside_ml = round(view.region.outside_ml, 1)
         report.working_shape = image.shape
-        return Prepared(image, turn, box, volume.grid, self._window.step)
+        return Prepared(image, view.turn, box, volume.grid, self._window.step, view.blank)
 
     def plan(self, prepared: Prepared, limits: Limits, spent_s: float, before_s: float) -> Plan:
         """Say what a prepared case will take, from the time of one window.
@@ -177,12 +182,22 @@ class Predictor:
             with report.stage("labels"):
                 native.add(logits)
         del slabs, native, logits  # their memory is needed for components
-        values, voxel_ml = self._manifest.labels, prepared.grid.voxel_ml
         if self._clean:
             with report.stage("clean"):
-                clean(labels, self._manifest.postprocess, values, voxel_ml)
-        report.volumes_ml = volumes_ml(labels, values, voxel_ml)
+                rules, values = self._manifest.postprocess, self._manifest.labels
+                report.removed_ml = clean(labels, rules, values, prepared.grid.voxel_ml)
+        for start, stop in prepared.blank:
+            prepared.turn.apply(labels)[start:stop] = 0
+        self._count(labels, prepared.grid.voxel_ml, report)
         return labels
+
+    def _count(self, labels: NDArray[np.uint8], voxel_ml: float, report: CaseReport) -> None:
+        """Fill in volumes, and say what is missing."""
+        report.volumes_ml = volumes_ml(labels, self._manifest.labels, voxel_ml)
+        report.empty = tuple(name for name, ml in report.volumes_ml.items() if not ml)
+        report.warnings += much_removed(report.removed_ml, report.volumes_ml)
+        if len(report.empty) == len(report.volumes_ml):
+            report.warnings += ("the label map is empty: the network found no organ",)
 
     def logits(
         self,
@@ -227,16 +242,6 @@ class Predictor:
             )
         if not all(np.isfinite([of.min(), of.max()]).all() for of in logits):
             raise EngineError("the network answers NaN or infinity; try --precision f32")
-
-
-def looked_at(volume: Volume, manifest: Manifest, crop: str) -> tuple[Orientation, Box]:
-    """Return how a CT is turned for a network, and the box of the turned CT that it looks at."""
-    turn = Orientation.to(manifest.orientation, volume.direction)
-    spacing_mm = turn.grid(volume.grid).spacing_mm
-    sides = zip(manifest.window.patch, manifest.spacing_mm, spacing_mm, strict=True)
-    z, y, x = (math.ceil(voxels * wide / mm) for voxels, wide, mm in sides)
-    turned: NDArray[Any] = turn.apply(volume.hu)
-    return turn, region(crop, turned, spacing_mm, (z, y, x))
 
 
 def volumes_ml(

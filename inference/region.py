@@ -1,17 +1,17 @@
 """The part of a CT that is worth looking at; everything outside is background."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.blank import DENSE_HU, Hu
+from inference.components import connected
 from inference.geometry import Box, Shape, SpacingMm, as_shape
 
 Mask = NDArray[np.bool_]
-Hu = NDArray[np.int16] | NDArray[np.float32]
 CROPS = ("none", "nonzero", "body")
-DENSE_HU = -300
-"""Between lung and fat: tissue, bone and the couch are above."""
 MARGIN_MM = 10.0
 _COARSE_MM = 4.0
 _LEAST_ML = 100.0
@@ -25,7 +25,18 @@ _LIMB_MARGIN_MM = 50.0
 _LEAST_TRUNK_MM = 100.0
 
 
-def region(crop: str, hu: Hu, spacing_mm: SpacingMm, patch: Shape) -> Box:
+@dataclass(frozen=True)
+class Region:
+    """What of a CT is looked at."""
+
+    box: Box
+    tissue_ml: float = 0.0
+    """What is denser than lung and thicker than a couch; 0 where it was not looked for."""
+    outside_ml: float = 0.0
+    """Tissue outside of the box: limbs, or what does not hang together with the trunk."""
+
+
+def region(crop: str, hu: Hu, spacing_mm: SpacingMm, patch: Shape) -> Region:
     """Return what of `hu` [Z, Y, X] is looked at.
 
     Args:
@@ -37,12 +48,18 @@ def region(crop: str, hu: Hu, spacing_mm: SpacingMm, patch: Shape) -> Box:
             its surroundings, as far as the CT goes, and not with padding.
     """
     if crop == "nonzero":
-        return nonzero_box(hu)
-    box = body_box(hu, spacing_mm) if crop == "body" else None
-    if box is None:
+        return Region(nonzero_box(hu))
+    cells = Cells.of(hu, spacing_mm) if crop == "body" else None
+    box = None if cells is None else body_box(cells)
+    if cells is None or box is None:
         z, y, x = (slice(0, size) for size in hu.shape)
-        return z, y, x
-    return at_least(box, patch, as_shape(hu))
+        return Region((z, y, x))
+    box = at_least(box, patch, as_shape(hu))
+    tissue, inside = (
+        float(np.count_nonzero(part) * cells.cell_ml)
+        for part in (cells.tissue, cells.tissue[cells.inside(box)])
+    )
+    return Region(box, tissue, tissue - inside)
 
 
 def nonzero_box(hu: Hu) -> Box:
@@ -56,35 +73,60 @@ def nonzero_box(hu: Hu) -> Box:
     return _span(slices), _span(rows), _span(columns)
 
 
-def body_box(hu: Hu, spacing_mm: SpacingMm) -> Box | None:
+@dataclass(frozen=True)
+class Cells:
+    """A CT seen every four millimetres."""
+
+    tissue: Mask
+    """[Z, Y, X]: denser than lung, and so are its neighbours in the slice: a couch is thinner."""
+    strides: tuple[int, int, int]
+    """Voxels (Z, Y, X) of the CT from cell to cell."""
+    spacing_mm: SpacingMm
+    """Of the CT's voxels."""
+    shape: Shape
+    """Of the CT."""
+
+    @classmethod
+    def of(cls, hu: Hu, spacing_mm: SpacingMm) -> "Cells":
+        """Look at a CT [Z, Y, X]."""
+        z, y, x = (max(1, math.floor(_COARSE_MM / mm)) for mm in spacing_mm)
+        dense = hu[::z, ::y, ::x] > DENSE_HU
+        tissue = np.zeros(dense.shape, np.bool_)  # what lies on the edge lacks a neighbour
+        tissue[:, 1:-1, 1:-1] = dense[:, 1:-1, 1:-1]
+        tissue[:, 1:-1, 1:-1] &= dense[:, :-2, 1:-1] & dense[:, 2:, 1:-1]
+        tissue[:, 1:-1, 1:-1] &= dense[:, 1:-1, :-2] & dense[:, 1:-1, 2:]
+        return cls(tissue, (z, y, x), spacing_mm, as_shape(hu))
+
+    @property
+    def cell_ml(self) -> float:
+        """Volume of one cell in millilitres."""
+        return math.prod(self.strides) * math.prod(self.spacing_mm) / 1000
+
+    def inside(self, box: Box) -> tuple[slice, ...]:
+        """Return which cells lie in a box of the CT."""
+        return tuple(
+            slice(-(-part.start // n), -(-part.stop // n))
+            for part, n in zip(box, self.strides, strict=True)
+        )
+
+
+def body_box(cells: Cells) -> Box | None:
     """Return the box of the patient's body and a margin; None where there is no body.
 
     The body is the largest connected piece of what is denser than lung, seen every four
     millimetres; arms that lie apart and the couch are no part of it. Ends of the scan where it
     falls into pieces, legs or raised arms, are left out but for the next five centimetres.
     """
-    import cc3d
-
-    z, y, x = strides = [max(1, math.floor(_COARSE_MM / mm)) for mm in spacing_mm]
-    dense = np.pad(hu[::z, ::y, ::x] > DENSE_HU, 1)
-    thick = dense.copy()  # cells whose neighbours in the slice are dense too: a couch is thinner
-    thick[:, 1:] &= dense[:, :-1]
-    thick[:, :-1] &= dense[:, 1:]
-    thick[:, :, 1:] &= dense[:, :, :-1]
-    thick[:, :, :-1] &= dense[:, :, 1:]
-    pieces = cc3d.connected_components(thick, connectivity=6)
-    found = cc3d.statistics(pieces)
-    counts = found["voxel_counts"].astype(np.int64)
-    counts[0] = 0
-    largest = int(counts.argmax())
-    if counts[largest] * math.prod(strides) * math.prod(spacing_mm) < _LEAST_ML * 1000:
+    pieces = connected(cells.tissue, 6)
+    largest = int(pieces.sizes.argmax())
+    if pieces.sizes[largest] * cells.cell_ml < _LEAST_ML:
         return None
-    slices, *plane = found["bounding_boxes"][largest]
-    trunk = _trunk(pieces[slices] == largest, z * spacing_mm[0])
+    slices, *plane = pieces.box(largest)
+    trunk = _trunk(pieces.numbers[slices] == largest, cells.strides[0] * cells.spacing_mm[0])
     around = slice(slices.start + trunk.start, slices.start + trunk.stop)
-    boxes = zip((around, *plane), strides, spacing_mm, hu.shape, strict=True)
-    body = [_widened(part, *more) for part, *more in boxes]
-    return body[0], body[1], body[2]
+    axes = zip((around, *plane), cells.strides, cells.spacing_mm, cells.shape, strict=True)
+    z, y, x = (_widened(part, stride, mm, size) for part, stride, mm, size in axes)
+    return z, y, x
 
 
 def _trunk(body: Mask, mm: float) -> slice:
@@ -102,10 +144,8 @@ def _trunk(body: Mask, mm: float) -> slice:
 
 def _in_pieces(part: Mask) -> bool:
     """Tell whether a slice [Y, X] of the body has no piece that is most of it."""
-    import cc3d
-
-    counts = np.bincount(cc3d.connected_components(part, connectivity=4).ravel())[1:]
-    return bool(counts.size and counts.max() < _WHOLE * counts.sum())
+    sizes = connected(part, 4).sizes
+    return bool(sizes.max() < _WHOLE * sizes.sum())
 
 
 def _limbs(split: Mask, touch: int) -> int:
@@ -117,10 +157,10 @@ def _limbs(split: Mask, touch: int) -> int:
 
 
 def _widened(coarse: slice, stride: int, mm: float, size: int) -> slice:
-    """Return a span of padded coarse cells in voxels, with the margin."""
+    """Return a span of cells in voxels, with the margin."""
     margin = math.ceil(MARGIN_MM / mm)
-    start, stop = ((int(end) - 1) * stride for end in (coarse.start, coarse.stop))
-    return slice(max(0, start - margin), min(size, stop + margin))
+    start, stop = coarse.start * stride - margin, coarse.stop * stride + margin
+    return slice(max(0, start), min(size, stop))
 
 
 def at_least(box: Box, voxels: Shape, shape: Shape) -> Box:

@@ -49,6 +49,10 @@ class CaseReport:
     input_spacing_mm: tuple[float, ...] = ()
     region: tuple[tuple[int, int], ...] = ()
     """First and last + 1 voxel that was looked at, in the network's axes (Z, Y, X)."""
+    outside_ml: float = 0.0
+    """Tissue outside of the region, where the region is the body's."""
+    blank_slices: tuple[tuple[int, int], ...] = ()
+    """First and last + 1 slice of each gap that shows nothing, in the network's axes."""
     working_shape: tuple[int, ...] = ()
     step: float | None = None
     windows: int = 0
@@ -56,6 +60,10 @@ class CaseReport:
     peak_memory_mib: float = 0.0
     """Of the process up to the end of this case."""
     volumes_ml: dict[str, float] = field(default_factory=dict)
+    removed_ml: dict[str, float] = field(default_factory=dict)
+    """What component rules took away, of each label that has one."""
+    empty: tuple[str, ...] = ()
+    """Labels without a voxel."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

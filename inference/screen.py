@@ -59,7 +59,10 @@ def _line(case: CaseReport) -> str:
 
 
 def volumes_table(report: RunReport, manifest: Manifest) -> Table:
-    """Return a table of organ volumes in millilitres, a row an organ, a column a case."""
+    """Return a table of volumes in millilitres, a row an organ, a column a case.
+
+    Below them what component rules took away, and what tissue was not looked at.
+    """
     shown = [case for case in report.cases if case.volumes_ml][:8]
     left_out = len([case for case in report.cases if case.volumes_ml]) - len(shown)
     title = "volumes (ml)" + (f", {left_out} more cases in run.json" if left_out else "")
@@ -68,5 +71,10 @@ def volumes_table(report: RunReport, manifest: Manifest) -> Table:
     for case in shown:
         table.add_column(case.case, justify="right", overflow="fold")
     for organ in manifest.labels:
-        table.add_row(organ, *(f"{case.volumes_ml[organ]:.1f}" for case in shown))
+        volumes = ((organ in case.empty, case.volumes_ml[organ]) for case in shown)
+        table.add_row(organ, *("empty" if empty else f"{ml:.1f}" for empty, ml in volumes))
+    table.add_section()
+    removed = (sum(case.removed_ml.values()) for case in shown)
+    table.add_row("removed by rules", *(f"{ml:.1f}" for ml in removed))
+    table.add_row("not looked at", *(f"{case.outside_ml:.1f}" for case in shown))
     return table

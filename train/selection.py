@@ -9,11 +9,11 @@ network was trained on.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
+from inference.components import connected
 from inference.organs import ORGANS
 from train.anatomy import IGNORE
 from train.fusion import Labels
@@ -64,12 +64,10 @@ def components(labels: Labels, probability: NDArray[np.float32]) -> Iterator[Com
         probability: float32 of the same shape.
     """
     organs = np.where(labels == IGNORE, np.uint8(0), labels)
-    pieces = cc3d.connected_components(organs)
-    statistics = cc3d.statistics(pieces)
-    sizes = statistics["voxel_counts"][1:]
-    for number in np.argsort(-sizes.astype(np.int64), kind="stable") + 1:
-        place = statistics["bounding_boxes"][number]
-        mask = pieces[place] == number
+    pieces = connected(organs)
+    for number in np.argsort(-pieces.sizes[1:], kind="stable") + 1:
+        place = pieces.box(number)
+        mask = pieces.numbers[place] == number
         label = int(organs[place][mask][0])
         yield Component(label, place, mask, float(probability[place][mask].mean(dtype=np.float64)))
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
-from scipy import ndimage
 
 from evaluation.report.scene import Scene
+from inference.components import connected
 from inference.organs import ORGANS
 from inference.show import VIEWS, cut, cut_mm
 
@@ -126,8 +126,8 @@ def name_places(
     width, height = picture_px
     wanted = []
     for organ, mask in organs:
-        parts, _ = ndimage.label(mask)
-        rows, columns = np.nonzero(parts == np.bincount(parts.ravel())[1:].argmax() + 1)
+        parts = connected(mask, 4)
+        rows, columns = np.nonzero(parts.numbers == parts.sizes.argmax())
         half = len(organ) * _LETTER_PX / 2
         x = float(np.clip((columns.mean() + 0.5) * size_px[1], half, max(half, width - half)))
         wanted.append((float(rows.max() + 1.2) * size_px[0], x, half, organ))

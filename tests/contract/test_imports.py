@@ -114,3 +114,14 @@ def test_the_probes_themselves_can_fail():
     assert "train" in loaded_by("import train.cli")
     assert "numpy" in imported_by_command("-c", "import inference.geometry")
     assert processor_seconds("-c", BURN) > HELP_LIMIT_S
+
+
+def test_one_module_finds_connected_components():
+    finders = re.compile(r"\bimport cc3d\b|\bndimage\.label\(|measure\.label\(|ConnectedComponent")
+    found = {
+        str(path.relative_to(ROOT))
+        for package in ("inference", "evaluation", "train")
+        for path in (ROOT / package).rglob("*.py")
+        if finders.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"inference/components.py"}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.phantom import phantom
-from inference.region import MARGIN_MM, at_least, body_box, nonzero_box, region
+from inference.region import MARGIN_MM, Cells, at_least, body_box, nonzero_box, region
 
 SPACING_MM = (4.0, 4.0, 4.0)
 PATCH = (1, 1, 1)
@@ -20,6 +20,10 @@ def spans(box):
     return [(part.start, part.stop) for part in box]
 
 
+def body(hu, spacing_mm=SPACING_MM):
+    return body_box(Cells.of(hu, spacing_mm))
+
+
 def test_nonzero_box():
     hu = np.zeros((5, 6, 7), dtype=np.int16)
     hu[1, 2, 3] = hu[3, 2, 6] = -1000
@@ -30,7 +34,7 @@ def test_the_body_has_a_margin_of_10_mm_less_the_outermost_voxel():
     hu = air()
     hu[5:25, 20:40, 30:60] = 40
     # 10 mm are 3 voxels of 4 mm; in the slice the first and the last column have air beside them
-    assert spans(body_box(hu, SPACING_MM)) == [(2, 28), (18, 42), (28, 62)]
+    assert spans(body(hu)) == [(2, 28), (18, 42), (28, 62)]
 
 
 def test_arms_and_a_couch_are_no_part_of_it():
@@ -39,7 +43,7 @@ def test_arms_and_a_couch_are_no_part_of_it():
     hu[:, 20:30, 5:15] = 40  # an arm
     hu[:, 40:42, :] = 200  # a couch that the body lies on, as wide as the CT
     # where body and couch meet two more rows count, and a column on either side
-    assert spans(body_box(hu, SPACING_MM)) == [(2, 28), (18, 44), (27, 63)]
+    assert spans(body(hu)) == [(2, 28), (18, 44), (27, 63)]
 
 
 def person(legs=100, trunk=100, raised=0, touching=(), feet_first=True):
@@ -59,7 +63,7 @@ def test_legs_are_left_out_but_for_the_upper_5_cm(feet_first):
     hu = person(feet_first=feet_first)
     # 100 slices of legs less 13 (50 mm), and the margin of 3
     expected = (100 - 13 - 3, 200) if feet_first else (0, 116)
-    assert spans(body_box(hu, SPACING_MM))[0] == expected
+    assert spans(body(hu))[0] == expected
 
 
 @pytest.mark.parametrize(
@@ -72,47 +76,67 @@ def test_legs_are_left_out_but_for_the_upper_5_cm(feet_first):
     ],
 )
 def test_legs_may_touch_a_little(touching, start):
-    assert spans(body_box(person(touching=touching), SPACING_MM))[0] == (start, 200)
+    assert spans(body(person(touching=touching)))[0] == (start, 200)
 
 
 def test_a_head_between_raised_arms_is_left_out():
     # of 240 cells in a slice the head has 100, less than 0.6
     hu = person(legs=0, raised=50)
-    assert spans(body_box(hu, SPACING_MM))[0] == (0, 100 + 13 + 3)
+    assert spans(body(hu))[0] == (0, 100 + 13 + 3)
 
 
 def test_arms_at_the_sides_do_not_make_limbs_of_a_trunk():
     hu = person(legs=0, trunk=60)
     hu[:, 22:38, 5:13] = hu[:, 22:38, 67:75] = 40  # 128 cells each, the trunk 1000
     hu[30, 22:38, :] = 40  # they belong to the body
-    assert spans(body_box(hu, SPACING_MM))[0] == (0, 60)
+    assert spans(body(hu))[0] == (0, 60)
 
 
 def test_legs_alone_are_all_looked_at():
     hu = person(legs=100, trunk=24)  # 96 mm are no trunk
-    assert spans(body_box(hu, SPACING_MM))[0] == (0, 124)
-    assert spans(body_box(person(legs=100, trunk=25), SPACING_MM))[0] == (84, 125)
+    assert spans(body(hu))[0] == (0, 124)
+    assert spans(body(person(legs=100, trunk=25)))[0] == (84, 125)
 
 
 @pytest.mark.parametrize("fill", [-1000, -500])
 def test_without_a_body_everything_is_looked_at(fill):
     hu = np.full((30, 60, 80), fill, dtype=np.int16)
     hu[3, 3, 3] = 1000
-    assert body_box(hu, SPACING_MM) is None
-    assert spans(region("body", hu, SPACING_MM, PATCH)) == [(0, 30), (0, 60), (0, 80)]
+    assert body(hu) is None
+    assert spans(region("body", hu, SPACING_MM, PATCH).box) == [(0, 30), (0, 60), (0, 80)]
 
 
 def test_a_field_of_view_inside_the_body_is_the_whole():
     hu = np.full((9, 70, 60), 40, dtype=np.int16)
-    assert spans(region("body", hu, SPACING_MM, PATCH)) == [(0, 9), (0, 70), (0, 60)]
+    assert spans(region("body", hu, SPACING_MM, PATCH).box) == [(0, 9), (0, 70), (0, 60)]
 
 
 def test_a_body_smaller_than_a_patch_is_seen_with_its_surroundings():
     hu = air()
     hu[5:25, 20:40, 30:60] = 40
-    found = region("body", hu, SPACING_MM, (64, 32, 40))
+    found = region("body", hu, SPACING_MM, (64, 32, 40)).box
     assert spans(found) == [(0, 30), (14, 46), (25, 65)]
-    assert spans(region("none", hu, SPACING_MM, (64, 32, 40))) == [(0, 30), (0, 60), (0, 80)]
+    assert spans(region("none", hu, SPACING_MM, (64, 32, 40)).box) == [(0, 30), (0, 60), (0, 80)]
+
+
+def test_tissue_that_is_not_looked_at_is_measured():
+    hu = air()
+    hu[5:25, 20:40, 30:60] = 40
+    hu[:, 20:30, 5:15] = 40  # an arm
+    hu[:, 50:51, :] = 200  # a couch of one cell is no tissue
+    found = region("body", hu, SPACING_MM, PATCH)
+    # cells of 0.064 ml whose neighbours in the slice are dense too
+    arm_ml, body_ml = 30 * 8 * 8 * 0.064, 20 * 18 * 28 * 0.064
+    assert found.tissue_ml == pytest.approx(arm_ml + body_ml)
+    assert found.outside_ml == pytest.approx(arm_ml)
+    assert region("body", hu, SPACING_MM, (30, 60, 80)).outside_ml == 0
+    assert region("none", hu, SPACING_MM, PATCH).outside_ml == 0
+
+
+def test_legs_are_tissue_that_is_not_looked_at():
+    found = region("body", person(), SPACING_MM, PATCH)
+    # 100 slices of legs, the last 16 of them looked at; two legs of 13 x 13 cells
+    assert found.outside_ml == pytest.approx((100 - 16) * 2 * 13 * 13 * 0.064)
 
 
 @given(
@@ -135,7 +159,7 @@ def test_a_grown_box_holds_the_old_one_and_no_more_than_is_needed(axes):
 def test_no_organ_of_a_generated_patient_is_outside(seed, spacing_mm):
     shape = tuple(round(mm / wide) for mm, wide in zip((320, 420, 460), spacing_mm, strict=True))
     hu, labels = phantom(seed, shape, spacing_mm)
-    box = body_box(hu, spacing_mm)
+    box = body(hu, spacing_mm)
     margin = int(MARGIN_MM / max(spacing_mm))
     assert np.count_nonzero(labels[box]) == np.count_nonzero(labels) > 0
     assert box[1].stop - box[1].start < hu.shape[1] - margin

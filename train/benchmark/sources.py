@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
+from inference.components import connected
 from inference.errors import KitError
 from inference.files import make_folder
 from inference.label_maps import read_label_map
@@ -28,9 +28,9 @@ SMALL_VOXELS = 30
 def shifted(truth: Labels, rng: np.random.Generator) -> Labels:
     """Lie one voxel off along a random axis; miss tumours under `SMALL_VOXELS`."""
     said = truth.copy()
-    pieces = cc3d.connected_components(truth == TUMOUR)
-    small = np.flatnonzero(np.bincount(pieces.ravel()) < SMALL_VOXELS)
-    said[np.isin(pieces, small[small > 0])] = LIVER
+    pieces = connected(truth == TUMOUR)
+    small = np.flatnonzero(pieces.sizes < SMALL_VOXELS)
+    said[np.isin(pieces.numbers, small[small > 0])] = LIVER
     return np.roll(said, int(rng.choice((-1, 1))), int(rng.integers(3)))
 
 

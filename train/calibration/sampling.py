@@ -3,10 +3,10 @@
 import math
 from pathlib import Path
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.components import connected
 from inference.engines import Engine
 from inference.errors import KitError
 from inference.label_maps import read_label_map
@@ -86,8 +86,6 @@ def pieces_of(
         truth: Of the same shape.
         taken: Which voxels are samples.
     """
-    found, count = cc3d.connected_components(said, return_N=True)
-    numbers: NDArray[np.int64] = found.astype(np.int64)
-    voxels = np.bincount(numbers.ravel(), minlength=count + 1)
-    right = np.bincount(numbers[said == truth], minlength=count + 1)
-    return Pieces(numbers[taken] - 1, voxels[1:], right[1:])
+    found = connected(said)
+    right = np.bincount(found.numbers[said == truth], minlength=found.count + 1)
+    return Pieces(found.numbers[taken].astype(np.int64) - 1, found.sizes[1:], right[1:])
