@@ -151,16 +151,7 @@ def _built(
     if not parser.parse(graph):
         told = [parser.get_error(number).desc() for number in range(parser.num_errors)]
         raise EngineError(f"{request.engine} cannot read the network: {complaint(told)}")
-    config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_MIB << 20)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    flags = {"optimization": config.builder_optimization_level, "workspace_mib": WORKSPACE_MIB}
-    if request.engine == "tensorrt-rtx":
-        # Without it no CUDA graph may be captured of the plan (release notes of TensorRT-RTX 1.2).
-        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
-        flags["user_allocation"] = 1
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
+    config, flags = _configured(trt, request, builder, target)
     content = builder.build_serialized_network(network, config)
     if content is None:
         raise EngineError(f"{request.engine} cannot build for {target}: {complaint(heard.errors)}")
@@ -180,6 +171,23 @@ def _built(
         parity=UNCHECKED,
     )
     return bytes(content), replace(plan, file=_file_name(plan))
+
+
+def _configured(
+    trt: Any, request: Request, builder: Any, target: str
+) -> tuple[Any, dict[str, int]]:
+    """Return how the builder shall build, and what of it a plan depends on."""
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_MIB << 20)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    flags = {"optimization": config.builder_optimization_level, "workspace_mib": WORKSPACE_MIB}
+    if request.engine == "tensorrt-rtx":
+        # Without it no CUDA graph may be captured of the plan (release notes of TensorRT-RTX 1.2).
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+        flags["user_allocation"] = 1
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
+    return config, flags
 
 
 def _file_name(plan: EnginePlan) -> str:
