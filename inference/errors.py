@@ -19,3 +19,13 @@ class GeometryError(KitError):
 
 class EngineError(KitError):
     """No engine can run the network here."""
+
+
+def how_to_install(extra: str) -> str:
+    """Say what brings a missing package: the kit is on no package index, its folder is installed.
+
+    Args:
+        extra: One of pyproject.toml's optional dependencies; "" for what every installation has.
+    """
+    what = f"'.[{extra}]'" if extra else "."
+    return f"run `pip install {what}` in the kit's folder"

@@ -12,6 +12,7 @@ from typing import Any
 from inference.errors import ManifestError
 from inference.files import replacing
 from inference.geometry import Shape, SpacingMm
+from inference.onnx_file import other_files
 
 SCHEMA = 1
 INT8 = ("int8", "int8_weights")
@@ -114,12 +115,29 @@ class Manifest:
             partial.write_text(self.to_json(), encoding="utf-8")
 
 
-def verify_file(path: Path, expected: WeightsFile) -> None:
-    """Check that `path` is there, whole and unchanged.
+def verify_weights(manifest: Manifest, kind: str) -> None:
+    """Check that the manifest's file in format `kind` is there, whole, unchanged, and all there is.
 
     Raises:
-        ManifestError: It is missing, or its size or digest differs.
+        ManifestError: It is missing, its size or digest differs, or it is an ONNX file that reads
+            weights from another file, of which the manifest has no digest.
     """
+    path = manifest.weights(kind)
+    _verify_file(path, manifest.files[kind])
+    if kind != "onnx":
+        return
+    try:
+        others = other_files(path)
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"weights {path}: not a readable ONNX file ({error})") from error
+    if others:
+        raise ManifestError(
+            f"weights {path} read others from {', '.join(others)}, of which the manifest has no "
+            "digest; save the network as one file"
+        )
+
+
+def _verify_file(path: Path, expected: WeightsFile) -> None:
     if not path.is_file():
         raise ManifestError(f"weights {path} are missing; put the file there or give --weights")
     found = path.stat().st_size
@@ -132,6 +150,6 @@ def verify_file(path: Path, expected: WeightsFile) -> None:
 
 
 def verify_files(manifest: Manifest) -> None:
-    """Check every file of `manifest` as `verify_file` does."""
-    for kind, file in manifest.files.items():
-        verify_file(manifest.weights(kind), file)
+    """Check every file of `manifest` as `verify_weights` does."""
+    for kind in manifest.files:
+        verify_weights(manifest, kind)

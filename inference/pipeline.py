@@ -11,7 +11,7 @@ import numpy as np
 from inference.budget import now_s, process_start_s
 from inference.engines import EngineOptions, open_engine, weights_of
 from inference.errors import KitError
-from inference.manifest import Manifest, verify_file
+from inference.manifest import Manifest, verify_weights
 from inference.predictor import Predictor, Prepared, Settings, Watch
 from inference.report import CaseReport, RunReport, peak_memory_mib
 from inference.volumes import Volume, read_header, read_volume, write_labels
@@ -60,12 +60,11 @@ def predict_folder(
     report = RunReport(manifest.name, manifest.sha256, asdict(settings))
     _make_folder(outputs)
     start_s = time.perf_counter()
-    weights = {kind: manifest.weights(kind) for kind in weights_of(settings.engine, manifest)}
     with ThreadPoolExecutor(1) as reader:
         report.start_s["imports"] = round(now_s() - process_start_s(), 4)
         volumes = _read_ahead(reader, cases)
-        for kind, path in weights.items():
-            verify_file(path, manifest.files[kind])
+        for kind in weights_of(settings.engine, manifest):
+            verify_weights(manifest, kind)
         options = EngineOptions(settings.threads, settings.precision)
         with open_engine(settings.engine, manifest, options) as engine:
             report.engine = engine.description

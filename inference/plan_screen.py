@@ -10,7 +10,7 @@ from rich.table import Table
 from inference.budget import Limits, Plan, now_s, process_start_s
 from inference.engines import EngineOptions, open_engine, weights_of
 from inference.files import replacing
-from inference.manifest import Manifest, verify_file
+from inference.manifest import Manifest, verify_weights
 from inference.predictor import Predictor, Settings
 from inference.report import CaseReport
 from inference.volumes import read_volume
@@ -29,7 +29,7 @@ def plan_on_screen(
     """
     report = CaseReport(ct.name.removesuffix("_0000.nii.gz"))
     for kind in weights_of(settings.engine, manifest):
-        verify_file(manifest.weights(kind), manifest.files[kind])
+        verify_weights(manifest, kind)
     with report.stage("read"):
         volume = read_volume(ct)
     options = EngineOptions(settings.threads, settings.precision)

@@ -45,9 +45,9 @@ def flips_of(tta: str, mirror_axes: tuple[int, ...]) -> tuple[tuple[int, ...], .
         counts = range(len(mirror_axes) + 1)
         return tuple(c for n in counts for c in itertools.combinations(mirror_axes, n))
     if tta in ("flip-x", "full"):
-        raise GeometryError(
-            f"tta {tta!r}: this network was trained with mirrored axes {mirror_axes}; use none"
-        )
+        axes = " and ".join("ZYX"[axis] for axis in mirror_axes)
+        trained = f"with {axes} mirrored, nothing else" if axes else "without mirroring"
+        raise GeometryError(f"tta {tta!r}: this network was trained {trained}; use none")
     raise GeometryError(f"unknown test-time augmentation {tta!r}; choose none, flip-x or full")
 
 

@@ -14,11 +14,10 @@ from rich.table import Table
 from evaluation.lesions import lesions_of, size_names, size_of
 from inference.errors import KitError
 from inference.files import make_folder, replacing
-from inference.label_maps import read_label_map
 from inference.organs import ORGANS
 from train.ablation_figure import draw
 from train.anatomy import IGNORE
-from train.fusion import Labels, agree_or_background, staple, vote
+from train.fusion import Labels, agree_or_background, read_flare_labels, staple, vote
 from train.release import LABEL_SUFFIX
 from train.reliability import CLASSES, Evidence
 from train.staple import KnownStaple
@@ -134,10 +133,10 @@ def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, 
 
 
 def _read(truth: Path, sources: Mapping[str, Path], case: str) -> HeldOut:
-    true = read_label_map(truth / case)
+    true = read_flare_labels(truth / case)
     said = []
     for name, folder in sources.items():
-        found = read_label_map(folder / case)
+        found = read_flare_labels(folder / case)
         if odd := found.elsewhere_than(true.place, true.header.shape):
             raise KitError(f"{name}: {case}: {odd}, as in the truth; give maps of one CT")
         said.append(found.labels)

@@ -13,8 +13,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from inference.errors import GeometryError, KitError
-from inference.label_maps import read_label_map
+from inference.errors import GeometryError, KitError, VolumeError
+from inference.label_maps import LabelMap, read_label_map
 from inference.organs import ORGANS
 from inference.volumes import read_header, read_place, write_labels
 from train.anatomy import IGNORE
@@ -25,6 +25,24 @@ MIXED_CLASSES = (5, 6, 10, 11, 12)
 """What the paper takes from its second model: aorta, vena cava, esophagus, stomach, duodenum
 (`ensemble.py`, `ensemble_each`)."""
 ORGAN_LABELS = frozenset(ORGANS.values()) - {ORGANS["tumour"]}
+
+
+def read_flare_labels(path: Path) -> LabelMap:
+    """Read a label map whose labels are FLARE's, or "ignore".
+
+    The rules count by label: in their tables a label that is none of these would pass for another.
+
+    Raises:
+        VolumeError: It cannot be read, or holds another label.
+    """
+    found = read_label_map(path)
+    highest = int(found.labels.max(initial=0))
+    if highest > IGNORE:
+        raise VolumeError(
+            f"{path}: label {highest}; FLARE's end at {IGNORE - 1}, and {IGNORE} is ignored; "
+            "translate its labels first"
+        )
+    return found
 
 
 def real_wins(real: Labels, pseudo: Labels) -> Labels:
@@ -92,26 +110,34 @@ def staple(*sources: Labels) -> Labels:
 
 
 def fuse_case(
-    rule: Callable[..., Labels], sources: Sequence[Path], image: Path, output: Path
+    rule: Callable[..., Labels],
+    sources: Sequence[Path],
+    image: Path,
+    output: Path,
+    percents: Sequence[Path] = (),
 ) -> None:
     """Fuse label maps of one CT into a file that lies where the CT lies.
 
     The paper's scripts wrote theirs without spacing, origin and direction.
 
     Args:
-        rule: One of this module's, or made of them; is given the maps in the order of `sources`.
+        rule: One of this module's, or made of them; is given the maps in the order of `sources`,
+            then those of `percents`.
         sources: The label maps.
         image: Their CT; only its header is read.
         output: `<case>.nii.gz`.
+        percents: Maps of how sure sources are, 0 to 100.
 
     Raises:
         GeometryError: A map does not lie on the voxels of the CT.
-        KitError: A file cannot be read or written, or does not fuse with the others.
+        KitError: A file cannot be read or written, holds labels that are not FLARE's, or does not
+            fuse with the others.
     """
     header, place = read_header(image), read_place(image)
+    readers = [*(read_flare_labels for _ in sources), *(read_label_map for _ in percents)]
     maps = []
-    for source in sources:
-        found = read_label_map(source)
+    for read, source in zip(readers, (*sources, *percents), strict=True):
+        found = read(source)
         if odd := found.elsewhere_than(place, header.shape):
             raise GeometryError(f"{source}: {odd}, as {image.name}; give maps of one CT")
         maps.append(found.labels)

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import inference
 from inference.errors import KitError
 from inference.files import make_folder, replacing
 from inference.geometry import SpacingMm
@@ -31,7 +32,11 @@ _PREPARE = ("train.preprocessing", "prepare_entry")
 _TRAIN = ("nnunetv2.run.run_training", "run_training_entry")
 _SPEC = "spec.json"
 _PREPARED = "prepared.json"
-_PACKAGES = ("batchgenerators", "batchgeneratorsv2", "nnunetv2", "numpy", "torch")
+_PACKAGES = (
+    "acvl_utils", "batchgenerators", "batchgeneratorsv2", "dynamic_network_architectures",
+    "nibabel", "nnunetv2", "numpy", "scikit-image", "scipy", "torch",
+)  # fmt: skip
+"""What reads, prepares and augments cases, and what the network is made of."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ def train_round(
     """Train a network on files that lie elsewhere; a killed training goes on when called again.
 
     What an earlier call left in `work` is used only if it was told to do the same: the same recipe,
-    bytes of the cases, packages and device. Otherwise it is deleted.
+    bytes of the cases, version of the kit and of packages, device. Otherwise it is deleted: a stage
+    that a new version made stale must not name that version beside what the old one trained.
 
     Args:
         spec: What to train.
@@ -181,6 +187,7 @@ def _order(
     order = {
         "spec": asdict(spec),
         "cases": {case: [_sha256(path) for path in files] for case, files in cases.items()},
+        "kit": inference.__version__,
         "packages": {name: version(name) for name in _PACKAGES},
         "device": device,
         **({} if asked is None else {"drawn": asked}),

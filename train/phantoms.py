@@ -3,10 +3,12 @@
 The truth of every case is kept aside, so that it can be known how good pseudo labels are.
 """
 
+import math
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -59,6 +61,11 @@ class Phantoms:
         if min(self.tumours_mm, default=1) <= 0:
             raise KitError(f"phantoms: tumours_mm is {list(self.tumours_mm)}; give diameters")
 
+    @property
+    def mm3(self) -> float:
+        """Volume of a case."""
+        return math.prod(self.shape) * math.prod(self.spacing_mm)
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -84,14 +91,31 @@ def load_phantoms(path: Path) -> tuple[Phantoms, int]:
     Raises:
         KitError: It cannot be read, or has none.
     """
+    phantoms, seed = phantoms_of(path), _table(path).get("seed")
+    if phantoms is None or type(seed) is not int:
+        raise KitError(f"{path}: no [phantoms] or no seed; give a recipe of phantoms")
+    return phantoms, seed
+
+
+def phantoms_of(path: Path) -> Phantoms | None:
+    """Read the `[phantoms]` of a recipe; None where it has none.
+
+    Raises:
+        KitError: It cannot be read, or they are described badly.
+    """
+    phantoms = _table(path).get("phantoms")
+    if phantoms is None:
+        return None
+    if not isinstance(phantoms, dict):
+        raise KitError(f"{path}: phantoms is {phantoms!r}; write a [phantoms] table")
+    return build(Phantoms, phantoms, f"{path}: phantoms")
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise KitError(f"{path}: not a readable recipe: {error}") from error
-    phantoms, seed = table.get("phantoms"), table.get("seed")
-    if not isinstance(phantoms, dict) or type(seed) is not int:
-        raise KitError(f"{path}: no [phantoms] or no seed; give a recipe of phantoms")
-    return build(Phantoms, phantoms, f"{path}: phantoms"), seed
 
 
 def _names() -> dict[str, list[str]]:

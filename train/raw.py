@@ -1,6 +1,7 @@
 """Write training cases as an nnU-Net v2 raw dataset."""
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import numpy as np
 
 from inference.errors import KitError
 from inference.files import make_folder, replacing
-from inference.label_maps import read_label_map
 from inference.organs import ORGANS
 from inference.volumes import write_volume
 from train.anatomy import IGNORE
+from train.fusion import read_flare_labels
 from train.synthesis import LabelledCT
 
 Drawn = Mapping[str, Sequence[int]]
@@ -21,21 +22,29 @@ Drawn = Mapping[str, Sequence[int]]
 def write_dataset(cases: Iterable[LabelledCT], folder: Path, spacing_mm: float) -> int:
     """Write `cases` under `folder` (imagesTr, labelsTr) and, last, dataset.json.
 
-    dataset.json comes last so that a dataset that has it is whole.
+    What was in these folders goes: nnU-Net trains on every file that it finds there. dataset.json
+    comes last so that a dataset that has it is whole.
 
     Returns:
         The number of cases written.
+
+    Raises:
+        KitError: Two cases have one name, or a file cannot be written.
     """
+    (folder / "dataset.json").unlink(missing_ok=True)
     for name in ("imagesTr", "labelsTr"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    count = 0
+        shutil.rmtree(folder / name, ignore_errors=True)
+        make_folder(folder / name)
+    written = set[str]()
     for case in cases:
+        if case.name in written:
+            raise KitError(f"two cases are called {case.name}; give their files different names")
+        written.add(case.name)
         hu = np.rint(case.hu).astype(np.int16)
         write_volume(hu, (spacing_mm,) * 3, folder / "imagesTr" / f"{case.name}_0000.nii.gz")
         write_volume(case.labels, (spacing_mm,) * 3, folder / "labelsTr" / f"{case.name}.nii.gz")
-        count += 1
-    _describe(folder, count, ignore=True)
-    return count
+    _describe(folder, len(written), ignore=True)
+    return len(written)
 
 
 def link_dataset(
@@ -57,17 +66,10 @@ def link_dataset(
     for place in ("imagesTr", "labelsTr"):
         make_folder(folder / place)
     for case, (image, labels) in sorted(cases.items()):
-        ignore |= _holds_ignore(labels)
+        ignore |= bool((read_flare_labels(labels).labels == IGNORE).any())
         (folder / "imagesTr" / f"{case}_0000.nii.gz").symlink_to(image.resolve())
         (folder / "labelsTr" / f"{case}.nii.gz").symlink_to(labels.resolve())
     _describe(folder, len(cases), ignore, drawn)
-
-
-def _holds_ignore(path: Path) -> bool:
-    highest = int(read_label_map(path).labels.max())
-    if highest > IGNORE:
-        raise KitError(f"{path}: label {highest}; FLARE's end at 14, and {IGNORE} is ignored")
-    return highest == IGNORE
 
 
 def _describe(folder: Path, count: int, ignore: bool, drawn: Drawn | None = None) -> None:

@@ -37,7 +37,12 @@ def words(labels: Labels, unsure: NDArray[np.bool_] | None = None) -> NDArray[np
     """Return what a source says: the label, plus 16 where it is unsure.
 
     Where nothing is known of that, where one of the six neighbours has another label.
+
+    Raises:
+        KitError: A label is none of FLARE's nor "ignore": its word would be another label's.
     """
+    if (highest := int(labels.max(initial=0))) > IGNORE:
+        raise KitError(f"label {highest} has no word; FLARE's end at 14, and {IGNORE} is ignored")
     if unsure is not None:
         return labels + np.uint8(WORDS // 2) * unsure
     edge = np.zeros(labels.shape, np.bool_)
@@ -55,7 +60,7 @@ def joint_words(said: Sequence[Labels], unsure: Doubts = ()) -> NDArray[np.int32
 
     Raises:
         GeometryError: The maps differ in shape.
-        KitError: There is none, or more than `MOST_SOURCES`.
+        KitError: There is none, or more than `MOST_SOURCES`, or a label is not FLARE's.
         ValueError: There are doubts of another number of sources.
     """
     if not 1 <= len(said) <= MOST_SOURCES:

@@ -169,12 +169,13 @@ def selected(
         voxel_ml: Volume of a voxel.
     """
     result = labels.copy()
-    largest: dict[int, int] = {}
+    largest: dict[int, Component] = {}
     kept = np.zeros(CLASSES)
     for piece in found:
-        first = largest.setdefault(piece.label, piece.voxels)
+        first = largest.setdefault(piece.label, piece)
         verdict = thresholds.of(piece, voxel_ml)
-        odd = is_alone(labels, piece) if piece.label == TUMOUR else is_twin(piece, first)
+        twin = piece is not first and is_twin(piece, first.voxels)
+        odd = is_alone(labels, piece) if piece.label == TUMOUR else twin
         if verdict == "drop":
             result[piece.place][piece.mask] = _surrounding(labels, piece)
         elif verdict == "ignore" or odd:
@@ -188,8 +189,11 @@ def selected(
 
 
 def is_twin(piece: Component, first: int) -> bool:
-    """Return whether a component is a second organ: not the largest piece, and not small to it."""
-    return TWIN_SHARE * first <= piece.voxels < first
+    """Return whether a further piece of an organ is a second one: not small to the first's voxels.
+
+    Of pieces that are equally large too: one of them is the first, the others are twins.
+    """
+    return piece.voxels >= TWIN_SHARE * first
 
 
 def is_alone(labels: Labels, piece: Component) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evaluation.efficiency.sampling import MIB
-from inference.errors import KitError
+from inference.errors import KitError, how_to_install
 
 
 class NoGpuError(KitError):
@@ -46,7 +46,8 @@ def find_gpu(index: int) -> Gpu:
     try:
         import pynvml
     except ModuleNotFoundError as error:
-        raise NoGpuError("nvidia-ml-py is not installed (flare23-kit[evaluation])") from error
+        told = f"nvidia-ml-py is not installed; {how_to_install('evaluation')}"
+        raise NoGpuError(told) from error
     try:
         pynvml.nvmlInit()
         count = int(pynvml.nvmlDeviceGetCount())

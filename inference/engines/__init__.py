@@ -13,7 +13,7 @@ from typing import Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.errors import EngineError
+from inference.errors import EngineError, how_to_install
 from inference.manifest import Manifest
 from inference.tensorrt.index import plan_folder, plans_of
 
@@ -27,6 +27,8 @@ _LOADERS = {
     "tensorrt-rtx": "inference.engines.tensorrt_engine:load_tensorrt_rtx",
     "torch": "inference.engines.torch_engine:load",
 }
+_EXTRAS = {"openvino": "", "torch": "train"}
+"""What of the kit brings an engine's runtime, where that is not called as the engine is."""
 PLANNED = ("tensorrt", "tensorrt-rtx")
 """Engines that run a plan built for the GPU; where there is one, "auto" tries them first."""
 AUTO = ("openvino", "onnxruntime")
@@ -112,8 +114,12 @@ def one_line(error: BaseException) -> str:
 def open_engine(name: str, manifest: Manifest, options: EngineOptions) -> Iterator[Engine]:
     """Load the manifest's network with the engine called `name`, or the first that "auto" finds.
 
+    An engine that runs a plan has answered a patch by then: what its GPU or its runtime cannot do
+    is known while there is another engine to take.
+
     Raises:
-        EngineError: No such engine, its runtime is not installed, or it cannot do the precision.
+        EngineError: No such engine, its runtime is not installed, or it cannot do the precision or
+            run the plan.
     """
     with ExitStack() as stack:
         yield _first_that_opens(stack, name, manifest, options)
@@ -123,15 +129,45 @@ def _first_that_opens(
     stack: ExitStack, name: str, manifest: Manifest, options: EngineOptions
 ) -> Engine:
     if name != "auto":
-        return stack.enter_context(_open(name, manifest, options))
+        return _opened(stack, name, manifest, options)
     reasons = []
     for candidate in (*_with_plans(manifest), *AUTO):
         try:
-            return stack.enter_context(_open(candidate, manifest, options))
+            return _opened(stack, candidate, manifest, options)
         except EngineError as error:
             reasons.append(str(error))
             _log.warning("engine %s passed over: %s", candidate, error)
     raise EngineError("no engine can run here: " + "; ".join(reasons))
+
+
+def _opened(stack: ExitStack, name: str, manifest: Manifest, options: EngineOptions) -> Engine:
+    """Open an engine until `stack` ends; one that runs a plan must answer a patch first."""
+    if name not in PLANNED:
+        return stack.enter_context(_open(name, manifest, options))
+    try:
+        with ExitStack() as trial:
+            engine = trial.enter_context(_open(name, manifest, options))
+            _warm_up(engine, manifest)
+            stack.enter_context(trial.pop_all())
+    except EngineError:
+        raise
+    except Exception as error:  # its runtime is another one than this was written for, say
+        told = f"{name} cannot be used here ({type(error).__name__}: {one_line(error)})"
+        raise EngineError(told) from error
+    return engine
+
+
+def _warm_up(engine: Engine, manifest: Manifest) -> None:
+    """Run one patch; what the engine holds for as long as patches come is given back.
+
+    Raises:
+        EngineError: What it answers are no numbers.
+    """
+    patch = np.zeros((1, 1, *manifest.window.patch), np.float32)
+    for logits in infer_many(engine, [patch]):
+        if not np.isfinite(logits).all():
+            name = engine.description["name"]
+            raise EngineError(f"{name} answers NaN or infinity; build its plan again here")
 
 
 def _with_plans(manifest: Manifest) -> list[str]:
@@ -158,7 +194,6 @@ def _open(name: str, manifest: Manifest, options: EngineOptions) -> AbstractCont
     try:
         module = import_module(place)
     except ImportError as error:
-        raise EngineError(
-            f"engine {name!r} cannot be imported ({error}); install flare23-kit[{name}]"
-        ) from error
+        install = how_to_install(_EXTRAS.get(name, name))
+        raise EngineError(f"engine {name!r} cannot be imported ({error}); {install}") from error
     return cast(AbstractContextManager[Engine], getattr(module, function)(manifest, options))

@@ -59,13 +59,13 @@ class Memory:
     def __init__(self) -> None:
         self._give_back: list[Callable[[], Any]] = []
 
-    def on_gpu(self, shape: tuple[int, ...]) -> int:
-        """Return the address of room for a float32 array.
+    def on_gpu(self, size: int) -> int:
+        """Return the address of `size` bytes.
 
         Raises:
-            EngineError: There is not enough.
+            EngineError: There are not enough.
         """
-        address = checked(cudart.cudaMalloc(nbytes(shape)))
+        address = checked(cudart.cudaMalloc(size))
         self._give_back.append(lambda: cudart.cudaFree(address))
         return int(address)
 
@@ -145,7 +145,11 @@ class Stream:
         cudart.cudaEventDestroy(event)
 
     def capture(self, queue: Callable[[], None]) -> None:
-        """Record what `queue` puts on the stream as a graph, for `replay`; nothing runs yet."""
+        """Record what `queue` puts on the stream as a graph, for `replay`; nothing runs yet.
+
+        Raises:
+            EngineError: Something on it cannot be captured; there is no graph then.
+        """
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         checked(cudart.cudaStreamBeginCapture(self._stream, mode))
         try:

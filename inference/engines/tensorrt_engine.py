@@ -57,10 +57,15 @@ class TensorRTEngine:
         self._shapes = {name: tuple(self._engine.get_tensor_shape(name)) for name in names}
         buffers = sum(nbytes(shape) for shape in self._shapes.values())
         refuse_too_little(self._engine.device_memory_size_v2 + buffers)
-        self._kernels, self._keep_kernels = KernelCache(folder, plan, gpu), keep_kernels
-        self._pinned = Memory()
-        self._slots = [self._pinned_pair() for _ in range(_SLOTS)]
+        self._kernels, self._keep_kernels = KernelCache(trt, folder, plan, gpu), keep_kernels
         self._running: _Running | None = None
+        self._is_eager = False
+        self._pinned = Memory()
+        try:
+            self._slots = [self._pinned_pair() for _ in range(_SLOTS)]
+        except BaseException:
+            self.close()
+            raise
         self.description: dict[str, str | int] = {
             "name": plan.engine,
             "version": plan.version,
@@ -118,12 +123,22 @@ class TensorRTEngine:
                 f"{given.shape}"
             )
         if self._running is None:
-            context = self._made("make a context", self._kernels.context(self._engine))
-            self._running = _Running(context, self._shapes, self._refuse)
+            self._running = self._started()
             if self._keep_kernels:
                 self._kernels.keep()
         np.copyto(given, patch)
         return self._running.submit(given, answer)
+
+    def _started(self) -> "_Running":
+        """Take on the GPU what patches need; say it once if their launches cannot be one graph."""
+        context = self._made("make a context", self._kernels.context(self._engine))
+        scratch = self._engine.device_memory_size_v2
+        running = _Running(context, scratch, self._shapes, self._refuse)
+        if running.uncaptured and not self._is_eager:
+            self._is_eager = True
+            name, why = self._plan.engine, running.uncaptured
+            _log.warning("%s runs without a CUDA graph, a little slower: %s", name, why)
+        return running
 
     def _made(self, what: str, found: Any) -> Any:
         if found is None:
@@ -138,7 +153,8 @@ class TensorRTEngine:
 class KernelCache:
     """What TensorRT-RTX compiles for the very GPU when a plan is first used there."""
 
-    def __init__(self, folder: Path, plan: EnginePlan, gpu: Gpu) -> None:
+    def __init__(self, trt: Any, folder: Path, plan: EnginePlan, gpu: Gpu) -> None:
+        self._strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
         card = "".join(letter if letter.isalnum() else "_" for letter in gpu.name)
         self._path = folder / f"{Path(plan.file).stem}-{card}.cache"
         self._used = plan.engine == "tensorrt-rtx"  # TensorRT compiles when it builds
@@ -146,10 +162,14 @@ class KernelCache:
         self._known = b""
 
     def context(self, engine: Any) -> Any:
-        """Return an execution context; with TensorRT-RTX, one that looks into the cache."""
+        """Return an execution context without memory; with TensorRT-RTX, it looks into the cache.
+
+        The memory is ours to give (`set_device_memory`): a plan that shall be captured asks for it.
+        """
         if not self._used:
-            return engine.create_execution_context()
+            return engine.create_execution_context(self._strategy)
         config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(self._strategy)
         if self._cache is None:
             self._cache = config.create_runtime_cache()
             if self._path.is_file():
@@ -174,29 +194,54 @@ class KernelCache:
 
 
 class _Running:
-    """What the GPU holds while patches are under way: context, memory, a CUDA graph."""
+    """What the GPU holds while patches are under way: context, memory, a CUDA graph.
+
+    `uncaptured` says why there is no graph; "" where there is one.
+    """
 
     def __init__(
-        self, context: Any, shapes: dict[str, tuple[int, ...]], refuse: Callable[[str], None]
+        self,
+        context: Any,
+        scratch: int,
+        shapes: dict[str, tuple[int, ...]],
+        refuse: Callable[[str], None],
     ) -> None:
         self._context = context
         self._refuse = refuse
         self._stream = Stream()
         self._memory = Memory()
         try:
-            self._given, self._answer = (self._memory.on_gpu(shape) for shape in shapes.values())
-            for name, address in zip(shapes, (self._given, self._answer), strict=True):
+            if scratch:
+                context.set_device_memory(self._memory.on_gpu(scratch), scratch)
+            places = [self._memory.on_gpu(nbytes(shape)) for shape in shapes.values()]
+            self._given, self._answer = places
+            for name, address in zip(shapes, places, strict=True):
                 context.set_tensor_address(name, address)
             self._execute()  # what has run once can be captured
-            self._stream.capture(self._execute)
-        except EngineError:
+            self.uncaptured = self._captured()
+        except BaseException:
             self.close()
             raise
+
+    def _captured(self) -> str:
+        """Record a patch's launches as a graph where that is allowed; return why not, or ""."""
+        # TensorRT has no such question: its contexts of static shapes can be captured.
+        allowed = getattr(self._context, "is_stream_capturable", lambda stream: True)
+        if not allowed(self._stream.handle):
+            return "the plan allows none; build it again"
+        try:
+            self._stream.capture(self._execute)
+        except EngineError as error:
+            return str(error)
+        return ""
 
     def submit(self, given: Array, answer: Array) -> Callable[[], Array]:
         """Queue a pinned patch and its logits' way back; return what waits for them."""
         self._stream.upload(self._given, given)
-        self._stream.replay()
+        if self.uncaptured:
+            self._execute()
+        else:
+            self._stream.replay()
         self._stream.download(answer, self._answer)
         event = self._stream.event()
 

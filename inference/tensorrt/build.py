@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inference.engines import one_line
-from inference.errors import EngineError, KitError
+from inference.errors import EngineError, KitError, how_to_install
 from inference.files import make_folder
-from inference.manifest import Manifest, verify_file
+from inference.manifest import Manifest, verify_weights
 from inference.tensorrt.index import UNCHECKED, EnginePlan, add_plan
 from inference.tensorrt.parity import measured
 from inference.tensorrt.runtime import complaint, listener, runtime_module
@@ -55,7 +55,7 @@ def build_plans(request: Request, told: Callable[[EnginePlan], None]) -> None:
     gpu, nowhere = _gpu_here()
     targets = _checked_targets(request, trt, gpu, nowhere)
     onnx = manifest.weights("onnx")
-    verify_file(onnx, manifest.files["onnx"])
+    verify_weights(manifest, "onnx")
     graph = _float16(onnx)
     make_folder(request.folder)
     for target in targets:
@@ -72,7 +72,7 @@ def _float16(path: Path) -> bytes:
         from inference.tensorrt.half_graph import half_graph  # needs onnx, which no image has
     except ImportError as error:
         raise EngineError(
-            f"no plan without onnx ({error}); install flare23-kit[tensorrt-build]"
+            f"no plan without onnx ({error}); {how_to_install('tensorrt-build')}"
         ) from error
     return half_graph(path)
 
@@ -151,16 +151,10 @@ def _built(
     if not parser.parse(graph):
         told = [parser.get_error(number).desc() for number in range(parser.num_errors)]
         raise EngineError(f"{request.engine} cannot read the network: {complaint(told)}")
-    config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_MIB << 20)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if request.engine == "tensorrt-rtx":
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
+    config, flags = _configured(trt, request, builder, target)
     content = builder.build_serialized_network(network, config)
     if content is None:
         raise EngineError(f"{request.engine} cannot build for {target}: {complaint(heard.errors)}")
-    flags = {"optimization": config.builder_optimization_level, "workspace_mib": WORKSPACE_MIB}
     plan = EnginePlan(
         file="",
         sha256="",
@@ -177,6 +171,23 @@ def _built(
         parity=UNCHECKED,
     )
     return bytes(content), replace(plan, file=_file_name(plan))
+
+
+def _configured(
+    trt: Any, request: Request, builder: Any, target: str
+) -> tuple[Any, dict[str, int]]:
+    """Return how the builder shall build, and what of it a plan depends on."""
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_MIB << 20)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    flags = {"optimization": config.builder_optimization_level, "workspace_mib": WORKSPACE_MIB}
+    if request.engine == "tensorrt-rtx":
+        # Without it no CUDA graph may be captured of the plan (release notes of TensorRT-RTX 1.2).
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+        flags["user_allocation"] = 1
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
+    return config, flags
 
 
 def _file_name(plan: EnginePlan) -> str:

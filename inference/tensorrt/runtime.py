@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 from inference.engines import one_line
-from inference.errors import EngineError
+from inference.errors import EngineError, how_to_install
 
 _MODULES = {
     "tensorrt": ("tensorrt_bindings", "tensorrt"),  # from the package index, from NVIDIA
@@ -25,7 +25,7 @@ def runtime_module(engine: str) -> Any:
         except ImportError as error:
             told.append(one_line(error))
     raise EngineError(
-        f"engine {engine!r} cannot be imported ({'; '.join(told)}); install flare23-kit[{engine}]"
+        f"engine {engine!r} cannot be imported ({'; '.join(told)}); {how_to_install(engine)}"
     )
 
 

@@ -49,6 +49,20 @@ def test_scripts_are_plain_posix_shell(script):
     assert (ROOT / script).read_text().startswith("#!/bin/sh\n")
 
 
+def test_without_slurm_its_script_says_what_to_install_and_makes_nothing(tmp_path):
+    shell = shutil.which("sh")
+    done = subprocess.run(
+        [shell, ROOT / "tests/slurm/start.sh", tmp_path / "cluster"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "munged is not installed: apt-get install slurm-wlm munge\n"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def workspace(tmp_path):
     """A copy of the scripts in a folder with a space in its name."""

@@ -117,7 +117,7 @@ def test_auto_passes_over_an_engine_that_is_not_installed_and_says_so(network, m
     (record,) = caplog.records
     assert record.getMessage() == (
         "engine openvino passed over: engine 'openvino' cannot be imported "
-        "(No module named 'openvino'); install flare23-kit[openvino]"
+        "(No module named 'openvino'); run `pip install .` in the kit's folder"
     )
 
 

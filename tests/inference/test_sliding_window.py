@@ -177,8 +177,14 @@ def test_flips():
 
 @pytest.mark.parametrize("tta", ["flip-x", "full"])
 def test_flips_that_training_did_not_see_are_refused(tta):
-    with pytest.raises(GeometryError, match="trained"):
+    with pytest.raises(GeometryError, match="was trained without mirroring; use none"):
         flips_of(tta, ())
+
+
+def test_the_axes_that_were_mirrored_are_named():
+    told = r"tta 'flip-x': this network was trained with Z and Y mirrored, nothing else; use none"
+    with pytest.raises(GeometryError, match=told):
+        flips_of("flip-x", (0, 1))
 
 
 def test_an_unknown_augmentation_is_refused():

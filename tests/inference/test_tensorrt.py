@@ -288,15 +288,23 @@ def build(normed):
     return run
 
 
-def test_plans_are_built_for_gpus_that_are_not_here(build, normed):
-    pytest.importorskip("tensorrt_rtx_bindings")
+def test_plans_are_built_for_gpus_that_are_not_here(build, normed, monkeypatch):
+    trt = pytest.importorskip("tensorrt_rtx_bindings")
+    flags, set_flag = [], trt.IBuilderConfig.set_flag
+    monkeypatch.setattr(
+        trt.IBuilderConfig, "set_flag", lambda *given: (flags.append(given[1]), set_flag(*given))[1]
+    )
     result = build("--engine", RTX, "--target", ",".join(TARGETS))
     assert result.exit_code == 0, result.output
+    # without it no plan may be captured as a CUDA graph
+    assert flags == [trt.BuilderFlag.REQUIRE_USER_ALLOCATION] * len(TARGETS)
     plans = plans_of(normed, RTX)
     assert sorted(p.target for p in plans) == sorted(TARGETS)
     for built in plans:
         assert len(read_plan(plan_folder(normed), built)) == built.bytes > 1000
         assert built.parity == "not checked: no GPU"
+        assert built.flags["user_allocation"] == 1
+        assert built.file.endswith("-u1.plan")
         layers = {name: n for name, n in built.layers.items() if not name.startswith("UNSQUEEZE")}
         assert layers == {
             "ACTIVATION HALF": 1, "CAST FLOAT": 2, "CAST HALF": 2, "CONVOLUTION HALF": 2,
@@ -337,7 +345,7 @@ def test_without_onnx_it_says_what_to_install(build, normed, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     result = build("--engine", RTX, "--target", "sm86")
     assert result.exit_code == 1
-    assert "install flare23-kit[tensorrt-build]" in result.output
+    assert "run `pip install '.[tensorrt-build]'` in the kit's folder" in result.output
     assert not plan_folder(normed).exists()
 
 

@@ -31,6 +31,7 @@ OK = real.cudaError_t.cudaSuccess
 OUT_OF_MEMORY = real.cudaError_t.cudaErrorMemoryAllocation
 CARD = "RTX A6000"
 VERSION = "1.7"
+SCRATCH = 1 << 20
 
 
 def worked_out(patch):
@@ -149,8 +150,19 @@ class Machine:
 
 
 class Context:
+    capturable = True
+
     def __init__(self, machine, network):
         self._machine, self._network, self._places = machine, network, {}
+        self._scratch = None
+
+    def set_device_memory(self, address, size):
+        assert ctypes.sizeof(self._machine.held["gpu"][address]) == size == SCRATCH
+        self._scratch = address
+
+    def is_stream_capturable(self, handle):
+        assert handle == 7
+        return self.capturable
 
     def set_tensor_address(self, name, address):
         self._places[name] = address
@@ -158,6 +170,7 @@ class Context:
     def execute_async_v3(self, handle):
         assert handle == 7
         held, (given, answer) = self._machine.held["gpu"], self._places.values()
+        assert self._scratch in held
 
         def work():
             patch = np.frombuffer(held[given], dtype=np.float32).reshape(PATCH)
@@ -183,13 +196,13 @@ class Kernels:
 
 def runtime(machine, network=worked_out, noise=b"noise"):
     """Stand in for TensorRT-RTX's Python module; `kernels` lists the caches that contexts got."""
-    kernels = []
+    kernels, strategies = [], []
 
     class ILogger:
         ERROR = 1
 
     class Engine:
-        device_memory_size_v2 = 1 << 20
+        device_memory_size_v2 = SCRATCH
 
         def get_tensor_name(self, number):
             return ("patches", "logits")[number]
@@ -198,9 +211,16 @@ def runtime(machine, network=worked_out, noise=b"noise"):
             return {"patches": PATCH, "logits": (1, 3, *PATCH[2:])}[name]
 
         def create_runtime_config(self):
-            return SimpleNamespace(create_runtime_cache=Kernels, set_runtime_cache=kernels.append)
+            return SimpleNamespace(
+                create_runtime_cache=Kernels,
+                set_runtime_cache=kernels.append,
+                set_execution_context_allocation_strategy=strategies.append,
+            )
 
-        def create_execution_context(self, config=None):
+        def create_execution_context(self, config):
+            if config == "ours":  # TensorRT is told so, TensorRT-RTX by its configuration
+                strategies.append(config)
+            assert strategies.pop() == "ours"
             return Context(machine, network)
 
     class Runtime:
@@ -213,7 +233,14 @@ def runtime(machine, network=worked_out, noise=b"noise"):
                 return None
             return Engine()
 
-    return SimpleNamespace(__version__=VERSION, ILogger=ILogger, Runtime=Runtime, kernels=kernels)
+    return SimpleNamespace(
+        __version__=VERSION,
+        ILogger=ILogger,
+        Runtime=Runtime,
+        ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="ours"),
+        Engine=Engine,
+        kernels=kernels,
+    )
 
 
 @pytest.fixture
@@ -327,8 +354,8 @@ def test_compiled_kernels_are_kept_beside_the_plan_and_read_again(trt, planned):
     with keeping(trt, manifest) as engine:
         engine.infer(patches(1)[0])
     assert (plan_folder(manifest) / "tiny-RTX_A6000.cache").read_bytes() == b"kernels"
-    with opened(manifest) as engine:
-        engine.infer(patches(1)[0])
+    with opened(manifest):  # runs a patch
+        pass
     assert [cache.read for cache in trt.kernels] == [b"", b"kernels"]
 
 
@@ -372,6 +399,104 @@ def test_auto_goes_on_with_the_cpu_and_says_why(
     assert [message[:32] for message in caplog.messages] == ["engine tensorrt-rtx passed over:"]
 
 
+UNCAPTURABLE = real.cudaError_t.cudaErrorStreamCaptureUnsupported
+
+
+def not_capturable(machine, monkeypatch):
+    """The plan was built without the flag; to capture it all the same would be an error."""
+    monkeypatch.setattr(Context, "capturable", False)
+    machine.cudaStreamBeginCapture = lambda *_: (UNCAPTURABLE,)
+
+
+def capture_fails_at_its_end(machine, _):
+    def end(stream):
+        machine.capturing = None
+        return UNCAPTURABLE, None
+
+    machine.cudaStreamEndCapture = end
+
+
+def tensorrt_has_no_such_question(machine, monkeypatch):
+    monkeypatch.delattr(Context, "is_stream_capturable")
+    capture_fails_at_its_end(machine, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "broken", [not_capturable, capture_fails_at_its_end, tensorrt_has_no_such_question]
+)
+def test_a_plan_that_cannot_be_captured_runs_without_a_graph_and_says_so_once(
+    trt, machine, planned, monkeypatch, caplog, broken
+):
+    broken(machine, monkeypatch)
+    with caplog.at_level(logging.WARNING), opened(planned()) as engine:
+        for _ in range(2):  # two cases: the GPU is left between them
+            given = patches(3)
+            for patch, answer in zip(given, infer_many(engine, iter(given)), strict=True):
+                np.testing.assert_allclose(answer, worked_out(patch), atol=1e-5)
+    assert [message[:40] for message in caplog.messages] == [
+        "tensorrt-rtx runs without a CUDA graph, "
+    ]
+
+
+def test_a_plan_that_can_be_captured_is_replayed(trt, machine, planned):
+    launched = []
+    launch = machine.cudaGraphLaunch
+    machine.cudaGraphLaunch = lambda *given: (launched.append(given), launch(*given))[1]
+    with opened(planned()) as engine:
+        del launched[:]  # those of the patch that tried it
+        list(infer_many(engine, iter(patches(3))))
+    assert len(launched) == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AttributeError("'ICudaEngine' object has no attribute 'device_memory_size_v2'"),
+        TypeError("incompatible function arguments:\n    1. (self, stream: int) -> bool"),
+        RuntimeError("the driver is gone"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize(
+    "place", ["Runtime", "create_execution_context", "set_device_memory", "execute_async_v3"]
+)
+def test_whatever_is_raised_until_the_first_answer_passes_the_plan_over(
+    trt, planned, monkeypatch, caplog, place, error
+):
+    def broken(*_):
+        raise error
+
+    owner = {"Runtime": trt, "create_execution_context": trt.Engine}.get(place, Context)
+    monkeypatch.setattr(owner, place, broken)
+    manifest, kind = planned(), type(error).__name__
+    with pytest.raises(EngineError, match=rf"cannot be used here \({kind}: "), opened(manifest):
+        pass
+    with caplog.at_level(logging.WARNING), opened(manifest, "auto") as engine:
+        assert engine.description["name"] == "openvino"
+    (message,) = caplog.messages
+    assert message.startswith("engine tensorrt-rtx passed over: tensorrt-rtx cannot be used here (")
+    assert "\n" not in message
+
+
+def test_a_plan_that_answers_no_numbers_is_passed_over(machine, planned, monkeypatch, caplog):
+    made = runtime(machine, lambda patch: np.nan * patch)
+    monkeypatch.setattr("inference.engines.tensorrt_engine.runtime_module", lambda name: made)
+    with caplog.at_level(logging.WARNING), opened(planned(), "auto") as engine:
+        assert engine.description["name"] == "openvino"
+    (message,) = caplog.messages
+    assert "tensorrt-rtx answers NaN or infinity; build its plan again here" in message
+
+
+def test_an_error_of_whoever_uses_the_engine_stays_what_it_is(trt, planned):
+    with pytest.raises(AttributeError, match="mine"), opened(planned()):
+        raise AttributeError("mine")
+
+
+def test_the_gpu_is_left_between_the_patch_that_tries_it_and_the_first_case(trt, machine, planned):
+    with opened(planned()):
+        assert not machine.held["gpu"]
+
+
 def test_auto_takes_the_second_plan_where_the_first_does_not_fit(trt, planned, caplog):
     planned(file="old.plan", engine="tensorrt", gpu="RTX A4000")
     with opened(planned(), "auto") as engine:
@@ -389,11 +514,18 @@ def test_memory_that_ends_midway_is_an_engine_error_and_given_back(trt, machine,
         return machine_malloc(size)
 
     machine.cudaMalloc = scarce
-    with (
-        opened(planned()) as engine,
-        pytest.raises(EngineError, match=r"CUDA: out of memory \(cudaErrorMemoryAllocation\)"),
-    ):
-        engine.infer(patches(1)[0])
+    told = r"CUDA: out of memory \(cudaErrorMemoryAllocation\)"
+    with pytest.raises(EngineError, match=told), opened(planned()):
+        pass
+
+
+def test_pinned_memory_that_ends_midway_is_given_back(trt, machine, planned):
+    machine_malloc, left = machine.cudaMallocHost, [1, 2]
+    machine.cudaMallocHost = lambda size: (
+        machine_malloc(size) if left and left.pop() else (OUT_OF_MEMORY, None)
+    )
+    with pytest.raises(EngineError, match="CUDA: out of memory"), opened(planned()):
+        pass
 
 
 def test_a_case_gets_the_labels_that_the_cpu_gives_it(trt, planned, boxes, write_ct, tmp_path):
@@ -422,7 +554,9 @@ def test_a_plan_for_the_gpu_that_is_here_is_let_out_only_if_it_is_the_network(
     machine, network, boxes, write_ct, tmp_path, monkeypatch, answer, complaint
 ):
     rtx = pytest.importorskip("tensorrt_rtx_bindings")
-    module = SimpleNamespace(**{**vars(rtx), "Runtime": runtime(machine, answer).Runtime})
+    replaced = ("Runtime", "ExecutionContextAllocationStrategy")
+    made = {name: getattr(runtime(machine, answer), name) for name in replaced}
+    module = SimpleNamespace(**{**vars(rtx), **made})
     monkeypatch.setattr("inference.tensorrt.build.runtime_module", lambda name: module)
     manifest, case = network(), write_ct(tmp_path / "boxes_0000.nii.gz", boxes[0])
     folder = plan_folder(manifest)

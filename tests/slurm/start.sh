@@ -4,6 +4,12 @@
 # Its commands find it through a link in /etc/slurm: Snakemake's plugin drops SLURM_CONF inside jobs.
 # usage: sh tests/slurm/start.sh FOLDER
 set -eu
+for name in munged slurmctld slurmd sinfo; do
+  if ! command -v "$name" >/dev/null; then
+    echo "$name is not installed: apt-get install slurm-wlm munge" >&2
+    exit 1
+  fi
+done
 link=/etc/slurm/slurm.conf
 if [ -e "$link" ]; then
   echo "$link is there: this machine has a Slurm already" >&2

@@ -87,6 +87,10 @@ class ModelFolder:
     def fullres(self) -> dict:
         return self.plans["configurations"]["3d_fullres"]
 
+    @property
+    def intensities(self) -> dict:
+        return self.plans["foreground_intensity_properties_per_channel"]["0"]
+
     def write(self) -> Path:
         fold = self.path / "fold_all"
         fold.mkdir(parents=True, exist_ok=True)

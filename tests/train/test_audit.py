@@ -49,6 +49,11 @@ class TestMeasure:
         assert found.error is not None
         assert "fused.nii.gz is missing" in found.error
 
+    def test_labels_that_are_not_flares_are_told(self, tmp_path):
+        found = measure(self.files(tmp_path, fused=volume(1), one=volume(1), two=volume(17)))
+        assert found.error is not None
+        assert "two.nii.gz: label 17; FLARE's end at 14" in found.error
+
     def test_sources_of_two_shapes_are_told(self, tmp_path):
         found = measure(self.files(tmp_path, fused=volume(1), one=volume(1), two=volume(1, 1)))
         assert found.error is not None
@@ -82,6 +87,12 @@ def test_pieces_that_no_patient_has():
         "a second liver of 4.0 ml",
         "a tumour of 0.5 ml touches no organ",
     ]
+
+
+def test_a_second_organ_of_the_very_same_size():
+    labels = np.zeros((4, 4, 12), np.uint8)
+    labels[..., 0:2] = labels[..., 5:7] = labels[..., 10:12] = LIVER  # 32 voxels each
+    assert oddities(labels, 0.5) == ["a second liver of 16.0 ml"] * 2
 
 
 def test_the_modified_z_score():

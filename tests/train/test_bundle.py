@@ -105,6 +105,23 @@ def test_warnings_and_given_provenance_reach_the_manifest(model_folder, export, 
     assert "order 3" in provenance["export"]["warnings"][0]
 
 
+def test_what_verify_would_refuse_is_not_let_out(model_folder, export, tmp_path):
+    folder = model_folder()
+    folder.fullres["spacing"] = [5.0, 0.0, 1.5]
+    with pytest.raises(KitError, match="spacing_mm: must be positive"):
+        export(folder)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_network_that_answers_no_numbers_is_blamed_itself(model_folder, export, tmp_path):
+    folder = model_folder()
+    for weight in folder.checkpoint["network_weights"].values():
+        weight.fill_(1e30)  # numbers, but not their products
+    with pytest.raises(KitError, match="the network itself answers NaN or infinity"):
+        export(folder)
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_disagreement_leaves_no_bundle(model_folder, export, tmp_path, monkeypatch):
     monkeypatch.setattr("train.export.parity.MOST_RELATIVE_RMS", 0.0)
     with pytest.raises(KitError, match="disagrees with torch"):

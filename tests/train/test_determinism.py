@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ pytest.importorskip("nnunetv2")
 import blosc2
 import torch
 
+import inference
 from inference.errors import KitError
 from inference.geometry import Orientation
 from inference.resampling import resample_linear
@@ -231,6 +233,24 @@ class TestGoingOn:
         for spec, of_these, device in orders:
             train_round(spec, of_these, tmp_path, device)
         assert asked == ["prepare", "fit"] * len(orders)
+
+    def test_what_another_kit_did_is_done_again(self, cases, tmp_path, asked, monkeypatch):
+        for kit in ("1.0", "1.0", "1.1"):
+            monkeypatch.setattr(inference, "__version__", kit)
+            train_round(SPEC, cases, tmp_path)
+        assert asked == ["prepare", "fit"] * 2
+
+    @pytest.mark.parametrize("package", sorted(nnunet._PACKAGES))
+    def test_what_another_package_did_is_done_again(
+        self, cases, tmp_path, asked, monkeypatch, package
+    ):
+        def newer(name):
+            return "newer" if name == package else version(name)
+
+        train_round(SPEC, cases, tmp_path)
+        monkeypatch.setattr(nnunet, "version", newer)
+        train_round(SPEC, cases, tmp_path)
+        assert asked == ["prepare", "fit"] * 2
 
     @pytest.mark.parametrize(("undecided", "times"), [("ignore", 1), ("marginal", 2)])
     def test_what_was_drawn_counts_where_the_loss_asks(

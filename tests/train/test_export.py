@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,6 +142,30 @@ REFUSED = {
         lambda f: f.dataset.update(labels={"background": 0, "organ": [1, 2], "tumour": 2}),
         "'organ' is a region",
     ),
+    "odd patch": (
+        lambda f: f.fullres.update(patch_size=[7, 15, 23]),
+        "patch_size [7, 15, 23] is not a multiple of [2, 4, 4]",
+    ),
+    "equal percentiles": (
+        lambda f: f.intensities.update(percentile_00_5=10.0, percentile_99_5=10.0),
+        "percentile_00_5 10.0, percentile_99_5 10.0",
+    ),
+    "percentiles that change places": (
+        lambda f: f.intensities.update(percentile_00_5=10.0, percentile_99_5=-10.0),
+        "percentile_00_5 10.0, percentile_99_5 -10.0",
+    ),
+    "no mean": (lambda f: f.intensities.update(mean=float("nan")), "mean nan"),
+    "no deviation": (lambda f: f.intensities.update(std=float("nan")), "std nan"),
+    "infinite percentile": (
+        lambda f: f.intensities.update(percentile_99_5=float("inf")),
+        "percentile_99_5 inf",
+    ),
+    "labels of v1": (
+        lambda f: f.dataset.update(labels={"0": "background", "1": "liver"}),
+        "dataset.json gives its labels as nnU-Net v1 did",
+    ),
+    "no channels": (lambda f: f.dataset.pop("channel_names"), "dataset.json lacks or garble"),
+    "no labels": (lambda f: f.dataset.pop("labels"), "dataset.json lacks or garble 'labels'"),
     "gap in labels": (
         lambda f: f.dataset.update(labels={"background": 0, "liver": 1, "tumour": 3}),
         "without a gap",
@@ -159,16 +184,77 @@ def test_unsupported_settings_are_refused_in_one_line(model_folder, what):
     assert "\n" not in str(refusal.value)
 
 
-def test_checkpoint_is_read_without_unpickling(model_folder):
+def leaves(table, path=()):
+    """Yield the way to everything in a table of tables and lists."""
+    rows = table.items() if isinstance(table, dict) else enumerate(table)
+    for key, value in rows:
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from leaves(value, (*path, key))
+
+
+@pytest.mark.parametrize("file", ["plans", "dataset"])
+@pytest.mark.parametrize("value", [None, "x", -1, float("nan")], ids=repr)
+def test_whatever_is_wrong_in_a_result_folder_is_said_in_one_line(model_folder, file, value):
+    folder = model_folder()
+    whole = getattr(folder, file)
+    refused = 0
+    for *parents, last in leaves(whole):
+        table = bent = copy.deepcopy(whole)
+        for key in parents:
+            table = table[key]
+        table[last] = value
+        try:
+            built(replace(folder, **{file: bent}))
+        except KitError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused >= 3
+
+
+def test_modality_of_v1_is_read_as_nnunet_does(model_folder):
+    folder = model_folder()
+    folder.dataset["modality"] = folder.dataset.pop("channel_names")
+    assert planned(folder).labels == {"liver": 1, "tumour": 2}
+
+
+@pytest.mark.parametrize(
+    "prefix", ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."]
+)
+def test_checkpoint_is_read_without_unpickling(model_folder, prefix):
     from train.export.checkpoint import load_checkpoint
 
     folder = model_folder()
     weights = folder.checkpoint["network_weights"]
-    folder.checkpoint["network_weights"] = {f"_orig_mod.{k}": w for k, w in weights.items()}
+    folder.checkpoint["network_weights"] = {f"{prefix}{k}": w for k, w in weights.items()}
     checkpoint = load_checkpoint(folder.write() / "fold_all/checkpoint_final.pth")
     assert checkpoint.weights.keys() == weights.keys()
     assert (checkpoint.epochs, checkpoint.mirror_axes) == (12, (1, 2))
     assert len(checkpoint.sha256) == 64
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", [0, -1])
+def test_weights_that_are_no_numbers_are_named(model_folder, place, value):
+    from train.export.checkpoint import load_checkpoint
+
+    folder = model_folder()
+    name, weight = list(folder.checkpoint["network_weights"].items())[place]
+    weight.view(-1)[-1] = value
+    path = folder.write() / "fold_all/checkpoint_final.pth"
+    with pytest.raises(KitError, match=f"weight {name} holds NaN or infinity") as refusal:
+        load_checkpoint(path)
+    assert "onnxruntime" not in str(refusal.value)
+
+
+def test_a_patch_that_the_layers_do_not_take_is_refused(model_folder):
+    from train.export.onnx_graph import exported_program
+
+    folder = model_folder()
+    folder.fullres["patch_size"] = [2, 4, 4]  # one voxel in the deepest stage: no norm of it
+    with pytest.raises(KitError, match=r"the network takes no patch of \(2, 4, 4\): ") as refusal:
+        exported_program(built(folder), planned(folder).patch)
+    assert "\n" not in str(refusal.value)
 
 
 def test_no_mirroring_is_no_axes(model_folder):

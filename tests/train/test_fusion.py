@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from inference.errors import GeometryError, KitError
+from inference.errors import GeometryError, KitError, VolumeError
 from inference.organs import ORGANS
 from train.fusion import (
     agree_or_background,
@@ -146,6 +146,17 @@ class TestFiles:
         np.testing.assert_allclose(fused.GetSpacing(), (0.7, 0.8, 2.5), rtol=1e-6)
         np.testing.assert_allclose(fused.GetOrigin(), (7, -8, 9), rtol=1e-6)
         np.testing.assert_allclose(fused.GetDirection(), DIRECTION, atol=1e-6)
+
+    @pytest.mark.parametrize("label", [16, 20, 60, 255])
+    def test_labels_that_are_not_flares_are_refused(self, tmp_path, label):
+        ct = write(np.zeros((2, 1, 3), np.int16), tmp_path / "ct.nii.gz")
+        real = write(np.full((2, 1, 3), 15, np.uint8), tmp_path / "real.nii.gz")
+        other = write(np.full((2, 1, 3), label, np.uint8), tmp_path / "other.nii.gz")
+        with pytest.raises(VolumeError, match=rf"other\.nii\.gz: label {label}; FLARE's end at 14"):
+            fuse_case(real_wins, (real, other), ct, tmp_path / "fused.nii.gz")
+        assert not (tmp_path / "fused.nii.gz").exists()
+        # a map of percents is no label map
+        fuse_case(lambda one, percents: one, (real,), ct, tmp_path / "fused.nii.gz", (other,))
 
     def test_maps_that_lie_elsewhere_are_refused(self, tmp_path):
         labels = np.ones((2, 2, 2), np.uint8)

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from train.anatomy import IGNORE
 from train.reliability import CLASSES
@@ -63,6 +65,22 @@ def test_there_are_no_two_livers():
     # 27 of 125 voxels is a second liver, 8 is a crumb of the first
     assert set(np.unique(select(large, sure(large), limits()))) == {0, LIVER, IGNORE}
     np.testing.assert_array_equal(select(crumb, sure(crumb), limits()), crumb)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    places=st.permutations([0, 6, 12, 18]),
+)
+def test_one_piece_of_an_organ_is_its_first_however_large_the_others(sizes, places):
+    labels = np.zeros((24, 5, 5), np.uint8)
+    for size, place in zip(sizes, places, strict=False):
+        labels[place : place + size, :size, :size] = LIVER
+    found = select(labels, sure(labels), limits())
+    kept, voxels = np.count_nonzero(found == LIVER), sorted(size**3 for size in sizes)
+    # the largest stays, one of several; of the others the crumbs: under a tenth of it
+    crumbs = [n for n in voxels[:-1] if n < 0.1 * voxels[-1]]
+    assert kept == voxels[-1] + sum(crumbs)
+    assert np.count_nonzero(found == IGNORE) == sum(voxels) - kept
 
 
 def test_several_tumours_are_no_twins():

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import KitError
-from inference.label_maps import read_label_map
 from inference.organs import ORGANS
 from train.anatomy import IGNORE
-from train.fusion import Labels, same_shape
+from train.fusion import Labels, read_flare_labels, same_shape
 from train.reliability import CLASSES
-from train.selection import TUMOUR, components, is_alone, is_twin
+from train.selection import TUMOUR, Component, components, is_alone, is_twin
 
 NAMES = {label: organ for organ, label in ORGANS.items()}
 
@@ -54,7 +53,7 @@ class Measured:
 def measure(files: Files) -> Measured:
     """Look at one case; what cannot be read is told in `error`."""
     try:
-        fused = read_label_map(files.fused)
+        fused = read_flare_labels(files.fused)
         voxel_ml = fused.grid.voxel_ml
         counts = _counts(fused.labels)
         labelled = int(counts[1 : IGNORE + 1].sum())
@@ -63,7 +62,7 @@ def measure(files: Files) -> Measured:
             files.case,
             {NAMES[k]: float(counts[k] * voxel_ml) for k in NAMES if counts[k]},
             real,
-            agreement_of([read_label_map(path).labels for path in files.compared]),
+            agreement_of([read_flare_labels(path).labels for path in files.compared]),
             float(counts[IGNORE] / labelled) if labelled else 0.0,
             tuple(oddities(fused.labels, voxel_ml)),
         )
@@ -77,7 +76,7 @@ def _counts(labels: Labels) -> NDArray[np.int64]:
 
 
 def _volumes(path: Path, drawn: Sequence[int]) -> dict[str, float]:
-    found = read_label_map(path)
+    found = read_flare_labels(path)
     counts = _counts(found.labels)
     return {NAMES[k]: float(counts[k] * found.grid.voxel_ml) for k in drawn}
 
@@ -115,14 +114,14 @@ def oddities(labels: Labels, voxel_ml: float) -> list[str]:
         labels: uint8 [Z, Y, X].
         voxel_ml: Volume of a voxel.
     """
-    told, largest = [], dict[int, int]()
+    told, largest = [], dict[int, Component]()
     sure = np.broadcast_to(np.float32(1), labels.shape)
     for piece in components(labels, sure):
-        first = largest.setdefault(piece.label, piece.voxels)
+        first = largest.setdefault(piece.label, piece)
         ml = f"{piece.voxels * voxel_ml:.1f} ml"
         if piece.label == TUMOUR:
             if is_alone(labels, piece):
                 told.append(f"a tumour of {ml} touches no organ")
-        elif is_twin(piece, first):
+        elif piece is not first and is_twin(piece, first.voxels):
             told.append(f"a second {NAMES[piece.label]} of {ml}")
     return told

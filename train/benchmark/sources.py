@@ -13,9 +13,9 @@ from scipy.ndimage import binary_dilation, generate_binary_structure
 from inference.components import connected
 from inference.errors import KitError
 from inference.files import make_folder
-from inference.label_maps import read_label_map
 from inference.organs import ORGANS
 from inference.volumes import write_labels
+from train.fusion import read_flare_labels
 from train.release import LABEL_SUFFIX
 
 Labels = NDArray[np.uint8]
@@ -89,7 +89,7 @@ def write_sources(truth: Path, seed: int, folder: Path) -> int:
     for name in SOURCES:
         make_folder(folder / name)
     for path in track(paths, "cases", console=Console(stderr=True), transient=True):
-        found = read_label_map(path)
+        found = read_flare_labels(path)
         for name, corrupt in SOURCES.items():
             rng = np.random.default_rng([seed, crc32(path.name.encode()), crc32(name.encode())])
             write_labels(corrupt(found.labels, rng), found.header, folder / name / path.name)

@@ -16,6 +16,7 @@ import torch
 
 from inference.errors import KitError
 from inference.manifest import ComponentRule, Intensity, Manifest, WeightsFile, WindowSpec
+from inference.manifest_reader import load_manifest
 from train.export.checkpoint import Checkpoint, load_checkpoint
 from train.export.network import build_network, resolved_configuration, round_to_f16
 from train.export.onnx_graph import exported_program, write_onnx
@@ -86,12 +87,13 @@ def export_bundle(request: ExportRequest) -> Export:
             postprocess=rules,
             crop=request.crop,
         )
+        manifest.write(stage / MANIFEST)
+        load_manifest(stage / MANIFEST)  # what prediction would refuse is not let out
         patches, sources = parity_patches(manifest, request.parity_cases)
         agreements = measure(network, patches, manifest, request.threads)
         refuse_disagreement(agreements)
         parity = report(agreements, sources, files["onnx"].sha256)
         (stage / PARITY).write_text(json.dumps(parity, indent=2) + "\n", encoding="utf-8")
-        manifest.write(stage / MANIFEST)
         _put_in_place(stage, request.bundle)
     return Export(request.bundle / MANIFEST, tuple(agreements), model.warnings)
 

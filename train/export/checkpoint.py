@@ -44,17 +44,25 @@ def load_checkpoint(path: Path, *, trusted: bool = False) -> Checkpoint:
             whatever code it brings.
 
     Raises:
-        KitError: It is missing, damaged, or holds objects that only unpickling would load.
+        KitError: It is missing, damaged, holds objects that only unpickling would load, or weights
+            that are no numbers.
     """
     if not path.is_file():
         raise KitError(f"{path} is missing; name a fold and a checkpoint that were trained")
     content = _content(path, trusted)
     try:
         mirror_axes = content.get("inference_allowed_mirroring_axes") or ()
+        weights = {_plain_name(name): w for name, w in content["network_weights"].items()}
+        for name, weight in weights.items():
+            if not torch.isfinite(weight).all():
+                raise KitError(
+                    f"{path}: weight {name} holds NaN or infinity: that training failed; give "
+                    "another checkpoint"
+                )
         return Checkpoint(
             path=path,
             sha256=_sha256(path),
-            weights={_plain_name(name): w for name, w in content["network_weights"].items()},
+            weights=weights,
             configuration=str(content["init_args"]["configuration"]),
             trainer=str(content["trainer_name"]),
             epochs=int(content["current_epoch"]),
@@ -82,8 +90,9 @@ def _content(path: Path, trusted: bool) -> dict[str, Any]:
 
 
 def _plain_name(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
+    """Return a weight's name without its prefixes, in whatever order they came."""
+    while name.startswith(_PREFIXES):
+        name = name.partition(".")[2]
     return name
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from inference.engines import one_line
 from inference.errors import KitError
 from train.export.plans import Architecture
 
@@ -39,9 +40,9 @@ def resolved_configuration(plans: Mapping[str, Any], name: str) -> dict[str, Any
 
         try:
             manager = PlansManager(dict(plans)).get_configuration(name)
-        except (KeyError, RuntimeError, ValueError) as error:
+        except Exception as error:  # whatever nnU-Net makes of plans that are none
             raise KitError(
-                f"configuration {name!r} cannot be read from the plans: {error}"
+                f"configuration {name!r} cannot be read from the plans: {one_line(error)}"
             ) from error
     return dict(manager.configuration)
 
@@ -73,8 +74,9 @@ def build_network(
                 allow_init=False,
                 deep_supervision=False,
             )
-        except (AssertionError, ImportError, TypeError, ValueError) as error:
-            raise KitError(f"{architecture.class_path} cannot be built: {error}") from error
+        except Exception as error:  # whatever its layers make of their arguments
+            told = one_line(error)
+            raise KitError(f"{architecture.class_path} cannot be built: {told}") from error
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:

@@ -12,6 +12,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from inference.engines import one_line
 from inference.errors import KitError
 from train.export.network import F16_MIN_ELEMENTS
 
@@ -22,11 +23,18 @@ OUTPUT = "logits"
 def exported_program(
     network: torch.nn.Module, patch: tuple[int, int, int]
 ) -> torch.export.ExportedProgram:
-    """Trace `network` for one float32 patch [1, 1, *patch]."""
+    """Trace `network` for one float32 patch [1, 1, *patch].
+
+    Raises:
+        KitError: It does not take such a patch.
+    """
     example = torch.zeros((1, 1, *patch))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own deprecations
-        program = torch.export.export(network, (example,), strict=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own deprecations
+            program = torch.export.export(network, (example,), strict=False)
+    except Exception as error:  # whatever its layers raise
+        raise KitError(f"the network takes no patch of {patch}: {one_line(error)[:300]}") from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # holds the paths of this machine
     return program

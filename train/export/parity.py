@@ -65,8 +65,13 @@ def measure(
         patches: float32 [N, 1, Z, Y, X], normalized as the network expects.
         manifest: Names the exported files.
         threads: CPU threads of each engine.
+
+    Raises:
+        KitError: The network's own answers are no numbers, or an engine does not run it.
     """
     reference = torch_logits(network, patches)
+    if not np.isfinite(reference).all():
+        raise KitError("the network itself answers NaN or infinity: give another checkpoint")
     found = []
     program: tuple[tuple[str, Precision], ...] = (("torch", "f32"),)
     for name, precision in (program if "torch" in manifest.files else ()) + _MEASURED:

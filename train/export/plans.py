@@ -1,11 +1,14 @@
 """What an nnU-Net result folder says of its network; what inference cannot keep is refused."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from inference.engines import one_line
 from inference.errors import KitError
 
 # nnU-Net's readers by name -> where the axes are brought before the network sees them.
@@ -90,15 +93,25 @@ def planned_model(
         resolved: That configuration with its inheritance resolved.
 
     Raises:
-        KitError: The model uses a setting that inference cannot keep, or a key is missing.
+        KitError: The model uses a setting that inference cannot keep, or a key is missing or bad.
     """
+    with _said_of("dataset.json lacks", "was it written for nnU-Net v2?"):
+        _refuse_several_channels(dataset)
+        labels = _labels(dataset["labels"])
+    where = f"configuration {configuration!r}: the plans lack"
+    with _said_of(where, "was the folder written by nnU-Net v2?"):
+        return _planned_model(plans, dataset, configuration, resolved, labels)
+
+
+@contextmanager
+def _said_of(where: str, question: str) -> Iterator[None]:
+    """Say what was wrong in one line: files of others are wrong in ways that nobody can list."""
     try:
-        return _planned_model(plans, dataset, configuration, resolved)
-    except (KeyError, TypeError, ValueError) as error:
-        raise KitError(
-            f"configuration {configuration!r}: the plans lack or garble {error}; "
-            "was the folder written by nnU-Net v2?"
-        ) from error
+        yield
+    except KitError:
+        raise
+    except Exception as error:
+        raise KitError(f"{where} or garble {one_line(error)}; {question}") from error
 
 
 def _planned_model(
@@ -106,10 +119,13 @@ def _planned_model(
     dataset: Mapping[str, Any],
     configuration: str,
     resolved: Mapping[str, Any],
+    labels: dict[str, int],
 ) -> PlannedModel:
     _refuse_unsupported(plans, configuration, resolved)
     forward = _permutation(plans["transpose_forward"])
-    clip, mean, std = _intensity(plans, dataset, resolved)
+    clip, mean, std = _intensity(plans, resolved)
+    architecture = _architecture(resolved["architecture"])
+    _refuse_odd_patch(resolved["patch_size"], architecture.arguments["strides"])
     reader, reader_warnings = _reader(plans, dataset)
     patch = _untransposed([int(n) for n in resolved["patch_size"]], forward)
     spacing = _untransposed([float(s) for s in resolved["spacing"]], forward)
@@ -117,7 +133,7 @@ def _planned_model(
         dataset=str(plans["dataset_name"]),
         plans=str(plans["plans_name"]),
         configuration=configuration,
-        architecture=_architecture(resolved["architecture"]),
+        architecture=architecture,
         axes_in_network=forward,
         patch=patch,
         spacing_mm=spacing,
@@ -125,7 +141,7 @@ def _planned_model(
         clip_hu=clip,
         mean_hu=mean,
         std_hu=std,
-        labels=_labels(dataset["labels"]),
+        labels=labels,
         warnings=(*reader_warnings, *_resampling_warnings(resolved)),
     )
 
@@ -175,15 +191,30 @@ def _untransposed(values: list[_T], forward: tuple[int, int, int]) -> tuple[_T, 
     return z, y, x
 
 
-def _intensity(
-    plans: Mapping[str, Any], dataset: Mapping[str, Any], resolved: Mapping[str, Any]
-) -> tuple[tuple[float, float], float, float]:
-    channels = dataset["channel_names"] if "channel_names" in dataset else dataset["modality"]
+def _refuse_odd_patch(patch: list[int], strides: list[int | list[int]]) -> None:
+    """Refuse a patch that the network halves to no whole number of voxels: it cannot join them."""
+    steps = [[stage] * len(patch) if isinstance(stage, int) else stage for stage in strides]
+    total = [math.prod(axis) for axis in zip(*steps, strict=True)]
+    if any(voxels % step for voxels, step in zip(patch, total, strict=True)):
+        raise KitError(
+            f"patch_size {patch} is not a multiple of {total}, the product of the network's "
+            "strides; give the patch that it was trained with"
+        )
+
+
+def _refuse_several_channels(dataset: Mapping[str, Any]) -> None:
+    is_old = "modality" in dataset and "channel_names" not in dataset  # nnU-Net takes v1's too
+    channels = dataset["modality" if is_old else "channel_names"]
     if len(channels) != 1:
         raise KitError(
             f"the network takes {len(channels)} channels ({', '.join(map(str, channels.values()))})"
             "; inference reads one CT a case"
         )
+
+
+def _intensity(
+    plans: Mapping[str, Any], resolved: Mapping[str, Any]
+) -> tuple[tuple[float, float], float, float]:
     (scheme,) = resolved["normalization_schemes"]
     if scheme != "CTNormalization":
         raise KitError(
@@ -191,8 +222,15 @@ def _intensity(
             "numbers only; train with the channel named 'CT' (CTNormalization)"
         )
     properties = plans["foreground_intensity_properties_per_channel"]["0"]
-    clip = float(properties["percentile_00_5"]), float(properties["percentile_99_5"])
-    return clip, float(properties["mean"]), max(float(properties["std"]), _MIN_STD)
+    names = ("percentile_00_5", "percentile_99_5", "mean", "std")
+    low, high, mean, std = (float(properties[name]) for name in names)
+    if not (math.isfinite(low + high + mean + std) and low < high):
+        told = ", ".join(f"{name} {properties[name]}" for name in names)
+        raise KitError(
+            f"the plans' intensities of the foreground are not those of a CT: {told}; "
+            "plan the dataset again"
+        )
+    return (low, high), mean, max(std, _MIN_STD)
 
 
 def _reader(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -211,6 +249,11 @@ def _reader(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> tuple[str, 
 
 def _labels(entries: Mapping[str, Any]) -> dict[str, int]:
     """Give every foreground label's value; the network has one output for each, in this order."""
+    if entries and all(isinstance(name, str) for name in entries.values()):
+        raise KitError(
+            f"dataset.json gives its labels as nnU-Net v1 did ({dict(entries)}); give them as v2 "
+            "does, names first"
+        )
     labels: dict[str, int] = {}
     for name, entry in entries.items():
         values = entry if isinstance(entry, list) else [entry]

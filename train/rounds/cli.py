@@ -49,11 +49,16 @@ def _external(
 @_RECIPE
 @click.option("--release", type=_FOLDER, help="FLARE23's folder: count the cases in it too.")
 def plan(recipe: Path, release: Path | None) -> None:
-    """Say what RECIPE will take, before anything is spent: cases, GPU-hours, disk."""
+    """Say what RECIPE will take, before anything is spent: cases, GPU-hours, disk.
+
+    Without --release a recipe that has [phantoms] is counted with these, another one with all cases
+    that its lists name.
+    """
+    from train.phantoms import phantoms_of
     from train.rounds.cost import show_costs
     from train.rounds.recipe import load_rounds
 
-    show_costs(load_rounds(recipe), release)
+    show_costs(load_rounds(recipe), release, phantoms_of(recipe))
 
 
 @click.command()

@@ -1,14 +1,16 @@
 """What a recipe will take, before anything is spent; every estimate beside its source."""
 
 import math
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from train.phantoms import Phantoms, planned_cases
 from train.recipe import Training
-from train.release import Case, case_list
+from train.release import Layout, case_list, list_cases
 from train.rounds.plan import consumers, expand
 from train.rounds.recipe import Round, RoundsRecipe
 
@@ -24,9 +26,9 @@ SOURCES = (
     "A100 (the blackbean team's FLARE23 log), taken as proportional to steps and voxels; where a "
     "recipe leaves the patch to nnU-Net, as if it were that one.",
     f"Labelling: {CASE_S} s a case (the same team's assets/efficiency.png, start-up included).",
-    "Disk: the median case of their fingerprint (159.5×496×497 voxels of 2.5×0.82×0.82 mm) at the "
-    "recipe's spacing in float32. nnU-Net compresses, so it will be less; it is deleted when the "
-    "round is trained. CTs are linked, not copied.",
+    "Disk: the median case of their fingerprint (159.5×496×497 voxels of 2.5×0.82×0.82 mm), or a "
+    "phantom of the recipe's, at its spacing in float32. nnU-Net compresses, so it will be less; "
+    "it is deleted when the round is trained. CTs are linked, not copied.",
 )
 
 
@@ -47,14 +49,16 @@ class Cost:
     disk_gb: float
 
 
-def costs(recipe: RoundsRecipe, cases: tuple[Case, ...] | None = None) -> tuple[Cost, ...]:
+def costs(
+    recipe: RoundsRecipe, names: Set[str] | None = None, case_mm3: float = MEDIAN_MM3
+) -> tuple[Cost, ...]:
     """Return what each round will take.
 
     Args:
         recipe: What will be run.
-        cases: The release's; without them the lists are taken for whole.
+        names: The release's cases; without them the lists are taken for whole.
+        case_mm3: Volume of a case.
     """
-    names = None if cases is None else {case.case for case in cases}
 
     def counted(lists: set[str]) -> int:
         wanted = set().union(*(case_list(name) for name in lists))
@@ -73,7 +77,7 @@ def costs(recipe: RoundsRecipe, cases: tuple[Case, ...] | None = None) -> tuple[
                 labelled,
                 training_hours(recipe.training),
                 labelled * CASE_S / 3600,
-                count * MEDIAN_MM3 / math.prod(recipe.spacing_mm) * IMAGE_BYTES / 1e9,
+                count * case_mm3 / math.prod(recipe.spacing_mm) * IMAGE_BYTES / 1e9,
             )
         )
     return tuple(rows)
@@ -92,16 +96,23 @@ def _labels(step: Round) -> str:
     return f"{step.merge} with {sources}{by}" if sources else step.merge
 
 
-def show_costs(recipe: RoundsRecipe, release: Path | None) -> None:
+def show_costs(recipe: RoundsRecipe, release: Path | None, phantoms: Phantoms | None) -> None:
     """Print a recipe's rounds with what they will take.
+
+    Args:
+        recipe: What will be run.
+        release: Where its cases are; None where it is not there yet.
+        phantoms: The recipe's own, which are counted then, if it has any.
 
     Raises:
         KitError: The release is not laid out as one.
     """
-    from train.release import Layout, list_cases
-
-    cases = None if release is None else tuple(list_cases(release, Layout()))
-    rows = costs(recipe, cases)
+    names = None
+    if release is not None:
+        names = {case.case for case in list_cases(release, Layout())}
+    elif phantoms is not None:
+        names = {plan.case for plan in planned_cases(phantoms)}
+    rows = costs(recipe, names, MEDIAN_MM3 if phantoms is None else phantoms.mm3)
     count = len(expand(recipe, scored=False))
     table = Table(
         "round", "labels",
@@ -127,5 +138,7 @@ def show_costs(recipe: RoundsRecipe, release: Path | None) -> None:
     table.columns[6].footer = f"{max(row.disk_gb for row in rows):,.1f}"
     console = Console()
     console.print(table)
+    if release is None and phantoms is not None:
+        console.print("Cases: those that `train phantoms` makes of this recipe.", highlight=False)
     for source in SOURCES:
         console.print(source, highlight=False)

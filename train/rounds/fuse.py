@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from train import fusion
 from train.anatomy import IGNORE
 from train.calibration.confidence import FOLDER as CONFIDENCE
 from train.doubt import Confidences, Doubt, unsure_of
-from train.fusion import Labels, fuse_case
+from train.fusion import Labels, fuse_case, read_flare_labels, same_shape
 from train.release import Case
 from train.rounds.plan import Stage, cases_of
 from train.rounds.recipe import WEIGHTED, Round
@@ -25,6 +26,8 @@ from train.rounds.run import Job, Run
 from train.weighting import HeldOut, Weighting, learn
 
 Combine = Callable[..., Labels]
+HeldOutFiles = dict[Case, tuple[list[Path], list[Path]]]
+"""Of each held-out case: the annotators' map and the sources'; the maps of how sure these are."""
 
 
 def fuse(run: Run, stage: Stage) -> Job:
@@ -33,17 +36,17 @@ def fuse(run: Run, stage: Stage) -> Job:
     cases = cases_of(run.recipe, step, run.cases)
     held_out = _held_out(run, step) if step.combine == WEIGHTED else {}
     sources = {name: run.labels_of(name) for name in step.sources}
-    maps: dict[str, list[Path]] = {}
+    maps: dict[str, tuple[list[Path], list[Path]]] = {}
     inputs = {"run/data/cases.json": run.folder / "data" / "cases.json"}
     for case in cases:
         said = {name: of[case.case] for name, of in sources.items()}
         told = _percents(run, step, said)
-        maps[case.case] = [*said.values(), *told.values()]
+        maps[case.case] = [*said.values()], [*told.values()]
         inputs |= {f"{name}/{case.case}": path for name, path in said.items()}
         inputs |= {f"{name}/{CONFIDENCE}/{case.case}": path for name, path in told.items()}
         if case.label is not None:
             inputs[f"release/{case.label}"] = run.release / case.label
-    inputs |= {run.named(path): path for paths in held_out.values() for path in paths}
+    inputs |= {run.named(path): path for paths in held_out.values() for path in chain(*paths)}
 
     def make(folder: Path) -> None:
         learnt = _learnt(run, step, held_out, folder) if held_out else None
@@ -53,7 +56,8 @@ def fuse(run: Run, stage: Stage) -> Job:
             combine = combination(step) if learnt is None else _weighted(learnt, image)
             rule = partial(fused, step, combine, case.drawn, bool(real))
             target = folder / run.fused(step, case).name
-            fuse_case(rule, [*real, *maps[case.case]], image, target)
+            said, told = maps[case.case]
+            fuse_case(rule, [*real, *said], image, target, told)
 
     return Job(inputs, make)
 
@@ -66,14 +70,14 @@ def _percents(run: Run, step: Round, said: Mapping[str, Path]) -> dict[str, Path
     return {name: path for name, path in found.items() if path is not None}
 
 
-def _held_out(run: Run, step: Round) -> dict[Case, list[Path]]:
-    """Return the files of the held-out cases: the annotators' map, the sources', their percents."""
+def _held_out(run: Run, step: Round) -> HeldOutFiles:
+    """Return the maps of the held-out cases: the annotators' and the sources'; their percents."""
     sources = {name: run.held_out_labels(name) for name in step.sources}
-    files = {}
+    files: HeldOutFiles = {}
     for case in run.held_out:
         said = {name: of[case.case] for name, of in sources.items()}
         told = _percents(run, step, said)
-        files[case] = [run.release / str(case.label), *said.values(), *told.values()]
+        files[case] = [run.release / str(case.label), *said.values()], [*told.values()]
     return files
 
 
@@ -86,12 +90,12 @@ class _Learnt:
     """Of each source; None of one that does not tell how sure it is."""
 
 
-def _learnt(run: Run, step: Round, held_out: dict[Case, list[Path]], folder: Path) -> _Learnt:
+def _learnt(run: Run, step: Round, held_out: HeldOutFiles, folder: Path) -> _Learnt:
     """Learn what a round's sources are worth, and write it into `folder`/weighting.json."""
     doubts = _doubts(run, step, held_out)
 
     def read(case: Case) -> HeldOut:
-        truth, *maps = _maps(case, held_out[case])
+        truth, *maps = _maps(case, *held_out[case])
         said, unsure = maps[: len(doubts)], unsure_of(doubts, [one.labels for one in maps])
         labels = [one.labels for one in said]
         return HeldOut(truth.labels, labels, case.drawn, truth.grid.voxel_ml, unsure)
@@ -107,22 +111,22 @@ def _learnt(run: Run, step: Round, held_out: dict[Case, list[Path]], folder: Pat
     return _Learnt(weighting, doubts)
 
 
-def _doubts(run: Run, step: Round, held_out: dict[Case, list[Path]]) -> tuple[Doubt | None, ...]:
+def _doubts(run: Run, step: Round, held_out: HeldOutFiles) -> tuple[Doubt | None, ...]:
     """Learn when each of a round's sources is unsure."""
     names = list(_percents(run, step, dict.fromkeys(step.sources, Path())))
     counted = {name: Confidences() for name in names}
     for case, paths in held_out.items() if names else ():
-        truth, *maps = (one.labels for one in _maps(case, paths))
+        truth, *maps = (one.labels for one in _maps(case, *paths))
         for name, percents in zip(names, maps[len(step.sources) :], strict=True):
             said = maps[step.sources.index(name)]
             counted[name].add(truth, said, percents, case.drawn)
     return tuple(counted[name].doubt() if name in counted else None for name in step.sources)
 
 
-def _maps(case: Case, paths: Sequence[Path]) -> list[LabelMap]:
+def _maps(case: Case, labels: Sequence[Path], percents: Sequence[Path]) -> list[LabelMap]:
     """Read the maps of a held-out case, which must lie where the first does."""
-    maps = [read_label_map(path) for path in paths]
-    for path, one in zip(paths, maps, strict=True):
+    maps = [*map(read_flare_labels, labels), *map(read_label_map, percents)]
+    for path, one in zip((*labels, *percents), maps, strict=True):
         if odd := one.elsewhere_than(maps[0].place, maps[0].header.shape):
             raise GeometryError(f"{path}: {odd}, as the annotators' of {case.case}")
     return maps
@@ -193,8 +197,13 @@ def select(run: Run, stage: Stage) -> Job:
 
 
 def agreement(first: Path, second: Path) -> float:
-    """Return the mean DSC of the labels that either map has, where neither is ignored."""
-    a, b = (read_label_map(path).labels for path in (first, second))
+    """Return the mean DSC of the labels that either map has, where neither is ignored.
+
+    Raises:
+        KitError: A map cannot be read, holds labels that are not FLARE's, or they differ in shape.
+    """
+    a, b = (read_flare_labels(path).labels for path in (first, second))
+    same_shape(a, b)
     known = (a != IGNORE) & (b != IGNORE)
     joint = np.bincount(a[known].astype(np.intp) * IGNORE + b[known], minlength=IGNORE**2)
     table = joint.reshape(IGNORE, IGNORE)

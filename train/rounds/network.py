@@ -12,7 +12,6 @@ import numpy as np
 from inference.engines import Precision
 from inference.errors import KitError
 from inference.files import make_folder, replacing
-from inference.label_maps import read_label_map
 from inference.manifest_reader import load_manifest
 from inference.organs import ORGANS
 from inference.predictor import Settings
@@ -20,7 +19,7 @@ from inference.screen import predict_on_screen
 from train.calibration.confidence import Questions
 from train.calibration.confidence_command import look_at_all
 from train.component_rules import choose, look_at, rules_of
-from train.fusion import same_shape
+from train.fusion import read_flare_labels, same_shape
 from train.release import LABEL_SUFFIX, Case
 from train.rounds.plan import Stage, cases_of, cases_to_label
 from train.rounds.records import RECORD
@@ -134,7 +133,7 @@ def dsc_of(truth: Path, pred: Path, drawn: Sequence[int]) -> dict[str, float]:
     Raises:
         KitError: A map cannot be read, or they differ in shape.
     """
-    true, said = (read_label_map(path).labels for path in (truth, pred))
+    true, said = (read_flare_labels(path).labels for path in (truth, pred))
     same_shape(true, said)
     sizes = np.bincount(true.ravel(), minlength=256) + np.bincount(said.ravel(), minlength=256)
     both = np.bincount(true[true == said], minlength=256)
@@ -152,7 +151,7 @@ def rules(run: Run, stage: Stage) -> Job:
     def make(folder: Path) -> None:
         pieces = Pieces()
         for case, path in truths.items():
-            true, pred = read_label_map(path), read_label_map(said[case.case]).labels
+            true, pred = read_flare_labels(path), read_flare_labels(said[case.case]).labels
             same_shape(true.labels, pred)
             look_at(pieces, true.labels, pred, case.drawn, true.grid.voxel_ml)
         chosen = choose(pieces)

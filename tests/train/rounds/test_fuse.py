@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from inference.errors import GeometryError, VolumeError
 from inference.volumes import write_volume
 from train.anatomy import IGNORE
 from train.rounds.fuse import agreement, combination, fused
@@ -81,6 +82,29 @@ def test_agreement(tmp_path, first, second, expected):
     for path, labels in zip(paths, (first, second), strict=True):
         write_volume(labels, (1.0, 1.0, 1.0), path)
     assert agreement(*paths) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("label", [16, 17, 31, 60, 255])
+def test_a_label_that_would_pass_for_another_is_refused(tmp_path, label):
+    # as 16 a label counts as 0 in a table of 15 by 15: the maps would agree wholly
+    first, second = tmp_path / "first.nii.gz", tmp_path / "second.nii.gz"
+    write_volume(line(1, 1, 0), (1.0, 1.0, 1.0), first)
+    write_volume(line(1, 1, label), (1.0, 1.0, 1.0), second)
+    for pair in ((first, second), (second, first)):
+        with pytest.raises(
+            VolumeError, match=rf"second\.nii\.gz: label {label}; FLARE's end at 14"
+        ):
+            agreement(*pair)
+        with pytest.raises(VolumeError, match=rf"label {label}; "):
+            dsc_of(*pair, (1,))
+
+
+def test_maps_of_two_shapes_do_not_agree(tmp_path):
+    paths = [tmp_path / "first.nii.gz", tmp_path / "second.nii.gz"]
+    for path, labels in zip(paths, (line(1, 1), line(1, 1, 1)), strict=True):
+        write_volume(labels, (1.0, 1.0, 1.0), path)
+    with pytest.raises(GeometryError, match="give maps of one CT"):
+        agreement(*paths)
 
 
 def test_dsc_of_what_was_drawn(tmp_path):

@@ -1,9 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from inference.errors import KitError
+from train.cli import main
+from train.phantoms import load_phantoms, phantoms_of, planned_cases, write_release
 from train.release import Case, case_list
 from train.rounds.cost import costs, training_hours
 from train.rounds.plan import (
@@ -193,8 +197,54 @@ def test_costs_of_the_paper(paper):
 
 
 def test_costs_count_what_a_release_has(paper):
-    cases = tuple(Case(f"FLARE23_{n:04d}", "", None, (), (), "partial") for n in (1, 2, 2201))
-    rows = costs(paper, cases)
+    rows = costs(paper, {f"FLARE23_{n:04d}" for n in (1, 2, 2201)})
     # of 1, 2 and 2201 only 1 is complete; 2201 is unlabelled
     assert [row.found for row in rows] == [1, 2, 2, 3, 3]
     assert [row.labelled for row in rows] == [2, 2, 3, 0, 0]
+
+
+def test_a_recipe_of_phantoms_is_counted_as_the_release_that_is_made_of_it(tmp_path):
+    def draw(_plan, _seed):
+        return np.zeros((2, 2, 2), np.int16), np.ones((2, 2, 2), np.uint8)
+
+    recipe = RECIPES / "phantom.toml"
+    described, seed = load_phantoms(recipe)
+    write_release(described, seed, draw, tmp_path / "release")
+    before = CliRunner().invoke(main, ["plan", str(recipe)])
+    after = CliRunner().invoke(main, ["plan", str(recipe), "--release", str(tmp_path / "release")])
+    assert (before.exit_code, after.exit_code) == (0, 0)
+    lines = [set(result.output.splitlines()) for result in (before, after)]
+    assert lines[0] - lines[1] == {"Cases: those that `train phantoms` makes of this recipe."}
+    assert not lines[1] - lines[0]
+
+
+OF_PHANTOMS = ("phantom", "phantom_poisoned", "phantom_sources", "phantom_stop")
+
+
+@pytest.mark.parametrize("name", OF_PHANTOMS)
+def test_no_recipe_of_phantoms_counts_cases_that_are_not_made(name):
+    path = RECIPES / f"{name}.toml"
+    described = phantoms_of(path)
+    names = {plan.case for plan in planned_cases(described)}
+    rows = costs(load_rounds(path), names, described.mm3)
+    most = described.complete + described.partial + described.unlabelled
+    assert all(row.found <= most and row.labelled <= most for row in rows)
+    assert sum(row.label_hours for row in rows) < 1
+
+
+def test_a_phantom_takes_the_disk_of_its_own_size(phantom):
+    described = phantoms_of(RECIPES / "phantom.toml")
+    teacher = costs(phantom, {case_list("organ_complete")[0]}, described.mm3)[0]
+    # 56 x 56 x 72 voxels of the recipe's own spacing, 4 bytes each
+    assert teacher.disk_gb == pytest.approx(56 * 56 * 72 * 4 / 1e9)
+
+
+def test_recipes_without_phantoms_have_none():
+    assert phantoms_of(RECIPES / "flare23.toml") is None
+
+
+def test_phantoms_that_are_no_table_are_refused(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text("phantoms = 3")
+    with pytest.raises(KitError, match=r"phantoms is 3; write a \[phantoms\] table"):
+        phantoms_of(path)
