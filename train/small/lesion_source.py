@@ -77,7 +77,7 @@ def _probabilities(image: Hu, network: LesionNetwork) -> Hu:
     )
     result = np.zeros(image.shape, dtype=np.float32)
     starts = itertools.product(
-        *(range(0, size, inner) for size, inner in zip(image.shape, INNER, strict=True))
+        *(_starts(size, inner) for size, inner in zip(image.shape, INNER, strict=True))
     )
     for start in starts:
         tile = padded[tuple(slice(s, s + t) for s, t in zip(start, TILE, strict=True))]
@@ -89,3 +89,9 @@ def _probabilities(image: Hu, network: LesionNetwork) -> Hu:
         inner = tuple(slice(0, part.stop - part.start) for part in place)
         result[place] = logits.float().sigmoid()[0, 0].numpy()[inner]
     return result
+
+
+def _starts(size: int, inner: int) -> list[int]:
+    """Return the first voxel of each tile along an axis; the last tile ends where the axis does."""
+    last = max(0, size - inner)
+    return [*range(0, last, inner), last]
