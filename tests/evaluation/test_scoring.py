@@ -244,7 +244,7 @@ class TestBadInput:
     @pytest.mark.parametrize(("change", "told"), UNUSABLE, ids=names(UNUSABLE))
     def test_missing_zero_counts_it(self, folders, tmp_path, change, told, rules):
         broken(folders, change)
-        done = run(folders, tmp_path, "--missing", "zero", "--rules", rules)
+        done = run(folders, tmp_path, "--missing", "zero", "--rules", rules, "--drawn", "all")
         assert done.exit_code == 1
         case = the_case(tmp_path)
         assert {(label.dsc, label.nsd) for label in case.labels.values()} == {(0, 0)}
@@ -298,7 +298,7 @@ class TestBadInput:
 class TestResults:
     def test_csv_has_the_official_columns(self, folders, tmp_path):
         (folders[1] / "case.nii.gz").unlink()
-        run(folders, tmp_path)
+        run(folders, tmp_path, "--drawn", "all")
         with (tmp_path / "out" / "scores.csv").open(newline="") as stream:
             header, case, good = csv.reader(stream)
         organs = (
