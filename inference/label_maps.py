@@ -67,7 +67,8 @@ def scaled_numbers(path: Path, header: Header) -> NDArray[Any]:
     if header.scaling is None:
         return voxels
     slope, intercept = header.scaling
-    return voxels.astype(np.float64) * slope + intercept
+    with np.errstate(over="ignore", invalid="ignore"):  # not finite then, and no label
+        return voxels.astype(np.float64) * slope + intercept
 
 
 def unlike_labels(numbers: NDArray[Any], header: Header) -> str | None:
