@@ -402,6 +402,17 @@ def _score_or_die(scoring, truth):
     return CaseScores(truth.name.removesuffix(".nii.gz"))
 
 
+def test_names_are_shown_as_they_are_and_not_as_markup(folders, tmp_path):
+    for folder in folders:
+        (folder / "case.nii.gz").rename(folder / "[bold]a[red].nii.gz")
+    (folders[1] / "[bold]a[red].nii.gz").unlink()
+    done = run(folders, tmp_path, "--team", "[link]us")
+    assert (
+        done.output.count("[bold]a[red]") == 3
+    )  # its row, the file that is missing, the last line
+    assert "[link]us, cases: 2" in done.output
+
+
 @pytest.mark.data
 def test_the_published_scores_of_a_chaos_submission(data_dir, tmp_path):
     """CHAOS published DICE 0.978 and MSSD 14 mm for this liver."""
