@@ -402,7 +402,8 @@ def _score_or_die(scoring, truth):
     return CaseScores(truth.name.removesuffix(".nii.gz"))
 
 
-def test_names_are_shown_as_they_are_and_not_as_markup(folders, tmp_path):
+def test_names_are_shown_as_they_are_and_not_as_markup(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     for folder in folders:
         (folder / "case.nii.gz").rename(folder / "[bold]a[red].nii.gz")
     (folders[1] / "[bold]a[red].nii.gz").unlink()
