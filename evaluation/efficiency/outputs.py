@@ -15,7 +15,7 @@ from pathlib import Path
 
 from inference.errors import KitError, VolumeError
 from inference.files import replacing
-from inference.label_maps import read_label_map
+from inference.label_maps import LabelMap
 from inference.volumes import read_header, read_place
 
 MOST_BYTES = 1 << 31
@@ -65,11 +65,10 @@ def take(path: Path, folder: Path) -> Path:
     return target
 
 
-def unusable(pred: Path, ct: Path) -> str | None:
-    """Say why a file is no label map on the voxels of a CT; None where it is one."""
+def elsewhere(found: LabelMap, ct: Path) -> str | None:
+    """Say why a label map does not lie on the voxels of a CT; None where it does."""
     try:
-        header, place = read_header(ct), read_place(ct)
-        return read_label_map(pred).elsewhere_than(place, header.shape)
+        return found.elsewhere_than(read_place(ct), read_header(ct).shape)
     except VolumeError as error:
         return str(error)
 

@@ -14,11 +14,12 @@ import psutil
 
 from evaluation.efficiency.containers import ContainerJob, Image, open_image, run_flags
 from evaluation.efficiency.nvml import Gpu, NoGpuError, find_gpu
-from evaluation.efficiency.outputs import digest, printable, tail, take, unusable
+from evaluation.efficiency.outputs import digest, elsewhere, printable, tail, take
 from evaluation.efficiency.processes import CommandJob, Job, Workspace, check_command, wait
 from evaluation.efficiency.results import CaseEfficiency, Limits, Load, Run, case_of, load_of
 from evaluation.efficiency.sampling import INTERVAL_S, MIB, Sample, Sampler, write_samples
-from inference.errors import KitError
+from inference.errors import KitError, VolumeError
+from inference.label_maps import read_label_map
 from inference.report import cpu_name
 
 TAIL_CHARACTERS = 2000
@@ -224,7 +225,7 @@ def _loads(timed: _Timed, limits: Limits) -> dict[str, Load]:
 
 
 def _result(pred: Path, ct: Path, folder: Path) -> tuple[str | None, str | None]:
-    """Keep what a run left as its label map; return the digest of a valid one, or what is wrong."""
+    """Keep what a run left as its label map; return the digest if it is one, and what is wrong."""
     try:
         kept = _keep(pred, folder)
     except KitError as refused:
@@ -233,9 +234,13 @@ def _result(pred: Path, ct: Path, folder: Path) -> tuple[str | None, str | None]
         found = sorted(printable(path.name) for path in pred.parent.iterdir())
         what = f"only {', '.join(found[:3])}" if found else "nothing"
         return None, f"{what} in outputs instead of {pred.name}"
-    if amiss := unusable(kept, ct):
-        return None, f"{pred.name} is no label map of {ct.name}: {amiss}"
-    return digest(kept), None
+    not_of = f"{pred.name} is no label map of {ct.name}"
+    try:
+        found = read_label_map(kept)
+    except VolumeError as error:
+        return None, f"{not_of}: {error}"
+    amiss = elsewhere(found, ct)
+    return digest(kept), amiss and f"{not_of}: {amiss}"
 
 
 def _keep(pred: Path, folder: Path) -> Path | None:

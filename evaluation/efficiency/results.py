@@ -72,7 +72,7 @@ class Run:
     stderr_tail: str = ""
     """Of a failed run."""
     pred_sha256: str | None = None
-    """Of a label map that lies on its CT's voxels; None where the run left no such."""
+    """Of the label map that it left; None where it left none."""
     left_running: tuple[str, ...] = ()
     """Processes that it left when it ended, and that were ended for it."""
     samples: int = 0

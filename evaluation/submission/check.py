@@ -162,7 +162,7 @@ def same_maps(outcome: Outcome, alone: dict[str, str | None]) -> Verdict:
 
     Args:
         outcome: Of the trial.
-        alone: Digests by case; None where a run alone left no valid map, so that none is the same.
+        alone: Digests by case; None where a run alone left no map, so that none is the same.
     """
     other = [
         case for case, digest in alone.items() if digest is None or outcome.maps.get(case) != digest
