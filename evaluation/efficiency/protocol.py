@@ -236,10 +236,10 @@ def _result(pred: Path, ct: Path, folder: Path) -> tuple[str | None, str | None]
         return None, f"{what} in outputs instead of {pred.name}"
     not_of = f"{pred.name} is no label map of {ct.name}"
     try:
-        found = read_label_map(kept)
+        labels = read_label_map(kept)
     except VolumeError as error:
         return None, f"{not_of}: {error}"
-    amiss = elsewhere(found, ct)
+    amiss = elsewhere(labels, ct)
     return digest(kept), amiss and f"{not_of}: {amiss}"
 
 
