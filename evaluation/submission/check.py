@@ -121,8 +121,8 @@ def _within(timed: Efficiency, figure: str, limit: float, unit: str) -> Verdict:
     """Judge the worst of all runs."""
     seen = {c.case: c.figures[figure].max for c in timed.cases if figure in c.figures}
     if not seen:
-        why = timed.circumstances.get("no_gpu") or "it was not seen"
-        return Verdict("not checked", str(why))
+        no_gpu = timed.circumstances.get("no_gpu") if figure.startswith("gpu") else None
+        return Verdict("not checked", str(no_gpu or "it was not seen"))
     case = max(seen, key=lambda name: seen[name])
     told = f"at most {seen[case]:,.1f} {unit} ({case}), the limit is {limit:,.0f} {unit}"
     return judged(told if seen[case] > limit else None, told)

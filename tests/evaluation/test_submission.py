@@ -203,6 +203,13 @@ def test_gpu_memory_is_judged_where_it_was_seen(gpu, status):
     assert found["GPU memory"].status == status
 
 
+def test_what_was_not_seen_says_why():
+    first, second = (Run(n, 3.0, 0, pred_sha256="1") for n in (1, 2))  # too short for a sample
+    found = judge_runs(timed((first, second)), Limits())
+    assert found["GPU memory"] == Verdict("not checked", "no card")
+    assert found["RAM"] == Verdict("not checked", "it was not seen")
+
+
 def test_a_case_without_a_map_does_not_repeat_beside_others_that_do():
     none = run(digest=None), run(2, digest=None)
     found = judge_runs(timed((run(), run(2)), none), Limits())["repeats"]
