@@ -130,7 +130,7 @@ def blank_undrawn(case: CaseScores, drawn: Drawn) -> CaseScores:
     return replace(case, labels=scores, warning=warning)
 
 
-def told_of(undrawn: Sequence[str], drawn: str) -> str:
+def line_of(undrawn: Sequence[str], drawn: str) -> str:
     """Return the line that says what was drawn and what is blank therefore."""
     named = "all labels" if not undrawn else ", ".join(o for o in ORGANS if o not in undrawn)
     line = f"drawn: {named}" if drawn in (ALL, named) else f"drawn: {named} ({drawn})"

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.drawn import told_of
+from evaluation.drawn import line_of
 from evaluation.organs import COLUMNS, TOLERANCE_MM, TUMOUR
 from evaluation.scores import LabelScore, Mean, Scores
 from evaluation.scoring import SUFFIX
@@ -59,7 +59,7 @@ def show_scores(scores: Scores, console: Console) -> None:
             cells += [_told(row["hd95_mm"], 1), _told(row["volume_error_ml"], 1, sign=True)]
         table.add_row(f"mean of {count} organs" if organ == "organs" else organ, *cells)
     console.print(table)
-    console.print(Text(told_of(scores.undrawn, scores.drawn)))
+    console.print(Text(line_of(scores.undrawn, scores.drawn)))
     if scores.detection:
         console.print(_detection(scores))
     if scores.amiss:

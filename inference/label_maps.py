@@ -82,6 +82,8 @@ def unlike_labels(numbers: NDArray[Any], header: Header) -> str | None:
         return None
     low, high = numbers.min(), numbers.max()
     if low >= 0 and high <= 255:  # neither where one is NaN
+        if numbers.dtype.kind != "f":
+            return None
         off = np.abs(numbers - np.rint(numbers))
         if not off.any():
             return None

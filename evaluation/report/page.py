@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import inference
-from evaluation.drawn import told_of
+from evaluation.drawn import line_of
 from evaluation.fixed import RESAMPLES
 from evaluation.lesions import LEAST_OVERLAP
 from evaluation.organs import TOLERANCE_MM, TUMOUR
@@ -88,7 +88,7 @@ def write_report(
         least_overlap=LEAST_OVERLAP,
         organs=list(ORGANS),
         organ_count=sum(organ not in scores.undrawn for organ in ORGANS if organ != TUMOUR),
-        drawn=told_of(scores.undrawn, scores.drawn),
+        drawn=line_of(scores.undrawn, scores.drawn),
         tolerance_mm=TOLERANCE_MM,
         figures=_FIGURES,
         rows=rows,
