@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -20,6 +21,26 @@ from inference.volumes import read_header, read_place
 
 MOST_BYTES = 1 << 31
 """More than any label map takes: 512 x 512 x 1000 voxels of eight bytes."""
+
+
+@contextmanager
+def work_folder(output: Path) -> Iterator[Path]:
+    """Make a folder in `output`, and remove it at the end with what a stranger left in it.
+
+    What cannot be removed stays. Not by `tempfile.TemporaryDirectory`: it then changes the rights
+    of what is in the way, through links too, and ends the run where that is not allowed.
+
+    Raises:
+        KitError: It cannot be made.
+    """
+    try:
+        made = Path(tempfile.mkdtemp(prefix=".work-", dir=output.resolve()))
+    except OSError as error:
+        raise KitError(f"cannot write into {output}: {error.strerror}") from error
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import psutil
 
 from evaluation.efficiency.containers import ContainerJob, Image, open_image, run_flags
 from evaluation.efficiency.nvml import Gpu, NoGpuError, find_gpu
-from evaluation.efficiency.outputs import digest, elsewhere, printable, tail, take
+from evaluation.efficiency.outputs import digest, elsewhere, printable, tail, take, work_folder
 from evaluation.efficiency.processes import CommandJob, Job, Workspace, check_command, wait
 from evaluation.efficiency.results import CaseEfficiency, Limits, Load, Run, case_of, load_of
 from evaluation.efficiency.sampling import INTERVAL_S, MIB, Sample, Sampler, write_samples
@@ -151,10 +151,8 @@ def _run(
     logs = output.resolve() / "logs"
     out, err = (logs / f"{case}_run{number}.{stream}.txt" for stream in ("stdout", "stderr"))
     err.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=".work-", dir=output.resolve(), ignore_cleanup_errors=True
-    ) as folder:
-        workspace = Workspace(Path(folder))
+    with work_folder(output) as folder:
+        workspace = Workspace(folder)
         timed, sha256 = _Timed(), None
         try:
             workspace.fill(ct)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from evaluation.efficiency.archives import SUFFIXES, team_of
 from evaluation.efficiency.containers import ANSWER_S, docker, open_image
+from evaluation.efficiency.outputs import work_folder
 from evaluation.efficiency.protocol import Settings, Subject, subject_of
 from evaluation.efficiency.results import Efficiency, Limits
 from evaluation.submission.archive import check_archive
 from evaluation.submission.maps import check_maps
 from evaluation.submission.rules import Submission, Verdict, Verdicts, complete, judged
-from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome, contain, work_folder
+from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome, contain
 from inference.errors import KitError
 from inference.pipeline import SUFFIX
 

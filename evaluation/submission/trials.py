@@ -2,8 +2,7 @@
 
 import contextlib
 import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +13,7 @@ from evaluation.efficiency.containers import (
     remove_container,
     run_flags,
 )
-from evaluation.efficiency.outputs import digest, tail
+from evaluation.efficiency.outputs import digest, tail, work_folder
 from evaluation.efficiency.processes import Workspace, wait
 from evaluation.submission.maps import unreadable
 from inference.errors import KitError
@@ -85,22 +84,6 @@ class Bench:
                 if (found := _sha256(path))
             }
             return Outcome(status, stderr, maps, unreadable(workspace.outputs), changed)
-
-
-@contextlib.contextmanager
-def work_folder(output: Path) -> Iterator[Path]:
-    """Make a folder in `output` for the time of a trial.
-
-    Raises:
-        KitError: It cannot be made.
-    """
-    place = output.resolve()
-    try:
-        made = tempfile.TemporaryDirectory(prefix=".work-", dir=place, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise KitError(f"cannot write into {output}: {error.strerror}") from error
-    with made as name:
-        yield Path(name)
 
 
 def contain(

@@ -187,6 +187,25 @@ def test_a_link_to_a_file_of_ours_is_not_copied(folders):
     assert list(Path("out", "predictions").iterdir()) == []
 
 
+def test_what_cannot_be_removed_stays_and_no_rights_of_ours_change(folders, monkeypatch):
+    Path("in", "b_0000.nii.gz").unlink()
+    Path("secret").write_text("ours")
+    Path("secret").chmod(0o640)
+    unlink = os.unlink
+
+    def refused(path, **options):  # as where a container's root made the folder
+        if Path(path).name == "link":
+            raise PermissionError(13, "Permission denied", path)
+        unlink(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", refused)
+        done = shell(f"mkdir outputs/d; ln -s {folders}/secret outputs/d/link; {COPY}")
+    assert done.exit_code == 0, done.output
+    assert Path("secret").stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in Path("out").glob(".work-*/outputs/d/*")] == ["link"]
+
+
 def test_what_a_program_says_does_not_steer_the_terminal(folders):
     Path("in", "b_0000.nii.gz").unlink()
     done = shell(r"printf 'red \033[31m\377 end' >&2; touch $(printf 'outputs/\033]0;x'); exit 3")
