@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from evaluation.drawn_option import DRAWN
 from inference.commands import CommandGroup
 from inference.errors import KitError
 
@@ -38,6 +39,7 @@ def main() -> None:
     show_default=True,
     help="A case without a usable prediction is left out, or counts 0 as in the challenge.",
 )
+@DRAWN
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option(
     "--team", default="", help="Whose predictions: for tables. By default the folder's name."

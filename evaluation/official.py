@@ -36,7 +36,8 @@ def as_int8(voxels: NDArray[Any]) -> NDArray[np.uint8]:
     So 13.9 is 13, and 270 is 14; -1, a large number in what is returned, is no label either way.
     """
     if voxels.dtype.kind == "f":
-        voxels = np.trunc(voxels).astype(np.int32)
+        with np.errstate(invalid="ignore"):  # larger than any whole number
+            voxels = np.trunc(voxels).astype(np.int32)
     return voxels.astype(np.int8, copy=False).view(np.uint8)
 
 

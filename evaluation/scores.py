@@ -13,6 +13,8 @@ from inference.files import replacing
 from inference.organs import ORGANS
 
 SCHEMA = 1
+NOT_DRAWN = "not drawn"
+"""Note of a label that nobody looked for in a case's truth: absent is another thing."""
 METRICS = ("dsc", "nsd", "hd95_mm", "volume_error_ml")
 """Metrics of one label in one case that have a mean."""
 
@@ -63,6 +65,13 @@ class CaseScores:
     pred_sha256: str | None = None
     true_lesions: tuple[Lesion, ...] = ()
     pred_lesions: tuple[Lesion, ...] = ()
+    truth_labels: tuple[int, ...] = ()
+    """FLARE23's labels that occur in the truth."""
+
+    @property
+    def undrawn(self) -> tuple[str, ...]:
+        """Organs that nobody drew in the truth: their scores are blank."""
+        return tuple(organ for organ, score in self.labels.items() if score.note == NOT_DRAWN)
 
 
 @dataclass(frozen=True)
@@ -119,11 +128,19 @@ class Scores:
     """Lesions found and made up, all and by size; only with the fixed rules, as the next."""
     strata: dict[str, dict[str, Mean]] = field(default_factory=dict)
     """strata[size][metric] of the tumour label, by the size of a case's largest true lesion."""
+    drawn: str = "all"
+    """Where it is known from which labels were drawn: see `evaluation.drawn`."""
 
     @property
     def amiss(self) -> tuple[CaseScores, ...]:
         """Cases that have an error or a warning."""
         return tuple(case for case in self.cases if case.error or case.warning)
+
+    @property
+    def undrawn(self) -> tuple[str, ...]:
+        """Organs that were drawn in none of the cases that have scores."""
+        blank = [set(case.undrawn) for case in self.cases if case.labels]
+        return tuple(organ for organ in ORGANS if blank and all(organ in one for one in blank))
 
     def write(self, path: Path) -> None:
         """Write scores.json at `path`, whole or not at all."""
@@ -162,6 +179,7 @@ def _case(table: dict[str, Any]) -> CaseScores:
     table["labels"] = {organ: LabelScore(**row) for organ, row in table["labels"].items()}
     for key in ("true_lesions", "pred_lesions"):
         table[key] = tuple(Lesion(**row) for row in table[key])
+    table["truth_labels"] = tuple(table.get("truth_labels", ()))
     return CaseScores(**table)
 
 

@@ -19,13 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from evaluation import fixed, official
+from evaluation.boxes import label_boxes
+from evaluation.drawn import Drawn, score_drawn
 from evaluation.lesions import detection
 from evaluation.scores import CaseScores, LabelScore, Scores
 from inference.errors import GeometryError, KitError, VolumeError
 from inference.geometry import Grid
-from inference.label_maps import LabelMap, read_label_map
+from inference.label_maps import LabelMap, read_label_map, scaled_numbers, unlike_labels
 from inference.organs import ORGANS
-from inference.volumes import read_header, read_place, stored_voxels
+from inference.volumes import read_header, read_place
 
 SUFFIX = ".nii.gz"
 RULES = ("official", "fixed")
@@ -45,6 +47,8 @@ class Scoring:
     missing: str = "fail"
     """"zero" scores a case without a usable prediction 0 for every label, as the challenge does."""
     jobs: int = 1
+    drawn: Drawn | None = None
+    """What was drawn in the truths; None: what occurs in any of them."""
     team: str = ""
     """The folder's name, if nobody says otherwise."""
     split: str | None = None
@@ -81,7 +85,8 @@ def score_folder(
     for case in _scored(scoring, truths):
         found[case.case] = case
         done(case)
-    cases = tuple(found[case_name(truth)] for truth in truths)
+    measured = tuple(found[case_name(truth)] for truth in truths)
+    cases, drawn = score_drawn(measured, scoring.drawn)
     scores = Scores(
         team=scoring.team or scoring.pred.resolve().name,
         split=scoring.split,
@@ -89,6 +94,7 @@ def score_folder(
         low_dsc=scoring.low_dsc,
         missing=scoring.missing,
         cases=cases,
+        drawn=drawn,
         means=official.means(cases) if scoring.rules == "official" else fixed.means(cases),
     )
     if scoring.rules == "official":
@@ -125,6 +131,8 @@ def score_case(scoring: Scoring, truth: Path) -> CaseScores:
         with ThreadPoolExecutor(1) as pool:
             reading = pool.submit(read_map, pred, scoring.rules)
             wanted = read_map(truth, scoring.rules)
+            present = label_boxes(wanted.labels, max(ORGANS.values()))
+        case = replace(case, truth_labels=tuple(sorted(present)))
         with _about_the_prediction():
             found = reading.result()
             if found.header.shape != wanted.header.shape:
@@ -172,12 +180,11 @@ def read_map(path: Path, rules: str) -> LabelMap:
         found = read_label_map(path)
     else:
         header = read_header(path)
-        voxels = stored_voxels(path, header)
-        if header.scaling is not None:
-            voxels = voxels * header.scaling[0] + header.scaling[1]
-        if not np.isfinite(voxels).all():
+        numbers = scaled_numbers(path, header)
+        if not np.isfinite(numbers).all():
             raise VolumeError(f"{path.name}: holds NaN or infinite numbers; write it again")
-        found = LabelMap(official.as_int8(voxels), read_place(path), header)
+        cut = unlike_labels(numbers, header)
+        found = LabelMap(official.as_int8(numbers), read_place(path), header, cut)
     spacing_mm = found.header.spacing_mm
     if not all(math.isfinite(mm) and mm > 0 for mm in spacing_mm):
         told = " × ".join(f"{mm:g}" for mm in reversed(spacing_mm))
@@ -188,9 +195,14 @@ def read_map(path: Path, rules: str) -> LabelMap:
 def _oddities(truth: LabelMap, pred: LabelMap) -> str | None:
     """Say what is wrong with a pair that has the same shape; None where nothing is."""
     reasons = [pred.elsewhere_than(truth.place, truth.header.shape)]
-    for whose, labels in (("the truth", truth.labels), ("the prediction", pred.labels)):
-        if labels.max(initial=0) > max(ORGANS.values()):
-            unknown = np.unique(labels[labels > max(ORGANS.values())]).tolist()
+    for whose, found in (("the truth", truth), ("the prediction", pred)):
+        if found.cut:
+            reasons.append(
+                f"{whose} has numbers that are no labels, and the official script cuts them: "
+                f"{found.cut}"
+            )
+        elif found.labels.max(initial=0) > max(ORGANS.values()):
+            unknown = np.unique(found.labels[found.labels > max(ORGANS.values())]).tolist()
             reasons.append(f"{whose} has labels {unknown} that FLARE23 does not know")
     return "; ".join(reason for reason in reasons if reason) or None
 

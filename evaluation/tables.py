@@ -5,7 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from evaluation.drawn import line_of
 from evaluation.organs import COLUMNS, TOLERANCE_MM, TUMOUR
 from evaluation.scores import LabelScore, Mean, Scores
 from evaluation.scoring import SUFFIX
@@ -41,7 +43,9 @@ def write_long_csv(scores: Scores, path: Path) -> None:
 def show_scores(scores: Scores, console: Console) -> None:
     """Print the means by organ, and what is amiss by case."""
     fixed = scores.rules == "fixed"
-    table = Table(title=f"{scores.team}, cases: {len(scores.cases)}, rules: {scores.rules}")
+    count = sum(organ not in scores.undrawn for organ in ORGANS if organ != TUMOUR)
+    title = f"{scores.team}, cases: {len(scores.cases)}, rules: {scores.rules}"
+    table = Table(title=Text(title))
     table.add_column("organ", no_wrap=True)
     for name in ("cases", "DSC", "NSD", "within mm", *(("HD95 mm", "volume ml") if fixed else ())):
         table.add_column(name, justify="right")
@@ -53,8 +57,9 @@ def show_scores(scores: Scores, console: Console) -> None:
         cells.append(f"{TOLERANCE_MM[organ]:g}" if organ in TOLERANCE_MM else "")
         if fixed:
             cells += [_told(row["hd95_mm"], 1), _told(row["volume_error_ml"], 1, sign=True)]
-        table.add_row("mean of 13 organs" if organ == "organs" else organ, *cells)
+        table.add_row(f"mean of {count} organs" if organ == "organs" else organ, *cells)
     console.print(table)
+    console.print(Text(line_of(scores.undrawn, scores.drawn)))
     if scores.detection:
         console.print(_detection(scores))
     if scores.amiss:
@@ -85,5 +90,6 @@ def _detection(scores: Scores) -> Table:
 def _amiss(scores: Scores) -> Table:
     table = Table("case", "scored", "reason", title="Amiss")
     for case in scores.amiss:
-        table.add_row(case.case, "yes" if case.labels else "no", case.error or case.warning)
+        reason = Text(case.error or case.warning or "")
+        table.add_row(Text(case.case), "yes" if case.labels else "no", reason)
     return table

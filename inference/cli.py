@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inference.commands import CommandGroup
+from inference.commands import CommandGroup, OutputFile
 from inference.errors import KitError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _network_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("outputs", type=_FILE)
 @_network_options
 @click.option("--clean/--no-clean", default=True, help="The manifest's component rules.")
-@click.option("--report", type=_FILE, help="Where run.json goes; by default into OUTPUTS.")
+@click.option("--report", type=OutputFile(), help="Where run.json goes; by default into OUTPUTS.")
 def predict(
     inputs: Path,
     outputs: Path,
@@ -95,7 +95,7 @@ def predict(
 @main.command()
 @click.argument("ct", type=_FILE)
 @_network_options
-@click.option("-o", "--output", type=_FILE, help="JSON file.")
+@click.option("-o", "--output", type=OutputFile(), help="JSON file.")
 def plan(
     ct: Path, manifest: Path, weights: Path | None, output: Path | None, **settings: Any
 ) -> None:
@@ -117,7 +117,7 @@ def plan(
 @click.argument("truth", type=_FILE)
 @click.option("--manifest", default=_MANIFEST, type=_FILE, show_default=True)
 @click.option("--crop", type=_CROPS, help="What to look at; by default as the manifest has it.")
-@click.option("-o", "--output", type=_FILE, help="JSON file.")
+@click.option("-o", "--output", type=OutputFile(), help="JSON file.")
 def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Path | None) -> None:
     """Say how much of TRUTH lies outside of what is looked at on CT.
 
@@ -187,7 +187,7 @@ def build(manifest: Path, target: str | None, output: Path | None, **settings: A
 @main.command()
 @click.argument("ct", type=_FILE)
 @click.argument("labels", type=_FILE)
-@click.option("-o", "--output", required=True, type=_FILE, help="PNG file.")
+@click.option("-o", "--output", required=True, type=OutputFile(), help="PNG file.")
 def show(ct: Path, labels: Path, output: Path) -> None:
     """Draw LABELS over CT: three planes, contours, legend."""
     from inference.show import overlay_png

@@ -1,10 +1,27 @@
 """One way from an error to the command line, for all three packages."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from inference.errors import KitError
+from inference.files import prepare_file
+
+
+class OutputFile(click.Path):
+    """A file that a command writes when it is done: what would stop that is told before it begins.
+
+    Its folder is made.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        prepare_file(Path(value))
+        return super().convert(value, param, ctx)
 
 
 class CommandGroup(click.Group):

@@ -36,3 +36,20 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KitError(f"cannot make {folder}: {error.strerror}; choose another folder") from error
+
+
+def prepare_file(target: Path) -> None:
+    """Make the folder of a file that is written at the end of a run, and see that one can be.
+
+    Raises:
+        KitError: It cannot be made, or nothing can be written there.
+    """
+    make_folder(target.parent)
+    tried = target.with_name(f".try.{target.name}")
+    try:
+        tried.touch(exist_ok=False)  # rights alone do not tell: disks and /proc are read-only too
+        tried.unlink()
+    except FileExistsError:
+        pass  # another run tries
+    except OSError as error:
+        raise KitError(f"cannot write {target}: {error.strerror}; choose another file") from error

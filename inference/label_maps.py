@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ class LabelMap:
     """uint8 [Z, Y, X]."""
     place: Place
     header: Header
+    cut: str | None = None
+    """What stood in the file where these labels are cut from other numbers; None where not."""
 
     @property
     def grid(self) -> Grid:
@@ -48,16 +51,50 @@ def read_label_map(path: Path) -> LabelMap:
     if not path.is_file():
         raise VolumeError(f"label map {path} is missing; run predict first")
     header = read_header(path)
+    numbers = scaled_numbers(path, header)
+    if told := unlike_labels(numbers, header):
+        raise VolumeError(f"{path.name}: labels must be whole numbers from 0 to 255; {told}")
+    return LabelMap(numbers.astype(np.uint8, copy=False), read_place(path), header)
+
+
+def scaled_numbers(path: Path, header: Header) -> NDArray[Any]:
+    """Read the numbers [Z, Y, X] as slope and intercept make them: float64 where there are any.
+
+    Raises:
+        VolumeError: The file is cut or damaged, or holds no real numbers.
+    """
     voxels = stored_voxels(path, header)
-    if header.scaling is not None:
-        voxels = voxels * header.scaling[0] + header.scaling[1]
-    if voxels.dtype != np.uint8:
-        with np.errstate(invalid="ignore"):
-            whole = voxels.astype(np.uint8)
-        if not np.array_equal(whole, voxels):
-            raise VolumeError(f"{path.name}: labels must be whole numbers from 0 to 255")
-        voxels = whole
-    return LabelMap(voxels, read_place(path), header)
+    if header.scaling is None:
+        return voxels
+    slope, intercept = header.scaling
+    with np.errstate(over="ignore", invalid="ignore"):  # not finite then, and no label
+        return voxels.astype(np.float64) * slope + intercept
+
+
+def unlike_labels(numbers: NDArray[Any], header: Header) -> str | None:
+    """Say why numbers are no labels; None where they are whole and from 0 to 255.
+
+    Args:
+        numbers: Of any real type and shape.
+        header: Of their file: its slope or intercept may be the reason.
+    """
+    if numbers.dtype == np.uint8:
+        return None
+    low, high = numbers.min(), numbers.max()
+    if low >= 0 and high <= 255:  # neither where one is NaN
+        if numbers.dtype.kind != "f":
+            return None
+        off = np.abs(numbers - np.rint(numbers))
+        if not off.any():
+            return None
+        worst = np.unravel_index(int(off.argmax()), off.shape)
+        told = f"{numbers[worst]:.7g} is off by {off[worst]:.2g}"
+    else:
+        told = f"there is {high if low >= 0 else low:.7g}"
+    if header.scaling is None:
+        return told
+    slope, intercept = header.scaling
+    return f"{told}: the header has a slope of {slope:.7g} and an intercept of {intercept:.7g}"
 
 
 def _times(shape: Shape) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from evaluation.drawn_option import DRAWN
 from inference.commands import CommandGroup
 from inference.errors import KitError
 from inference.region import CROPS
@@ -106,7 +107,10 @@ def quantize(
     "--precision", default="f32", show_default=True, type=click.Choice(["f32", "bf16", "int8"])
 )
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
-def calibrate(manifest: Path, images: Path, truth: Path, output: Path, **settings: Any) -> None:
+@DRAWN
+def calibrate(
+    manifest: Path, images: Path, truth: Path, output: Path, drawn: Any, **settings: Any
+) -> None:
     """Fit the temperature of the network in MANIFEST, and say how far it can be believed.
 
     Each case is judged with a temperature that was fitted on the others, and with thresholds on
@@ -119,7 +123,7 @@ def calibrate(manifest: Path, images: Path, truth: Path, output: Path, **setting
     from train.calibration.keeping import show_kept
 
     loaded = load_manifest(manifest)
-    found, selection = fit_and_judge(loaded, images, truth, output, Settings(**settings))
+    found, selection = fit_and_judge(loaded, images, truth, output, Settings(**settings), drawn)
     show(found)
     show_kept(selection)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from inference.commands import CommandGroup
+from inference.commands import CommandGroup, OutputFile
 
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -18,7 +18,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file of the results.")
+@click.option("-o", "--output", type=OutputFile(), help="JSON file of the results.")
 def score(repeats: int, output: Path | None) -> None:
     """`evaluation score` against a plain transcription of the official rules."""
     from evaluation.benchmark.score import benchmark_score
@@ -52,7 +52,7 @@ def inference(
 
 @main.command()
 @click.argument("ct", type=_FILE)
-@click.argument("target", type=_PATH)
+@click.argument("target", type=OutputFile())
 @click.option("--slices", type=click.IntRange(min=1), default=172, show_default=True)
 @click.option("--size", type=click.IntRange(min=1), default=512, show_default=True)
 @click.option("--thickness-mm", type=float, default=2.5, show_default=True)

@@ -1,5 +1,6 @@
 """Several teams' results on the same cases, as costs that can be ranked."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from evaluation.efficiency.results import CaseEfficiency, Efficiency
 from evaluation.organs import TUMOUR
 from evaluation.scores import CaseScores, Scores, organ_mean
 from inference.errors import KitError
+from inference.organs import ORGANS
 
 GPU, CPU = "GPU AUC", "CPU AUC"
 _FIGURES = {"time": "over_seconds", GPU: "gpu_over_mib.auc_official"}
@@ -55,8 +57,8 @@ def load_contest(folders: Sequence[Path], *, with_cpu: bool = False) -> Contest:
     _check_rules(scores)
     _check_cases(scores, runs)
     cases = tuple(case.case for case in scores[0].cases)
-    costs = _score_costs(scores, cases)
-    notes = []
+    fullest = max(scores, key=lambda s: sum(bool(case.labels) for case in s.cases))
+    costs, notes = _score_costs(scores, cases, fullest.undrawn), _undrawn_notes(fullest)
     for metric, figure in (_FIGURES | (_CPU_FIGURE if with_cpu else {})).items():
         rows = [_efficiency_costs(runs.get(s.team), figure, cases) for s in scores]
         if lacking := [s.team for s, row in zip(scores, rows, strict=True) if np.isinf(row).all()]:
@@ -100,6 +102,12 @@ def _check_cases(scores: Sequence[Scores], runs: dict[str, Efficiency]) -> None:
                 f"{scores[0].team} and {other.team} were scored against different truths: "
                 f"{_named(odd)}"
             )
+        blank = [c for c in known if _blank(known[c], found[c])]
+        if blank:
+            raise KitError(
+                f"{scores[0].team} and {other.team} were not scored on the same organs: score both "
+                f"with the same --drawn: {_named(blank)}"
+            )
     for team, run in runs.items():
         if strange := {case.case for case in run.cases} - known.keys():
             raise KitError(f"{team} was timed on cases that were not scored: {_named(strange)}")
@@ -120,20 +128,34 @@ def _named(cases: Iterable[str]) -> str:
 
 
 def _score_costs(
-    scores: Sequence[Scores], cases: tuple[str, ...]
+    scores: Sequence[Scores], cases: tuple[str, ...], undrawn: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
     tables = [{case.case: case for case in s.cases} for s in scores]
+    subjects = {"organ": set(ORGANS) - {TUMOUR}, "tumour": {TUMOUR}}
     return {
         f"{of} {metric.upper()}": np.array(
             [[-_score(table[case], of, metric) for case in cases] for table in tables]
         )
-        for of in ("organ", "tumour")
+        for of, organs in subjects.items()
+        if organs - set(undrawn)
         for metric in ("dsc", "nsd")
     }
 
 
+def _blank(first: CaseScores, second: CaseScores) -> bool:
+    """Tell whether two scores of a case are of different organs."""
+    return bool(first.labels and second.labels and first.undrawn != second.undrawn)
+
+
+def _undrawn_notes(scores: Scores) -> list[str]:
+    """Say what is not ranked, or ranked on fewer cases, because nobody drew it."""
+    lacking = Counter(organ for case in scores.cases for organ in case.undrawn)
+    told = ", ".join(f"{organ} in {count}" for organ, count in lacking.items())
+    return [f"nobody drew, so on which all teams are equal: {told} cases"] if told else []
+
+
 def _score(case: CaseScores, of: str, metric: str) -> float:
-    """Return one case's score, 0 where it has none."""
+    """Return one case's score, 0 where it has none; where nobody drew it, that is every team's."""
     if of == "organ":
         return organ_mean(case, metric) or 0.0
     return getattr(case.labels[TUMOUR], metric) or 0.0 if case.labels else 0.0

@@ -11,8 +11,10 @@ from statistics import fmean
 from evaluation.comparison.reported import SPLITS, UNSPECIFIED
 from evaluation.efficiency.results import CaseEfficiency, Efficiency, load_efficiency
 from evaluation.official import LOW_DSC_2023
+from evaluation.organs import TUMOUR
 from evaluation.scores import Mean, Scores, load_scores
 from inference.errors import KitError
+from inference.organs import ORGANS
 
 FILES = ("scores.json", "efficiency.json")
 
@@ -122,7 +124,7 @@ def check_split(split: str) -> None:
 def _score_figures(scores: Scores, split: str | None) -> Figures:
     return {
         f"{metric}_percent": {
-            of: Figure(_hundredths(100 * mean.value), _score_flaw(scores, mean, split))
+            of: Figure(_hundredths(100 * mean.value), _score_flaw(scores, of, mean, split))
             for of, mean in scores.means[metric].items()
             if mean.value is not None
         }
@@ -130,9 +132,12 @@ def _score_figures(scores: Scores, split: str | None) -> Figures:
     }
 
 
-def _score_flaw(scores: Scores, mean: Mean, split: str | None) -> str | None:
+def _score_flaw(scores: Scores, of: str, mean: Mean, split: str | None) -> str | None:
     if scores.rules != "official":
         return f"{scores.rules} rules"
+    undrawn = {organ for case in scores.cases for organ in case.undrawn} - {TUMOUR}
+    if of == "organs" and undrawn:
+        return f"not drawn in every case: {', '.join(o for o in ORGANS if o in undrawn)}"
     if mean.count < len(scores.cases):
         return f"{mean.count} of {len(scores.cases)} cases scored"
     return _size_flaw(mean.count, split)

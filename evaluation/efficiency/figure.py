@@ -55,7 +55,7 @@ def draw_case(
     title = f"{case.case}: {middle.seconds:.2f} s (tolerated: {limits.seconds:g} s)"
     if len(case.runs) > 1:
         title += f", run {middle.number} of {len(case.runs)}, the median; the others grey"
-    figure.suptitle(f"{title}\n{case.verdict}", fontsize=11)
+    figure.suptitle(f"{title}\n{case.verdict}", fontsize=11, parse_math=False)
     heights = [1.0 if panel.name in middle.loads else 0.3 for panel in PANELS]
     axes = figure.subplots(len(PANELS), 1, sharex=True, height_ratios=heights)
     for axis, panel in zip(axes, PANELS, strict=True):
@@ -64,7 +64,8 @@ def draw_case(
         if panel.name not in middle.loads:
             why = no_gpu if panel.name == "gpu_mib" and no_gpu else "no samples"
             told = f"{panel.title} not measured: {why}"
-            axis.text(0.5, 0.5, told, transform=axis.transAxes, ha="center", va="center")
+            at = axis.transAxes
+            axis.text(0.5, 0.5, told, transform=at, ha="center", va="center", parse_math=False)
             axis.set_yticks([])
             continue
         _draw(axis, panel, samples[middle.number], others, middle)

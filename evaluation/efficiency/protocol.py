@@ -1,9 +1,8 @@
 """The official efficiency protocol: one case at a time, a fresh process or container for each."""
 
 import contextlib
-import hashlib
+import os
 import platform
-import shutil
 import signal
 import tempfile
 import time
@@ -15,11 +14,12 @@ import psutil
 
 from evaluation.efficiency.containers import ContainerJob, Image, open_image, run_flags
 from evaluation.efficiency.nvml import Gpu, NoGpuError, find_gpu
+from evaluation.efficiency.outputs import digest, elsewhere, printable, tail, take, work_folder
 from evaluation.efficiency.processes import CommandJob, Job, Workspace, check_command, wait
 from evaluation.efficiency.results import CaseEfficiency, Limits, Load, Run, case_of, load_of
 from evaluation.efficiency.sampling import INTERVAL_S, MIB, Sample, Sampler, write_samples
-from inference.errors import KitError
-from inference.files import replacing
+from inference.errors import KitError, VolumeError
+from inference.label_maps import read_label_map
 from inference.report import cpu_name
 
 TAIL_CHARACTERS = 2000
@@ -151,17 +151,15 @@ def _run(
     logs = output.resolve() / "logs"
     out, err = (logs / f"{case}_run{number}.{stream}.txt" for stream in ("stdout", "stderr"))
     err.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=".work-", dir=output.resolve(), ignore_cleanup_errors=True
-    ) as folder:
-        workspace = Workspace(Path(folder))
-        timed = _Timed()
-        digest = None
+    with work_folder(output) as folder:
+        workspace = Workspace(folder)
+        timed, sha256 = _Timed(), None
         try:
             workspace.fill(ct)
             timed = _time(subject, workspace, out, err, settings.timeout_s)
-            digest = _keep(workspace.outputs / f"{case}.nii.gz", output / "predictions")
-            error = _failure(timed, workspace, case, settings)
+            pred = workspace.outputs / f"{case}.nii.gz"
+            sha256, wrong = _result(pred, ct, output / "predictions")
+            error = _failure(timed, settings) or (wrong and f"exit status 0, but {wrong}")
         except (KitError, OSError) as refused:
             error = str(refused)
     run = Run(
@@ -169,8 +167,9 @@ def _run(
         seconds=timed.seconds,
         exit_status=timed.exit_status,
         error=error,
-        stderr_tail=_tail(err) if error else "",
-        pred_sha256=digest,
+        stderr_tail=tail(err, TAIL_CHARACTERS) if error else "",
+        pred_sha256=sha256,
+        left_running=timed.left_running,
         samples=len(timed.samples),
         loads=_loads(timed, settings.limits),
     )
@@ -182,6 +181,7 @@ class _Timed:
     seconds: float = 0.0
     exit_status: int | None = None
     samples: tuple[Sample, ...] = ()
+    left_running: tuple[str, ...] = ()
 
 
 def _time(subject: Subject, workspace: Workspace, out: Path, err: Path, timeout_s: float) -> _Timed:
@@ -200,6 +200,7 @@ def _time(subject: Subject, workspace: Workspace, out: Path, err: Path, timeout_
         seconds=end_s - start_s,
         exit_status=process.returncode if ended else None,
         samples=sampler.between(start_s, end_s),
+        left_running=job.left_running,
     )
 
 
@@ -221,16 +222,30 @@ def _loads(timed: _Timed, limits: Limits) -> dict[str, Load]:
     return loads
 
 
-def _keep(pred: Path, folder: Path) -> str | None:
-    if not pred.is_file():
-        return None
-    with replacing(folder / pred.name) as partial:
-        shutil.copyfile(pred, partial)
-    with pred.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _result(pred: Path, ct: Path, folder: Path) -> tuple[str | None, str | None]:
+    """Keep what a run left as its label map; return the digest if it is one, and what is wrong."""
+    try:
+        kept = _keep(pred, folder)
+    except KitError as refused:
+        return None, str(refused)
+    if kept is None:
+        found = sorted(printable(path.name) for path in pred.parent.iterdir())
+        what = f"only {', '.join(found[:3])}" if found else "nothing"
+        return None, f"{what} in outputs instead of {pred.name}"
+    not_of = f"{pred.name} is no label map of {ct.name}"
+    try:
+        labels = read_label_map(kept)
+    except VolumeError as error:
+        return None, f"{not_of}: {error}"
+    amiss = elsewhere(labels, ct)
+    return digest(kept), amiss and f"{not_of}: {amiss}"
 
 
-def _failure(timed: _Timed, workspace: Workspace, case: str, settings: Settings) -> str | None:
+def _keep(pred: Path, folder: Path) -> Path | None:
+    return take(pred, folder) if os.path.lexists(pred) else None
+
+
+def _failure(timed: _Timed, settings: Settings) -> str | None:
     status = timed.exit_status
     if status is None:
         return f"killed after {settings.timeout_s:g} s, the time limit of --timeout"
@@ -239,19 +254,7 @@ def _failure(timed: _Timed, workspace: Workspace, case: str, settings: Settings)
         number = -status if status < 0 else status - 128
         names = {s.value: s.name for s in signal.Signals}
         return f"exit status {status}" + (f" ({names[number]})" if number in names else "")
-    if not (workspace.outputs / f"{case}.nii.gz").is_file():
-        found = sorted(path.name for path in workspace.outputs.iterdir())
-        what = f"only {', '.join(found[:3])}" if found else "nothing"
-        return f"exit status 0, but {what} in outputs instead of {case}.nii.gz"
     return None
-
-
-def _tail(log: Path) -> str:
-    try:
-        text = log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return text[-TAIL_CHARACTERS:].strip()
 
 
 def circumstances(subject: Subject, settings: Settings) -> dict[str, str | int | float | None]:

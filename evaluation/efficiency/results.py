@@ -72,6 +72,9 @@ class Run:
     stderr_tail: str = ""
     """Of a failed run."""
     pred_sha256: str | None = None
+    """Of the label map that it left; None where it left none."""
+    left_running: tuple[str, ...] = ()
+    """Processes that it left when it ended, and that were ended for it."""
     samples: int = 0
     loads: dict[str, Load] = field(default_factory=dict)
     """By what was sampled: `gpu_mib`, `gpu_over_mib` (above the tolerance), `cpu_percent` (official
@@ -225,6 +228,7 @@ def load_efficiency(path: Path) -> Efficiency:
 def _case(table: dict[str, Any]) -> CaseEfficiency:
     for run in table["runs"]:
         run["loads"] = {name: Load(**load) for name, load in run["loads"].items()}
+        run["left_running"] = tuple(run.get("left_running", ()))
     table["runs"] = tuple(Run(**run) for run in table["runs"])
     table["figures"] = {name: Spread(**spread) for name, spread in table["figures"].items()}
     return CaseEfficiency(**table)

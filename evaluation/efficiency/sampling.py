@@ -78,7 +78,10 @@ def official_ram_mib() -> float:
 
 
 class Sampler:
-    """Samples in a thread from `__enter__` to `__exit__`; the first sample is there at once."""
+    """Samples in a thread from `__enter__` to `__exit__`; the first sample is there at once.
+
+    What stops the thread is raised by `__exit__`, as a KitError whatever it was.
+    """
 
     def __init__(self, gpu_mib: Probe, own_ram_mib: Probe) -> None:
         self._gpu_mib = gpu_mib
@@ -114,16 +117,17 @@ class Sampler:
         return tuple(replace(sample, seconds=sample.seconds - start_s) for sample in taken)
 
     def _run(self) -> None:
-        before = cpu_times()
-        psutil.cpu_percent()  # the first answer of a thread means nothing
-        self._stop.wait(INTERVAL_S)
         try:
+            before = cpu_times()
+            psutil.cpu_percent()  # the first answer of a thread means nothing
+            self._stop.wait(INTERVAL_S)
             while not self._stop.is_set():
                 before = self._take(before)
                 self._started.set()
                 self._stop.wait(INTERVAL_S)
-        except KitError as error:
-            self._error = error
+        except Exception as error:  # noqa: BLE001  # a thread that ends by itself says nothing
+            told = KitError(f"sampling ended with {type(error).__name__}: {error}")
+            self._error = error if isinstance(error, KitError) else told
         finally:
             self._started.set()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from evaluation.efficiency.figure import draw_case
 from evaluation.efficiency.protocol import (
@@ -76,7 +77,7 @@ def evaluate_on_screen(
 def _with_progress(
     console: Console, cases: dict[str, Path], output: Path, subject: Subject, settings: Settings
 ) -> tuple[Measured, ...]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     # two refreshes a second: the measuring process should do little else
     with Progress(
         *columns, TimeElapsedColumn(), console=console, transient=True, refresh_per_second=2
@@ -96,6 +97,8 @@ def _with_progress(
 
 def _line(case: str, run: Run) -> str:
     told = f"{case}, run {run.number}: {run.seconds:.2f} s"
+    if run.left_running:
+        told += f"; left running, and ended: {', '.join(run.left_running)}"
     if run.error is None:
         return told
     return "\n".join((f"{told}: failed: {run.error}", run.stderr_tail)).strip()
@@ -103,7 +106,7 @@ def _line(case: str, run: Run) -> str:
 
 def efficiency_table(report: Efficiency) -> Table:
     """Return a table with a row a case: medians, the range of the seconds, and the verdict."""
-    table = Table(title=f"efficiency of {report.team}")
+    table = Table(title=Text(f"efficiency of {report.team}"))
     table.add_column("case", overflow="fold")
     table.add_column("s", justify="right", no_wrap=True)
     measured = {name for case in report.cases for name in case.figures}
@@ -113,7 +116,7 @@ def efficiency_table(report: Efficiency) -> Table:
     table.add_column("verdict", overflow="fold")
     for case in report.cases:
         cells = [_median(case, name) for name in shown.values()]
-        table.add_row(case.case, _seconds(case), *cells, case.verdict)
+        table.add_row(Text(case.case), _seconds(case), *cells, Text(case.verdict))
     return table
 
 

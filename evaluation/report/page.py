@@ -1,13 +1,14 @@
 """The page itself: values for the template, and the file."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import inference
+from evaluation.drawn import line_of
 from evaluation.fixed import RESAMPLES
 from evaluation.lesions import LEAST_OVERLAP
 from evaluation.organs import TOLERANCE_MM, TUMOUR
@@ -77,7 +78,7 @@ def write_report(
     Raises:
         KitError: The file cannot be written.
     """
-    rows = _rows(scores.cases)
+    rows = _rows(scores)
     folders = Folders(truth, pred, images)
     html = _environment().get_template("report.html").render(
         scores=scores,
@@ -86,6 +87,8 @@ def write_report(
         resamples=RESAMPLES,
         least_overlap=LEAST_OVERLAP,
         organs=list(ORGANS),
+        organ_count=sum(organ not in scores.undrawn for organ in ORGANS if organ != TUMOUR),
+        drawn=line_of(scores.undrawn, scores.drawn),
         tolerance_mm=TOLERANCE_MM,
         figures=_FIGURES,
         rows=rows,
@@ -114,9 +117,10 @@ def _environment() -> Environment:
     return environment
 
 
-def _rows(cases: Iterable[CaseScores]) -> list[Row]:
+def _rows(scores: Scores) -> list[Row]:
     """Return the cases: first those without scores, then by organ DSC, then tumour, worst first."""
-    rows = [Row(case, _figures(case), _notes(case)) for case in cases]
+    everywhere = scores.undrawn  # said once, above the tables
+    rows = [Row(case, _figures(case), _notes(case, everywhere)) for case in scores.cases]
     return sorted(rows, key=lambda row: (bool(row.case.labels), *_rank(row), row.case.case))
 
 
@@ -133,12 +137,12 @@ def _figures(case: CaseScores) -> tuple[float | None, ...]:
     )
 
 
-def _notes(case: CaseScores) -> tuple[str, ...]:
-    """Say what is amiss in a case, and which of its values are not measured overlap."""
+def _notes(case: CaseScores, unsaid: Collection[str]) -> tuple[str, ...]:
+    """Say what is amiss in a case, and which values, but of `unsaid`, are not measured overlap."""
     told = [reason for reason in (case.error, case.warning) if reason]
     organs_of: dict[str, list[str]] = {}
     for organ, score in case.labels.items():
-        if score.note and score.note not in (case.warning or ""):
+        if score.note and score.note not in (case.warning or "") and organ not in unsaid:
             organs_of.setdefault(score.note, []).append(organ)
     for note, organs in organs_of.items():
         which = "all labels" if len(organs) == len(case.labels) else ", ".join(organs)

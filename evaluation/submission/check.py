@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.efficiency.containers import ARCHIVES, docker, open_image
+from evaluation.efficiency.archives import SUFFIXES, team_of
+from evaluation.efficiency.containers import ANSWER_S, docker, open_image
+from evaluation.efficiency.outputs import work_folder
 from evaluation.efficiency.protocol import Settings, Subject, subject_of
 from evaluation.efficiency.results import Efficiency, Limits
 from evaluation.submission.archive import check_archive
 from evaluation.submission.maps import check_maps
 from evaluation.submission.rules import Submission, Verdict, Verdicts, complete, judged
-from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome
+from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome, contain
 from inference.errors import KitError
 from inference.pipeline import SUFFIX
 
@@ -35,7 +37,7 @@ class Asked:
     @property
     def is_archive(self) -> bool:
         """Tell an archive from a name as `efficiency --image` does."""
-        return self.image.endswith(ARCHIVES)
+        return self.image.endswith(SUFFIXES)
 
 
 def check(asked: Asked, timing: Timing, say: Callable[[str], None]) -> Submission:
@@ -54,7 +56,7 @@ def check(asked: Asked, timing: Timing, say: Callable[[str], None]) -> Submissio
     if asked.is_archive:
         say("reading the archive")
         path = Path(asked.image)
-        team = path.name.partition(".")[0].lower()
+        team = team_of(path)
         if not path.is_file():
             raise KitError(f"image archive {path} does not exist; `docker save` writes one")
         found |= check_archive(path, asked.archive_limit_mb)
@@ -70,7 +72,7 @@ def check(asked: Asked, timing: Timing, say: Callable[[str], None]) -> Submissio
         return Submission(team, None, tuple(asked.cases), complete(found, "there is no image"))
     found["loads"] = Verdict("passed", image.digest)
     say("looking for predict.sh")
-    found["workdir"] = _workdir(image.team)
+    found["workdir"] = _workdir(image.team, asked.output)
     subject = subject_of((), image.team, asked.gpu_index)
     say("timing every case alone, twice")
     timed = timing(subject)
@@ -84,30 +86,34 @@ def check(asked: Asked, timing: Timing, say: Callable[[str], None]) -> Submissio
     return Submission(team, image.digest, tuple(asked.cases), complete(found, why))
 
 
-def _workdir(team: str) -> Verdict:
+def _workdir(team: str, output: Path) -> Verdict:
     folder = docker("image", "inspect", "--format", "{{.Config.WorkingDir}}", f"{team}:latest")
-    test = ("run", "--rm", "--network", "none", f"{team}:latest", "/bin/bash", "-c")
-    try:
-        docker(*test, "test -f predict.sh")
-    except KitError as error:
-        told = f"WORKDIR is {folder or '/'}, it holds no predict.sh, or there is no /bin/bash"
-        return Verdict("failed", f"{told} ({error})")
-    return Verdict("passed", folder or "/")
+    with work_folder(output) as made:
+        id_file = made / "container"
+        flags = (*OFFLINE, "--cidfile", str(id_file))
+        test = ("/bin/bash", "-c", "test -f predict.sh")
+        command = ("docker", "container", "run", *flags, f"{team}:latest", *test)
+        status, stderr, _ = contain(command, id_file, ANSWER_S)
+    if status == 0:
+        return Verdict("passed", folder or "/")
+    told = f"WORKDIR is {folder or '/'}, it holds no predict.sh, or there is no /bin/bash"
+    ended = f"no end within {ANSWER_S:g} s" if status is None else f"exit status {status}"
+    return Verdict("failed", f"{told} ({': '.join(filter(None, (ended, stderr)))})")
 
 
 def judge_runs(timed: Efficiency, limits: Limits) -> Verdicts:
     """Judge what running every case alone has shown."""
     failures = [f"{case.case}: {case.failed[0].error}" for case in timed.cases if case.failed]
     digests = {case.case: {run.pred_sha256 for run in case.runs} for case in timed.cases}
-    differ = [case for case, seen in digests.items() if len(seen) > 1]
+    differ = [case for case, seen in digests.items() if len(seen) > 1 or None in seen]
     found = {
         "runs": judged("; ".join(failures) or None, f"{len(timed.cases)} cases"),
         "time": _within(timed, "seconds", limits.seconds, "s"),
         "GPU memory": _within(timed, "gpu_mib.peak", limits.gpu_mib, "MiB"),
         "RAM": _within(timed, "own_ram_mib.peak", RAM_MIB, "MiB"),
     }
-    if any(None not in seen for seen in digests.values()):
-        told = f"other bytes: {', '.join(differ)}" if differ else None
+    if any(seen != {None} for seen in digests.values()):
+        told = f"no map, or other bytes: {', '.join(differ)}" if differ else None
         found["repeats"] = judged(told, f"{len(timed.cases)} cases")
     return found
 
@@ -116,8 +122,8 @@ def _within(timed: Efficiency, figure: str, limit: float, unit: str) -> Verdict:
     """Judge the worst of all runs."""
     seen = {c.case: c.figures[figure].max for c in timed.cases if figure in c.figures}
     if not seen:
-        why = timed.circumstances.get("no_gpu") or "it was not seen"
-        return Verdict("not checked", str(why))
+        no_gpu = timed.circumstances.get("no_gpu") if figure.startswith("gpu") else None
+        return Verdict("not checked", str(no_gpu or "it was not seen"))
     case = max(seen, key=lambda name: seen[name])
     told = f"at most {seen[case]:,.1f} {unit} ({case}), the limit is {limit:,.0f} {unit}"
     return judged(told if seen[case] > limit else None, told)
@@ -134,21 +140,34 @@ def _harder(
     say("one case as another user on a read-only file system")
     locked = bench.run([asked.cases[smallest]], LOCKED)
     say("one case beside a broken file")
-    broken = asked.output / f"{BROKEN}{SUFFIX}"
-    broken.write_text("no CT\n", encoding="utf-8")
-    beside = bench.run([asked.cases[smallest], broken], OFFLINE)
-    broken.unlink()
+    with work_folder(asked.output) as made:
+        broken = made / f"{BROKEN if smallest != BROKEN else 'damaged'}{SUFFIX}"
+        broken.write_text("no CT\n", encoding="utf-8")
+        beside = bench.run([asked.cases[smallest], broken], OFFLINE)
     return {
         "many": same_maps(many, alone),
-        "inside": judged(", ".join(many.changed) or None, "docker diff shows nothing"),
+        "inside": _inside(many),
         "any user": same_maps(locked, {smallest: alone[smallest]}),
         **judge_broken(beside, smallest, alone[smallest]),
     }
 
 
+def _inside(outcome: Outcome) -> Verdict:
+    if outcome.changed is None:
+        return Verdict("not checked", f"there was no container: {outcome.failure}")
+    return judged(", ".join(outcome.changed) or None, "docker diff shows nothing")
+
+
 def same_maps(outcome: Outcome, alone: dict[str, str | None]) -> Verdict:
-    """Judge a trial on good cases by its exit code and by the bytes of the maps from runs alone."""
-    other = [case for case, digest in alone.items() if outcome.maps.get(case) != digest]
+    """Judge a trial on good cases by its exit code and by the bytes of the maps from runs alone.
+
+    Args:
+        outcome: Of the trial.
+        alone: Digests by case; None where a run alone left no map, so that none is the same.
+    """
+    other = [
+        case for case, digest in alone.items() if digest is None or outcome.maps.get(case) != digest
+    ]
     wrong = outcome.failure or (f"no map, or other bytes: {', '.join(other)}" if other else None)
     return judged(wrong, f"{len(alone)} cases, the same bytes")
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation.efficiency.outputs import opened, printable
 from evaluation.submission.rules import Verdicts, judged
-from inference.errors import VolumeError
+from inference.errors import KitError, VolumeError
 from inference.label_maps import read_label_map
 from inference.volumes import read_header, read_place
 
@@ -49,14 +50,19 @@ def _amiss(ct: Path, pred: Path) -> dict[str, str]:
 
 
 def unreadable(outputs: Path) -> tuple[str, ...]:
-    """Return the files of a folder that a program left half-written: hidden ones, broken maps."""
+    """Return the files of a folder that a program left half-written: hidden ones, broken maps.
+
+    A link, a pipe or a folder in a map's place is a broken map.
+    """
     found = []
     for path in sorted(outputs.iterdir()):
+        name = printable(path.name)
         if path.name.startswith("."):
-            found.append(path.name)
+            found.append(name)
         elif path.name.endswith(".nii.gz"):
             try:
-                read_label_map(path)
-            except VolumeError:
-                found.append(path.name)
+                with opened(path):  # what is no regular file is not looked into
+                    read_label_map(path)
+            except KitError:
+                found.append(name)
     return tuple(found)

@@ -16,7 +16,7 @@ RULES = {
     "tag": "the archive holds one image, tagged <team>:latest",
     "loads": "Docker has the image",
     "workdir": "the image's WORKDIR holds predict.sh",
-    "runs": "the organisers' command line, one case a container: exit code 0",
+    "runs": "the organisers' command line, one case a container: exit code 0 and a label map",
     "names": "every case leaves outputs/<case>.nii.gz",
     "geometry": "every map lies on its CT's voxels",
     "dtype": "every map holds integers, unscaled",

@@ -43,7 +43,8 @@ def rules_table(found: Submission) -> Table:
     count = {status: 0 for status in _STYLE}
     for verdict in found.verdicts.values():
         count[verdict.status] += 1
-    table = Table(title=f"{found.team}: " + ", ".join(f"{n} {what}" for what, n in count.items()))
+    counts = ", ".join(f"{n} {what}" for what, n in count.items())
+    table = Table(title=Text(f"{found.team}: {counts}"))
     for name in ("rule", "asked", "verdict", "reason"):
         table.add_column(name, overflow="fold")
     for rule, verdict in found.verdicts.items():

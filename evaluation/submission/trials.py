@@ -1,14 +1,19 @@
 """Containers under harder conditions than the organisers' own."""
 
 import contextlib
-import hashlib
 import subprocess
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from evaluation.efficiency.containers import Image, docker, run_flags
+from evaluation.efficiency.containers import (
+    Image,
+    container_id,
+    docker,
+    remove_container,
+    run_flags,
+)
+from evaluation.efficiency.outputs import digest, tail, work_folder
 from evaluation.efficiency.processes import Workspace, wait
 from evaluation.submission.maps import unreadable
 from inference.errors import KitError
@@ -19,6 +24,7 @@ LOCKED = (*OFFLINE, "--read-only", "--tmpfs", "/tmp", "--user", "65534:65534")
 _MOUNTED = tuple(PurePosixPath("/workspace") / name for name in ("inputs", "outputs"))
 _FREE = (*_MOUNTED, PurePosixPath("/tmp"))
 _TAIL_LINES = 3
+_STDERR_CHARACTERS = 100_000
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,8 @@ class Outcome:
     maps: dict[str, str]
     """sha256 of every <case>.nii.gz in outputs, by case."""
     half_written: tuple[str, ...]
-    changed: tuple[str, ...]
-    """Paths in the container that it wrote, outside of what it may write to."""
+    changed: tuple[str, ...] | None
+    """Paths that it wrote outside of what it may write to; None where there was no container."""
 
     @property
     def failure(self) -> str | None:
@@ -60,45 +66,69 @@ class Bench:
         Raises:
             KitError: Docker fails, or the folder cannot be written.
         """
-        name = self.image.team
-        with tempfile.TemporaryDirectory(
-            prefix=".work-", dir=self.folder.resolve(), ignore_cleanup_errors=True
-        ) as made:
-            workspace = Workspace(Path(made))
+        with work_folder(self.folder) as made:
+            workspace = Workspace(made)
             try:
                 workspace.fill(*cts)
-                status, stderr = self._contain(
-                    run_flags(name, workspace, self.gpu_index, flags, ":ro"), Path(made) / "stderr"
-                )
-                changed = outside(docker("diff", name).splitlines())
-                maps = {
-                    path.name.removesuffix(".nii.gz"): _sha256(path)
-                    for path in workspace.outputs.glob("*.nii.gz")
-                }
-                return Outcome(status, stderr, maps, unreadable(workspace.outputs), changed)
             except OSError as error:
                 raise KitError(f"a trial cannot write: {error.strerror or error}") from error
-            finally:
-                with contextlib.suppress(KitError):
-                    docker("rm", "--force", name)
+            team, gpu_index = self.image.team, self.gpu_index
+            id_file = workspace.folder / "container"
+            flags = (*flags, "--cidfile", str(id_file))
+            command = run_flags(team, workspace, gpu_index, flags, ":ro")
+            status, stderr, changed = contain(command, id_file, self.timeout_s)
+            # the container is gone: nobody changes its outputs any more
+            maps = {
+                path.name.removesuffix(".nii.gz"): found
+                for path in workspace.outputs.glob("*.nii.gz")
+                if (found := _sha256(path))
+            }
+            return Outcome(status, stderr, maps, unreadable(workspace.outputs), changed)
 
-    def _contain(self, command: list[str], log: Path) -> tuple[int | None, str]:
+
+def contain(
+    command: Sequence[str], id_file: Path, timeout_s: float
+) -> tuple[int | None, str, tuple[str, ...] | None]:
+    """Run a container to its end, or to the time limit, and remove it.
+
+    Args:
+        command: `docker container run` with `--cidfile` and without a name.
+        id_file: Where Docker writes the container's id; its folder gets the log.
+        timeout_s: The time limit.
+
+    Returns:
+        Exit status, None at the time limit; stderr; what changed in it, None where there was none.
+
+    Raises:
+        KitError: Docker does not answer.
+    """
+    log = id_file.with_name("stderr")
+    try:
         with log.open("wb") as stream:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stream
             )
             try:
-                ended = wait(process, self.timeout_s)
+                ended = wait(process, timeout_s)
+                container = container_id(id_file)
+                if container is not None and not ended:
+                    with contextlib.suppress(KitError):  # it may just have ended
+                        docker("kill", container)
             finally:
-                process.kill()  # the client; the container itself is removed by `run`
+                process.kill()  # the client
                 process.wait()
-        told = log.read_text(encoding="utf-8", errors="replace")
-        return process.returncode if ended else None, told
+        changed = None if container is None else outside(docker("diff", container).splitlines())
+    finally:
+        remove_container(id_file)
+    return process.returncode if ended else None, tail(log, _STDERR_CHARACTERS), changed
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _sha256(path: Path) -> str | None:
+    """Return the digest of a regular file; None of anything else."""
+    try:
+        return digest(path)
+    except KitError:
+        return None
 
 
 def outside(lines: Iterable[str]) -> tuple[str, ...]:
@@ -106,7 +136,9 @@ def outside(lines: Iterable[str]) -> tuple[str, ...]:
 
     Docker itself makes the folders that it mounts onto. A folder counts by what changed in it.
     """
-    found = [(line[0], PurePosixPath(line[2:])) for line in lines]
+    # the rest of a name with a line end in it is no change of its own
+    changes = [line for line in lines if line[:2] in {"A ", "C ", "D "}]
+    found = [(line[0], PurePosixPath(line[2:])) for line in changes]
     above = {parent for _, path in found for parent in path.parents}
     return tuple(
         str(path)

@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
 
 from evaluation.cli import main
+from tests.evaluation.maps import write_both, write_map
 
 ROOT = Path(__file__).parents[2]
 COPY = 'for f in inputs/*; do cp "$f" "outputs/$(basename "$f" _0000.nii.gz).nii.gz"; done'
@@ -24,7 +26,7 @@ block = bytearray({EATER_MIB} << 20)
 for start in range(0, len(block), 4096):
     block[start] = 1
 time.sleep(0.5)
-open(sys.argv[1] + "/a.nii.gz", "w").close()
+open(sys.argv[1] + "/a.nii.gz", "wb").write(open("inputs/a_0000.nii.gz", "rb").read())
 """
 
 
@@ -34,7 +36,7 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("in").mkdir()
     for case in "ab":
-        Path("in", f"{case}_0000.nii.gz").write_bytes(case.encode())
+        write_both(Path("in", f"{case}_0000.nii.gz"), ord(case))
     return tmp_path
 
 
@@ -68,7 +70,8 @@ def test_every_case_is_alone_in_a_fresh_folder(folders):
     for case in "ab":
         log = Path("out", "logs", f"{case}_run1.stdout.txt").read_text()
         assert log == f"seeninputs:\n{case}_0000.nii.gz\n\noutputs:\n"
-        assert Path("out", "predictions", f"{case}.nii.gz").read_bytes() == case.encode()
+        given = Path("in", f"{case}_0000.nii.gz").read_bytes()
+        assert Path("out", "predictions", f"{case}.nii.gz").read_bytes() == given
         assert Path("out", "figures", f"{case}.png").is_file()
     assert sorted(path.name for path in Path("outputs").iterdir()) == []
     assert not list(Path("out").glob(".work*"))
@@ -79,7 +82,8 @@ def test_placeholders_become_the_folders(folders):
                       "{inputs}", "{outputs}")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert report()["command"][-2:] == ["{inputs}", "{outputs}"]
-    assert Path("out", "predictions", "b.nii.gz").read_bytes() == b"b"
+    given = Path("in", "b_0000.nii.gz").read_bytes()
+    assert Path("out", "predictions", "b.nii.gz").read_bytes() == given
 
 
 def test_time_is_not_less_than_what_the_command_slept(folders):
@@ -129,6 +133,17 @@ def test_a_case_that_fails_is_a_row_and_the_others_go_on(folders):
     [
         ("true", 0, "exit status 0, but nothing in outputs instead of a.nii.gz"),
         ("touch outputs/x outputs/a.nii", 0, "exit status 0, but only a.nii, x in outputs"),
+        (
+            "touch outputs/a.nii.gz",
+            0,
+            "exit status 0, but a.nii.gz is no label map of a_0000.nii.gz",
+        ),
+        ("echo no map >outputs/a.nii.gz", 0, "exit status 0, but a.nii.gz is no label map of a_"),
+        ("head -c 99 inputs/* >outputs/a.nii.gz", 0, "exit status 0, but a.nii.gz is no label map"),
+        ("mkdir outputs/a.nii.gz", 0, "exit status 0, but a.nii.gz is no regular file"),
+        ("mkfifo outputs/a.nii.gz", 0, "exit status 0, but a.nii.gz is no regular file"),
+        ("ln -s ../inputs/* outputs/a.nii.gz", 0, "exit status 0, but a.nii.gz is no regular file"),
+        ("ln -s nowhere outputs/a.nii.gz", 0, "exit status 0, but a.nii.gz is no regular file"),
         ("kill -9 $$", -9, "exit status -9 (SIGKILL)"),
         ("exit 137", 137, "exit status 137 (SIGKILL)"),
         ("exit 255", 255, "exit status 255"),
@@ -140,6 +155,72 @@ def test_why_a_case_failed(folders, script, status, error):
     (run,) = runs_of("a")
     assert run["exit_status"] == status
     assert run["error"].startswith(error)
+    assert run["pred_sha256"] is None
+
+
+ELSEWHERE = {  # a map that is none of this CT's, and what is said
+    "cut": (lambda labels: (labels[:1], {}), "the map has 4×3×1 voxels, not 4×3×2"),
+    "turned": (lambda labels: (labels.transpose(), {}), "the map has 2×3×4 voxels, not 4×3×2"),
+    "moved": (lambda labels: (labels, {"origin": (0.0, 0.0, 5.0)}), "the map's origin is"),
+    "stretched": (lambda labels: (labels, {"spacing_mm": (2.0, 1.0, 1.0)}), "the map's spacing is"),
+    "halves": (lambda labels: (labels / 2, {}), "labels must be whole numbers"),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_map_that_is_not_of_the_case_is_no_result(folders, name):
+    Path("in", "b_0000.nii.gz").unlink()
+    change, told = ELSEWHERE[name]
+    labels, options = change(np.arange(24, dtype=np.float32).reshape(2, 3, 4) % 15)
+    write_map(labels, Path("map.nii.gz"), **options)
+    assert shell("cp map.nii.gz outputs/a.nii.gz").exit_code == 1
+    (run,) = runs_of("a")
+    assert run["error"].startswith("exit status 0, but a.nii.gz is no label map of a_0000.nii.gz: ")
+    assert told in run["error"]
+    assert (run["pred_sha256"] is None) == (name == "halves")
+
+
+def test_a_link_to_a_file_of_ours_is_not_copied(folders):
+    Path("in", "b_0000.nii.gz").unlink()
+    Path("secret").write_text("ours")
+    assert shell(f"ln -s {folders}/secret outputs/a.nii.gz").exit_code == 1
+    assert list(Path("out", "predictions").iterdir()) == []
+
+
+def test_what_cannot_be_removed_stays_and_no_rights_of_ours_change(folders, monkeypatch):
+    Path("in", "b_0000.nii.gz").unlink()
+    Path("secret").write_text("ours")
+    Path("secret").chmod(0o640)
+    unlink = os.unlink
+
+    def refused(path, **options):  # as where a container's root made the folder
+        if Path(path).name == "link":
+            raise PermissionError(13, "Permission denied", path)
+        unlink(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", refused)
+        done = shell(f"mkdir outputs/d; ln -s {folders}/secret outputs/d/link; {COPY}")
+    assert done.exit_code == 0, done.output
+    assert Path("secret").stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in Path("out").glob(".work-*/outputs/d/*")] == ["link"]
+
+
+def test_what_a_program_says_does_not_steer_the_terminal(folders):
+    Path("in", "b_0000.nii.gz").unlink()
+    done = shell(r"printf 'red \033[31m\377 end' >&2; touch $(printf 'outputs/\033]0;x'); exit 3")
+    assert runs_of("a")[0]["stderr_tail"] == "red \ufffd[31m\ufffd end"
+    assert "\033[31m" not in done.output
+    shell(r"touch $(printf 'outputs/\033]0;\377x')")
+    assert "but only \ufffd]0;\ufffdx in outputs" in runs_of("a")[0]["error"]
+
+
+def test_names_are_neither_markup_nor_formulas(folders):
+    Path("in", "a_0000.nii.gz").rename("in/[red]$x^a$b^c$_0000.nii.gz")
+    done = shell(COPY, "--team", "[bold]us")
+    assert done.exit_code == 0, done.output
+    assert "[red]$x^a$b^c$" in "".join(done.output.split())
+    assert "efficiency of [bold]us" in done.output
 
 
 def test_the_label_map_of_an_earlier_measurement_does_not_stay(folders):
@@ -178,6 +259,36 @@ def test_what_a_command_leaves_behind_is_ended_as_in_a_container(folders):
     pids = [int(path.read_text()) for path in Path().glob("*.pid")]
     assert len(pids) == 2
     assert not [pid for pid in pids if alive(pid)]
+
+
+DAEMONS = {
+    "in the session": "sleep 300 & echo $! >PID",
+    "in a session of its own": "setsid sleep 300 & echo $! >PID",
+    "without a parent": "(setsid sh -c 'echo $$ >PID; exec sleep 300' &) ; sleep 0.3",
+    "without a parent, at once": "(setsid sh -c 'echo $$ >PID; exec sleep 300' &)",
+    "twice without a parent": (
+        "(setsid sh -c '(setsid sh -c \"echo \\$\\$ >PID; exec sleep 300\" &)' &)"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAEMONS)
+def test_a_daemon_is_ended_and_named(folders, name):
+    Path("in", "b_0000.nii.gz").unlink()
+    script = DAEMONS[name].replace("PID", str(folders / "pid"))
+    done = shell(f"{script}; until [ -s {folders}/pid ]; do sleep 0.01; done; {COPY}")
+    assert done.exit_code == 0, done.output
+    pid = int(Path("pid").read_text())
+    assert not alive(pid)
+    (run,) = runs_of("a")
+    assert [told for told in run["left_running"] if told.endswith(f"(process {pid})")]
+    assert f"left running, and ended: {', '.join(run['left_running'])}" in done.output
+
+
+def test_what_is_not_left_running_is_not_named(folders):
+    assert shell(f"sleep 0.2 & wait; {COPY}").exit_code == 0
+    assert shell("sleep 300", "--timeout", 0.3).exit_code == 1  # it was running, not left
+    assert [run["left_running"] for case in "ab" for run in runs_of(case)] == [[], []]
 
 
 def test_repeats_run_every_case_before_any_again(folders):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.evaluation.maps import write_both
+
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(__file__).with_name("fake_nvml.c")
 # uses 5000 MiB for a while, then 1000; what it is allowed to see goes to the log
@@ -35,7 +37,7 @@ def library(tmp_path_factory):
 def measure(library, tmp_path):
     """Run the command line on one case beside the fake library."""
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a_0000.nii.gz").write_bytes(b"ct")
+    write_both(tmp_path / "in" / "a_0000.nii.gz")
     (tmp_path / "mib").write_text("1000")
 
     def run(*options, command=GPU_USER, **variables):

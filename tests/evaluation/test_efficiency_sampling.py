@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from evaluation.efficiency.containers import cgroup_ram_mib, memory_cgroup
-from evaluation.efficiency.processes import ProcessTree, wait
+from evaluation.efficiency.process_tree import ProcessTree
+from evaluation.efficiency.processes import wait
 from evaluation.efficiency.sampling import (
     CpuTimes,
     Sample,
@@ -106,6 +107,32 @@ def test_a_probe_that_fails_is_not_silent():
 
     with pytest.raises(KitError, match="stopped answering"), Sampler(lost, lambda: None):
         pass
+
+
+@pytest.mark.parametrize("kind", [PermissionError, psutil.AccessDenied, ValueError, MemoryError])
+@pytest.mark.parametrize("looks", [0, 2])
+def test_whatever_ends_the_sampling_is_told(kind, looks):
+    found = iter([1.0] * looks)
+
+    def probe():
+        for value in found:
+            return value
+        raise kind("getsid")
+
+    with (
+        pytest.raises(KitError, match=f"sampling ended with {kind.__name__}: .*getsid"),
+        Sampler(lambda: 1.0, probe) as sampler,
+    ):
+        sampler._thread.join(60)  # nobody asks it to end
+        assert len(sampler._samples) == looks
+
+
+def test_an_error_of_the_command_is_not_hidden_by_one_of_the_sampling():
+    def lost():
+        raise ValueError("gone")
+
+    with pytest.raises(KeyError), Sampler(lost, lambda: None):
+        raise KeyError("the command's own")
 
 
 def test_the_sidecar_has_a_row_a_sample_and_empty_cells(tmp_path):

@@ -244,7 +244,7 @@ class TestBadInput:
     @pytest.mark.parametrize(("change", "told"), UNUSABLE, ids=names(UNUSABLE))
     def test_missing_zero_counts_it(self, folders, tmp_path, change, told, rules):
         broken(folders, change)
-        done = run(folders, tmp_path, "--missing", "zero", "--rules", rules)
+        done = run(folders, tmp_path, "--missing", "zero", "--rules", rules, "--drawn", "all")
         assert done.exit_code == 1
         case = the_case(tmp_path)
         assert {(label.dsc, label.nsd) for label in case.labels.values()} == {(0, 0)}
@@ -298,7 +298,7 @@ class TestBadInput:
 class TestResults:
     def test_csv_has_the_official_columns(self, folders, tmp_path):
         (folders[1] / "case.nii.gz").unlink()
-        run(folders, tmp_path)
+        run(folders, tmp_path, "--drawn", "all")
         with (tmp_path / "out" / "scores.csv").open(newline="") as stream:
             header, case, good = csv.reader(stream)
         organs = (
@@ -400,6 +400,18 @@ def _score_or_die(scoring, truth):
     from evaluation.scoring import CaseScores
 
     return CaseScores(truth.name.removesuffix(".nii.gz"))
+
+
+def test_names_are_shown_as_they_are_and_not_as_markup(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for folder in folders:
+        (folder / "case.nii.gz").rename(folder / "[bold]a[red].nii.gz")
+    (folders[1] / "[bold]a[red].nii.gz").unlink()
+    done = run(folders, tmp_path, "--team", "[link]us")
+    assert (
+        done.output.count("[bold]a[red]") == 3
+    )  # its row, the file that is missing, the last line
+    assert "[link]us, cases: 2" in done.output
 
 
 @pytest.mark.data

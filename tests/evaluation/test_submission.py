@@ -1,9 +1,7 @@
 """`evaluation submission`: every rule passes on what is right and fails on what is wrong."""
 
-import io
 import json
 import os
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +9,17 @@ import pytest
 from click.testing import CliRunner
 
 from evaluation.cli import main
+from evaluation.efficiency.archives import image_tags
+from evaluation.efficiency.containers import Image
 from evaluation.efficiency.nvml import NoGpuError
 from evaluation.efficiency.results import Efficiency, Limits, Load, Run, case_of
-from evaluation.submission.archive import check_archive, image_tags
+from evaluation.submission.archive import check_archive
 from evaluation.submission.check import judge_broken, judge_runs, same_maps
 from evaluation.submission.maps import check_maps, unreadable
 from evaluation.submission.rules import RULES, Submission, Verdict, complete
-from evaluation.submission.trials import Outcome, outside
+from evaluation.submission.trials import OFFLINE, Bench, Outcome, outside
 from inference.errors import KitError
+from tests.evaluation.archives import write_archive
 from tests.evaluation.maps import box, write_map
 
 SHAPE = (4, 5, 6)
@@ -29,17 +30,6 @@ def statuses(verdicts):
 
 
 # ----- the archive ----------------------------------------------------------------------------
-
-
-def write_archive(path, tags, name="manifest.json", content=None):
-    """Write an archive as `docker save` does, as far as it is read."""
-    if content is None:
-        content = json.dumps([{"Config": "abc.json", "RepoTags": tags, "Layers": []}]).encode()
-    with tarfile.open(path, "w:gz") as archive:
-        entry = tarfile.TarInfo(name)
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
-    return path
 
 
 @pytest.mark.parametrize(
@@ -196,9 +186,9 @@ RUNS_PASS = {
         (run(2), {}, ""),
         (run(2, seconds=15.5), {"time": "failed"}, "at most 15.5 s (a), the limit is 15 s"),
         (run(2, ram=28_700.0), {"RAM": "failed"}, "at most 28,700.0 MiB (a), the limit is 28,672"),
-        (run(2, digest="2"), {"repeats": "failed"}, "other bytes: a"),
+        (run(2, digest="2"), {"repeats": "failed"}, "no map, or other bytes: a"),
         (run(2, error="exit status 1"), {"runs": "failed"}, "a: exit status 1"),
-        (run(2, digest=None), {"repeats": "failed"}, "other bytes: a"),
+        (run(2, digest=None), {"repeats": "failed"}, "no map, or other bytes: a"),
     ],
 )
 def test_runs_alone_are_judged_by_the_worst(second, changed, told):
@@ -211,6 +201,19 @@ def test_runs_alone_are_judged_by_the_worst(second, changed, told):
 def test_gpu_memory_is_judged_where_it_was_seen(gpu, status):
     found = judge_runs(timed((run(gpu=gpu), run(2, gpu=10.0))), Limits(15.0, 4096.0))
     assert found["GPU memory"].status == status
+
+
+def test_what_was_not_seen_says_why():
+    first, second = (Run(n, 3.0, 0, pred_sha256="1") for n in (1, 2))  # too short for a sample
+    found = judge_runs(timed((first, second)), Limits())
+    assert found["GPU memory"] == Verdict("not checked", "no card")
+    assert found["RAM"] == Verdict("not checked", "it was not seen")
+
+
+def test_a_case_without_a_map_does_not_repeat_beside_others_that_do():
+    none = run(digest=None), run(2, digest=None)
+    found = judge_runs(timed((run(), run(2)), none), Limits())["repeats"]
+    assert found == Verdict("failed", "no map, or other bytes: b")
 
 
 def test_runs_without_any_map_say_nothing_of_repeats():
@@ -254,6 +257,16 @@ def test_a_trial_must_give_the_same_maps(seen, told):
     assert same_maps(seen, {"a": "1"}) == Verdict("passed" if seen == outcome() else "failed", told)
 
 
+def test_a_trial_without_maps_beside_runs_without_maps_is_no_success():
+    found = same_maps(outcome(maps={}), {"a": None, "b": None})
+    assert found == Verdict("failed", "no map, or other bytes: a, b")
+    assert same_maps(outcome(), {"a": None}).status == "failed"  # not valid when it ran alone
+
+
+def test_lines_of_docker_diff_that_a_name_breaks():
+    assert outside(["A /opt/a", "", "B", "C /etc/b"]) == ("/opt/a", "/etc/b")
+
+
 TRACEBACK = "Traceback (most recent call last):\n  File x\nRuntimeError: gone"
 
 
@@ -275,18 +288,24 @@ def test_a_broken_file_beside_a_good_one(seen, input_status, code_status):
 
 # ----- the whole command, with a program in Docker's place ------------------------------------
 
-# keeps what a container would write outside of its mounts in $FAKE_DIFF
+# says of every container what is in `diff`; `also` is run in a container's place, after it labelled
 FAKE_DOCKER = """#!/bin/sh
+printf '%s\\n' "$*" >>log
 case "$1 $2" in
+  "load "*) echo "Loaded image: team:latest" ;;
   "image inspect") case "$*" in *WorkingDir*) echo /workspace ;; *) echo sha256:abc ;; esac ;;
   "container inspect") echo 0 ;;
   "container run")
+    id_file=$(echo "$*" | sed 's/.* --cidfile \\([^ ]*\\) .*/\\1/')
+    echo 0123abcd >"$id_file"
+    case "$*" in *"test -f predict.sh") exit 0 ;; esac
     inputs=$(echo "$*" | sed 's/.* -v \\([^ ]*\\):.workspace.inputs.*/\\1/')
     outputs=$(echo "$*" | sed 's/.* -v \\([^ ]*\\):.workspace.outputs.*/\\1/')
     [ ! -e "$inputs/broken_0000.nii.gz" ] || { echo "broken: failed"; code=1; } >&2
     cp map "$outputs/a.nii.gz"
+    [ ! -e also ] || . ./also
     exit ${code:-0} ;;
-  "diff team") cat diff ;;
+  "diff 0123abcd") cat diff ;;
 esac
 """
 
@@ -320,9 +339,12 @@ def submission(image="team.tar.gz"):
     return done
 
 
+def table():
+    return json.loads(Path("out/submission.json").read_text("utf-8"))
+
+
 def written():
-    table = json.loads(Path("out/submission.json").read_text("utf-8"))
-    return {row["rule"]: row["status"] for row in table["rules"]}
+    return {row["rule"]: row["status"] for row in table()["rules"]}
 
 
 def test_a_right_submission_passes(fake):
@@ -372,6 +394,84 @@ def test_an_image_that_docker_cannot_load_leaves_the_rest_unchecked(fake):
     found = written()
     assert found["loads"] == "failed"
     assert {found[rule] for rule in list(RULES)[4:]} == {"not checked"}
+
+
+def test_containers_are_known_by_their_ids(fake):
+    assert submission().exit_code == 0
+    calls = [line.split() for line in Path("log").read_text().splitlines()]
+    runs = [words for words in calls if words[:2] == ["container", "run"]]
+    # the organisers' own command line names it; that run is never ended by this name
+    assert [words.count("--name") for words in runs] == [0, 1, 1, 0, 0, 0]
+    assert all("--cidfile" in words for words in runs)
+    ended = [words for words in calls if words[0] in {"rm", "kill", "diff", "stop"}]
+    assert len(ended) >= 6
+    assert {words[-1] for words in ended} == {"0123abcd"}
+
+
+LEFT = {  # what a container leaves beside its map, or in its place
+    "pipe": "mkfifo {}",
+    "link": "ln -s $PWD/secret {}",
+    "link to a good map": "ln -s $PWD/map {}",
+    "folder": "mkdir {}",
+}
+
+
+@pytest.mark.parametrize("name", ["pipe", "link to a good map", "folder"])
+def test_only_regular_files_are_taken_out(fake, name):
+    Path("secret").write_text("ours")
+    Path("also").write_text("cd $outputs; rm a.nii.gz; " + LEFT[name].format("a.nii.gz"))
+    assert submission().exit_code == 1
+    found = written()
+    expected = ("runs", "names", "many", "any user", "broken input")
+    assert [found[rule] for rule in expected] == ["failed"] * len(expected)
+    assert Path("secret").read_text() == "ours"
+    assert list(Path("out/alone/predictions").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_what_lies_beside_the_maps_is_half_written_and_not_looked_into(fake, name):
+    Path("secret").write_text("ours")
+    Path("also").write_text(f"cd $outputs; {LEFT[name].format('b.nii.gz')}")
+    assert submission().exit_code == 1
+    assert [rule for rule, status in written().items() if status == "failed"] == ["broken input"]
+    reasons = {row["rule"]: row["reason"] for row in table()["rules"]}
+    assert reasons["broken input"] == "half-written: b.nii.gz"
+
+
+def test_files_of_the_user_in_the_output_folder_stay(fake):
+    Path("out").mkdir()
+    Path("out/broken_0000.nii.gz").write_text("mine")
+    assert submission().exit_code == 0
+    assert Path("out/broken_0000.nii.gz").read_text() == "mine"
+    assert not list(Path("out").glob(".work*"))
+
+
+def test_a_case_called_broken_is_not_the_broken_one(fake):
+    Path("in/a_0000.nii.gz").rename("in/broken_0000.nii.gz")
+    script = FAKE_DOCKER.replace("broken_0000", "damaged_0000").replace("a.nii", "broken.nii")
+    Path("bin/docker").write_text(script)
+    assert submission().exit_code == 0
+
+
+def test_a_container_that_was_not_made_changed_nothing_that_is_known(fake):
+    script = FAKE_DOCKER.replace(
+        'case "$*" in *"test', 'case "$*" in *":ro"*) rm $id_file; exit 125 ;; *"test'
+    )
+    Path("bin/docker").write_text(script)
+    assert submission().exit_code == 1
+    found = {row["rule"]: (row["status"], row["reason"]) for row in table()["rules"]}
+    assert found["inside"] == ("not checked", "there was no container: exit status 125: ")
+    assert found["many"][0] == "failed"
+
+
+def test_a_container_that_does_not_end_is_killed_by_its_id(fake):
+    Path("also").write_text("exec sleep 300")
+    bench = Bench(Image("team", "sha256:abc"), None, Path(), 0.5)
+    found = bench.run([Path("in/a_0000.nii.gz")], OFFLINE)
+    assert found.exit_status is None
+    assert list(found.maps) == ["a"]
+    calls = Path("log").read_text().splitlines()[-3:]
+    assert calls == ["kill 0123abcd", "diff 0123abcd", "rm --force --volumes 0123abcd"]
 
 
 def test_rules_that_nobody_looked_at_are_in_the_table(tmp_path):

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import psutil
 
-from evaluation.efficiency.containers import docker, open_image, run_flags
+from evaluation.efficiency.containers import named, open_image, remove_container, run_flags
 from evaluation.efficiency.processes import Workspace
 from inference.files import replacing
 from inference.report import cpu_name
@@ -31,13 +31,15 @@ def seconds_to_open(team, command):
         workspace.fill()
         pipe = workspace.inputs / "start_0000.nii.gz"
         os.mkfifo(pipe)
-        words = [*run_flags(team, workspace, None)[:-1], command]
+        id_file = workspace.folder / "container"
+        flags = (*named(team), "--cidfile", str(id_file))
+        words = [*run_flags(team, workspace, None, flags)[:-1], command]
         start_s = time.perf_counter()
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
             with pipe.open("wb"):  # returns when somebody reads
                 spent_s = time.perf_counter() - start_s
                 if command == COMMANDS["predict.sh"]:
-                    docker("rm", "--force", team)
+                    remove_container(id_file)
             run.wait()
     return spent_s
 

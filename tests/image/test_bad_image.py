@@ -67,6 +67,7 @@ def test_an_image_that_breaks_the_rules_is_told_which(archive, cases, tmp_path):
         subprocess.run(["docker", "rmi", "-f", "badkit:latest"], capture_output=True)
     assert failed == {
         "archive name",
+        "runs",
         "geometry",
         "labels",
         "time",

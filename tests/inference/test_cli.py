@@ -1,18 +1,67 @@
+import json
+
+import click
+import pytest
 from click.testing import CliRunner
 
+from evaluation.benchmark.__main__ import main as benchmark_main
 from inference.cli import main
+from inference.commands import OutputFile
+from train.benchmark.__main__ import main as train_benchmark_main
+
+
+def run(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 def test_an_onnx_file_for_the_torch_engine_is_wrong_usage(tmp_path):
-    arguments = [
-        "predict",
-        str(tmp_path),
-        str(tmp_path),
-        "--weights",
-        "a.onnx",
-        "--engine",
-        "torch",
-    ]
-    result = CliRunner().invoke(main, arguments)
+    words = ("predict", tmp_path, tmp_path, "--weights", "a.onnx", "--engine", "torch")
+    result = run(*words)
     assert result.exit_code == 2
     assert "--weights is an ONNX file" in result.output
+
+
+def test_a_report_goes_into_a_folder_that_was_not_there(tmp_path, network, write_ct, boxes):
+    pytest.importorskip("openvino")
+    network()
+    write_ct(tmp_path / "in" / "a_0000.nii.gz", boxes[0])
+    report = tmp_path / "not" / "yet" / "run.json"
+    manifest = tmp_path / "network" / "weights_manifest.json"
+    done = run("predict", tmp_path / "in", tmp_path / "out", "--manifest", manifest,
+               "--report", report)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert json.loads(report.read_text())["cases"][0]["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "told"),
+    [
+        ("file/run.json", 1, "Error: cannot make {}/file: "),
+        ("/proc/run.json", 1, "Error: cannot "),
+        ("folder", 2, "is a directory"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_told_before_anything_else(tmp_path, target, code, told):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    done = run("predict", tmp_path / "none", tmp_path / "out", "--report", tmp_path / target)
+    assert done.exit_code == code
+    assert told.format(tmp_path) in done.output
+    assert "none" not in done.output
+
+
+def commands(group):
+    for command in group.commands.values():
+        yield from commands(command) if isinstance(command, click.Group) else [command]
+
+
+@pytest.mark.parametrize("group", [main, benchmark_main, train_benchmark_main])
+def test_every_single_file_that_is_written_at_the_end_is_looked_at_first(group):
+    helped = [
+        option
+        for command in commands(group)
+        for option in command.params
+        if isinstance(option, click.Option) and (option.help or "").startswith(("JSON", "PNG"))
+    ]
+    assert helped
+    assert all(isinstance(option.type, OutputFile) for option in helped)

@@ -177,3 +177,51 @@ def test_what_cannot_be_calibrated_on_is_said_in_a_line(
     assert complaint in result.output
     assert "Traceback" not in result.output
     assert not (tmp_path / "out" / "calibration.json").exists()
+
+
+@pytest.fixture
+def partly(labelled, tmp_path, write_ct):
+    """As `labelled`, but in `b` nobody drew label 2."""
+    from inference.label_maps import read_label_map
+
+    labels = read_label_map(tmp_path / "truth" / "b.nii.gz").labels
+    write_ct(tmp_path / "truth" / "b.nii.gz", np.where(labels == 2, 0, labels).astype(np.uint8))
+
+    def run(drawn=None):
+        if isinstance(drawn, dict):
+            rows = [{"case": case, "drawn": labels} for case, labels in drawn.items()]
+            (tmp_path / "cases.json").write_text(json.dumps({"cases": rows}))
+            drawn = tmp_path / "cases.json"
+        result = labelled(*(() if drawn is None else ("--drawn", drawn)))
+        path = tmp_path / "out" / "calibration.json"
+        return result, json.loads(path.read_text()) if result.exit_code == 0 else None
+
+    return run
+
+
+def test_what_was_drawn_is_what_a_truth_shows_unless_it_is_said(partly):
+    _, shown = partly()
+    _, same = partly({"a": [1, 2], "b": [1]})
+    _, absent = partly({"a": [1, 2], "b": [1, 2]})
+    _, everywhere = partly("1,2")
+    assert same == shown
+    assert everywhere == absent
+    # what the network calls 2 in `b` is background where 2 is absent, and not looked at where not
+    assert absent["cases"]["b"]["voxels"] > shown["cases"]["b"]["voxels"]
+    assert absent["cases"]["a"]["voxels"] == shown["cases"]["a"]["voxels"]
+    assert absent["before"]["nll"] > shown["before"]["nll"]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "code", "told"),
+    [
+        ({"a": [1, 2]}, 1, "b.nii.gz shows labels that --drawn does not name"),
+        ({"a": [1], "b": [1]}, 1, "a.nii.gz shows labels that --drawn does not name"),
+        ("1", 1, "a.nii.gz shows labels that --drawn does not name"),
+        ("lung", 2, "no label 'lung'"),
+    ],
+)
+def test_a_table_that_does_not_fit_the_truths_is_refused(partly, drawn, code, told):
+    result, _ = partly(drawn)
+    assert result.exit_code == code
+    assert told in result.output

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from inference.commands import CommandGroup
+from inference.commands import CommandGroup, OutputFile
 
 _REPEATS = click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
-_OUTPUT = click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+_FILE = click.option("-o", "--output", required=True, type=OutputFile(), help="JSON file.")
 
 
 @click.group(cls=CommandGroup)
@@ -21,7 +21,7 @@ def main() -> None:
 @_REPEATS
 @click.option("--epochs", type=click.IntRange(min=2), default=3, show_default=True)
 @click.option("--iterations", type=click.IntRange(min=1), default=6, show_default=True)
-@_OUTPUT
+@_FILE
 def epochs(recipe: Path, repeats: int, epochs: int, iterations: int, output: Path) -> None:
     """Seconds an epoch of the kit's trainer against nnU-Net's own."""
     from train.benchmark.epochs import benchmark_epochs
@@ -43,7 +43,7 @@ def epoch(trainer: str, epochs: int, iterations: int, threads: int) -> None:
 
 @main.command()
 @_REPEATS
-@_OUTPUT
+@_FILE
 def labels(repeats: int, output: Path) -> None:
     """Seconds and memory from logits to labels on the CT's own voxels, three ways."""
     from train.benchmark.labels import benchmark_labels
@@ -53,7 +53,7 @@ def labels(repeats: int, output: Path) -> None:
 
 @main.command()
 @click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_OUTPUT
+@_FILE
 def bound(manifest: Path, output: Path) -> None:
     """One window's seconds, and the least they could be on this CPU."""
     from train.benchmark.bound import benchmark_bound
@@ -64,7 +64,7 @@ def bound(manifest: Path, output: Path) -> None:
 @main.command()
 @click.argument("truth", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--seed", default=20231007, show_default=True)
-@_OUTPUT
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 def sources(truth: Path, seed: int, output: Path) -> None:
     """Make sources of pseudo labels with known errors of the true label maps in TRUTH."""
     from train.benchmark.sources import write_sources

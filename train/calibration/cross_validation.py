@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from evaluation.drawn import Drawn
 from inference.engines import EngineOptions, open_engine
 from inference.errors import KitError
 from inference.files import make_folder, replacing
@@ -56,7 +57,12 @@ class Calibration:
 
 
 def calibrate(
-    manifest: Manifest, images: Path, truth: Path, output: Path, settings: Settings
+    manifest: Manifest,
+    images: Path,
+    truth: Path,
+    output: Path,
+    settings: Settings,
+    drawn: Drawn | None = None,
 ) -> tuple[Calibration, Selection]:
     """Fit and judge a temperature on labelled CTs, and what thresholds on confidence keep.
 
@@ -68,12 +74,13 @@ def calibrate(
         truth: Folder with their labels, `<case>.nii.gz`.
         output: Folder for what is written.
         settings: Engine, threads, precision, step.
+        drawn: What was drawn in the truths; None: in each what it shows.
 
     Raises:
         KitError: Fewer than two labelled CTs, or a file or the network cannot be used.
     """
     verify_files(manifest)
-    description, sampled = _sampled(manifest, images, truth, output, settings)
+    description, sampled = _sampled(manifest, images, truth, output, settings, drawn)
     found = judged(manifest.name, description, {case: one for case, (one, _) in sampled.items()})
     temperatures = {case: one.temperature for case, one in found.cases.items()}
     selection = cross_validated(sampled, temperatures)
@@ -86,7 +93,12 @@ def calibrate(
 
 
 def _sampled(
-    manifest: Manifest, images: Path, truth: Path, output: Path, settings: Settings
+    manifest: Manifest,
+    images: Path,
+    truth: Path,
+    output: Path,
+    settings: Settings,
+    drawn: Drawn | None,
 ) -> tuple[dict[str, str | int], dict[str, tuple[Samples, Pieces]]]:
     """Run the network on the labelled CTs; return the engine, and what was kept of each case."""
     cases = {
@@ -100,7 +112,7 @@ def _sampled(
     options = EngineOptions(settings.threads, settings.precision)
     with open_engine(settings.engine, manifest, options) as engine:
         sampled = {
-            case: sample(manifest, engine, settings, *paths, SEED + number)
+            case: sample(manifest, engine, settings, *paths, SEED + number, drawn)
             for number, (case, paths) in enumerate(
                 track(cases.items(), "cases", console=Console(stderr=True), transient=True)
             )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.drawn import Drawn
 from inference.components import connected
 from inference.engines import Engine
 from inference.errors import KitError
@@ -16,19 +17,27 @@ from inference.predictor import Predictor, Prepared, Settings
 from inference.report import CaseReport
 from inference.volumes import read_place, read_volume
 from train.calibration.reliability import Pieces, Samples
+from train.release import LABEL_SUFFIX
 
 SHARE = 0.25
 """Of the voxels of the working grid that the truth or the network calls a drawn organ."""
 
 
 def sample(
-    manifest: Manifest, engine: Engine, settings: Settings, ct: Path, truth: Path, seed: int
+    manifest: Manifest,
+    engine: Engine,
+    settings: Settings,
+    ct: Path,
+    truth: Path,
+    seed: int,
+    drawn_in: Drawn | None = None,
 ) -> tuple[Samples, Pieces]:
     """Run the network on a labelled CT; keep some voxels' logits, and where its components are.
 
     Only voxels that the truth or the network calls an organ that is drawn in this case: all others
     are rightly and surely background, and would hide every error. The truth of a working voxel is
     that of the CT's voxel in its middle. Components are those that the manifest's rules leave.
+    Drawn is what `drawn_in` says, else what the truth shows.
 
     Raises:
         KitError: A file cannot be used, the truth lies elsewhere, or shows no organ.
@@ -37,9 +46,7 @@ def sample(
     if told := known.elsewhere_than(read_place(ct), volume.grid.shape):
         raise KitError(f"{truth.name} does not lie on {ct.name}: {told}")
     top = len(manifest.labels)
-    drawn = tuple(k for k in np.unique(known.labels).tolist() if 0 < k <= top)
-    if not drawn:
-        raise KitError(f"{truth.name} shows no organ that the network knows; give another case")
+    drawn = _drawn(known.labels, truth, top, drawn_in)
     predictor = Predictor(manifest, engine, settings)
     prepared = predictor.prepare(volume, CaseReport(ct.name))
     working = in_middles(known.labels, prepared)
@@ -58,6 +65,23 @@ def sample(
         clean(said, manifest.postprocess, manifest.labels, working_voxel_ml(prepared))
     found = Samples(np.concatenate(logits), working[taken], drawn)
     return found, pieces_of(np.where(np.isin(said, drawn), said, np.uint8(0)), working, taken)
+
+
+def _drawn(
+    labels: NDArray[np.uint8], truth: Path, top: int, drawn_in: Drawn | None
+) -> tuple[int, ...]:
+    """Return the labels up to `top` that were drawn in a case."""
+    drawn = shown = {k for k in np.unique(labels).tolist() if 0 < k <= top}
+    if drawn_in is not None:
+        named = drawn_in.of(truth.name.removesuffix(LABEL_SUFFIX))
+        if named is None or not named >= shown:
+            raise KitError(
+                f"{truth.name} shows labels that --drawn does not name; mend one of them"
+            )
+        drawn = {k for k in named if k <= top}
+    if not drawn:
+        raise KitError(f"{truth.name} shows no organ that the network knows; give another case")
+    return tuple(sorted(drawn))
 
 
 def working_voxel_ml(prepared: Prepared) -> float:
