@@ -79,6 +79,8 @@ def read_case(path: Path) -> PreparedCase:
                 stored[name] for name in ("hu", "first", "second", "share")
             )
     except (OSError, KeyError, ValueError) as error:
-        raise KitError(f"{path}: not a prepared case ({error}); run `train small prepare`") from error
+        raise KitError(
+            f"{path}: not a prepared case ({error}); run `train small prepare`"
+        ) from error
     table = np.interp(np.arange(256), _CODES, _HU).astype(np.float32)
     return PreparedCase(path.stem, table[codes], SoftLabels(first, second, share))

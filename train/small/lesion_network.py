@@ -103,7 +103,10 @@ def load_lesion_network(path: Path) -> LesionNetwork:
     try:
         with h5py.File(path, "r") as file:
             layers = [
-                (_kernel(file[name][name]["kernel:0"][()]), torch.tensor(file[name][name]["bias:0"][()]))
+                (
+                    _kernel(file[name][name]["kernel:0"][()]),
+                    torch.tensor(file[name][name]["bias:0"][()]),
+                )
                 for name in (f"conv3d_{number}" for number in range(1, 22))
             ]
     except (OSError, KeyError) as error:

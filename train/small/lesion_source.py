@@ -47,9 +47,12 @@ def find_lesions(hu: Hu, liver: Mask, spacing_mm: float, network: LesionNetwork)
     # The network's axes are X, Y, Z to Right, Anterior, Superior.
     image, mask = (np.flip(array.transpose(2, 1, 0), (0, 1)) for array in (image, mask))
     found = np.zeros(image.shape, dtype=np.float32)
-    near = torch.nn.functional.max_pool3d(
-        torch.from_numpy(mask.astype(np.float32))[None, None], 5, 1, 2
-    )[0, 0].numpy() > 0
+    near = (
+        torch.nn.functional.max_pool3d(
+            torch.from_numpy(mask.astype(np.float32))[None, None], 5, 1, 2
+        )[0, 0].numpy()
+        > 0
+    )
     box = _box(near)
     seen = np.where(near, np.clip(image / 1000, -_CLIP, _CLIP) * _FACTOR, _OUTSIDE)[box]
     found[box] = _probabilities(seen.astype(np.float32), network)

@@ -108,7 +108,9 @@ def _appearance(
     """Return a tumour's HU by its distance from the middle: dark, bright, rimmed or necrotic."""
     kind = rng.choice(["dark", "bright", "rim", "necrotic"], p=[0.5, 0.17, 0.15, 0.18])
     dark = max(_LEAST_CONTRAST_HU, rng.gamma(3.0, 14.0))
-    value = level_hu + (-dark if kind != "bright" else max(_LEAST_CONTRAST_HU, rng.gamma(3.0, 16.0)))
+    value = level_hu + (
+        -dark if kind != "bright" else max(_LEAST_CONTRAST_HU, rng.gamma(3.0, 16.0))
+    )
     value = max(value, -10.0)
     result = torch.full_like(distance, value)
     if kind == "rim":
@@ -121,9 +123,7 @@ def _appearance(
     return result + rough * grain(tuple(distance.shape), float(rng.uniform(1.5, 4)), generator)
 
 
-def _cyst(
-    hu: Tensor, probabilities: Tensor, working_mm: float, rng: np.random.Generator
-) -> None:
+def _cyst(hu: Tensor, probabilities: Tensor, working_mm: float, rng: np.random.Generator) -> None:
     """Put one cyst into liver or kidney, in place: round, sharp, like water; the organ's label."""
     organ = str(rng.choice(["liver", "right kidney", "left kidney"], p=[0.3, 0.35, 0.35]))
     host = probabilities[ORGANS[organ]]

@@ -109,7 +109,9 @@ def _content(
         hu.shape, generator=generator, device=hu.device, dtype=torch.float32
     )
     if kind == "food":
-        content = content + rng.uniform(10, 45) * grain(tuple(hu.shape), rng.uniform(3, 6), generator)
+        content = content + rng.uniform(10, 45) * grain(
+            tuple(hu.shape), rng.uniform(3, 6), generator
+        )
     rows = lumen.amax(dim=(0, 2)) > 0.5
     found = torch.nonzero(rows).flatten()
     if len(found) and (kind == "gas" or rng.uniform() < 0.3) and organ != "gallbladder":

@@ -130,7 +130,7 @@ def _merged(recipe: SmallRecipe, data: Path, work: Path, case: str) -> PreparedC
         soft = with_truth(soft, _drawn(truth, shape), case in recipe.duodenum_in_stomach)
     if case in recipe.lesions_in_liver:
         soft = with_lesions(soft, hu, _lesions(work, case, shape), recipe.stored_mm)
-    box = region("body", hu, (recipe.stored_mm,) * 3, (1, 1, 1))
+    box = region("body", hu, (recipe.stored_mm,) * 3, (1, 1, 1)).box
     return PreparedCase(case, hu[box], soft[box])
 
 
@@ -155,7 +155,9 @@ def _soft(path: Path, shape: Shape) -> SoftLabels:
     with np.load(path, allow_pickle=False) as stored:
         soft = SoftLabels(stored["first"], stored["second"], stored["share"])
     if soft.first.shape != shape:
-        raise KitError(f"{path}: {soft.first.shape} voxels, the CT has {shape}; delete it, label again")
+        raise KitError(
+            f"{path}: {soft.first.shape} voxels, the CT has {shape}; delete it, label again"
+        )
     return soft
 
 

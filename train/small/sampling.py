@@ -120,9 +120,9 @@ def _centre(case: _Loaded, centred: float, rng: np.random.Generator) -> np.ndarr
 def _dense(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     """Return shares float32 [15, Z, Y, X] from the two best classes of each voxel."""
     result = torch.zeros((CLASSES, *first.shape), device=first.device)
-    known = torch.where(first == UNKNOWN, torch.zeros_like(first), first)
-    result.scatter_(0, known.long()[None], share[None])
-    result.scatter_add_(0, second.long()[None], (1 - share)[None])
+    one, other = (torch.where(part == UNKNOWN, 0, part).long() for part in (first, second))
+    result.scatter_(0, one[None], share[None])
+    result.scatter_add_(0, other[None], (1 - share)[None])
     return result
 
 

@@ -77,9 +77,10 @@ def _through_random_network(
     channels = (1, 2, 2, 1)
     for number, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
         edge = int(rng.choice([1, 3]))
-        kernel = torch.randn(
-            (after, before, edge, edge, edge), generator=generator, device=image.device
-        ) / (before * edge**3) ** 0.5
+        kernel = (
+            torch.randn((after, before, edge, edge, edge), generator=generator, device=image.device)
+            / (before * edge**3) ** 0.5
+        )
         result = functional.conv3d(result, kernel, padding=edge // 2)
         if number < len(channels) - 2:
             result = functional.leaky_relu(result, 0.2)

@@ -65,7 +65,11 @@ def with_lesions(
     calm = ndimage.gaussian_filter(np.where(whole, hu, level), 1.2)
     odd = whole & (np.abs(calm - level) > _ODD_HU)
     hole = whole & (soft.first == 0)
-    near = ndimage.distance_transform_edt(~lesions) * spacing_mm <= _RIM_MM if lesions.any() else lesions
+    near = (
+        ndimage.distance_transform_edt(~lesions) * spacing_mm <= _RIM_MM
+        if lesions.any()
+        else lesions
+    )
     free = (soft.first == 0) | liver
     first = np.where((odd | hole | near) & free, np.uint8(UNKNOWN), soft.first)
     taught = lesions & ((soft.first == 0) | liver)
