@@ -11,7 +11,7 @@ from inference.phantom import phantom
 from train.anatomy import IGNORE, Anatomy, read_anatomy
 from train.phantoms import Draw, Drawn, Phantoms, Planned
 from train.registration import SHARED, fit_bend
-from train.synthesis import LabelledCT, Shares, bent
+from train.synthesis import LabelledCT, laid_into
 
 _BOX_MM = (420.0, 320.0, 400.0)
 """What is drawn before it is laid into another shape: all organs, and room around them."""
@@ -67,7 +67,7 @@ def _drawn(shape: Anatomy, spacing_mm: float, seed: int, tumour: bool) -> Drawn:
     z, y, x = (round(mm / spacing_mm) for mm in _BOX_MM)
     hu, labels = phantom(seed, (z, y, x), (spacing_mm,) * 3, tumour=False)
     source = LabelledCT(shape.name, hu.astype(np.float32), labels)
-    shares = Shares(drawn=1.0, tumour=float(tumour), recolor=0.0)
-    made = bent(source, shape, fit_bend(labels, shape.labels), shares, np.random.default_rng(seed))
+    bend = fit_bend(labels, shape.labels)
+    made = laid_into(source, shape, bend, tumour, np.random.default_rng(seed))
     truth = np.where(made.labels == IGNORE, np.uint8(0), made.labels)
     return np.rint(made.hu).astype(np.int16), truth

@@ -1,50 +1,16 @@
 """Write training cases as an nnU-Net v2 raw dataset."""
 
 import json
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from inference.errors import KitError
 from inference.files import make_folder, replacing
 from inference.organs import ORGANS
-from inference.volumes import write_volume
 from train.anatomy import IGNORE
 from train.fusion import read_flare_labels
-from train.synthesis import LabelledCT
 
 Drawn = Mapping[str, Sequence[int]]
 """Labels that the annotators of each case looked for."""
-
-
-def write_dataset(cases: Iterable[LabelledCT], folder: Path, spacing_mm: float) -> int:
-    """Write `cases` under `folder` (imagesTr, labelsTr) and, last, dataset.json.
-
-    What was in these folders goes: nnU-Net trains on every file that it finds there. dataset.json
-    comes last so that a dataset that has it is whole.
-
-    Returns:
-        The number of cases written.
-
-    Raises:
-        KitError: Two cases have one name, or a file cannot be written.
-    """
-    (folder / "dataset.json").unlink(missing_ok=True)
-    for name in ("imagesTr", "labelsTr"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-        make_folder(folder / name)
-    written = set[str]()
-    for case in cases:
-        if case.name in written:
-            raise KitError(f"two cases are called {case.name}; give their files different names")
-        written.add(case.name)
-        hu = np.rint(case.hu).astype(np.int16)
-        write_volume(hu, (spacing_mm,) * 3, folder / "imagesTr" / f"{case.name}_0000.nii.gz")
-        write_volume(case.labels, (spacing_mm,) * 3, folder / "labelsTr" / f"{case.name}.nii.gz")
-    _describe(folder, len(written), ignore=True)
-    return len(written)
 
 
 def link_dataset(

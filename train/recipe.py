@@ -1,12 +1,9 @@
-"""A recipe: everything that a training run needs to be run again, from one TOML file."""
+"""What a recipe says of one training, and how tables become dataclasses."""
 
-import tomllib
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, TypeVar, cast, get_origin, get_type_hints
 
 from inference.errors import KitError
-from train.synthesis import Shares
 
 T = TypeVar("T")
 _CHOICES = {
@@ -16,16 +13,6 @@ _CHOICES = {
     "undecided": ("ignore", "marginal"),
     "precision": ("bf16", "nnunet"),
 }
-
-
-@dataclass(frozen=True)
-class Variants:
-    """How many copies the synthesis makes."""
-
-    repainted: int
-    """Of each real CT."""
-    bent: int
-    """Of each pair of a CT and an anatomy."""
 
 
 @dataclass(frozen=True)
@@ -95,51 +82,6 @@ class Training:
                 f"training: a window of {list(self.window)} and a patch of {list(self.patch)}; "
                 "give both three numbers"
             )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One recipe, as in train/recipes/."""
-
-    name: str
-    seed: int
-    spacing_mm: tuple[float, ...]
-    """Of the network's working grid (Z, Y, X)."""
-    synthesis_mm: float
-    """Edge of a voxel of the cases that are trained on, whatever the network makes of them."""
-    cases: tuple[str, ...]
-    bend: tuple[str, ...]
-    duodenum_in_stomach: tuple[str, ...]
-    anatomies: dict[str, str]
-    variants: Variants
-    shares: Shares
-    training: Training
-
-    def __post_init__(self) -> None:
-        """Refuse a grid that is none, and a loss that asks who drew what in synthetic cases."""
-        if len(self.spacing_mm) != 3 or min(*self.spacing_mm, self.synthesis_mm) <= 0:
-            raise KitError(
-                f"spacing_mm is {list(self.spacing_mm)} and synthesis_mm {self.synthesis_mm}; "
-                "give three positive numbers (Z, Y, X) and one"
-            )
-        if self.training.undecided == "marginal":
-            raise KitError(
-                f'{self.name}: undecided is "marginal", for cases whose annotators are known; '
-                'give "ignore"'
-            )
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe; a key that is unknown, missing or of the wrong type is an error.
-
-    Raises:
-        KitError: The file is not TOML, or does not say exactly what a recipe says.
-    """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise KitError(f"{path}: not a readable recipe: {error}") from error
-    return build(Recipe, table, str(path))
 
 
 def build(kind: type[T], table: dict[str, Any], where: str) -> T:

@@ -11,10 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from inference.errors import KitError
 from train.anatomy import Labels, Shape
 
 SHARED = (1, 2, 3, 4, 5, 6, 9, 11, 12, 13)
 """Organs that guide: the adrenals and the esophagus are too thin to pull at 6 mm."""
+
+_LEAST_SPREAD = 1.0
+"""Variance of organ centers along an axis, in voxels squared, that tells a scale."""
 
 Field = NDArray[np.float32]
 """float32 [3, z, y, x]: for points of the target, voxel coordinates in the source (Z, Y, X)."""
@@ -24,16 +28,11 @@ Field = NDArray[np.float32]
 class Bend:
     """A deformation on a coarse grid, with how well the organs agree after it."""
 
-    start: Field
-    """Scale and shift only."""
     field: Field
-    """The whole deformation."""
     overlap: float
     """Mean soft Dice of the organs that both anatomies have, after the whole deformation."""
-
-    def partial(self, share: float) -> Field:
-        """Return the field that goes `share` of the way from `start` to `field`."""
-        return self.start + np.float32(share) * (self.field - self.start)
+    stride: int
+    """Voxels of the target between the field's points; the first lies at (stride - 1) / 2."""
 
 
 def _organs(labels: Labels, ids: tuple[int, ...], stride: int) -> torch.Tensor:
@@ -48,9 +47,10 @@ def _start(source: Labels, target: Labels, ids: tuple[int, ...]) -> tuple[torch.
     """Fit scale and shift per axis (source = scale * target + shift, voxels) to organ centers."""
     centers = [[np.argwhere(a == i).mean(axis=0) for i in ids] for a in (source, target)]
     there, here = np.array(centers[0]), np.array(centers[1])
-    spread = here.std(axis=0) + 1e-6
+    spread = here.var(axis=0)
     correlation = ((there - there.mean(0)) * (here - here.mean(0))).mean(0)
-    scale = np.clip(correlation / spread**2, 0.7, 1.4)
+    told = spread > _LEAST_SPREAD  # centers that lie together say nothing of the scale
+    scale = np.where(told, np.clip(correlation / np.where(told, spread, 1), 0.7, 1.4), 1.0)
     shift = there.mean(axis=0) - scale * here.mean(axis=0)
     return torch.tensor(scale, dtype=torch.float32), torch.tensor(shift, dtype=torch.float32)
 
@@ -81,8 +81,13 @@ def fit_bend(source: Labels, target: Labels, stride: int = 3, steps: int = 30) -
 
     Returns:
         The field at every `stride`-th voxel of the target, and the overlap reached.
+
+    Raises:
+        KitError: The two share none of the organs that guide.
     """
     ids = tuple(i for i in SHARED if (source == i).any() and (target == i).any())
+    if not ids:
+        raise KitError("the two anatomies share no organ that could guide; give other label maps")
     moving, fixed = _organs(source, ids, stride), _organs(target, ids, stride)
     scale, shift = (t.view(1, 3, 1, 1, 1) for t in _start(source, target, ids))
     shape = (fixed.shape[2], fixed.shape[3], fixed.shape[4])
@@ -103,8 +108,8 @@ def fit_bend(source: Labels, target: Labels, stride: int = 3, steps: int = 30) -
     with torch.no_grad():
         placed = base + _spread(knots, shape)
         overlap = float(_overlap(_sample(moving, placed, "bilinear"), fixed))
-    start, field = ((p * stride + (stride - 1) / 2)[0].numpy() for p in (base, placed))
-    return Bend(start, field, overlap)
+    field = (placed * stride + (stride - 1) / 2)[0].numpy()
+    return Bend(field, overlap, stride)
 
 
 def _spread(knots: list[torch.Tensor], shape: Shape) -> torch.Tensor:
@@ -126,18 +131,34 @@ def _roughness(move: torch.Tensor) -> torch.Tensor:
 
 
 def warp(
-    hu: NDArray[np.float32], labels: Labels, field: Field, shape: Shape
+    hu: NDArray[np.float32], labels: Labels, bend: Bend, shape: Shape
 ) -> tuple[NDArray[np.float32], Labels]:
-    """Move a CT and its labels through `field` onto a grid of `shape`.
+    """Move a CT and its labels through a deformation onto a grid of `shape`.
 
     Args:
         hu: float32 [Z, Y, X] in Hounsfield units; interpolated linearly.
         labels: uint8 [Z, Y, X] on the same grid; the nearest voxel's label is taken.
-        field: As in `Bend`, at any coarser resolution of the target's box.
+        bend: What `fit_bend` found.
         shape: Target shape (Z, Y, X).
     """
-    coarse = torch.from_numpy(field)[None]
-    fine = functional.interpolate(coarse, size=shape, mode="trilinear", align_corners=False)
+    places = (_indices(shape) - (bend.stride - 1) / 2) / bend.stride
+    coarse = torch.from_numpy(bend.field)[None]
+    fine = _sample(coarse, places, "bilinear") + (places - _held(places, coarse)) * bend.stride
     moved = _sample(torch.from_numpy(hu)[None, None], fine, "bilinear")[0, 0].numpy()
     named = torch.from_numpy(labels.astype(np.float32))[None, None]
     return moved, _sample(named, fine, "nearest")[0, 0].numpy().astype(np.uint8)
+
+
+def source_slices(bend: Bend, slices: int) -> NDArray[np.float64]:
+    """Return where each of the target's `slices` lies in the source, on average, in slices."""
+    reach = bend.field[0].mean(axis=(1, 2)).astype(np.float64)
+    places = (np.arange(slices) - (bend.stride - 1) / 2) / bend.stride
+    beyond = (places - np.clip(places, 0, reach.size - 1)) * bend.stride
+    found: NDArray[np.float64] = np.interp(places, np.arange(reach.size), reach) + beyond
+    return found
+
+
+def _held(places: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+    """Return `places` held within the field's points: beyond them it goes on voxel for voxel."""
+    last = torch.tensor(coarse.shape[2:], dtype=torch.float32).view(1, 3, 1, 1, 1) - 1
+    return torch.minimum(places.clamp_min(0), last)

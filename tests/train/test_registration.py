@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from train.registration import fit_bend, warp
+from inference.errors import KitError
+from train.registration import Bend, _start, fit_bend, source_slices, warp
 
 
 def block(shape, corner, size, label, labels=None):
@@ -21,7 +24,7 @@ def test_a_shifted_anatomy_is_found_and_the_ct_goes_with_it():
     hu = np.where(source == 1, 100.0, np.where(source == 3, 60.0, 0.0)).astype(np.float32)
 
     bend = fit_bend(source, target, steps=15)
-    moved, labels = warp(hu, source, bend.field, (24, 30, 36))
+    moved, labels = warp(hu, source, bend, (24, 30, 36))
 
     assert bend.overlap > 0.95
     for organ, mean in ((1, 100.0), (3, 60.0)):
@@ -31,17 +34,28 @@ def test_a_shifted_anatomy_is_found_and_the_ct_goes_with_it():
         assert np.median(moved[both]) == pytest.approx(mean)
 
 
-def test_a_partial_bend_lies_between_start_and_end():
-    bend = fit_bend(two_organs((0, 0, 0)), two_organs((2, 0, 0)), steps=2)
-    np.testing.assert_array_equal(bend.partial(0.0), bend.start)
-    np.testing.assert_allclose(bend.partial(0.5), (bend.start + bend.field) / 2, atol=1e-5)
+@given(st.integers(5, 40), st.integers(1, 4), st.floats(-3, 3))
+def test_a_shift_moves_every_voxel_alike_whatever_the_size(size, stride, shift):
+    # Points at every `stride`-th voxel, the last perhaps beyond the end, as `fit_bend` gives them.
+    points = np.arange(-(-size // stride)) * stride + (stride - 1) / 2
+    field = np.stack(np.meshgrid(points, points, points, indexing="ij")).astype(np.float32)
+    field[0] += shift
+    bend = Bend(field, 1.0, stride)
+    ramp = np.arange(size, dtype=np.float32)[:, None, None]
+    hu = np.ascontiguousarray(np.broadcast_to(ramp, (size,) * 3))
+    moved, _ = warp(hu, np.zeros((size,) * 3, np.uint8), bend, (size,) * 3)
+    expected = np.clip(np.arange(size) + np.float32(shift), 0, size - 1)
+    np.testing.assert_allclose(moved[:, 2, 2], expected, atol=1e-3)
+    np.testing.assert_allclose(source_slices(bend, size), np.arange(size) + shift, atol=1e-3)
 
 
-def test_an_identity_field_changes_nothing():
-    rng = np.random.default_rng(0)
-    hu = rng.normal(size=(6, 7, 8)).astype(np.float32)
-    labels = rng.integers(0, 15, (6, 7, 8)).astype(np.uint8)
-    field = np.indices((6, 7, 8)).astype(np.float32)
-    moved, named = warp(hu, labels, field, (6, 7, 8))
-    np.testing.assert_allclose(moved, hu, atol=1e-5)
-    np.testing.assert_array_equal(named, labels)
+def test_one_shared_organ_tells_no_scale():
+    labels = block((20, 20, 20), (5, 5, 5), (10, 10, 10), 1)
+    scale, shift = _start(labels, labels, (1,))
+    assert (scale.tolist(), shift.tolist()) == ([1, 1, 1], [0, 0, 0])
+
+
+def test_anatomies_that_share_no_organ_are_refused():
+    labels = block((20, 20, 20), (5, 5, 5), (10, 10, 10), 1)
+    with pytest.raises(KitError, match="share no organ"):
+        fit_bend(labels, labels * np.uint8(7))

@@ -24,10 +24,9 @@ import psutil
 import SimpleITK as sitk
 
 from inference.phantom import phantom
-from train.build import spec_of
 from train.nnunet import CONFIGURATION, DATASET, PLANS, TRAINER, TrainingSpec, environment, prepare
 from train.raw import link_dataset
-from train.recipe import load_recipe
+from train.rounds.recipe import load_rounds
 
 Seconds = tuple[float, float]
 """By the clock, and of CPUs."""
@@ -56,13 +55,14 @@ def benchmark_epochs(
     """Time epochs of every variant; the first of each run is left out.
 
     Args:
-        recipe: Of `train small`: its network, patch, batch and HU range are taken.
+        recipe: Of `train run`: its network, patch, batch and HU range are taken.
         repeats: Runs of each variant.
         epochs: Of each run.
         iterations: Of each epoch.
         output: JSON file.
     """
-    spec = spec_of(load_recipe(recipe))
+    loaded = load_rounds(recipe)
+    spec = TrainingSpec(loaded.name, loaded.seed, loaded.spacing_mm, loaded.training)
     training = replace(
         spec.training, epochs=epochs, iterations=iterations, validation_iterations=_VALIDATION
     )

@@ -24,7 +24,9 @@ def write_prepared(folder, steps=4, save_every=100):
         write_case(PreparedCase(name, hu.astype(np.float32), soft), folder)
     text = DEFAULT.read_text(encoding="utf-8")
     start, end = text.index("cases = ["), text.index("[space]")
-    lists = f"cases = {names}\nduodenum_in_stomach = []\nlesions_in_liver = []\n[repeats]\ntwo = 2\n\n"
+    lists = (
+        f"cases = {names}\nduodenum_in_stomach = []\nlesions_in_liver = []\n[repeats]\ntwo = 2\n\n"
+    )
     text = text[:start] + lists.replace("'", '"') + text[end:]
     for old, new in (
         ("spacing_mm = 3.0", "spacing_mm = 7.0"),
