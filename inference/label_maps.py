@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from inference.errors import VolumeError
 from inference.geometry import Grid, Shape
-from inference.volumes import Header, Place, read_header, read_place, stored_voxels
+from inference.place import Place
+from inference.volumes import Header, read_header, read_place, stored_voxels
 
 _SAME_MM = 1e-3
 
@@ -25,7 +26,7 @@ class LabelMap:
     @property
     def grid(self) -> Grid:
         """Shape and voxel size."""
-        return Grid(self.header.shape, self.header.spacing_mm)
+        return self.place.grid(self.header.shape)
 
     def elsewhere_than(self, place: Place, shape: Shape) -> str | None:
         """Say how the map's voxels differ from those of a volume; None where they do not."""
@@ -48,16 +49,18 @@ def read_label_map(path: Path) -> LabelMap:
     if not path.is_file():
         raise VolumeError(f"label map {path} is missing; run predict first")
     header = read_header(path)
+    place = read_place(path, header)
     voxels = stored_voxels(path, header)
     if header.scaling is not None:
-        voxels = voxels * header.scaling[0] + header.scaling[1]
+        with np.errstate(over="ignore", invalid="ignore"):  # found out below
+            voxels = voxels * header.scaling[0] + header.scaling[1]
     if voxels.dtype != np.uint8:
         with np.errstate(invalid="ignore"):
             whole = voxels.astype(np.uint8)
         if not np.array_equal(whole, voxels):
             raise VolumeError(f"{path.name}: labels must be whole numbers from 0 to 255")
         voxels = whole
-    return LabelMap(voxels, read_place(path), header)
+    return LabelMap(voxels, place, header)
 
 
 def _times(shape: Shape) -> str:

@@ -16,6 +16,7 @@ from evaluation.efficiency.protocol import (
     evaluate,
 )
 from evaluation.efficiency.results import CaseEfficiency, Efficiency, Run
+from inference.terminal import terminal
 
 SHOWN = {
     "GPU MiB": "gpu_mib.peak",
@@ -49,7 +50,7 @@ def evaluate_on_screen(
     Raises:
         KitError: `output` cannot be written.
     """
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     if subject.no_gpu is not None:
         console.print(f"no GPU columns: {subject.no_gpu}", highlight=False, markup=False)
     measured = _with_progress(console, cases, output, subject, settings)
@@ -69,14 +70,14 @@ def evaluate_on_screen(
     for one in measured:
         path = figures / f"{one.efficiency.case}.png"
         draw_case(one.efficiency, one.samples, settings.limits, subject.no_gpu, path)
-    Console().print(efficiency_table(report))
+    terminal().print(efficiency_table(report))
     return report
 
 
 def _with_progress(
     console: Console, cases: dict[str, Path], output: Path, subject: Subject, settings: Settings
 ) -> tuple[Measured, ...]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     # two refreshes a second: the measuring process should do little else
     with Progress(
         *columns, TimeElapsedColumn(), console=console, transient=True, refresh_per_second=2

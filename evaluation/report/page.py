@@ -97,7 +97,7 @@ def write_report(
         colors=(TRUTH_COLOR, PRED_COLOR),
     )  # fmt: skip
     with replacing(path) as partial:
-        partial.write_text(html, encoding="utf-8")
+        partial.write_text(html, encoding="utf-8", errors="backslashreplace")
 
 
 def _environment() -> Environment:

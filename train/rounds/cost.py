@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from inference.terminal import terminal
 from train.recipe import Training
 from train.release import Case, case_list
 from train.rounds.plan import consumers, expand
@@ -125,7 +125,7 @@ def show_costs(recipe: RoundsRecipe, release: Path | None) -> None:
     table.columns[4].footer = f"{sum(row.train_hours for row in rows):,.1f}"
     table.columns[5].footer = f"{sum(row.label_hours for row in rows):,.1f}"
     table.columns[6].footer = f"{max(row.disk_gb for row in rows):,.1f}"
-    console = Console()
+    console = terminal()
     console.print(table)
     for source in SOURCES:
         console.print(source, highlight=False)
