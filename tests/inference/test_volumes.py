@@ -29,9 +29,8 @@ TYPES = {
     "i8": 1024,
     "u8": 1280,
 }
-TILTED_MM = (2.9534725, 0.7719780, 0.7566373)
-"""Lengths of TILTED's columns, in Z, Y, X."""
 TILTED = [[-0.75, 0.125, 0.5, 90.25], [0.1, -0.7, 0.25, -60.5], [0.0, 0.3, 2.9, -500.125]]
+TILTED_MM = tuple(np.linalg.norm(np.array(TILTED)[:, :3], axis=0)[::-1].tolist())
 
 
 def nifti(voxels, order="<", spacing_mm=(2.5, 0.7, 0.8), sform=None, slope=(0.0, 0.0)):
