@@ -40,7 +40,8 @@ def predict_inputs(
         predict_on_screen(cases, outputs, manifest, settings, report)
     except BaseException as ended:
         if report.cases:
-            report.ended = in_one_line(ended, "the run")
+            caught = isinstance(ended, Exception)
+            report.ended = in_one_line(ended, "the run") if caught else "ended by a signal"
             with suppress(KitError):
                 report.write(run_json)
         raise

@@ -183,6 +183,7 @@ def absurd_spacing(release):
     path = release / "imagesTr2200" / f"{FIRST}_0000.nii.gz"
     raw = bytearray(gzip.decompress(path.read_bytes()))
     struct.pack_into("<3f", raw, 80, 16000.0, 16000.0, 16000.0)
+    struct.pack_into("<h", raw, 254, 0)  # the sform would count
     path.write_bytes(gzip.compress(bytes(raw)))
 
 
