@@ -66,6 +66,8 @@ def _looks_like(seen: Floats) -> str | None:
     if mirrored > moved + _MIRRORED and mirrored - here > _BETTER:
         return f"dark and bright are exchanged, it seems: they are {turned} less HU; invert them"
     if better > (_MUCH_BETTER if no_air else _BETTER):
+        if max(fit[1] for fit in fits) < _WORST_FIT:
+            return "they are on another scale, it seems; give HU"
         return f"about {offset:+,d} was added to HU, it seems; subtract it"
     if no_air:
         return "there is neither air nor fat; is it a CT, or an MR image?"
@@ -88,16 +90,16 @@ def _some(hu: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int16] | ND
 def _window(seen: Floats) -> str:
     """Name numbers that span less than a body does."""
     low, high = float(seen.min()), float(seen.max())
-    if _fits(seen * 1000)[0] > _WORST_FIT:
-        return "they are HU over 1000, it seems; multiply them"
     if low >= 0 and high <= 1:
         return "they are a window scaled to 0..1, it seems; give the whole range in HU"
     if low >= -1 and high <= 1:
-        return "they are a window scaled to -1..1, it seems; give the whole range in HU"
+        return "they are a window scaled to -1..1, or HU over 1000, it seems; give HU"
     if abs(float(seen.mean())) < 0.25 and 0.5 < float(seen.std()) < 2:
         return "they are z-scores, it seems; give HU"
     if low >= 0 and high <= 255:
         return "they are a window in 8 bits, it seems; give the whole range in HU"
+    if _fits(seen * 1000)[0] > _WORST_FIT:
+        return "they are HU over 1000, it seems; multiply them"
     return "they span too little for a body; give HU"
 
 

@@ -1,4 +1,4 @@
-"""One CT written in every way that NIfTI-1 has: orientations, forms, types, scalings, containers."""
+"""One CT in every way that NIfTI-1 has: orientations, forms, types, scalings, containers."""
 
 import gzip
 import itertools
@@ -51,7 +51,7 @@ class Encoding:
         return stored[tuple(slice(None, None, -1 if flip else 1) for flip in flips)].transpose()
 
     def affine(self, affine, shape):
-        """Return the affine [3, 4] of the stored array, for that of `array` of `shape` (Z, Y, X)."""
+        """Return the affine of the stored array, from that of an array of `shape` (Z, Y, X)."""
         order, flips = self.turn
         sizes = shape[::-1]
         columns, origin = [], affine[:, 3].copy()
