@@ -1,4 +1,4 @@
-"""Whatever happens to one case, the others are done, run.json says so, and no map is not this run's."""
+"""Whatever happens to one case, the others are done, and every map there is of this run."""
 
 import json
 import os
@@ -208,13 +208,9 @@ def test_many_are_counted(tmp_path):
     assert told.endswith("09.nii (not compressed), 3 more")
 
 
-@pytest.mark.parametrize("name", ["[bold]", "scan[red]1", "[/]", ":smile:", "a[/b]c"])
+@pytest.mark.parametrize("name", ["[bold]", "scan[red]1", ":smile:", "[link=x]"])
 def test_names_are_printed_as_they_are(tmp_path, write_ct, boxes, manifest_path, name):
-    if "/" in name:
-        pytest.skip("a file's name holds no slash") if name == "[/]" else None
-        name = name.replace("/", "∕")
-    write_ct(tmp_path / "in" / "x_0000.nii.gz", boxes[0])
-    (tmp_path / "in" / "x_0000.nii.gz").rename(tmp_path / "in" / f"{name}_0000.nii.gz")
+    write_ct(tmp_path / "in" / f"{name}_0000.nii.gz", boxes[0])
     words = ["predict", str(tmp_path / "in"), str(tmp_path / "out"), "--manifest"]
     done = CliRunner(env={"COLUMNS": "200"}).invoke(main, [*words, str(manifest_path)])
     assert done.exit_code == 0
@@ -226,9 +222,9 @@ def test_a_title_with_a_closing_tag_ends_nothing(network):
     from inference.report import CaseReport, RunReport
     from inference.terminal import terminal
 
-    report = RunReport(
-        "m", "0", {}, cases=[CaseReport("[/red]", "done", volumes_ml={"liver": 1.0, "tumour": 0.0})]
-    )
+    volumes_ml = {"liver": 1.0, "tumour": 0.0}
+    case = CaseReport("[/red]", "done", volumes_ml=volumes_ml)
+    report = RunReport("m", "0", {}, cases=[case])
     console = terminal(width=100)
     with console.capture() as captured:
         console.print(volumes_table(report, network()))

@@ -125,7 +125,7 @@ def test_a_broken_qform_is_refused_unless_there_is_an_sform(offset, number):
     if number == 1.5 and offset >= QUATERN + 12:
         assert placed(bytes(raw)).warnings == ()  # an offset may be anything
         return
-    with pytest.raises(GeometryError, match="the stored qform is (not finite|no rotation); noth"):
+    with pytest.raises(GeometryError, match=r"the stored qform is (not finite|no rotation); noth"):
         placed(bytes(raw))
     struct.pack_into("<h", raw, SFORM_CODE, 1)
     place = placed(bytes(raw))
