@@ -81,7 +81,7 @@ def test_clocks_and_memory_are_this_process():
 
 
 def test_the_start_is_where_predict_sh_says_it_was(monkeypatch):
-    """A process that replaced a shell has the shell's start: minutes before, where it made .venv."""
+    """A process that replaced a shell has its start: minutes before, where it made .venv."""
     started_s, ended_s = process_start_s(), now_s()
     between_s = (started_s + ended_s) / 2
     monkeypatch.setenv("FLARE23_START_S", f"{between_s:.2f}")
