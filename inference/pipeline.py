@@ -33,7 +33,6 @@ def find_cases(inputs: Path) -> dict[str, Path]:
         what = "is not a folder" if inputs.exists() else "does not exist"
         raise KitError(f"inputs folder {inputs} {what}; make it and put CTs there")
     cases = {p.name.removesuffix(SUFFIX): p for p in sorted(inputs.glob(f"[!.]*{SUFFIX}"))}
-    cases.pop("", None)
     if not cases:
         passed = passed_over(inputs, SUFFIX)
         found = f"; {told_of(passed, inputs)}" if passed else ""

@@ -16,7 +16,7 @@ import inference
 from evaluation.report.pictures import Picture, draw_planes
 from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scores import CaseScores, LabelScore
-from inference.errors import KitError
+from inference.errors import KitError, in_one_line
 from inference.files import make_folder, replacing
 from inference.terminal import terminal
 from train.audit.figure import draw_volumes
@@ -136,8 +136,8 @@ def _shown(row: Ranked, files: Files, run: Run) -> Shown:
     )
     try:
         scene = read_scene(case, folders, "official")
-    except KitError as error:
-        return Shown(row, told, str(error), ())
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        return Shown(row, told, in_one_line(error, files.case), ())
     return Shown(row, told, scene.remark, tuple(draw_planes(scene)))
 
 

@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from inference.engines import EngineOptions, open_engine
-from inference.errors import KitError
+from inference.errors import KitError, in_one_line
 from inference.files import make_folder, replacing
 from inference.manifest import Manifest, verify_files
 from inference.pipeline import find_cases
@@ -96,10 +96,8 @@ def look_at_all(
             try:
                 target = output / f"{case}{LABEL_SUFFIX}"
                 looked.found[case] = look(predictor, manifest.labels, ct, target, questions)
-            except KitError as error:
-                looked.failed[case] = str(error)
-            except MemoryError:
-                looked.failed[case] = f"{ct.name}: not enough memory"
+            except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+                looked.failed[case] = in_one_line(error, ct.name)
     return looked
 
 
