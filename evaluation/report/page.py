@@ -15,7 +15,7 @@ from evaluation.report.pictures import PRED_COLOR, TRUTH_COLOR, Picture, draw_pl
 from evaluation.report.plots import organ_boxes
 from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scores import CaseScores, Mean, Scores, organ_mean
-from inference.errors import KitError, in_one_line
+from inference.errors import in_one_line
 from inference.files import replacing
 from inference.organs import ORGANS
 
