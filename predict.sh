@@ -19,4 +19,8 @@ if [ "${1:-}" = --sample ]; then
     "$python" -m inference sample inputs
   fi
 fi
+if [ -r /proc/uptime ]; then # seconds and limits count from here, not from the making of .venv
+  read -r FLARE23_START_S _ </proc/uptime
+  export FLARE23_START_S
+fi
 exec "$python" -m inference predict inputs outputs "$@"

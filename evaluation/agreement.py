@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 import inference
 from evaluation.scoring import SUFFIX, case_name
-from inference.errors import KitError, VolumeError
-from inference.files import replacing
+from inference.errors import KitError, VolumeError, in_one_line
+from inference.files import replacing, writing
 from inference.label_maps import LabelMap, read_label_map
 from inference.organs import ORGANS
 
@@ -55,6 +55,8 @@ class CaseAgreement:
     labels: tuple[LabelAgreement, ...] = ()
     geometry: str | None = None
     """How the second map lies elsewhere than the first; None where it does not."""
+    warning: str | None = None
+    """Why another reader may find other volumes; None where none does."""
     error: str | None = None
 
     @property
@@ -120,6 +122,13 @@ def file_names(first: Path, second: Path) -> list[str]:
 
 def agree_case(first: Path, second: Path) -> CaseAgreement:
     """Compare two label maps; what stands in the way becomes the `error`."""
+    try:
+        return _agree_case(first, second)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        return CaseAgreement(case_name(first), error=in_one_line(error, first.name))
+
+
+def _agree_case(first: Path, second: Path) -> CaseAgreement:
     case = CaseAgreement(case_name(first))
     for path in (first, second):
         if not path.is_file():
@@ -132,14 +141,20 @@ def agree_case(first: Path, second: Path) -> CaseAgreement:
     geometry = b.elsewhere_than(a.place, a.header.shape)
     if a.header.shape != b.header.shape:
         return replace(case, error=geometry)
+    doubts = (
+        f"{path.parent}: {told}"
+        for path, one in ((first, a), (second, b))
+        for told in one.place.size_doubts
+    )
     counts = joint_counts(a.labels, b.labels)
     differ = int(counts.sum() - counts.trace())
     return replace(
         case,
         differ_voxels=differ,
         differ_share=differ / max(1, int(counts.sum() - counts[0, 0])),
-        labels=_labels(counts, _voxel_ml(a), _voxel_ml(b)),
+        labels=_labels(counts, a.grid.voxel_ml, b.grid.voxel_ml),
         geometry=geometry,
+        warning="; ".join(doubts) or None,
     )
 
 
@@ -148,10 +163,6 @@ def _read(path: Path) -> LabelMap:
         return read_label_map(path)
     except VolumeError as error:
         raise VolumeError(f"{path.parent}: {error}") from error
-
-
-def _voxel_ml(found: LabelMap) -> float:
-    return float(np.prod(found.place.spacing_mm)) / 1000.0
 
 
 def _labels(
@@ -199,12 +210,11 @@ def write_agreement(cases: tuple[CaseAgreement, ...], folder: Path) -> None:
     }
     with replacing(folder / "agree.json") as partial:
         partial.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n", "utf-8")
-    of_case = ("case", "same_file", "differ_voxels", "differ_share", "geometry", "error")
+    of_case = (
+        "case", "same_file", "differ_voxels", "differ_share", "geometry", "warning", "error",
+    )  # fmt: skip
     of_label = ("organ", "dsc", "first_ml", "second_ml", "change_ml")
-    with (
-        replacing(folder / "agree.csv") as partial,
-        partial.open("w", newline="", encoding="utf-8") as stream,
-    ):
+    with writing(folder / "agree.csv") as stream:
         rows = csv.writer(stream)
         rows.writerow([*of_case, *of_label])
         for case in cases:

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from evaluation.agreement import CaseAgreement, agree_folders, file_names, write_agreement
-from inference.files import make_folder
+from evaluation.scoring import SUFFIX
+from inference.files import RESULTS, make_folder, passed_over, told_of
+from inference.terminal import terminal
 
 
 def agree_on_screen(
@@ -21,13 +22,16 @@ def agree_on_screen(
     """
     if output is not None:
         make_folder(output)
+    for folder in (first, second):
+        if folder.is_dir() and (passed := passed_over(folder, SUFFIX, beside=RESULTS)):
+            terminal(stderr=True).print(told_of(passed, folder), soft_wrap=True, highlight=False)
     columns = (TextColumn("agree"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
         task = progress.add_task("agree", total=len(file_names(first, second)))
         cases = agree_folders(first, second, jobs, lambda case: progress.advance(task))
     if output is not None:
         write_agreement(cases, output)
-    Console().print(_table(cases))
+    terminal().print(_table(cases))
     return cases
 
 
@@ -58,4 +62,4 @@ def _figures(case: CaseAgreement) -> tuple[str, ...]:
 def _remark(case: CaseAgreement) -> str:
     if case.error or case.geometry:
         return "not comparable" if case.error else "lies elsewhere"
-    return "same file" if case.same_file else ""
+    return case.warning or ("same file" if case.same_file else "")

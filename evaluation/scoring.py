@@ -1,7 +1,6 @@
 """Score a folder of predictions against a folder of truths, case by case, in parallel."""
 
 import hashlib
-import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -23,8 +22,7 @@ from evaluation.boxes import label_boxes
 from evaluation.drawn import Drawn, score_drawn
 from evaluation.lesions import detection
 from evaluation.scores import CaseScores, LabelScore, Scores
-from inference.errors import GeometryError, KitError, VolumeError
-from inference.geometry import Grid
+from inference.errors import GeometryError, KitError, VolumeError, in_one_line
 from inference.label_maps import LabelMap, read_label_map, scaled_numbers, unlike_labels
 from inference.organs import ORGANS
 from inference.volumes import read_header, read_place
@@ -125,6 +123,13 @@ def _scored(scoring: Scoring, truths: list[Path]) -> Iterator[CaseScores]:
 
 def score_case(scoring: Scoring, truth: Path) -> CaseScores:
     """Score one case; what stands in the way becomes its `error`, what is odd its `warning`."""
+    try:
+        return _score_case(scoring, truth)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        return CaseScores(case_name(truth), error=in_one_line(error, truth.name))
+
+
+def _score_case(scoring: Scoring, truth: Path) -> CaseScores:
     pred = scoring.pred / truth.name
     case = CaseScores(case_name(truth), truth_sha256=_digest(truth), pred_sha256=_digest(pred))
     try:
@@ -148,14 +153,17 @@ def score_case(scoring: Scoring, truth: Path) -> CaseScores:
         return replace(case, error=str(error))
     except KitError as error:
         return replace(case, error=str(error))
-    return _measured(replace(case, warning=odd), wanted, found, scoring)
+    told = "; ".join(
+        reason for reason in (odd, _size_doubts(scoring.rules, wanted, found)) if reason
+    )
+    return _measured(replace(case, warning=told or None), wanted, found, scoring)
 
 
 def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scoring) -> CaseScores:
-    grid = Grid(truth.header.shape, truth.header.spacing_mm)
+    grid = truth.grid
     if scoring.rules == "official":
         labels = official.score_labels(
-            truth.labels, pred.labels, grid.spacing_mm, scoring.low_dsc, scoring.threads
+            truth.labels, pred.labels, truth.header.pixdim, scoring.low_dsc, scoring.threads
         )
         crashed = [organ for organ, score in labels.items() if score.note == official.ONE_SLICE]
         told = "; ".join(f"{organ} is {official.ONE_SLICE}" for organ in crashed) or None
@@ -180,15 +188,12 @@ def read_map(path: Path, rules: str) -> LabelMap:
         found = read_label_map(path)
     else:
         header = read_header(path)
+        place = read_place(path, header)
         numbers = scaled_numbers(path, header)
         if not np.isfinite(numbers).all():
             raise VolumeError(f"{path.name}: holds NaN or infinite numbers; write it again")
         cut = unlike_labels(numbers, header)
-        found = LabelMap(official.as_int8(numbers), read_place(path), header, cut)
-    spacing_mm = found.header.spacing_mm
-    if not all(math.isfinite(mm) and mm > 0 for mm in spacing_mm):
-        told = " × ".join(f"{mm:g}" for mm in reversed(spacing_mm))
-        raise VolumeError(f"{path.name}: voxel size {told} mm is not positive; mend the header")
+        found = LabelMap(official.as_int8(numbers), place, header, cut)
     return found
 
 
@@ -205,6 +210,24 @@ def _oddities(truth: LabelMap, pred: LabelMap) -> str | None:
             unknown = np.unique(found.labels[found.labels > max(ORGANS.values())]).tolist()
             reasons.append(f"{whose} has labels {unknown} that FLARE23 does not know")
     return "; ".join(reason for reason in reasons if reason) or None
+
+
+def _size_doubts(rules: str, truth: LabelMap, pred: LabelMap) -> str | None:
+    """Say what another voxel size would make another score; None where there is none.
+
+    The official script takes pixdim of the truth, whatever the sform or the unit says.
+    """
+    if rules == "official":
+        used, right = truth.header.pixdim, truth.grid.spacing_mm
+        if np.allclose(used, right, rtol=1e-3, atol=0):
+            return None
+        sizes = (" × ".join(f"{mm:g}" for mm in reversed(size)) for size in (right, used))
+        told = (
+            "the truth's voxels are {} mm; scored with pixdim's {} mm, as the official script does"
+        )
+        return told.format(*sizes)
+    pairs = (("the truth", truth), ("the prediction", pred))
+    return "; ".join(f"{whose}: {told}" for whose, one in pairs for told in one.place.size_doubts)
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evaluation.scores import CaseScores
 from evaluation.scoring import SUFFIX, Scoring, score_folder
 from evaluation.tables import show_scores, write_long_csv, write_official_csv
 from inference.errors import KitError
+from inference.files import RESULTS, passed_over, told_of
+from inference.terminal import terminal
 
 
 def score_on_screen(
@@ -26,9 +27,12 @@ def score_on_screen(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KitError(f"cannot make {output}: {error.strerror}; choose another -o") from error
+    if scoring.truth.is_dir() and (passed := passed_over(scoring.truth, SUFFIX, beside=RESULTS)):
+        told = told_of(passed, scoring.truth)
+        terminal(stderr=True).print(told, soft_wrap=True, highlight=False)
     columns = (TextColumn("score"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     total = len(list(scoring.truth.glob(f"[!.]*{SUFFIX}")))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
         task = progress.add_task("score", total=total)
 
         def done(case: CaseScores) -> None:
@@ -42,5 +46,5 @@ def score_on_screen(
         from evaluation.report import write_report
 
         write_report(scores, output / "report.html", scoring.truth, scoring.pred, images)
-    show_scores(scores, Console())
+    show_scores(scores, terminal())
     return tuple(case.case for case in scores.amiss)

@@ -11,7 +11,7 @@ from evaluation.drawn import line_of
 from evaluation.organs import COLUMNS, TOLERANCE_MM, TUMOUR
 from evaluation.scores import LabelScore, Mean, Scores
 from evaluation.scoring import SUFFIX
-from inference.files import replacing
+from inference.files import writing
 from inference.organs import ORGANS
 
 _DETAILS = ("dsc", "nsd", "hd95_mm", "truth_ml", "pred_ml", "volume_error_ml", "note")
@@ -21,7 +21,7 @@ def write_official_csv(scores: Scores, path: Path) -> None:
     """Write one row a case with the official columns; a case without scores has empty cells."""
     metrics = ("dsc", "nsd")
     header = [f"{column}_{metric.upper()}" for metric in metrics for column in COLUMNS.values()]
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    with writing(path) as stream:
         table = csv.writer(stream)
         table.writerow(["Name", *header])
         for case in scores.cases:
@@ -32,7 +32,7 @@ def write_official_csv(scores: Scores, path: Path) -> None:
 
 def write_long_csv(scores: Scores, path: Path) -> None:
     """Write one row a case and label, with everything that was measured."""
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    with writing(path) as stream:
         table = csv.writer(stream)
         table.writerow(["case", "organ", *_DETAILS])
         for case in scores.cases:

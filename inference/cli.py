@@ -63,6 +63,7 @@ def _network_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("outputs", type=_FILE)
 @_network_options
 @click.option("--clean/--no-clean", default=True, help="The manifest's component rules.")
+@click.option("--strict", is_flag=True, help="Refuse a CT about which there is a warning.")
 @click.option("--report", type=OutputFile(), help="Where run.json goes; by default into OUTPUTS.")
 def predict(
     inputs: Path,
@@ -80,14 +81,12 @@ def predict(
     from inference.ending import ending_on_sigterm
 
     with ending_on_sigterm():
-        from inference.pipeline import find_cases
         from inference.predictor import Settings
-        from inference.screen import predict_on_screen
+        from inference.screen import predict_inputs
 
         described = _described(manifest, weights, settings["engine"])
-        cases = find_cases(inputs)
-        done = predict_on_screen(cases, outputs, described, Settings(**settings))
-        done.write(report or outputs / "run.json")
+        run_json = report or outputs / "run.json"
+        done = predict_inputs(inputs, outputs, described, Settings(**settings), run_json)
     if done.failed:
         raise KitError(f"{len(done.failed)} of {len(done.cases)} cases failed; see above")
 
@@ -192,7 +191,8 @@ def show(ct: Path, labels: Path, output: Path) -> None:
     """Draw LABELS over CT: three planes, contours, legend."""
     from inference.show import overlay_png
 
-    overlay_png(ct, labels, output)
+    for warning in overlay_png(ct, labels, output):
+        click.echo(f"{ct.name}: {warning}", err=True)
 
 
 @main.command()

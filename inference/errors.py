@@ -1,4 +1,7 @@
-"""Every error that the kit raises on purpose."""
+"""Every error that the kit raises on purpose, and one line for any other."""
+
+import traceback
+from pathlib import Path
 
 
 class KitError(Exception):
@@ -29,3 +32,24 @@ def how_to_install(extra: str) -> str:
     """
     what = f"'.[{extra}]'" if extra else "."
     return f"run `pip install {what}` in the kit's folder"
+
+
+def in_one_line(error: BaseException, about: str) -> str:
+    """Say what ended the work on one file, so that the others can go on.
+
+    Args:
+        error: Whatever was raised.
+        about: The file's name.
+    """
+    if isinstance(error, KitError):
+        return str(error)
+    text = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
+    if isinstance(error, MemoryError) or any(word in text for word in _OUT_OF_MEMORY):
+        return f"{about}: not enough memory"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{about}: unexpected {type(error).__name__}{place}: {text}; please report it"
+
+
+_OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "out of memory", "bad allocation")
+"""What ITK, OpenVINO, ONNX Runtime and C++ say in place of a MemoryError."""

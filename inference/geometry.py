@@ -109,15 +109,27 @@ class Orientation:
         return Grid((shape[z], shape[y], shape[x]), (spacing[z], spacing[y], spacing[x]))
 
 
+def axes_code(direction: NDArray[np.float64]) -> str:
+    """Name where the index axes X, Y, Z grow to: three letters such as "LPS".
+
+    Args:
+        direction: float64 [3, 3], column i the LPS direction of index axis i, of length 1.
+    """
+    turned = nearest_rotation(direction)
+    followed = enumerate(_closest_axes(turned))
+    return "".join(("RAI", "LPS")[bool(turned[row, axis] > 0)][row] for axis, row in followed)
+
+
 def _closest_axes(direction: NDArray[np.float64]) -> list[int]:
-    """Return for each stored axis (X, Y, Z) the patient axis it follows most, each used once."""
-    weights = np.abs(direction).copy()
+    """Return for each stored axis (X, Y, Z) the patient axis it follows most, each used once.
+
+    In nibabel's order: the stored axis that follows a patient axis most closely chooses first.
+    """
+    weights = np.abs(direction)
     found = [-1, -1, -1]
-    for _ in range(3):
-        patient, stored = np.unravel_index(int(weights.argmax()), (3, 3))
-        found[int(stored)] = int(patient)
-        weights[patient, :] = -1
-        weights[:, stored] = -1
+    for stored in np.argsort(-weights.max(axis=0), kind="stable").tolist():
+        found[stored] = int(weights[:, stored].argmax())
+        weights[found[stored]] = -1
     return found
 
 

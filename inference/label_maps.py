@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from inference.errors import VolumeError
 from inference.geometry import Grid, Shape
-from inference.volumes import Header, Place, read_header, read_place, stored_voxels
+from inference.place import Place
+from inference.volumes import Header, read_header, read_place, stored_voxels
 
 _SAME_MM = 1e-3
 
@@ -28,7 +29,7 @@ class LabelMap:
     @property
     def grid(self) -> Grid:
         """Shape and voxel size."""
-        return Grid(self.header.shape, self.header.spacing_mm)
+        return self.place.grid(self.header.shape)
 
     def elsewhere_than(self, place: Place, shape: Shape) -> str | None:
         """Say how the map's voxels differ from those of a volume; None where they do not."""
@@ -51,10 +52,11 @@ def read_label_map(path: Path) -> LabelMap:
     if not path.is_file():
         raise VolumeError(f"label map {path} is missing; run predict first")
     header = read_header(path)
+    place = read_place(path, header)
     numbers = scaled_numbers(path, header)
     if told := unlike_labels(numbers, header):
         raise VolumeError(f"{path.name}: labels must be whole numbers from 0 to 255; {told}")
-    return LabelMap(numbers.astype(np.uint8, copy=False), read_place(path), header)
+    return LabelMap(numbers.astype(np.uint8, copy=False), place, header)
 
 
 def scaled_numbers(path: Path, header: Header) -> NDArray[Any]:

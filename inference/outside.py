@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from inference.errors import VolumeError
 from inference.files import replacing
 from inference.label_maps import read_label_map
 from inference.manifest import Manifest
+from inference.terminal import terminal
 from inference.view import view_of
 from inference.volumes import read_place, read_volume
 
@@ -47,7 +47,7 @@ def outside_on_screen(
     table = Table("organ", "voxels", "outside", title=f"{ct.name}: {share:.0%} is looked at")
     for name, row in organs.items():
         table.add_row(name, str(row["voxels"]), str(row["outside"]))
-    Console().print(table)
+    terminal().print(table)
     if output is not None:
         region = [(part.start, part.stop) for part in box]
         told_all = {"case": ct.name, "crop": crop, "region": region, "share": share}

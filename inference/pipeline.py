@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from inference.budget import now_s, process_start_s
 from inference.engines import EngineOptions, open_engine, weights_of
-from inference.errors import KitError
+from inference.errors import KitError, VolumeError, in_one_line
+from inference.files import passed_over, told_of
 from inference.manifest import Manifest, verify_weights
 from inference.predictor import Predictor, Prepared, Settings, Watch
 from inference.report import CaseReport, RunReport, peak_memory_mib
@@ -30,10 +32,11 @@ def find_cases(inputs: Path) -> dict[str, Path]:
     if not inputs.is_dir():
         what = "is not a folder" if inputs.exists() else "does not exist"
         raise KitError(f"inputs folder {inputs} {what}; make it and put CTs there")
-    found = [p for p in sorted(inputs.glob(f"*{SUFFIX}")) if not p.name.startswith(".")]
-    cases = {p.name.removesuffix(SUFFIX): p for p in found}
+    cases = {p.name.removesuffix(SUFFIX): p for p in sorted(inputs.glob(f"[!.]*{SUFFIX}"))}
     if not cases:
-        raise KitError(f"inputs folder {inputs} holds no <case>{SUFFIX}; put a CT there")
+        passed = passed_over(inputs, SUFFIX)
+        found = f"; {told_of(passed, inputs)}" if passed else ""
+        raise KitError(f"inputs folder {inputs} holds no <case>{SUFFIX}; put a CT there{found}")
     return cases
 
 
@@ -43,8 +46,11 @@ def predict_folder(
     manifest: Manifest,
     settings: Settings,
     watch: Watch | None = None,
+    report: RunReport | None = None,
 ) -> RunReport:
     """Label every case; one that fails gets a background map and the others go on.
+
+    Maps of these cases that an earlier run left are removed before the first case.
 
     Args:
         cases: Files by case name.
@@ -52,12 +58,14 @@ def predict_folder(
         manifest: The network and how to use it; its weights are checked first.
         settings: What the run changes.
         watch: Told of progress.
+        report: Filled; by default a new one.
 
     Raises:
         KitError: Nothing can be done at all: weights, engine or output folder.
     """
     watch = watch or Watch()
-    report = RunReport(manifest.name, manifest.sha256, asdict(settings))
+    report = report or RunReport.of(manifest, asdict(settings))
+    _refuse_inputs_as_outputs(cases, outputs)
     _make_folder(outputs)
     start_s = time.perf_counter()
     with ThreadPoolExecutor(1) as reader:
@@ -70,10 +78,11 @@ def predict_folder(
             report.engine = engine.description
             report.start_s["engine"] = round(time.perf_counter() - start_s, 4)
             job = _Job(Predictor(manifest, engine, settings), settings, outputs, watch)
+            report.cases = [CaseReport(case, "not reached") for case in cases]
+            for case in cases:
+                _remove_old(_target(outputs, case))
             begun_s = process_start_s()  # starting counts for the first case
-            for case, reading in volumes:
-                done = CaseReport(case)
-                report.cases.append(done)
+            for done, (case, reading) in zip(report.cases, volumes, strict=True):
                 _one_case(job, cases[case], reading, done, begun_s)
                 watch.done(done)
                 begun_s = now_s()
@@ -115,11 +124,14 @@ class _Job:
 
 
 def _one_case(job: _Job, path: Path, reading: Reading, report: CaseReport, begun_s: float) -> None:
-    target = job.outputs / f"{report.case}.nii.gz"
+    target = _target(job.outputs, report.case)
     start_s = time.perf_counter()
+    report.status = "failed"
     try:
         volume, read_s = reading.pop().result()
         report.seconds["read"] = round(read_s, 4)
+        if job.settings.strict and volume.warnings:
+            raise VolumeError(f"{path.name}: {'; '.join(volume.warnings)}; refused by --strict")
         prepared, header = job.predictor.prepare(volume, report), volume.header
         del volume
         prepared = _within_limits(job, prepared, report, begun_s)
@@ -127,10 +139,9 @@ def _one_case(job: _Job, path: Path, reading: Reading, report: CaseReport, begun
         with report.stage("write"):
             write_labels(labels, header, target)
         report.status = "done"
-    except KitError as error:
-        report.error = str(error)
-    except MemoryError:
-        report.error = f"{path.name}: not enough memory for {report.input_shape} voxels"
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        report.error = in_one_line(error, path.name)
+        report.volumes_ml = {}
     finally:
         report.seconds["total"] = round(time.perf_counter() - start_s, 4)
         report.peak_memory_mib = round(peak_memory_mib(), 1)
@@ -158,9 +169,32 @@ def _write_background(path: Path, target: Path, report: CaseReport) -> None:
     try:
         header = read_header(path)
         write_labels(np.zeros(header.shape, dtype=np.uint8), header, target)
-    except (KitError, MemoryError):
+    except Exception:  # noqa: BLE001  # the case has its reason already
         return
     report.warnings += ("an empty label map was written in its place",)
+
+
+def _target(outputs: Path, case: str) -> Path:
+    return outputs / f"{case}.nii.gz"
+
+
+def _refuse_inputs_as_outputs(cases: dict[str, Path], outputs: Path) -> None:
+    """Refuse to write a label map over a CT: case "a" beside a case "a_0000" in one folder."""
+    inputs = {path.parent.resolve() / path.name for path in cases.values()}
+    inputs |= {path.resolve() for path in cases.values()}
+    for case in cases:
+        target = _target(outputs.resolve(), case)
+        if target in inputs:
+            raise KitError(
+                f"the label map of {case} would be written over the CT {target}; "
+                "give another outputs folder"
+            )
+
+
+def _remove_old(target: Path) -> None:
+    """Remove an earlier run's map; what cannot be removed cannot be replaced, and is said then."""
+    with suppress(OSError):
+        target.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

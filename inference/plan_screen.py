@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from inference.budget import Limits, Plan, now_s, process_start_s
@@ -13,6 +12,7 @@ from inference.files import replacing
 from inference.manifest import Manifest, verify_weights
 from inference.predictor import Predictor, Settings
 from inference.report import CaseReport
+from inference.terminal import terminal
 from inference.volumes import read_volume
 
 
@@ -41,11 +41,14 @@ def plan_on_screen(
         spent_s = now_s() - process_start_s()
         plan = predictor.plan(prepared, settings.limits, spent_s, before_s)
         description = engine.description
-    Console().print(_table(report, plan, settings.limits))
+    terminal().print(_table(report, plan, settings.limits))
+    for warning in report.warnings:
+        terminal(stderr=True).print(f"{ct.name}: {warning}", soft_wrap=True, highlight=False)
     if output is not None:
         told = {
             "case": report.case,
             "engine": description,
+            "warnings": report.warnings,
             "input_shape": report.input_shape,
             "region": report.region,
             "working_shape": report.working_shape,

@@ -36,6 +36,8 @@ class Settings:
     tta: str | None = None
     crop: str | None = None
     clean: bool = True
+    strict: bool = False
+    """Refuse a CT about which there is a warning."""
     time_limit_s: float | None = None
     memory_limit_mib: float | None = None
 

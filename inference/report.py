@@ -11,6 +11,7 @@ from pathlib import Path
 
 import inference
 from inference.files import replacing
+from inference.manifest import Manifest
 
 SCHEMA = 1
 
@@ -43,6 +44,7 @@ class CaseReport:
 
     case: str
     status: str = "failed"
+    """"done", "failed", or "not reached" by a run that was ended."""
     error: str | None = None
     warnings: tuple[str, ...] = ()
     input_shape: tuple[int, ...] = ()
@@ -87,6 +89,20 @@ class RunReport:
     cases: list[CaseReport] = field(default_factory=list)
     start_s: dict[str, float] = field(default_factory=dict)
     """Seconds spent before the first case, by step."""
+    passed_over: dict[str, str] = field(default_factory=dict)
+    """Files in the inputs folder that are no case, and why."""
+    ended: str | None = None
+    """What ended the run before its last case."""
+
+    @classmethod
+    def of(
+        cls,
+        manifest: Manifest,
+        settings: dict[str, object],
+        passed_over: dict[str, str] | None = None,
+    ) -> "RunReport":
+        """Return the report of a run that begins."""
+        return cls(manifest.name, manifest.sha256, settings, passed_over=passed_over or {})
 
     @property
     def failed(self) -> list[CaseReport]:

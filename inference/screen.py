@@ -1,6 +1,10 @@
 """Progress and results on the terminal: on stderr, so that stdout stays free."""
 
 import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -8,21 +12,57 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from inference.errors import KitError, in_one_line
+from inference.files import passed_over, told_of
 from inference.manifest import Manifest
-from inference.pipeline import predict_folder
+from inference.pipeline import SUFFIX, find_cases, predict_folder
 from inference.predictor import Settings, Watch
 from inference.report import CaseReport, RunReport
+from inference.terminal import terminal
+
+
+def predict_inputs(
+    inputs: Path, outputs: Path, manifest: Manifest, settings: Settings, run_json: Path
+) -> RunReport:
+    """Predict the cases of a folder, say what was passed over in it, and write `run_json`.
+
+    That is written in any event, once the network is open.
+
+    Raises:
+        KitError: Nothing can be done at all, or `run_json` cannot be written.
+    """
+    cases = find_cases(inputs)
+    report = RunReport.of(manifest, asdict(settings), passed_over(inputs, SUFFIX))
+    if report.passed_over:
+        told = told_of(report.passed_over, inputs)
+        terminal(stderr=True).print(told, soft_wrap=True, highlight=False)
+    try:
+        predict_on_screen(cases, outputs, manifest, settings, report)
+    except BaseException as ended:
+        if report.cases:
+            caught = isinstance(ended, Exception)
+            report.ended = in_one_line(ended, "the run") if caught else "ended by a signal"
+            with suppress(KitError):
+                report.write(run_json)
+        raise
+    report.write(run_json)
+    return report
 
 
 def predict_on_screen(
-    cases: dict[str, Path], outputs: Path, manifest: Manifest, settings: Settings
+    cases: dict[str, Path],
+    outputs: Path,
+    manifest: Manifest,
+    settings: Settings,
+    report: RunReport | None = None,
 ) -> RunReport:
     """Run `predict_folder` with a progress bar, a line a finished case, and a table at the end."""
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     handler = RichHandler(console=console, show_time=False, show_path=False)
     logging.getLogger("inference").addHandler(handler)
+    run = partial(predict_folder, cases, outputs, manifest, settings, report=report)
     try:
-        report = _with_progress(console, cases, outputs, manifest, settings)
+        report = _with_progress(console, len(cases), run)
     finally:
         logging.getLogger("inference").removeHandler(handler)
     if any(case.volumes_ml for case in report.cases):
@@ -30,24 +70,22 @@ def predict_on_screen(
     return report
 
 
-def _with_progress(
-    console: Console, cases: dict[str, Path], outputs: Path, manifest: Manifest, settings: Settings
-) -> RunReport:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+def _with_progress(console: Console, count: int, run: Callable[..., RunReport]) -> RunReport:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        whole = bar.add_task("cases", total=len(cases))
+        whole = bar.add_task("cases", total=count)
         windows = bar.add_task("windows", total=None)
 
         def done(case: CaseReport) -> None:
             bar.advance(whole)
-            console.print(_line(case), soft_wrap=True, highlight=False, markup=False)
+            console.print(_line(case), soft_wrap=True, highlight=False)
 
         watch = Watch(
             case=lambda name, count: bar.reset(windows, total=count, description=name),
             window=lambda: bar.advance(windows),
             done=done,
         )
-        return predict_folder(cases, outputs, manifest, settings, watch)
+        return run(watch=watch)
 
 
 def _line(case: CaseReport) -> str:

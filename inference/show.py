@@ -52,8 +52,11 @@ class Plane:
     """Distance of rows and of columns."""
 
 
-def overlay_png(ct: Path, labels: Path, out: Path) -> None:
+def overlay_png(ct: Path, labels: Path, out: Path) -> tuple[str, ...]:
     """Draw the map in file `labels` over the file `ct` into the PNG file `out`.
+
+    Returns:
+        What is in doubt of the CT.
 
     Raises:
         VolumeError: A file cannot be read.
@@ -74,6 +77,7 @@ def overlay_png(ct: Path, labels: Path, out: Path) -> None:
         raise KitError(f"{out.name}: pictures are written as PNG; name it .png")
     with replacing(out) as partial:
         Image.fromarray(picture).save(partial, format="PNG")
+    return volume.warnings
 
 
 def overlay(hu: Hounsfield, labels: Labels, grid: Grid, case: str) -> Picture:

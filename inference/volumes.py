@@ -1,13 +1,14 @@
 """Read a CT, write a label map that lies exactly where its CT lies.
 
-The only module that meets SimpleITK's (x, y, z); everything else is (Z, Y, X). A label map is
-written with the CT's own header bytes (only the data type changes), so its geometry is the input's
-to the last bit, whichever of NIfTI's ways of saying it the input uses.
+A label map is written with the CT's own header bytes (only the data type changes), so its geometry
+is the input's to the last bit, whichever of NIfTI's ways of saying it the input uses.
+
+Files are read without ITK: it cannot open every name, ends the process at some headers, fills what
+a cut file lacks and turns NaN into 0 without a word.
 """
 
 import gzip
 import math
-import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -18,19 +19,14 @@ import numpy as np
 from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
+from inference import intensities
 from inference.errors import GeometryError, VolumeError
 from inference.files import replacing
 from inference.geometry import Grid, Shape, SpacingMm, as_shape, nearest_rotation
-
-# ITK refuses a NIfTI whose direction is not orthonormal unless it is told, before it reads, to take
-# the nearest rotation (13 of 8,762 FLARE volumes need it).
-os.environ.setdefault("ITK_NIFTI_SFORM_PERMISSIVE", "1")
-import SimpleITK as sitk
+from inference.place import LEAST_MM, MOST_MM, Place, place_of
 
 _HEADER_BYTES = 348  # NIfTI-1; offsets below are of its fields, from nifti1.h
 _VOXELS_AT = 352
-_ORTHONORMAL = 1e-3
-LEAST_MM, MOST_MM = 0.05, 50.0
 _CHUNK_BYTES = 1 << 22
 _MOST_VOXELS = 1 << 31  # 512 x 512 x 8192; a damaged header can claim 2**45
 _DTYPES = {
@@ -50,8 +46,8 @@ class Header:
     shape: Shape
 
     @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel size (Z, Y, X) as stored, whatever it is."""
+    def pixdim(self) -> tuple[float, float, float]:
+        """What pixdim says of the voxel size (Z, Y, X), whatever it is; see `Place` for what is."""
         x, y, z = struct.unpack_from(self.order + "3f", self.raw, 80)
         return z, y, x
 
@@ -71,19 +67,21 @@ class Header:
     def scaling(self) -> tuple[float, float] | None:
         """Slope and intercept from stored numbers to HU; None where they are HU already."""
         slope, intercept = struct.unpack_from(self.order + "2f", self.raw, 112)
-        if slope == 0 or not np.isfinite([slope, intercept]).all() or (slope, intercept) == (1, 0):
+        if slope == 0 or not math.isfinite(slope):
             return None
-        return slope, intercept
+        if not math.isfinite(intercept):
+            intercept = 0.0
+        return None if (slope, intercept) == (1, 0) else (slope, intercept)
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where voxels lie in the patient, in ITK's (X, Y, Z) and LPS millimetres."""
-
-    origin_mm: NDArray[np.float64]
-    spacing_mm: NDArray[np.float64]
-    direction: NDArray[np.float64]
-    """float64 [3, 3]; column i is the LPS direction of index axis i."""
+    @property
+    def scaling_doubt(self) -> str | None:
+        """What of slope and intercept could not be applied."""
+        slope, intercept = struct.unpack_from(self.order + "2f", self.raw, 112)
+        if slope == 0 or not math.isfinite(slope):
+            if intercept == 0 or not math.isfinite(intercept):
+                return None
+            return f"the intercept {intercept:g} was not applied, for the slope is {slope:g}"
+        return None if math.isfinite(intercept) else f"the intercept is {intercept}; 0 was taken"
 
 
 @dataclass(frozen=True)
@@ -134,11 +132,9 @@ def read_volume(path: Path) -> Volume:
         VolumeError: It cannot be read, or holds nothing that can be labelled.
     """
     header = read_header(path)
-    spacing = header.spacing_mm
-    told = " × ".join(f"{s:g}" for s in reversed(spacing))
-    if not all(np.isfinite(spacing)) or min(spacing) <= 0:
-        raise VolumeError(f"{path.name}: voxel size {told} mm is not positive; mend the header")
-    if not LEAST_MM <= min(spacing) <= max(spacing) <= MOST_MM:
+    place = read_place(path, header)
+    told = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
+    if not LEAST_MM <= place.spacing_mm.min() <= place.spacing_mm.max() <= MOST_MM:
         raise VolumeError(
             f"{path.name}: voxel size {told} mm is no CT's ({LEAST_MM:g} to {MOST_MM:g} mm); "
             "mend the header: are its units metres or micrometres?"
@@ -146,8 +142,31 @@ def read_volume(path: Path) -> Volume:
     hu = _hounsfield(path, header)
     if hu.min() == hu.max():
         raise VolumeError(f"{path.name}: every voxel is {hu.flat[0]:g}; there is nothing to label")
-    direction = nearest_rotation(read_place(path).direction)
-    return Volume(hu, Grid(header.shape, spacing), direction, header, _odd(header))
+    doubts = (*place.warnings, header.scaling_doubt, intensities.doubt(hu))
+    return Volume(
+        hu,
+        place.grid(header.shape),
+        nearest_rotation(place.direction),
+        header,
+        tuple(doubt for doubt in doubts if doubt),
+    )
+
+
+def read_place(path: Path, header: Header | None = None) -> Place:
+    """Read where a file's voxels lie.
+
+    Args:
+        path: The file.
+        header: Its header, where it was read before.
+
+    Raises:
+        VolumeError: There is no such file, or its header does not say it.
+    """
+    header = header or read_header(path)
+    try:
+        return place_of(header.raw, header.order, header.shape)
+    except GeometryError as error:
+        raise VolumeError(f"{path.name}: {error}") from error
 
 
 def _is_gzip(path: Path) -> bool:
@@ -173,8 +192,6 @@ def _hounsfield(path: Path, header: Header) -> NDArray[np.int16] | NDArray[np.fl
 
 def stored_voxels(path: Path, header: Header) -> NDArray[Any]:
     """Read the numbers [Z, Y, X] as they are stored, before slope and intercept.
-
-    Not by ITK: it fills what a truncated file lacks, and turns NaN into 0, without a word.
 
     Raises:
         VolumeError: The file is cut or damaged, or holds no real numbers.
@@ -204,40 +221,6 @@ def _fill(target: NDArray[np.uint8], path: Path, offset: int) -> None:
         raise EOFError(f"{filled} of {target.size} bytes of voxels")
 
 
-def read_place(path: Path) -> Place:
-    """Read where a file's voxels lie, as ITK takes it from sform or qform.
-
-    Raises:
-        VolumeError: ITK cannot read the header.
-    """
-    sitk.ProcessObject.GlobalWarningDisplayOff()  # several lines of C++ for what _odd says in one
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise VolumeError(f"{path.name}: ITK cannot read its header ({reason})") from error
-    count = reader.GetDimension()
-    direction = np.array(reader.GetDirection()).reshape(count, count)[:3, :3]
-    return Place(np.array(reader.GetOrigin()[:3]), np.array(reader.GetSpacing()[:3]), direction)
-
-
-def _odd(header: Header) -> tuple[str, ...]:
-    """Say so when the stored sform is no rotation of the axes."""
-    (code,) = struct.unpack_from(header.order + "h", header.raw, 254)
-    rows = np.array(struct.unpack_from(header.order + "12f", header.raw, 280)).reshape(3, 4)
-    if code <= 0:
-        return ()
-    lengths = np.linalg.norm(rows[:, :3], axis=0)
-    if not np.isfinite(rows).all() or lengths.min() == 0:
-        return ("the stored sform is singular; the axes were taken from elsewhere in the header",)
-    axes = rows[:, :3] / lengths
-    if np.abs(axes.T @ axes - np.eye(3)).max() > _ORTHONORMAL:
-        return ("the stored direction is not orthonormal; the nearest rotation was used",)
-    return ()
-
-
 def write_labels(labels: NDArray[np.uint8], like: Header, path: Path) -> None:
     """Write uint8 [Z, Y, X] `labels` as .nii.gz with the geometry bytes of `like`.
 
@@ -257,7 +240,7 @@ def write_volume(
 ) -> None:
     """Write an array [Z, Y, X] that comes from no file, its axes to Superior, Posterior, Left.
 
-    The same array gives the same bytes. Not by ITK, which cuts a file on a full disk in silence.
+    The same array gives the same bytes.
 
     Raises:
         KitError: The file cannot be written.

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -15,6 +14,7 @@ from evaluation.lesions import lesions_of, size_names, size_of
 from inference.errors import KitError
 from inference.files import make_folder, replacing
 from inference.organs import ORGANS
+from inference.terminal import terminal
 from train.ablation_figure import draw
 from train.anatomy import IGNORE
 from train.fusion import Labels, agree_or_background, read_flare_labels, staple, vote
@@ -117,7 +117,7 @@ def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, 
         learnt = [case for n, case in enumerate(cases) if n % FOLDS != fold]
         rules = _rules(truth, sources, learnt)
         used = cases[fold::FOLDS]
-        for case in track(used, f"fold {fold + 1}", console=Console(stderr=True), transient=True):
+        for case in track(used, f"fold {fold + 1}", console=terminal(stderr=True), transient=True):
             read = _read(truth, sources, case)
             for name, rule in rules.items():
                 fused = rule(read.said, read.voxel_ml)
@@ -207,6 +207,6 @@ def show(found: Mapping[str, Ways]) -> None:
         sizes = (f"{hit}/{total}" for hit, total in way.tumours_found.values())
         rest = (str(way.false_tumours), f"{way.ignored:.2%}", f"{way.wrong:.2%}")
         table.add_row(name, f"{way.organ_dsc:.4f}", *figures, *sizes, *rest)
-    console = Console()
-    needed = Console(width=1000).measure(table).maximum  # figures that are cut off say nothing
-    (console if console.width >= needed else Console(width=needed)).print(table)
+    console = terminal()
+    needed = terminal(width=1000).measure(table).maximum  # figures that are cut off say nothing
+    (console if console.width >= needed else terminal(width=needed)).print(table)

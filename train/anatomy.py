@@ -1,5 +1,6 @@
 """Labelled anatomy on the recipe's grid: where the shapes of the training cases come from."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from inference.errors import VolumeError
+
+# Take the nearest rotation where a direction is not orthonormal, as the kit's own reading does.
+os.environ.setdefault("ITK_NIFTI_SFORM_PERMISSIVE", "1")
 
 Labels = NDArray[np.uint8]
 Shape = tuple[int, int, int]

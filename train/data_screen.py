@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from inference.files import make_folder, replacing
+from inference.files import make_folder, writing
 from inference.organs import ORGANS
+from inference.terminal import terminal
 from train.release import (
     Layout,
     Problem,
@@ -32,7 +33,7 @@ def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, de
     found = list_cases(folder, layout)
     make_folder(output)
     columns = (TextColumn("check"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
         checked = check_cases(folder, found, jobs, deep=deep)
         release = sorted_out(found, progress.track(checked, total=len(found)))
     write_cases(release.cases, output / "cases.json")
@@ -42,14 +43,14 @@ def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, de
 
 
 def _write_problems(problems: tuple[Problem, ...], path: Path) -> None:
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    with writing(path) as stream:
         table = csv.writer(stream)
         table.writerow(["case", "reason"])
         table.writerows((problem.case, problem.reason) for problem in problems)
 
 
 def _show(release: Release) -> None:
-    console = Console()
+    console = terminal()
     names = {label: organ for organ, label in ORGANS.items()}
     drawn = Counter((case.subset, case.drawn) for case in release.cases)
     table = Table("subset", "cases", "drawn", title="Cases by what their annotators looked for")
@@ -60,10 +61,19 @@ def _show(release: Release) -> None:
             told = f"all but {', '.join(missing)}" if missing else "all 14"
         table.add_row(subset, str(count), told)
     console.print(table)
-    if release.problems:
-        wrong = Table("case", "reason", title=f"Left out: {len(release.problems)}")
-        for problem in release.problems[:_SHOWN]:
-            wrong.add_row(problem.case, problem.reason)
-        console.print(wrong)
-        if (more := len(release.problems) - _SHOWN) > 0:
-            console.print(f"and {more} more, in problems.csv")
+    doubtful = [(case.case, "; ".join(case.doubts)) for case in release.cases if case.doubts]
+    _list(console, "Used, but in doubt", doubtful, "cases.json")
+    left_out = [(problem.case, problem.reason) for problem in release.problems]
+    _list(console, "Left out", left_out, "problems.csv")
+
+
+def _list(console: Console, title: str, rows: list[tuple[str, str]], file: str) -> None:
+    """Print the first of `rows`; `file` has the others."""
+    if not rows:
+        return
+    table = Table("case", "reason", title=f"{title}: {len(rows)}")
+    for case, reason in rows[:_SHOWN]:
+        table.add_row(case, reason)
+    console.print(table)
+    if (more := len(rows) - _SHOWN) > 0:
+        console.print(f"and {more} more, in {file}")

@@ -13,12 +13,12 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 
 from inference.errors import KitError
 from inference.files import make_folder
 from inference.phantom import phantom
+from inference.terminal import terminal
 from inference.volumes import write_volume
 from train.fusion import ORGAN_LABELS
 from train.recipe import build
@@ -196,7 +196,7 @@ def write_release(
     for name in (layout.images, layout.labels, layout.unlabelled, layout.validation, HIDDEN):
         make_folder(folder / name)
     plans = list(planned_cases(phantoms))
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     for plan in track(plans, description="phantoms", console=console, transient=True):
         write_case(plan, draw, phantoms, seed, folder, layout)
     return len(plans)

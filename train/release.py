@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.errors import GeometryError, KitError, VolumeError
+from inference.errors import GeometryError, KitError, VolumeError, in_one_line
 from inference.files import replacing
 from inference.geometry import Shape
 from inference.label_maps import read_label_map
 from inference.organs import ORGANS
-from inference.volumes import LEAST_MM, MOST_MM, Place, read_header, read_place, read_volume
+from inference.place import LEAST_MM, MOST_MM, Place
+from inference.volumes import read_header, read_place, read_volume
 
 SCHEMA = 1
 IMAGE_SUFFIX, LABEL_SUFFIX = "_0000.nii.gz", ".nii.gz"
@@ -51,6 +52,8 @@ class Case:
     """Labels that its annotators looked for: what they drew, and what is absent in this patient."""
     subset: str
     """"partial", "unlabelled" or "validation"."""
+    doubts: tuple[str, ...] = ()
+    """What is odd about its CT, though it is usable."""
 
 
 @dataclass(frozen=True)
@@ -147,24 +150,32 @@ def check_case(folder: Path, case: Case, *, deep: bool = False) -> Case | Proble
         deep: Read every voxel of the CT too, not its header alone.
     """
     try:
-        place, shape = _image_checked(folder, case.image, deep)
+        place, shape, doubts = _image_checked(folder, case.image, deep)
         if case.label is None:
-            return case
+            return replace(case, doubts=doubts)
         present = _label_checked(folder, case.label, place, shape)
-    except KitError as error:
-        return Problem(case.case, str(error))
-    return replace(case, present=present, drawn=present)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        return Problem(case.case, in_one_line(error, case.image))
+    return replace(case, present=present, drawn=present, doubts=doubts)
 
 
-def _image_checked(folder: Path, image: str, deep: bool) -> tuple[Place, Shape]:
+def _image_checked(folder: Path, image: str, deep: bool) -> tuple[Place, Shape, tuple[str, ...]]:
+    """Return where a CT lies, its shape and what is in doubt of it."""
     path = _file(folder, image, IMAGE_SUFFIX)
     header = read_header(path)
-    if not all(LEAST_MM <= mm <= MOST_MM for mm in header.spacing_mm):
-        told = " × ".join(f"{mm:g}" for mm in reversed(header.spacing_mm))
+    place = read_place(path, header)
+    if not all(LEAST_MM <= mm <= MOST_MM for mm in place.spacing_mm.tolist()):
+        told = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
         raise VolumeError(f"{image}: voxel size {told} mm is no CT's; mend the header")
-    if deep:
-        read_volume(path)
-    return read_place(path), header.shape
+    _refuse_misread(image, place)
+    doubts = read_volume(path).warnings if deep else place.warnings
+    return place, header.shape, doubts
+
+
+def _refuse_misread(name: str, place: Place) -> None:
+    if place.misread:
+        told = "; ".join(place.warnings) or "the quaternion is longer than 1"
+        raise GeometryError(f"{name}: {told}; nnU-Net reads it otherwise, so mend the header")
 
 
 def _label_checked(folder: Path, label: str, place: Place, shape: Shape) -> tuple[int, ...]:
@@ -172,6 +183,7 @@ def _label_checked(folder: Path, label: str, place: Place, shape: Shape) -> tupl
     found = read_label_map(_file(folder, label, LABEL_SUFFIX))
     if odd := found.elsewhere_than(place, shape):
         raise GeometryError(f"{label}: {odd}, the CT's; give the map of this CT")
+    _refuse_misread(label, found.place)
     counts = np.zeros(256, np.int64)
     for labels in found.labels:  # bincount copies to int64, and a map may have 700 million voxels
         counts += np.bincount(labels.ravel(), minlength=256)
@@ -254,7 +266,12 @@ def load_cases(path: Path) -> tuple[Case, ...]:
         if table["schema"] != SCHEMA:
             raise KitError(f"{path}: not cases of schema {SCHEMA}; run `train data` again")
         return tuple(
-            Case(**{**row, "present": tuple(row["present"]), "drawn": tuple(row["drawn"])})
+            Case(
+                **{
+                    **row,
+                    **{key: tuple(row.get(key, ())) for key in ("present", "drawn", "doubts")},
+                }
+            )
             for row in table["cases"]
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

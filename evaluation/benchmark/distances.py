@@ -13,7 +13,6 @@ from statistics import median
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy import ndimage
@@ -25,6 +24,7 @@ from evaluation.organs import TOLERANCE_MM
 from evaluation.scoring import read_map
 from evaluation.surfaces import Mask, neighbour_codes
 from inference.organs import ORGANS
+from inference.terminal import terminal
 
 Distances = NDArray[np.float64]
 Way = Callable[[Mask, Mask], Distances]
@@ -75,7 +75,7 @@ def benchmark_distances(repeats: int) -> None:
         ways["edt"] = by_edt
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, list[Distances]] = {}
-    for _ in track(range(repeats), transient=True, console=Console(stderr=True)):
+    for _ in track(range(repeats), transient=True, console=terminal(stderr=True)):
         for name, way in ways.items():
             start_s = time.perf_counter()
             found[name] = [way(*pair) for _, *pair in surfaces]
@@ -88,7 +88,7 @@ def benchmark_distances(repeats: int) -> None:
             for (organ, *_), a, b in zip(surfaces, values, found["scipy"], strict=True)
         )
         table.add_row(name, f"{median(seconds[name]):.2f}", f"{max(errors):.1e}", str(flips))
-    Console().print(table)
+    terminal().print(table)
 
 
 def _surfaces(truth: NDArray[np.uint8], pred: NDArray[np.uint8]) -> list[tuple[str, Mask, Mask]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
@@ -21,6 +20,7 @@ from inference.errors import KitError
 from inference.files import replacing
 from inference.manifest_reader import load_manifest
 from inference.report import cpu_name
+from inference.terminal import terminal
 
 STOCK = "nnU-Net"
 WAYS = (STOCK, "nnU-Net, tuned", "kit, exact", "kit")
@@ -92,7 +92,7 @@ def benchmark_inference(
 
     ways = commands(manifest, model)
     seen: dict[str, dict[str, list[_Run]]] = {}
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=terminal(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=repeats * len(cts) * len(ways))
         for ct in cts:
             case = ct.name.removesuffix("_0000.nii.gz")
@@ -199,7 +199,7 @@ def _ways(case: str, runs: dict[str, list[_Run]], output: Path) -> dict[str, Way
 
 def show(found: Benchmark) -> None:
     """Print one table a CT."""
-    console = Console()
+    console = terminal()
     for case, ways in found.ways.items():
         title = f"{case}: {found.slices[case]} slices, {found.network}, {found.cpu}"
         columns = (Column("whole process", no_wrap=True), "s", "range", "MiB", "windows")

@@ -1,14 +1,14 @@
 """A real CT on another grid: scans of any size with the texture and organs of a real one."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from inference.errors import VolumeError
-from inference.geometry import Grid
-from inference.volumes import write_volume
+from inference.geometry import Grid, Orientation
+from inference.volumes import read_volume, write_volume
 
 _AIR_HU = -1024.0
 
@@ -23,10 +23,11 @@ def lay(ct: Path, grid: Grid, target: Path) -> None:
         VolumeError: `ct` cannot be read.
         KitError: `target` cannot be written.
     """
-    try:
-        image = sitk.DICOMOrient(sitk.ReadImage(str(ct), sitk.sitkFloat32), "LPS")
-    except RuntimeError as error:
-        raise VolumeError(f"{ct}: not a readable CT; check the file") from error
+    volume = read_volume(ct)
+    turn = Orientation.to("LPS", volume.direction)
+    turned: NDArray[Any] = turn.apply(volume.hu)
+    image = sitk.GetImageFromArray(turned.astype(np.float32))
+    image.SetSpacing(turn.grid(volume.grid).spacing_mm[::-1])
     once = _on_grid(image, grid)
     slices = mirrored(grid.shape[0], len(once))
     write_volume(once[slices], grid.spacing_mm, target)
@@ -45,8 +46,6 @@ def _on_grid(image: sitk.Image, grid: Grid) -> NDArray[np.int16]:
     length_mm = image.GetSize()[2] * image.GetSpacing()[2]
     size = (columns, rows, max(1, int(length_mm / z_mm)))
     middle = [0.5 * (n - 1) * mm for n, mm in zip(image.GetSize(), image.GetSpacing(), strict=True)]
-    image.SetOrigin((0.0, 0.0, 0.0))
-    image.SetDirection(np.eye(3).ravel().tolist())
     spacing = (x_mm, y_mm, z_mm)
     origin = [m - 0.5 * (n - 1) * mm for m, n, mm in zip(middle, size, spacing, strict=True)]
     laid = sitk.Resample(

@@ -10,7 +10,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
@@ -23,6 +22,7 @@ from inference.errors import KitError
 from inference.files import replacing
 from inference.organs import ORGANS
 from inference.report import cpu_name
+from inference.terminal import terminal
 
 PLAIN = ROOT / "tests" / "evaluation" / "plain_flare23.py"
 _IMPORTS = "import evaluation.cli, evaluation.screen"
@@ -71,7 +71,7 @@ def benchmark_score(repeats: int, output: Path | None) -> None:
 
 
 def _measure(folder: Path, repeats: int) -> ScoreBenchmark:
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=terminal(stderr=True), transient=True) as progress:
         task = progress.add_task("benchmark", total=4 * repeats)
         # In a process of its own: the peak of a child counts what its parent held at the fork.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -107,7 +107,7 @@ def _steps(runs: dict[str, Measured], scoring: Scoring, repeats: int) -> dict[st
         start_s = time.perf_counter()
         truth, pred = (read_map(f / name, "official") for f in (scoring.truth, scoring.pred))
         read_s = time.perf_counter()
-        score_labels(truth.labels, pred.labels, truth.header.spacing_mm, threads=threads)
+        score_labels(truth.labels, pred.labels, truth.header.pixdim, threads=threads)
         seconds["read both maps, one by one"].append(read_s - start_s)
         seconds["score"].append(time.perf_counter() - read_s)
     steps = {
@@ -138,6 +138,6 @@ def _show(found: ScoreBenchmark) -> None:
     steps = Table("of which", "s", title=f"equal values: {found.equal_values} of 28")
     for step, seconds in found.steps_s.items():
         steps.add_row(step, f"{seconds:.2f}")
-    console = Console()
+    console = terminal()
     console.print(table)
     console.print(steps)

@@ -11,7 +11,7 @@ import inference
 from evaluation.comparison.measured import Measured
 from evaluation.comparison.reported import METRICS, UNSPECIFIED, Reported, Result
 from inference.errors import KitError
-from inference.files import replacing
+from inference.files import replacing, writing
 
 SCHEMA = 1
 NOT_MEASURED = "not measured"
@@ -143,10 +143,7 @@ def write_comparison(rows: Sequence[Comparison], teams: Sequence[Measured], fold
     with replacing(folder / "compare.json") as partial:
         partial.write_text(json.dumps(content, indent=1, default=float) + "\n", "utf-8")
     names = [field.name for field in fields(Comparison)]
-    with (
-        replacing(folder / "compare.csv") as partial,
-        partial.open("w", newline="", encoding="utf-8") as stream,
-    ):
+    with writing(folder / "compare.csv") as stream:
         table = csv.DictWriter(stream, names)
         table.writeheader()
         table.writerows(asdict(row) for row in rows)

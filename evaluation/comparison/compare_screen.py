@@ -20,6 +20,7 @@ from evaluation.comparison.compare import (
 from evaluation.comparison.measured import Measured, check_names, check_split, load_measured
 from evaluation.comparison.reported import METRICS, find_reported
 from inference.files import make_folder
+from inference.terminal import terminal
 
 _HEADLINES = (
     ("dsc_percent", "organs"),
@@ -52,7 +53,7 @@ def compare_on_screen(
     if output is not None:
         make_folder(output)
         write_comparison(rows, teams, output)
-    _show(rows, teams, Console())
+    _show(rows, teams, terminal())
     for name in required:
         check_reached(rows, tables[name].name)
 

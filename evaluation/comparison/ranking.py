@@ -16,7 +16,7 @@ from scipy.stats import kendalltau, rankdata
 
 import inference
 from evaluation.comparison.contest import CPU, GPU, Contest
-from inference.files import replacing
+from inference.files import replacing, writing
 
 SCHEMA = 1
 SEED = 23
@@ -70,10 +70,7 @@ class Ranking:
         with replacing(folder / "rank.json") as partial:
             partial.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n", "utf-8")
         shares = [f"share_place_{place}" for place in range(1, len(self.standings) + 1)]
-        with (
-            replacing(folder / "rank.csv") as partial,
-            partial.open("w", newline="", encoding="utf-8") as stream,
-        ):
+        with writing(folder / "rank.csv") as stream:
             rows = csv.writer(stream)
             rows.writerow(["place", "team", "mean_rank", *self.weights, *shares])
             for s in self.standings:

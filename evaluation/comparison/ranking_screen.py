@@ -12,6 +12,7 @@ from evaluation.comparison.contest import load_contest
 from evaluation.comparison.ranking import Ranking, rank
 from evaluation.comparison.ranking_figure import draw_ranking
 from inference.files import make_folder
+from inference.terminal import terminal
 
 
 def rank_on_screen(
@@ -24,12 +25,12 @@ def rank_on_screen(
     """
     contest = load_contest(folders, with_cpu=with_cpu)
     make_folder(output)
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     with console.status(f"{bootstrap} bootstrap samples"):
         ranking = rank(contest, bootstrap)
     ranking.write(output)
     draw_ranking(ranking, output / "rank.png")
-    _show(ranking, Console())
+    _show(ranking, terminal())
 
 
 def _show(ranking: Ranking, console: Console) -> None:

@@ -13,7 +13,7 @@ from scipy.integrate import trapezoid
 import inference
 from evaluation.efficiency.sampling import INTERVAL_S
 from inference.errors import KitError
-from inference.files import replacing
+from inference.files import replacing, writing
 
 SCHEMA = 1
 COLUMNS: dict[str, tuple[str, int]] = {
@@ -195,7 +195,7 @@ class Efficiency:
 
         What was not measured is empty. A failed case has the figures that it had, as there.
         """
-        with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        with writing(path) as stream:
             table = csv.writer(stream)
             table.writerow(["Name", *COLUMNS])
             for case in self.cases:

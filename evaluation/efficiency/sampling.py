@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 import psutil
 
 from inference.errors import KitError
-from inference.files import replacing
+from inference.files import writing
 
 INTERVAL_S = 0.1
 """How long the official daemon sleeps between samples, and what its areas take as the period."""
@@ -149,7 +149,7 @@ class Sampler:
 def write_samples(runs: dict[int, tuple[Sample, ...]], path: Path) -> None:
     """Write a case's samples as CSV, a row a sample, by the number of the run."""
     names = [field.name for field in fields(Sample)]
-    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+    with writing(path) as stream:
         table = csv.DictWriter(stream, ["run", *names], lineterminator="\n")
         table.writeheader()
         for number, samples in runs.items():

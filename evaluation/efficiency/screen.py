@@ -17,6 +17,7 @@ from evaluation.efficiency.protocol import (
     evaluate,
 )
 from evaluation.efficiency.results import CaseEfficiency, Efficiency, Run
+from inference.terminal import terminal
 
 SHOWN = {
     "GPU MiB": "gpu_mib.peak",
@@ -50,7 +51,7 @@ def evaluate_on_screen(
     Raises:
         KitError: `output` cannot be written.
     """
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     if subject.no_gpu is not None:
         console.print(f"no GPU columns: {subject.no_gpu}", highlight=False, markup=False)
     measured = _with_progress(console, cases, output, subject, settings)
@@ -70,7 +71,7 @@ def evaluate_on_screen(
     for one in measured:
         path = figures / f"{one.efficiency.case}.png"
         draw_case(one.efficiency, one.samples, settings.limits, subject.no_gpu, path)
-    Console().print(efficiency_table(report))
+    terminal().print(efficiency_table(report))
     return report
 
 

@@ -16,7 +16,7 @@ from evaluation.report.pictures import PRED_COLOR, TRUTH_COLOR, Picture, draw_pl
 from evaluation.report.plots import organ_boxes
 from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scores import CaseScores, Mean, Scores, organ_mean
-from inference.errors import KitError
+from inference.errors import in_one_line
 from inference.files import replacing
 from inference.organs import ORGANS
 
@@ -100,7 +100,7 @@ def write_report(
         colors=(TRUTH_COLOR, PRED_COLOR),
     )  # fmt: skip
     with replacing(path) as partial:
-        partial.write_text(html, encoding="utf-8")
+        partial.write_text(html, encoding="utf-8", errors="backslashreplace")
 
 
 def _environment() -> Environment:
@@ -176,8 +176,8 @@ def _worst(row: Row, folders: Folders, rules: str) -> Worst:
     told = ", ".join(f"{organ} {_value(row.case.labels[organ].dsc)}" for organ in organs)
     try:
         scene = read_scene(row.case, folders, rules)
-    except KitError as error:
-        return Worst(row, told, remark=str(error))
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        return Worst(row, told, remark=in_one_line(error, row.case.case))
     voxel = ", ".join(str(index) for index in reversed(scene.stored))
     return Worst(row, told, voxel, scene.remark, tuple(draw_planes(scene)))
 

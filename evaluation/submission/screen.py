@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +11,7 @@ from evaluation.efficiency.screen import evaluate_on_screen
 from evaluation.submission.check import Asked, check
 from evaluation.submission.rules import RULES, Submission
 from inference.files import make_folder
+from inference.terminal import terminal
 
 _STYLE = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
 _RUNS = 2
@@ -24,7 +24,7 @@ def check_on_screen(asked: Asked) -> Submission:
         KitError: There is no such archive, Docker does not answer, or the output cannot be written.
     """
     make_folder(asked.output)
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
 
     def timing(subject: Subject) -> Efficiency:
         settings = replace(asked.settings, repeat=_RUNS)
@@ -34,7 +34,7 @@ def check_on_screen(asked: Asked) -> Submission:
 
     found = check(asked, timing, lambda step: console.print(step, highlight=False, markup=False))
     found.write(asked.output / "submission.json")
-    Console().print(rules_table(found))
+    terminal().print(rules_table(found))
     return found
 
 

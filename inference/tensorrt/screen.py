@@ -1,10 +1,10 @@
 """`inference engine build`: what is under way on stderr, a table of plans at the end."""
 
-from rich.console import Console
 from rich.table import Table
 
 from inference.tensorrt.build import Request, build_plans
 from inference.tensorrt.index import EnginePlan
+from inference.terminal import terminal
 
 
 def build_on_screen(request: Request) -> None:
@@ -13,7 +13,7 @@ def build_on_screen(request: Request) -> None:
     Raises:
         KitError: A plan cannot be built or is refused; those before it are printed all the same.
     """
-    console, built = Console(stderr=True), list[EnginePlan]()
+    console, built = terminal(stderr=True), list[EnginePlan]()
     try:
         with console.status(f"building {request.engine} plans"):
             build_plans(request, built.append)

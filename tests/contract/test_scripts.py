@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ SCRIPTS = (
 )
 RECORDER = """#!/bin/sh
 # Stands in for a Python interpreter: writes down its folder and arguments.
+echo "${FLARE23_START_S:-none}" >"$RECORD.start"
 { pwd; for argument in "$@"; do echo "$argument"; done; echo; } >>"$RECORD"
 case " $* " in *" sample "*) mkdir -p inputs; : >inputs/sample_0000.nii.gz ;; esac
 exit "${STATUS:-0}"
@@ -110,6 +112,15 @@ def test_further_options_go_to_predict(predict):
 def test_the_exit_code_is_the_predictions(predict):
     assert predict(status=1)[0] == 1
     assert predict(status=2)[0] == 2
+
+
+@pytest.mark.skipif(not Path("/proc/uptime").exists(), reason="no /proc")
+def test_making_the_environment_does_not_count(predict, workspace, tmp_path):
+    predict("--sample")  # whose writing does not count either
+    told_s = float((tmp_path / "record.start").read_text())
+    assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - told_s < 100
+    text = (workspace / "predict.sh").read_text()
+    assert text.index("make_env.sh") < text.index("read -r FLARE23_START_S") < text.index("exec")
 
 
 def test_a_sample_is_written_only_where_there_is_no_case(predict, workspace):

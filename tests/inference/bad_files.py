@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-SIZE_X, DATATYPE, PIXDIM_X, SFORM_ROW_X, VOXELS_AT = 42, 70, 80, 280, 352  # in a NIfTI-1 header
+SIZE_X, DATATYPE, PIXDIM_X, SFORM_CODE, SFORM_ROW_X = 42, 70, 80, 254, 280  # in a NIfTI-1 header
+VOXELS_AT = 352
 
 
 def write_ct(path, hu, spacing_mm=(2.0, 2.0, 2.0), direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)):
@@ -123,6 +124,7 @@ def huge(path, write_ct):
 def metres(path, write_ct):
     write_ct(path, ramp((6, 7, 8)))
     patched(path, PIXDIM_X, "3f", 0.0008, 0.0008, 0.0025)
+    patched(path, SFORM_CODE, "h", 0)  # the sform would count
 
 
 def sheared(path, write_ct):

@@ -80,6 +80,17 @@ def test_clocks_and_memory_are_this_process():
     assert process_start_s() < now_s()
 
 
+def test_the_start_is_where_predict_sh_says_it_was(monkeypatch):
+    """A process that replaced a shell has its start: minutes before, where it made .venv."""
+    started_s, ended_s = process_start_s(), now_s()
+    between_s = (started_s + ended_s) / 2
+    monkeypatch.setenv("FLARE23_START_S", f"{between_s:.2f}")
+    assert process_start_s() == float(f"{between_s:.2f}")
+    for told in ("", "soon", "nan", f"{started_s - 1:.2f}", f"{ended_s + 1000:.2f}"):
+        monkeypatch.setenv("FLARE23_START_S", told)
+        assert process_start_s() == started_s
+
+
 def test_a_peak_is_of_this_process_and_not_of_its_parent():
     held = np.ones(300 * MIB, dtype=np.uint8)
     code = "from inference.report import peak_memory_mib; print(peak_memory_mib())"

@@ -1,6 +1,7 @@
 """SIGTERM, as `docker stop` sends it: one line, exit code 143, no half-written file."""
 
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -64,7 +65,11 @@ def test_predict_ends_between_the_first_case_and_the_last(manifest_path, write_c
     assert told.splitlines()[-1] == (
         "Error: ended by SIGTERM; the label maps that are there are whole"
     )
-    found = sorted(path.name for path in outputs.iterdir())
+    told = json.loads((outputs / "run.json").read_text())
+    assert told["cases"][0]["status"] == "done"
+    assert told["cases"][-1]["status"] == "not reached"
+    assert told["ended"] == "ended by a signal"
+    found = sorted(path.name for path in outputs.iterdir() if path.name != "run.json")
     assert found[0] == "a.nii.gz"
     assert len(found) < 51
     assert all(not name.startswith(".") for name in found)

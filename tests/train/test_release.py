@@ -18,6 +18,7 @@ from train.release import (
     Case,
     Layout,
     case_list,
+    check_case,
     check_cases,
     drawn_in,
     list_cases,
@@ -183,6 +184,7 @@ def absurd_spacing(release):
     path = release / "imagesTr2200" / f"{FIRST}_0000.nii.gz"
     raw = bytearray(gzip.decompress(path.read_bytes()))
     struct.pack_into("<3f", raw, 80, 16000.0, 16000.0, 16000.0)
+    struct.pack_into("<h", raw, 254, 0)  # the sform would count
     path.write_bytes(gzip.compress(bytes(raw)))
 
 
@@ -200,7 +202,61 @@ BROKEN = [
 ]
 
 
+def other_readers(release):
+    """Pixdim of another size than the sform: nnU-Net takes the one or the other."""
+    change_header(release, (80, "3f", 4.0, 4.0, 4.0))
+
+
+def broken_sform(release):
+    change_header(release, (280, "f", float("nan")), (252, "h", 1))
+
+
+def metres(release):
+    change_header(release, (123, "B", 1), (80, "3f", *[0.008] * 3), (252, "2h", 1, 0))
+
+
+def change_header(release, *changes):
+    path = release / "imagesTr2200" / f"{FIRST}_0000.nii.gz"
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    for offset, form, *values in changes:
+        struct.pack_into("<" + form, raw, offset, *values)
+    path.write_bytes(gzip.compress(bytes(raw)))
+
+
+BROKEN += [
+    (other_readers, "8 × 8 × 8 mm by the sform and 4 × 4 × 4 mm by pixdim; .* nnU-Net reads it ot"),
+    (broken_sform, "the stored sform is not finite; the qform was taken; nnU-Net reads it otherw"),
+    (metres, "the header is in metres; voxels of 8 × 8 × 8 mm were taken; nnU-Net reads it other"),
+]
+
+
 class TestBadInput:
+    def test_any_error_costs_one_case(self, release, monkeypatch):
+        import train.release
+
+        def fails(path):
+            raise ZeroDivisionError("division by zero")
+
+        monkeypatch.setattr(train.release, "read_header", fails)
+        (case, *_) = list_cases(release, Layout())
+        found = check_case(release, case)
+        assert found.case == FIRST
+        assert "unexpected ZeroDivisionError at " in found.reason
+
+    def test_a_case_in_doubt_is_used_and_said(self, release, tmp_path):
+        """No orientation: nnU-Net assumes what the kit does, but both may be wrong."""
+        change_header(release, (252, "2h", 0, 0))
+        label = label_of(release)
+        raw = bytearray(gzip.decompress(label.read_bytes()))
+        struct.pack_into("<2h", raw, 252, 0, 0)
+        label.write_bytes(gzip.compress(bytes(raw)))
+        done = CliRunner().invoke(main, ["data", str(release), "-o", str(tmp_path / "o")])
+        assert done.exit_code == 0
+        assert "Used, but in doubt: 1" in done.output
+        doubts = {c.case: c.doubts for c in load_cases(tmp_path / "o" / "cases.json")}
+        assert doubts.pop(FIRST)[0].startswith("the header says nothing of orientation")
+        assert set(doubts.values()) == {()}
+
     @pytest.mark.parametrize(("change", "told"), BROKEN, ids=[c.__name__ for c, _ in BROKEN])
     def test_a_case_is_left_out_and_said(self, release, tmp_path, change, told):
         change(release)

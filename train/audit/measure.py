@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.errors import KitError
+from inference.errors import in_one_line
 from inference.organs import ORGANS
 from train.anatomy import IGNORE
 from train.fusion import Labels, read_flare_labels, same_shape
@@ -66,8 +66,8 @@ def measure(files: Files) -> Measured:
             float(counts[IGNORE] / labelled) if labelled else 0.0,
             tuple(oddities(fused.labels, voxel_ml)),
         )
-    except KitError as error:
-        return Measured(files.case, error=str(error))
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        return Measured(files.case, error=in_one_line(error, files.case))
 
 
 def _counts(labels: Labels) -> NDArray[np.int64]:

@@ -9,7 +9,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -17,8 +16,9 @@ import inference
 from evaluation.report.pictures import Picture, draw_planes
 from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scores import CaseScores, LabelScore
-from inference.errors import KitError
+from inference.errors import KitError, in_one_line
 from inference.files import make_folder, replacing
+from inference.terminal import terminal
 from train.audit.figure import draw_volumes
 from train.audit.measure import Files, measure
 from train.audit.ranking import FLAG, MOST_Z, Normal, Ranked, normals_of, rank
@@ -61,7 +61,7 @@ def audit(run: Run, name: str, output: Path, jobs: int, drawn: int = 6) -> int:
     files = _files(run, step)
     make_folder(output)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        console = Console(stderr=True)
+        console = terminal(stderr=True)
         found = pool.map(measure, files.values(), chunksize=4)
         cases = list(track(found, "cases", len(files), console=console, transient=True))
     normals = normals_of(cases)
@@ -136,8 +136,8 @@ def _shown(row: Ranked, files: Files, run: Run) -> Shown:
     )
     try:
         scene = read_scene(case, folders, "official")
-    except KitError as error:
-        return Shown(row, told, str(error), ())
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        return Shown(row, told, in_one_line(error, files.case), ())
     return Shown(row, told, scene.remark, tuple(draw_planes(scene)))
 
 
@@ -166,4 +166,4 @@ def _show(ranked: Sequence[Ranked], name: str) -> None:
     for row in ranked[:_ON_SCREEN]:
         worth = "–" if row.measured.error else f"{row.worth:.2f}"
         table.add_row(row.measured.case, worth, "; ".join(row.reasons))
-    Console().print(table)
+    terminal().print(table)

@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 import openvino as ov
 from openvino import opset13 as ops
-from rich.console import Console
 from rich.table import Table
 
 from inference.engines import EngineOptions, Precision, open_engine, seconds_a_patch
@@ -22,6 +21,7 @@ from inference.files import replacing
 from inference.manifest import Manifest
 from inference.manifest_reader import load_manifest
 from inference.report import cpu_name
+from inference.terminal import terminal
 
 _SIDE = 4096
 """Of the matrices; large enough that two cores reach their rate."""
@@ -69,7 +69,7 @@ def benchmark_bound(manifest: Path, output: Path) -> None:
     for precision, row in rows.items():
         cells = (f"{row['matrix_gflop_s']:.0f}", f"{row['bound_s']:.3f}", f"{row['window_s']:.3f}")
         table.add_row(precision, *cells, f"{row['share_of_bound']:.0%}")
-    Console().print(table)
+    terminal().print(table)
 
 
 def flop(path: Path) -> int:

@@ -14,7 +14,6 @@ import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -24,6 +23,7 @@ from inference.labels import NativeLabels
 from inference.organs import ORGANS
 from inference.phantom import phantom
 from inference.report import cpu_name, peak_memory_mib
+from inference.terminal import terminal
 
 Array = NDArray[np.float32]
 Labels = NDArray[np.uint8]
@@ -118,7 +118,7 @@ def benchmark_labels(repeats: int, output: Path) -> None:
     shown = Table("way", "median s", "extra MiB", "voxels that differ", title="logits to labels")
     for way, row in table.items():
         shown.add_row(way, f"{row['median_s']:.2f}", str(row["extra_mib"]), str(differ[way]))
-    Console().print(shown)
+    terminal().print(shown)
 
 
 def phantom_logits() -> Array:

@@ -6,7 +6,6 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
@@ -14,6 +13,7 @@ from inference.components import connected
 from inference.errors import KitError
 from inference.files import make_folder
 from inference.organs import ORGANS
+from inference.terminal import terminal
 from inference.volumes import write_labels
 from train.fusion import read_flare_labels
 from train.release import LABEL_SUFFIX
@@ -88,7 +88,7 @@ def write_sources(truth: Path, seed: int, folder: Path) -> int:
         raise KitError(f"{truth}: no *{LABEL_SUFFIX}; give a folder of true label maps")
     for name in SOURCES:
         make_folder(folder / name)
-    for path in track(paths, "cases", console=Console(stderr=True), transient=True):
+    for path in track(paths, "cases", console=terminal(stderr=True), transient=True):
         found = read_flare_labels(path)
         for name, corrupt in SOURCES.items():
             rng = np.random.default_rng([seed, crc32(path.name.encode()), crc32(name.encode())])

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from inference.engines import EngineOptions, open_engine
-from inference.errors import KitError
+from inference.errors import KitError, in_one_line
 from inference.files import make_folder, replacing
 from inference.manifest import Manifest, verify_files
 from inference.pipeline import find_cases
 from inference.predictor import Predictor, Settings
+from inference.terminal import terminal
 from train.calibration.confidence import FLIP_X, Confidence, Questions, Sureness, look
 from train.release import LABEL_SUFFIX
 
@@ -90,14 +90,14 @@ def look_at_all(
     with open_engine(settings.engine, manifest, options) as engine:
         looked = Looked(engine.description)
         predictor = Predictor(manifest, engine, settings)
-        for case, ct in track(cases.items(), "cases", console=Console(stderr=True), transient=True):
+        for case, ct in track(
+            cases.items(), "cases", console=terminal(stderr=True), transient=True
+        ):
             try:
                 target = output / f"{case}{LABEL_SUFFIX}"
                 looked.found[case] = look(predictor, manifest.labels, ct, target, questions)
-            except KitError as error:
-                looked.failed[case] = str(error)
-            except MemoryError:
-                looked.failed[case] = f"{ct.name}: not enough memory"
+            except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+                looked.failed[case] = in_one_line(error, ct.name)
     return looked
 
 
@@ -137,4 +137,4 @@ def show(found: Mapping[str, Confidence]) -> None:
         ml, *means = (float(np.mean([getattr(r, key) for r in rows])) for key in ("ml", *asked))
         told = (f"{mean:.3f}" for mean in means)
         table.add_row(name, str(len(rows)), str(pieces[name]), f"{ml:,.1f}", *told)
-    Console(stderr=True).print(table)
+    terminal(stderr=True).print(table)

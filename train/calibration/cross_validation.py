@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -17,6 +16,7 @@ from inference.files import make_folder, replacing
 from inference.manifest import Manifest, verify_files
 from inference.pipeline import find_cases
 from inference.predictor import Settings
+from inference.terminal import terminal
 from train.calibration.figure import draw, draw_kept
 from train.calibration.keeping import Selection, cross_validated, told
 from train.calibration.reliability import (
@@ -114,7 +114,7 @@ def _sampled(
         sampled = {
             case: sample(manifest, engine, settings, *paths, SEED + number, drawn)
             for number, (case, paths) in enumerate(
-                track(cases.items(), "cases", console=Console(stderr=True), transient=True)
+                track(cases.items(), "cases", console=terminal(stderr=True), transient=True)
             )
         }
         return engine.description, sampled
@@ -161,4 +161,4 @@ def show(found: Calibration) -> None:
     for case, voxels, temperature, before, after in rows:
         figures = (before.ece, after.ece, before.nll, after.nll)
         table.add_row(case, f"{voxels:,}", temperature, *(f"{value:.4f}" for value in figures))
-    Console().print(table)
+    terminal().print(table)

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 from scipy.special import softmax
 
+from inference.terminal import terminal
 from train.calibration.reliability import Pieces, Samples
 from train.calibration.signals import signals_of
 from train.reliability import Counts, least_score
@@ -184,4 +184,4 @@ def show_kept(selection: Selection) -> None:
                     *("" if value is None else f"{value:.3f}" for value in after),
                     f"{found.reached} of {len(rows) - found.empty}",
                 )  # fmt: skip
-    Console().print(table)
+    terminal().print(table)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
+from inference.terminal import terminal
 from train.export.parity import Agreement
 
 
@@ -29,4 +29,4 @@ def show_agreements(rows: Sequence[Agreement]) -> None:
             f"{100 * row.label_agreement:.3f} %",
             "tolerance" if row.held_to_tolerance else "nothing",
         )
-    Console(stderr=True).print(table)
+    terminal(stderr=True).print(table)

@@ -5,9 +5,9 @@ from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from inference.terminal import terminal
 from train.phantoms import Phantoms, planned_cases
 from train.recipe import Training
 from train.release import Layout, case_list, list_cases
@@ -136,7 +136,7 @@ def show_costs(recipe: RoundsRecipe, release: Path | None, phantoms: Phantoms | 
     table.columns[4].footer = f"{sum(row.train_hours for row in rows):,.1f}"
     table.columns[5].footer = f"{sum(row.label_hours for row in rows):,.1f}"
     table.columns[6].footer = f"{max(row.disk_gb for row in rows):,.1f}"
-    console = Console()
+    console = terminal()
     console.print(table)
     if release is None and phantoms is not None:
         console.print("Cases: those that `train phantoms` makes of this recipe.", highlight=False)

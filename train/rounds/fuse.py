@@ -11,9 +11,8 @@ import numpy as np
 
 from inference.errors import GeometryError, KitError
 from inference.files import replacing
-from inference.geometry import Grid
 from inference.label_maps import LabelMap, read_label_map
-from inference.volumes import read_header
+from inference.volumes import read_header, read_place
 from train import fusion
 from train.anatomy import IGNORE
 from train.calibration.confidence import FOLDER as CONFIDENCE
@@ -135,7 +134,7 @@ def _maps(case: Case, labels: Sequence[Path], percents: Sequence[Path]) -> list[
 def _weighted(learnt: _Learnt, image: Path) -> Combine:
     """Return the rule for the voxels of one CT: of the sources' labels, then their percents."""
     header = read_header(image)
-    voxel_ml = Grid(header.shape, header.spacing_mm).voxel_ml
+    voxel_ml = read_place(image, header).grid(header.shape).voxel_ml
     count = len(learnt.doubts)
     return lambda *maps: learnt.weighting.apply(
         maps[:count], voxel_ml, unsure_of(learnt.doubts, maps)

@@ -2,11 +2,11 @@
 
 import csv
 
-from rich.console import Console
 from rich.table import Table
 
 from evaluation.scores import Scores, load_scores
-from inference.files import replacing
+from inference.files import replacing, writing
+from inference.terminal import terminal
 from train.rounds.run import Run
 from train.rounds.stopping import decide, judged, told
 
@@ -22,17 +22,14 @@ def show_rounds(run: Run) -> None:
     ]
     if not rows:
         return
-    with (
-        replacing(run.folder / "rounds.csv") as partial,
-        partial.open("w", newline="", encoding="utf-8") as stream,
-    ):
+    with writing(run.folder / "rounds.csv") as stream:
         csv.writer(stream).writerows([_COLUMNS, *rows])
     table = Table(
         *_COLUMNS, title=f"{run.recipe.name}: every round's network on the validation cases"
     )
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    terminal().print(table)
 
 
 def show_verdict(run: Run, count: int) -> bool:
@@ -51,16 +48,16 @@ def show_verdict(run: Run, count: int) -> bool:
     if not verdicts:
         return True
     last = verdicts[-1]
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     low, high = last.interval
     console.print(
-        f"[bold]{last.round}[/]: {last.reason} (95 %: {low:+.4f} to {high:+.4f}); "
+        f"{last.round}: {last.reason} (95 %: {low:+.4f} to {high:+.4f}); "
         f"labels changed by {last.change:.4f}"
     )
     for sign in last.signs:
         console.print(f"  sign of failure: {sign}")
     if not last.go_on:
-        console.print(f"  [bold]no further round; use {last.use}[/]")
+        console.print(f"  no further round; use {last.use}", style="bold")
     return last.go_on
 
 
