@@ -18,14 +18,18 @@ import inference
 from inference.errors import KitError
 from inference.files import make_folder, replacing
 from inference.geometry import SpacingMm
+from train.naming import (
+    CONFIGURATION,
+    DATASET,
+    PLANS,
+    TRAINER,
+    dataset_name,
+    model_folder_name,
+)
 from train.raw import Drawn, link_dataset
 from train.recipe import Training, build
 
 ROOT = Path(__file__).parents[1]
-DATASET = 23
-CONFIGURATION = "3d_fullres"
-PLANS = "flare23Plans"
-TRAINER = "FLARE23Trainer"
 MODEL_FILES = ("plans.json", "dataset.json", "fold_all/checkpoint_final.pth")
 """What of a model folder is the same in equal trainings; nnU-Net's logs hold times of day."""
 _PREPARE = ("train.preprocessing", "prepare_entry")
@@ -50,8 +54,8 @@ class TrainingSpec:
 
     @property
     def dataset(self) -> str:
-        """Name of the raw dataset; 23 is the challenge's year."""
-        return f"Dataset{DATASET:03d}_{self.name}"
+        """Name of the raw dataset."""
+        return dataset_name(self.name)
 
 
 def train_round(
@@ -119,7 +123,7 @@ def fit(work: Path, device: str, fold: str = "all") -> None:
 
 def model_folder(spec: TrainingSpec, work: Path) -> Path:
     """Return nnU-Net's result folder of a training: what `train export` takes."""
-    return work / "results" / spec.dataset / f"{TRAINER}__{PLANS}__{CONFIGURATION}"
+    return work / "results" / spec.dataset / model_folder_name()
 
 
 def read_spec(work: Path) -> TrainingSpec:

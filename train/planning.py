@@ -12,7 +12,8 @@ from nnunetv2.experiment_planning.experiment_planners.network_topology import (
 
 from inference.errors import KitError
 from inference.files import replacing
-from train.nnunet import CONFIGURATION, TrainingSpec
+from train.naming import CONFIGURATION
+from train.nnunet import TrainingSpec
 from train.recipe import Training
 
 _LEAST_VOXELS = 4

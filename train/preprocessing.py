@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from inference.errors import KitError
 from inference.geometry import Shape
 from inference.resampling import resample_linear
-from train.nnunet import CONFIGURATION, DATASET, PLANS, read_spec
+from train.naming import CONFIGURATION, DATASET, PLANS
+from train.nnunet import read_spec
 from train.parent import end_with_parent
 from train.planning import write_plans
 

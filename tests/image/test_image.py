@@ -192,7 +192,7 @@ def test_full_outputs(archive, folders, data_dir):
 def test_a_wrong_digest(archive, folders, data_dir, tmp_path):
     inputs, outputs = folders
     good(inputs, data_dir)
-    name = "flare23_real_small.onnx"
+    name = "flare23_default.onnx"
     content = bytearray((ROOT / "weights" / name).read_bytes())
     content[-1] ^= 1
     (tmp_path / name).write_bytes(content)

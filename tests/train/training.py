@@ -13,12 +13,9 @@ import SimpleITK as sitk
 import torch
 
 from inference.phantom import phantom
+from train.naming import CONFIGURATION, DATASET, PLANS, TRAINER
 from train.nnunet import (
-    CONFIGURATION,
-    DATASET,
     MODEL_FILES,
-    PLANS,
-    TRAINER,
     TrainingSpec,
     environment,
     model_folder,

@@ -24,7 +24,8 @@ import psutil
 import SimpleITK as sitk
 
 from inference.phantom import phantom
-from train.nnunet import CONFIGURATION, DATASET, PLANS, TRAINER, TrainingSpec, environment, prepare
+from train.naming import CONFIGURATION, DATASET, PLANS, TRAINER
+from train.nnunet import TrainingSpec, environment, prepare
 from train.raw import link_dataset
 from train.rounds.recipe import load_rounds
 
