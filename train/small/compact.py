@@ -1,5 +1,7 @@
 """The folder that a training needs, and nothing else: a few MB a case."""
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +63,13 @@ def write_case(case: PreparedCase, folder: Path) -> None:
     """
     codes = np.rint(np.interp(case.hu, _HU, _CODES)).astype(np.uint8)
     labels = case.labels.rounded()
-    with replacing(folder / f"{case.name}.npz") as partial, partial.open("wb") as stream:
-        np.savez_compressed(
-            stream, hu=codes, first=labels.first, second=labels.second, share=labels.share
-        )
+    write_arrays(
+        folder / f"{case.name}.npz",
+        hu=codes,
+        first=labels.first,
+        second=labels.second,
+        share=labels.share,
+    )
 
 
 def read_case(path: Path) -> PreparedCase:
@@ -73,14 +78,43 @@ def read_case(path: Path) -> PreparedCase:
     Raises:
         KitError: The file is not there or no such case.
     """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            codes, first, second, share = (
-                stored[name] for name in ("hu", "first", "second", "share")
-            )
-    except (OSError, KeyError, ValueError) as error:
-        raise KitError(
-            f"{path}: not a prepared case ({error}); run `train small prepare`"
-        ) from error
+    codes, first, second, share = read_arrays(path, "prepare", "hu", "first", "second", "share")
     table = np.interp(np.arange(256), _CODES, _HU).astype(np.float32)
     return PreparedCase(path.stem, table[codes], SoftLabels(first, second, share))
+
+
+def write_arrays(path: Path, **arrays: Bytes) -> None:
+    """Write arrays as one compressed file, whole or not at all.
+
+    Raises:
+        KitError: The file cannot be written.
+    """
+    with replacing(path) as partial, partial.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path, command: str, *names: str) -> list[Bytes]:
+    """Read the arrays `names` of what `write_arrays` wrote.
+
+    Args:
+        path: The file.
+        command: The command of `train small` that writes it, for the message.
+        names: The arrays, in the order of the result.
+
+    Raises:
+        KitError: The file is missing, damaged, or holds other arrays.
+    """
+    try:
+        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as stored:
+            arrays = [stored[name] for name in names]
+    except FileNotFoundError as error:
+        raise KitError(f"{path} is missing; run `train small {command}` first") from error
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise KitError(
+            f"{path}: damaged or another file ({error}); delete it, run `train small {command}`"
+        ) from error
+    if any(array.dtype != np.uint8 or array.shape != arrays[0].shape for array in arrays):
+        raise KitError(
+            f"{path}: not uint8 arrays of one shape; delete it, run `train small {command}`"
+        )
+    return arrays

@@ -6,6 +6,8 @@ on from its last checkpoint ends with the bytes of one that never stopped.
 
 import copy
 import json
+import os
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +76,10 @@ def fit(
         nnU-Net's result folder, for `train export` and `nnUNetv2_predict`.
 
     Raises:
-        KitError: `prepared` is not such a folder.
+        KitError: `prepared` is not such a folder, the last checkpoint is damaged or of another
+            recipe, or there is no such device.
     """
+    place = _device(device)
     recipe = load_small_recipe(prepared / RECIPE)
     folder = results / dataset_name(recipe) / model_folder_name()
     fold = folder / "fold_all"
@@ -84,14 +88,26 @@ def fit(
     _write_json(folder / "dataset.json", dataset_of(recipe))
     if (fold / FINAL).is_file():
         return folder
-    place = torch.device(device)
     _pin(recipe.fit.threads)
     training = _start(recipe, place)
-    _resume(training, fold / LATEST, place)
+    _resume(training, recipe, fold / LATEST)
     cases = [read_case(prepared / f"{case}.npz") for case in recipe.cases]
     sampler = Sampler(cases, recipe, place)
     del cases
-    last = min(until or recipe.fit.steps, recipe.fit.steps)
+    _train(training, sampler, recipe, until or recipe.fit.steps, fold, report)
+    return folder
+
+
+def _train(
+    training: _Training,
+    sampler: Sampler,
+    recipe: SmallRecipe,
+    until: int,
+    fold: Path,
+    report: Callable[[Progress], None],
+) -> None:
+    """Train up to step `until`, with reports and checkpoints."""
+    last = min(until, recipe.fit.steps)
     for loss in _steps(training, sampler, recipe, last):
         if training.step % 50 == 0 or training.step == last:
             report(Progress(training.step, recipe.fit.steps, loss))
@@ -99,11 +115,17 @@ def fit(
             write_checkpoint(_state(training, recipe), fold / LATEST)
     if training.step == recipe.fit.steps:
         write_checkpoint(_result(training, recipe), fold / FINAL)
-    return folder
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise KitError("no CUDA device here; run with --device cpu")
+    return torch.device(name)
 
 
 def _pin(threads: int) -> None:
     """Turn off every choice that depends on timing."""
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS refuses
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.deterministic = True
@@ -213,11 +235,23 @@ def _result(training: _Training, recipe: SmallRecipe) -> dict[str, Any]:
     }
 
 
-def _resume(training: _Training, path: Path, device: torch.device) -> None:
-    """Bring a training to where its last checkpoint is; nothing where there is none."""
+def _resume(training: _Training, recipe: SmallRecipe, path: Path) -> None:
+    """Bring a training to where its last checkpoint is; nothing where there is none.
+
+    Raises:
+        KitError: The checkpoint is damaged, or of a recipe with another network.
+    """
     if not path.is_file():
         return
-    stored = torch.load(path, map_location=device, weights_only=True)
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise KitError(f"{path}: damaged ({reason}); delete it to train from the start") from error
+    if stored["init_args"]["plans"] != plans_of(recipe):
+        raise KitError(
+            f"{path} is of a recipe with another network; take another --work, or delete it"
+        )
     training.network.load_state_dict(stored["trained_weights"])
     training.mean.load_state_dict(stored["network_weights"])
     training.optimizer.load_state_dict(stored["optimizer_state"])
@@ -227,6 +261,3 @@ def _resume(training: _Training, path: Path, device: torch.device) -> None:
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with replacing(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-__all__ = ["FINAL", "LATEST", "KitError", "Progress", "fit"]

@@ -1,8 +1,9 @@
 """The second external source: a network for liver lesions, from a package of 2022.
 
-`pyliverlesionseg` 0.3 (Apache-2.0) has its weights as a Keras file. This module rebuilds the network
-in torch. It is a residual U-Net of valid convolutions: a tile of 180 × 172 × 86 voxels (X, Y, Z; 1 ×
-1 × 3 mm, axes to Right, Anterior, Superior) gives the probabilities of its inner 92 × 84 × 42.
+`pyliverlesionseg` 0.3 (Apache-2.0) has its weights as a Keras file. This module rebuilds the
+network in torch. It is a residual U-Net of valid convolutions: a tile of 180 × 172 × 86 voxels
+(X, Y, Z; 1 × 1 × 3 mm, axes to Right, Anterior, Superior) gives the probabilities of its inner
+92 × 84 × 42.
 """
 
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ def load_lesion_network(path: Path) -> LesionNetwork:
                 )
                 for name in (f"conv3d_{number}" for number in range(1, 22))
             ]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise KitError(
             f"{path}: not the lesion network of pyliverlesionseg 0.3 ({error}); take the file "
             "model_unet_ct_mr_lesion_seg_*.hdf5 of that package"

@@ -10,11 +10,9 @@ from torch.nn import functional
 
 from inference.organs import ORGANS
 from train.small.recipe import Contrast, Filling
-from train.small.shapes import Tensor, blurred, ellipsoid, grain
+from train.small.shapes import Tensor, ellipsoid, grain
 
-GAS_HU = -200.0
 _ORGANS = tuple(range(1, 14))
-_TUMOUR = ORGANS["tumour"]
 # Mean HU by label 1 to 13: typical radiological values; what is drawn around them is wider than
 # the differences between textbooks.
 PHASES: dict[str, tuple[int, ...]] = {
@@ -147,6 +145,3 @@ def _loops(
         inner = float(value) + texture * grain(tuple(part.shape), 2.5, generator)
         hu[loop.box] = wall + lumen * (inner - wall)
     return hu
-
-
-__all__ = ["GAS_HU", "PHASES", "blurred", "change_phase", "fill", "phase_means"]

@@ -43,16 +43,38 @@ def plans_of(recipe: SmallRecipe) -> dict[str, Any]:
     Raises:
         KitError: The recipe's patch does not fit its network.
     """
-    fit, spacing = recipe.fit, [recipe.spacing_mm] * 3
-    resampling = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": False}
+    fit = recipe.fit
     low, high = fit.clip_hu
-    configuration = {
+    properties = {
+        "max": high, "mean": fit.mean_hu, "median": fit.mean_hu, "min": low,
+        "percentile_00_5": low, "percentile_99_5": high, "std": fit.std_hu,
+    }  # fmt: skip
+    return {
+        "dataset_name": dataset_name(recipe),
+        "plans_name": PLANS,
+        "original_median_spacing_after_transp": [recipe.spacing_mm] * 3,
+        "original_median_shape_after_transp": list(fit.patch),
+        "image_reader_writer": READER,
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "configurations": {CONFIGURATION: _configuration(recipe)},
+        "experiment_planner_used": "train small",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {"0": properties},
+    }
+
+
+def _configuration(recipe: SmallRecipe) -> dict[str, Any]:
+    """Return the one configuration: grid, patch, resampling and network."""
+    fit = recipe.fit
+    resampling = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": False}
+    return {
         "data_identifier": f"{PLANS}_{CONFIGURATION}",
         "preprocessor_name": "DefaultPreprocessor",
         "batch_size": fit.batch,
         "patch_size": list(fit.patch),
         "median_image_size_in_voxels": list(fit.patch),
-        "spacing": spacing,
+        "spacing": [recipe.spacing_mm] * 3,
         "normalization_schemes": ["CTNormalization"],
         "use_mask_for_norm": [False],
         "resampling_fn_data": "resample_data_or_seg_to_shape",
@@ -63,23 +85,6 @@ def plans_of(recipe: SmallRecipe) -> dict[str, Any]:
         "resampling_fn_probabilities_kwargs": resampling,
         "architecture": _architecture(recipe),
         "batch_dice": False,
-    }
-    properties = {
-        "max": high, "mean": fit.mean_hu, "median": fit.mean_hu, "min": low,
-        "percentile_00_5": low, "percentile_99_5": high, "std": fit.std_hu,
-    }  # fmt: skip
-    return {
-        "dataset_name": dataset_name(recipe),
-        "plans_name": PLANS,
-        "original_median_spacing_after_transp": spacing,
-        "original_median_shape_after_transp": list(fit.patch),
-        "image_reader_writer": READER,
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "configurations": {CONFIGURATION: configuration},
-        "experiment_planner_used": "train small",
-        "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {"0": properties},
     }
 
 

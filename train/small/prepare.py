@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from inference.engines import EngineOptions, open_engine
 from inference.errors import KitError
-from inference.files import make_folder, replacing
+from inference.files import make_folder
 from inference.geometry import Orientation, Shape, as_shape
 from inference.label_maps import read_label_map
 from inference.manifest_reader import load_manifest
@@ -17,7 +17,7 @@ from inference.pipeline import SUFFIX
 from inference.region import region
 from inference.resampling import resample_linear, resample_nearest
 from inference.volumes import read_volume
-from train.small.compact import PreparedCase, SoftLabels, write_case
+from train.small.compact import PreparedCase, SoftLabels, read_arrays, write_arrays, write_case
 from train.small.fit import RECIPE
 from train.small.lesion_network import load_lesion_network
 from train.small.lesion_source import find_lesions
@@ -28,11 +28,12 @@ from train.small.teacher import ask
 _ORIENTATION = "LPS"
 _LIMIT_BYTES = 40_000_000
 
-Told = Callable[[str], None]
+Report = Callable[[str], None]
+"""Called with each case's name when it is done."""
 
 
 def label_cases(
-    recipe: SmallRecipe, data: Path, work: Path, teacher: Path, weights: Path, told: Told
+    recipe: SmallRecipe, data: Path, work: Path, teacher: Path, weights: Path, report: Report
 ) -> None:
     """Write the teacher's soft labels of every case into `work`/soft; what is there stays.
 
@@ -42,7 +43,7 @@ def label_cases(
         work: Folder of the run.
         teacher: The external network's manifest.
         weights: Its ONNX file.
-        told: Called with each case's name when it is done.
+        report: Told of each case.
 
     Raises:
         KitError: A case cannot be read or labelled.
@@ -57,15 +58,12 @@ def label_cases(
                 turn = Orientation.to(_ORIENTATION, volume.direction)
                 shape = turn.grid(volume.grid).resampled((recipe.stored_mm,) * 3).shape
                 soft = ask(volume, manifest, engine, shape)
-                with replacing(target) as partial, partial.open("wb") as stream:
-                    np.savez_compressed(
-                        stream, first=soft.first, second=soft.second, share=soft.share
-                    )
-            told(case)
+                write_arrays(target, first=soft.first, second=soft.second, share=soft.share)
+            report(case)
 
 
 def find_lesions_of_cases(
-    recipe: SmallRecipe, data: Path, work: Path, weights: Path, told: Told
+    recipe: SmallRecipe, data: Path, work: Path, weights: Path, report: Report
 ) -> None:
     """Write where the second source finds lesions into `work`/lesions; what is there stays.
 
@@ -74,7 +72,7 @@ def find_lesions_of_cases(
         data: Folder with ct/.
         work: Folder of the run, with soft/.
         weights: The Keras file of the lesion network.
-        told: Called with each case's name when it is done.
+        report: Told of each case.
 
     Raises:
         KitError: A case or its first source is missing, or `weights` is another file.
@@ -87,19 +85,18 @@ def find_lesions_of_cases(
             hu = _hounsfield(recipe, data, case)
             liver = _soft(work / "soft" / f"{case}.npz", as_shape(hu)).first == LIVER
             found = find_lesions(hu, liver, recipe.stored_mm, network)
-            with replacing(target) as partial, partial.open("wb") as stream:
-                np.savez_compressed(stream, lesions=found.astype(np.uint8))
-        told(case)
+            write_arrays(target, lesions=found.astype(np.uint8))
+        report(case)
 
 
-def prepare(recipe_file: Path, data: Path, work: Path, told: Told) -> Path:
+def prepare(recipe_file: Path, data: Path, work: Path, report: Report) -> Path:
     """Merge CTs, real labels and both sources into `work`/prepared: all that `fit` needs.
 
     Args:
         recipe_file: The recipe.
         data: Folder with ct/ and truth/.
         work: Folder of the run, with soft/ and lesions/.
-        told: Called with each case's name when it is done.
+        report: Told of each case.
 
     Raises:
         KitError: A source of a case is missing, or the folder would be too large to carry.
@@ -109,7 +106,7 @@ def prepare(recipe_file: Path, data: Path, work: Path, told: Told) -> Path:
     make_folder(prepared)
     for case in recipe.cases:
         write_case(_merged(recipe, data, work, case), prepared)
-        told(case)
+        report(case)
     shutil.copyfile(recipe_file, prepared / RECIPE)
     size = sum(path.stat().st_size for path in prepared.iterdir())
     if size > _LIMIT_BYTES:
@@ -150,10 +147,7 @@ def _drawn(path: Path, shape: Shape) -> NDArray[np.uint8]:
 
 
 def _soft(path: Path, shape: Shape) -> SoftLabels:
-    if not path.is_file():
-        raise KitError(f"{path} is missing; run `python -m train small label` first")
-    with np.load(path, allow_pickle=False) as stored:
-        soft = SoftLabels(stored["first"], stored["second"], stored["share"])
+    soft = SoftLabels(*read_arrays(path, "label", "first", "second", "share"))
     if soft.first.shape != shape:
         raise KitError(
             f"{path}: {soft.first.shape} voxels, the CT has {shape}; delete it, label again"
@@ -163,10 +157,7 @@ def _soft(path: Path, shape: Shape) -> SoftLabels:
 
 def _lesions(work: Path, case: str, shape: Shape) -> NDArray[np.bool_]:
     path = work / "lesions" / f"{case}.npz"
-    if not path.is_file():
-        raise KitError(f"{path} is missing; run `python -m train small lesions` first")
-    with np.load(path, allow_pickle=False) as stored:
-        lesions: NDArray[np.bool_] = stored["lesions"] > 0
+    lesions: NDArray[np.bool_] = read_arrays(path, "lesions", "lesions")[0] > 0
     if lesions.shape != shape:
         raise KitError(f"{path}: {lesions.shape} voxels, the CT has {shape}; delete it, ask again")
     return lesions

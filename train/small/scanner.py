@@ -1,4 +1,6 @@
-"""What a scanner, its reconstruction and its file make of a CT: noise, blur, thick slices, windows."""
+"""What a scanner, its reconstruction and its file make of a CT: noise, blur, thick slices, bits."""
+
+import itertools
 
 import numpy as np
 import torch
@@ -75,7 +77,7 @@ def _through_random_network(
     mean, deviation = image.mean(), image.std().clamp_min(1e-6)
     result = ((image - mean) / deviation)[None, None]
     channels = (1, 2, 2, 1)
-    for number, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
+    for number, (before, after) in enumerate(itertools.pairwise(channels)):
         edge = int(rng.choice([1, 3]))
         kernel = (
             torch.randn((after, before, edge, edge, edge), generator=generator, device=image.device)

@@ -66,7 +66,7 @@ def _coordinates(
     rng: np.random.Generator,
     device: torch.device,
 ) -> Tensor:
-    """Return float32 [Z, Y, X, 3]: the stored voxel (Z, Y, X) that every voxel of the patch shows."""
+    """Return float32 [Z, Y, X, 3]: the stored voxel that each voxel of the patch shows."""
     low, high = space.scale
     common = np.exp(rng.uniform(np.log(low), np.log(high)))
     scale = common * np.exp(rng.uniform(-space.stretch, space.stretch, 3))
