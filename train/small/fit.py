@@ -20,10 +20,10 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from inference.errors import KitError
 from inference.files import make_folder, replacing
 from train.checkpoints import write_checkpoint
-from train.nnunet import CONFIGURATION, TRAINER
+from train.naming import CONFIGURATION, TRAINER, dataset_name, model_folder_name
 from train.small.compact import read_case
 from train.small.loss import soft_loss
-from train.small.plans import dataset_name, dataset_of, model_folder_name, plans_of
+from train.small.plans import dataset_of, plans_of
 from train.small.recipe import SmallRecipe, load_small_recipe
 from train.small.sampling import CLASSES, Sampler
 from train.streams import seed_everything
@@ -81,7 +81,7 @@ def fit(
     """
     place = _device(device)
     recipe = load_small_recipe(prepared / RECIPE)
-    folder = results / dataset_name(recipe) / model_folder_name()
+    folder = results / dataset_name(recipe.name) / model_folder_name()
     fold = folder / "fold_all"
     make_folder(fold)
     _write_json(folder / "plans.json", plans_of(recipe))
@@ -200,10 +200,11 @@ def _step(training: _Training, sampler: Sampler, recipe: SmallRecipe) -> float:
 
 
 def _learning_rate(recipe: SmallRecipe, step: int) -> float:
-    """Grow linearly over the warm-up, then fall as nnU-Net's schedule does: (1 - t)^0.9."""
+    """Grow linearly over the warm-up, fall as nnU-Net's (1 - t)^0.9 does, at last linearly to 0."""
     fit = recipe.fit
     grown = min(1.0, step / max(1, fit.warm_up))
-    return fit.learning_rate * grown * (1 - (step - 1) / fit.steps) ** 0.9
+    left = min(1.0, (fit.steps - step + 1) / max(1, fit.cool_down))
+    return fit.learning_rate * grown * left * (1 - (step - 1) / fit.horizon) ** 0.9
 
 
 def _state(training: _Training, recipe: SmallRecipe) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _LEAST_CONTRAST_HU = 14.0
 def grow(
     hu: Tensor,
     probabilities: Tensor,
-    working_mm: float,
+    working_mm: tuple[float, ...],
     lesions: Lesions,
     rng: np.random.Generator,
     generator: torch.Generator,
@@ -41,7 +41,7 @@ def grow(
     Args:
         hu: float32 [Z, Y, X].
         probabilities: float32 [15, Z, Y, X]; tumours are added to the last.
-        working_mm: Edge of a voxel.
+        working_mm: Size of a voxel (Z, Y, X).
         lesions: How often.
         rng: Where chance comes from.
         generator: Where noise comes from.
@@ -69,7 +69,7 @@ def _place(host: Tensor, rng: np.random.Generator) -> tuple[int, ...] | None:
 def _tumour(
     hu: Tensor,
     probabilities: Tensor,
-    working_mm: float,
+    working_mm: tuple[float, ...],
     rng: np.random.Generator,
     generator: torch.Generator,
 ) -> None:
@@ -81,7 +81,7 @@ def _tumour(
     if centre is None:
         return
     radius = np.exp(rng.uniform(np.log(least), np.log(most)))
-    radii = radius * rng.uniform(0.75, 1.3, 3) / working_mm
+    radii = radius * rng.uniform(0.75, 1.3, 3) / np.array(working_mm)
     shape = tuple(hu.shape)
     body = ellipsoid(shape, centre, radii, rng, hu.device, roughness=float(rng.uniform(0, 0.25)))
     mask = body.mask(float(rng.uniform(0.1, 0.7)))
@@ -123,7 +123,9 @@ def _appearance(
     return result + rough * grain(tuple(distance.shape), float(rng.uniform(1.5, 4)), generator)
 
 
-def _cyst(hu: Tensor, probabilities: Tensor, working_mm: float, rng: np.random.Generator) -> None:
+def _cyst(
+    hu: Tensor, probabilities: Tensor, working_mm: tuple[float, ...], rng: np.random.Generator
+) -> None:
     """Put one cyst into liver or kidney, in place: round, sharp, like water; the organ's label."""
     organ = str(rng.choice(["liver", "right kidney", "left kidney"], p=[0.3, 0.35, 0.35]))
     host = probabilities[ORGANS[organ]]
@@ -131,7 +133,7 @@ def _cyst(hu: Tensor, probabilities: Tensor, working_mm: float, rng: np.random.G
     if centre is None:
         return
     radius = np.exp(rng.uniform(np.log(3.0), np.log(18.0)))
-    radii = radius * rng.uniform(0.9, 1.1, 3) / working_mm
+    radii = radius * rng.uniform(0.9, 1.1, 3) / np.array(working_mm)
     body = ellipsoid(tuple(hu.shape), centre, radii, rng, hu.device)
     mask = body.mask(0.15) * host[body.box]
     part = hu[body.box]

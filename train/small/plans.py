@@ -2,28 +2,19 @@
 
 from typing import Any
 
+import numpy as np
 from nnunetv2.experiment_planning.experiment_planners.network_topology import (
     get_pool_and_conv_props,
 )
 
 from inference.errors import KitError
 from inference.organs import ORGANS
-from train.nnunet import CONFIGURATION, DATASET, PLANS, TRAINER
+from train.naming import CONFIGURATION, PLANS, dataset_name
 from train.small.recipe import SmallRecipe
 
 _LEAST_VOXELS = 4
 """nnU-Net's: no axis of the deepest stage is shorter."""
 READER = "NibabelIOWithReorient"
-
-
-def dataset_name(recipe: SmallRecipe) -> str:
-    """Return nnU-Net's name of the recipe's dataset."""
-    return f"Dataset{DATASET:03d}_{recipe.name}"
-
-
-def model_folder_name() -> str:
-    """Return the name of nnU-Net's result folder."""
-    return f"{TRAINER}__{PLANS}__{CONFIGURATION}"
 
 
 def dataset_of(recipe: SmallRecipe) -> dict[str, Any]:
@@ -50,10 +41,10 @@ def plans_of(recipe: SmallRecipe) -> dict[str, Any]:
         "percentile_00_5": low, "percentile_99_5": high, "std": fit.std_hu,
     }  # fmt: skip
     return {
-        "dataset_name": dataset_name(recipe),
+        "dataset_name": dataset_name(recipe.name),
         "plans_name": PLANS,
-        "original_median_spacing_after_transp": [recipe.spacing_mm] * 3,
-        "original_median_shape_after_transp": list(fit.patch),
+        "original_median_spacing_after_transp": list(recipe.spacing_mm),
+        "original_median_shape_after_transp": list(_window(recipe)),
         "image_reader_writer": READER,
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
@@ -72,9 +63,9 @@ def _configuration(recipe: SmallRecipe) -> dict[str, Any]:
         "data_identifier": f"{PLANS}_{CONFIGURATION}",
         "preprocessor_name": "DefaultPreprocessor",
         "batch_size": fit.batch,
-        "patch_size": list(fit.patch),
-        "median_image_size_in_voxels": list(fit.patch),
-        "spacing": [recipe.spacing_mm] * 3,
+        "patch_size": list(_window(recipe)),
+        "median_image_size_in_voxels": list(_window(recipe)),
+        "spacing": list(recipe.spacing_mm),
         "normalization_schemes": ["CTNormalization"],
         "use_mask_for_norm": [False],
         "resampling_fn_data": "resample_data_or_seg_to_shape",
@@ -88,28 +79,38 @@ def _configuration(recipe: SmallRecipe) -> dict[str, Any]:
     }
 
 
+def _window(recipe: SmallRecipe) -> tuple[int, ...]:
+    """Return what the network predicts in."""
+    return recipe.fit.window or recipe.fit.patch
+
+
 def _architecture(recipe: SmallRecipe) -> dict[str, Any]:
     """Return the network as nnU-Net's plans describe it."""
-    fit = recipe.fit
-    spacing = [recipe.spacing_mm] * 3
-    strides = get_pool_and_conv_props(spacing, fit.patch, _LEAST_VOXELS, 999)[1]
+    fit, window = recipe.fit, _window(recipe)
+    strides, kernels = get_pool_and_conv_props(recipe.spacing_mm, window, _LEAST_VOXELS, 999)[1:3]
     stages = len(fit.features)
     if stages > len(strides):
         raise KitError(
-            f"a patch of {list(fit.patch)} voxels allows {len(strides)} stages, the recipe's "
-            f"features are {stages}; change the patch or the features"
+            f"a window of {list(window)} voxels allows {len(strides)} stages, the recipe's "
+            f"features are {stages}; change the window or the features"
         )
-    factor = 2 ** (stages - 1)
-    if any(size % factor for size in fit.patch):
-        raise KitError(f"patch {list(fit.patch)} is not a multiple of {factor} voxels")
+    if any(step != 2 for stride in strides[1:3] for step in stride):
+        raise KitError(
+            f"strides {strides[:stages]}: the loss looks at the half and the quarter of every "
+            "axis; take voxels or a window that are closer to cubes"
+        )
+    total = np.prod(strides[:stages], axis=0)
+    for size in (window, fit.patch):
+        if np.any(np.mod(size, total)):
+            raise KitError(f"patch {list(size)} is not a multiple of {total.tolist()} voxels")
     return {
         "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
         "arch_kwargs": {
             "n_stages": stages,
             "features_per_stage": list(fit.features),
             "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": [[3, 3, 3]] * stages,
-            "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
+            "kernel_sizes": [list(kernel) for kernel in kernels[:stages]],
+            "strides": [list(stride) for stride in strides[:stages]],
             "n_conv_per_stage": [2] * stages,
             "n_conv_per_stage_decoder": [fit.decoder_convolutions] * (stages - 1),
             "conv_bias": True,

@@ -77,6 +77,9 @@ class Fit:
     """The network and how it is trained; axes (Z, Y, X)."""
 
     patch: tuple[int, ...]
+    window: tuple[int, ...]
+    """What the network predicts in; empty: the patch. Where it is larger, a step takes less time
+    than one on whole windows."""
     batch: int
     """Samples a step, one after the other."""
     steps: int
@@ -88,6 +91,10 @@ class Fit:
     learning_rate: float
     warm_up: int
     """Steps in which the learning rate grows to its full value."""
+    horizon: int
+    """Steps after which the rate, falling as in nnU-Net, would reach 0."""
+    cool_down: int
+    """Last steps, in which it falls to 0 from where it is; none where `steps` is the horizon."""
     weight_decay: float
     gradient_norm: float
     """Longer gradients are shortened to it."""
@@ -104,8 +111,8 @@ class SmallRecipe:
 
     name: str
     seed: int
-    spacing_mm: float
-    """Edge of a voxel of the network's working grid."""
+    spacing_mm: tuple[float, ...]
+    """Size of a voxel of the network's working grid (Z, Y, X)."""
     stored_mm: float
     """Edge of a voxel of the prepared cases."""
     cases: tuple[str, ...]

@@ -69,7 +69,7 @@ class Sampler:
         case = self._cases[int(rng.choice(len(self._cases), p=self._shares))]
         placed = sample_space(
             case.hu, case.labels, _centre(case, recipe.space.centred, rng), recipe.fit.patch,
-            recipe.spacing_mm / recipe.stored_mm, recipe.stored_mm, recipe.space, rng,
+            recipe.spacing_mm, recipe.stored_mm, recipe.space, rng,
         )  # fmt: skip
         known = (placed.first != UNKNOWN) & placed.inside
         hu, target = placed.hu, _dense(placed.first, placed.second, placed.share)

@@ -29,7 +29,7 @@ def sample_space(
     labels: Tensor,
     centre: np.ndarray,
     patch: tuple[int, ...],
-    ratio: float,
+    working_mm: tuple[float, ...],
     stored_mm: float,
     space: Space,
     rng: np.random.Generator,
@@ -41,12 +41,12 @@ def sample_space(
         labels: float32 [3, Z, Y, X]: first and second class, share of the first in 255ths.
         centre: The stored voxel (Z, Y, X) in the middle of the patch.
         patch: Voxels of the result.
-        ratio: Edge of a working voxel in stored voxels.
+        working_mm: Size of the patch's voxels (Z, Y, X).
         stored_mm: Edge of a stored voxel.
         space: How far.
         rng: Where chance comes from.
     """
-    where = _coordinates(centre, patch, ratio, stored_mm, space, rng, hu.device)
+    where = _coordinates(centre, patch, working_mm, stored_mm, space, rng, hu.device)
     size = torch.tensor(hu.shape, dtype=torch.float32, device=hu.device)
     inside = ((where > -0.5) & (where < size - 0.5)).all(dim=-1)
     inside &= _seen(where, size, space, rng)
@@ -60,7 +60,7 @@ def sample_space(
 def _coordinates(
     centre: np.ndarray,
     patch: tuple[int, ...],
-    ratio: float,
+    working_mm: tuple[float, ...],
     stored_mm: float,
     space: Space,
     rng: np.random.Generator,
@@ -72,12 +72,12 @@ def _coordinates(
     scale = common * np.exp(rng.uniform(-space.stretch, space.stretch, 3))
     limits = (space.rotation_z, space.rotation_xy, space.rotation_xy)
     angles = np.deg2rad([rng.uniform(-limit, limit) for limit in limits])
-    matrix = _rotation(angles) @ np.diag(ratio / scale)
+    matrix = _rotation(angles) @ np.diag(np.array(working_mm) / stored_mm / scale)
     axes = [torch.arange(n, dtype=torch.float32, device=device) - (n - 1) / 2 for n in patch]
     offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     turned = offsets @ torch.tensor(matrix.T, dtype=torch.float32, device=device)
     middle = torch.tensor(centre, dtype=torch.float32, device=device)
-    bend = _bend(patch, ratio * stored_mm, space, rng, device)
+    bend = _bend(patch, working_mm, space, rng, device)
     return turned + middle + bend / stored_mm
 
 
@@ -95,13 +95,14 @@ def _rotation(angles: np.ndarray) -> np.ndarray:
 
 def _bend(
     patch: tuple[int, ...],
-    voxel_mm: float,
+    working_mm: tuple[float, ...],
     space: Space,
     rng: np.random.Generator,
     device: torch.device,
 ) -> Tensor:
     """Return a smooth random displacement in mm, float32 [Z, Y, X, 3]."""
-    counts = [max(2, round(n * voxel_mm / space.bend_every_mm) + 1) for n in patch]
+    lengths_mm = [n * mm for n, mm in zip(patch, working_mm, strict=True)]
+    counts = [max(2, round(length / space.bend_every_mm) + 1) for length in lengths_mm]
     points = np.clip(rng.normal(0, space.bend_mm, (3, *counts)), -15, 15)
     field = torch.tensor(points, dtype=torch.float32, device=device)[None]
     finer = functional.interpolate(

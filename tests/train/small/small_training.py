@@ -52,11 +52,13 @@ def write_recipe(path, steps=3, features="[4, 8, 8]"):
         "[repeats]\ntwo = 2\n\n"
     )
     changed = {
-        "spacing_mm": "7.0",
+        "spacing_mm": "[7.0, 7.0, 7.0]",
         "stored_mm": str(STORED_MM),
         "patch": "[16, 24, 24]",
         "features": features,
         "steps": str(steps),
+        "horizon": str(steps),
+        "cool_down": "1",
     }
     rows = []
     for row in (text[:start] + lists + text[end:]).splitlines():
@@ -71,7 +73,7 @@ def without_augmentation(recipe, space=STILL, **fit):
     """Return the recipe with samples that are crops on the stored grid."""
     return replace(
         recipe,
-        spacing_mm=recipe.stored_mm,
+        spacing_mm=(recipe.stored_mm,) * 3,
         space=space,
         contrast=Contrast(0.0, 0.0),
         filling=Filling(0.0, 0.0, 0.0, 0.0),

@@ -1,5 +1,6 @@
 """Training: the same bytes however often it was stopped, and the mean of the weights at the end."""
 
+import itertools
 import shutil
 
 import pytest
@@ -58,7 +59,7 @@ def test_the_last_step_is_reported(straight):
 
 def test_the_result_is_the_moving_mean_of_the_weights(stopped):
     states, fold = stopped
-    for step, (before, after) in enumerate(zip(states, states[1:], strict=False), 2):
+    for step, (before, after) in enumerate(itertools.pairwise(states), 2):
         kept = step / (step + 10)
         for name, mean in after["network_weights"].items():
             old, new = before["network_weights"][name], after["trained_weights"][name]
@@ -80,10 +81,14 @@ def test_every_weight_is_trained(stopped):
 def test_the_learning_rate_grows_then_falls(stopped):
     recipe = load_small_recipe(DEFAULT)
     rate, steps = 0.0015, recipe.fit.steps
+    assert (recipe.fit.horizon, recipe.fit.cool_down) == (5200, 400)
     assert _learning_rate(recipe, 1) == pytest.approx(rate / 100)
-    assert _learning_rate(recipe, 50) == pytest.approx(rate / 2 * (1 - 49 / steps) ** 0.9)
-    assert _learning_rate(recipe, 100) == pytest.approx(rate * (1 - 99 / steps) ** 0.9)
-    assert _learning_rate(recipe, steps) == pytest.approx(rate * (1 / steps) ** 0.9)
+    assert _learning_rate(recipe, 50) == pytest.approx(rate / 2 * (1 - 49 / 5200) ** 0.9)
+    assert _learning_rate(recipe, 100) == pytest.approx(rate * (1 - 99 / 5200) ** 0.9)
+    falling = (1 - (steps - 200) / 5200) ** 0.9
+    assert _learning_rate(recipe, steps - 199) == pytest.approx(rate * falling / 2)
+    last = rate * (1 - (steps - 1) / 5200) ** 0.9
+    assert _learning_rate(recipe, steps) == pytest.approx(last / 400)
     used = [state["optimizer_state"]["param_groups"][0]["lr"] for state in stopped[0]]
     expected = [rate * n / 100 * (1 - (n - 1) / STEPS) ** 0.9 for n in (1, 2, 3)]
     assert used == pytest.approx(expected)

@@ -10,7 +10,7 @@ from train.small.recipe import Lesions
 
 LIVER, TUMOUR = ORGANS["liver"], ORGANS["tumour"]
 SHAPE = (24, 28, 32)
-MM = 3.0
+MM = (3.0, 3.0, 3.0)
 
 
 @pytest.fixture

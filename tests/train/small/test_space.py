@@ -24,7 +24,7 @@ def sampled(hu, centre, patch, space=STILL, ratio=1.0, rng=None):
     hu = torch.as_tensor(hu, dtype=torch.float32)
     labels = torch.stack([hu % 15, hu % 7, hu % 256])
     rng = rng or np.random.default_rng(0)
-    return sample_space(hu, labels, np.array(centre), patch, ratio, 2.5, space, rng)
+    return sample_space(hu, labels, np.array(centre), patch, (2.5 * ratio,) * 3, 2.5, space, rng)
 
 
 def test_without_changes_a_sample_is_a_crop_voxel_for_voxel():
