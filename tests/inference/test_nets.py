@@ -265,7 +265,8 @@ def test_strict_refuses_what_is_in_doubt(doubtful, manifest_path, strict):
     assert done.exit_code == int(strict), done.stderr
     told = json.loads((doubtful / "out" / "run.json").read_text())
     cases = {case["case"]: case for case in told["cases"]}
-    assert (cases["good"]["status"], cases["good"]["warnings"]) == ("done", [])
+    empty = "the label map is empty: the network found no organ"  # of noise; no doubt of the CT
+    assert (cases["good"]["status"], cases["good"]["warnings"]) == ("done", [empty])
     for name, reason in (("added", "about +1,0"), ("turned", "the sform says RPS and the qform")):
         case = cases[name]
         assert case["status"] == ("failed" if strict else "done")

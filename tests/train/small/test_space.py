@@ -89,7 +89,7 @@ def test_a_quarter_turn_moves_a_voxel_where_geometry_says(space, found):
 def test_rotation_keeps_lengths_and_handedness():
     space = replace(STILL, rotation_z=20.0, rotation_xy=10.0)
     rng = np.random.default_rng(1)
-    where = _coordinates(np.zeros(3), (3, 3, 3), 1.0, 2.5, space, rng, torch.device("cpu"))
+    where = _coordinates(np.zeros(3), (3, 3, 3), (2.5,) * 3, 2.5, space, rng, torch.device("cpu"))
     axes = np.stack([(where[2, 1, 1], where[1, 2, 1], where[1, 1, 2])[n] for n in range(3)])
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-5)
     assert np.linalg.det(axes) == pytest.approx(1, abs=1e-5)
@@ -98,7 +98,7 @@ def test_rotation_keeps_lengths_and_handedness():
 def test_bends_are_smooth_and_of_the_asked_size():
     patch, cpu = (32, 40, 48), torch.device("cpu")
     straight, bent = (
-        _coordinates(np.zeros(3), patch, 1.0, 2.5, space, np.random.default_rng(2), cpu)
+        _coordinates(np.zeros(3), patch, (2.5,) * 3, 2.5, space, np.random.default_rng(2), cpu)
         for space in (STILL, replace(STILL, bend_mm=5.0))
     )
     moved_mm = 2.5 * (bent - straight).numpy()
