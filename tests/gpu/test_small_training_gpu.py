@@ -2,8 +2,10 @@
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
+
+import torch
 
 from tests.train.small.small_training import write_prepared
 from train.small.fit import FINAL, fit

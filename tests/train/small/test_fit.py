@@ -11,8 +11,6 @@ from tests.train.small.small_training import DEFAULT, write_prepared, write_reci
 from train.small.fit import FINAL, LATEST, RECIPE, _learning_rate, fit
 from train.small.recipe import load_small_recipe
 
-pytest.importorskip("nnunetv2")
-
 STEPS = 3
 
 
