@@ -2,11 +2,13 @@
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
 
-from tests.train.small.small_training import write_prepared  # noqa: E402
-from train.small.fit import FINAL, fit  # noqa: E402
+import torch
+
+from tests.train.small.small_training import write_prepared
+from train.small.fit import FINAL, fit
 
 pytestmark = pytest.mark.gpu
 

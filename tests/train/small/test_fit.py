@@ -11,8 +11,6 @@ from tests.train.small.small_training import DEFAULT, write_prepared, write_reci
 from train.small.fit import FINAL, LATEST, RECIPE, _learning_rate, fit
 from train.small.recipe import load_small_recipe
 
-pytest.importorskip("nnunetv2")
-
 STEPS = 3
 
 
@@ -54,7 +52,7 @@ def test_a_second_training_ends_with_the_same_bytes(prepared, straight, tmp_path
 def test_the_last_step_is_reported(straight):
     (progress,) = straight[0]
     assert (progress.step, progress.steps) == (STEPS, STEPS)
-    assert 2 < progress.loss < 5  # who knows nothing loses about ln 15 + 1
+    assert 0.5 < progress.loss < 5  # the mean of three steps
 
 
 def test_the_result_is_the_moving_mean_of_the_weights(stopped):
@@ -70,12 +68,11 @@ def test_the_result_is_the_moving_mean_of_the_weights(stopped):
     assert any(not torch.equal(final[name], last["trained_weights"][name]) for name in final)
 
 
-def test_every_weight_is_trained(stopped):
+def test_every_kernel_is_trained(stopped):
     first, *_, last = stopped[0]
     for name, weight in last["trained_weights"].items():
-        if "seg_layers" not in name or not name.startswith("decoder"):
-            continue
-        assert not torch.equal(weight, first["trained_weights"][name]), name
+        if weight.ndim == 5:
+            assert not torch.equal(weight, first["trained_weights"][name]), name
 
 
 def test_the_learning_rate_grows_then_falls(stopped):

@@ -1,5 +1,6 @@
 """The lesion network rebuilt from a Keras file: one made here, of the same layers but narrower."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -7,8 +8,6 @@ from scipy import signal
 
 from inference.errors import KitError
 from train.small.lesion_network import INNER, MARGIN, TILE, load_lesion_network
-
-h5py = pytest.importorskip("h5py")
 
 A, B, C = 2, 3, 4
 WIDE, FLAT, POINT = (3, 3, 3), (3, 3, 1), (1, 1, 1)

@@ -18,9 +18,6 @@ from tests.inference.bad_files import write_ct
 from tests.train.small.small_training import write_prepared
 from train.nnunet import CONFIGURATION, DATASET, PLANS, TRAINER, environment
 
-pytest.importorskip("nnunetv2")
-pytest.importorskip("onnxruntime")
-
 pytestmark = pytest.mark.slow
 
 

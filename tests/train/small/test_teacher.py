@@ -14,8 +14,6 @@ from tests.inference.bad_files import write_ct
 from tests.inference.conftest import network
 from train.small.teacher import VIEWS, View, _probabilities, ask, sum_of, two_best
 
-pytest.importorskip("openvino")
-
 SHAPE = (10, 12, 14)
 
 
