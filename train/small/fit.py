@@ -204,7 +204,8 @@ def _learning_rate(recipe: SmallRecipe, step: int) -> float:
     fit = recipe.fit
     grown = min(1.0, step / max(1, fit.warm_up))
     left = min(1.0, (fit.steps - step + 1) / max(1, fit.cool_down))
-    return fit.learning_rate * grown * left * (1 - (step - 1) / fit.horizon) ** 0.9
+    falling = float((1 - (step - 1) / fit.horizon) ** 0.9)
+    return fit.learning_rate * grown * left * falling
 
 
 def _state(training: _Training, recipe: SmallRecipe) -> dict[str, Any]:

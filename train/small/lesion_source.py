@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.geometry import Shape
+from inference.geometry import Shape, as_shape
 from inference.resampling import resample_linear
 from train.small.lesion_network import INNER, MARGIN, TILE, LesionNetwork
 from train.small.targets import closed_liver
@@ -45,7 +45,8 @@ def find_lesions(hu: Hu, liver: Mask, spacing_mm: float, network: LesionNetwork)
     median = np.median(hu[liver])
     image = resample_linear((hu - median) * _GAIN + _LEVEL_HU, shape)
     # The network's axes are X, Y, Z to Right, Anterior, Superior.
-    image, mask = (np.flip(array.transpose(2, 1, 0), (0, 1)) for array in (image, mask))
+    image = np.flip(image.transpose(2, 1, 0), (0, 1))
+    mask = np.flip(mask.transpose(2, 1, 0), (0, 1))
     found = np.zeros(image.shape, dtype=np.float32)
     near = (
         torch.nn.functional.max_pool3d(
@@ -57,13 +58,8 @@ def find_lesions(hu: Hu, liver: Mask, spacing_mm: float, network: LesionNetwork)
     seen = np.where(near, np.clip(image / 1000, -_CLIP, _CLIP) * _FACTOR, _OUTSIDE)[box]
     found[box] = _probabilities(seen.astype(np.float32), network)
     turned = np.ascontiguousarray(np.flip(found, (0, 1)).transpose(2, 1, 0))
-    lesions: Mask = (resample_linear(turned, _as_shape(hu)) > _CERTAIN) & whole
+    lesions: Mask = (resample_linear(turned, as_shape(hu)) > _CERTAIN) & whole
     return lesions
-
-
-def _as_shape(hu: Hu) -> Shape:
-    z, y, x = hu.shape
-    return z, y, x
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
