@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from inference.engines import one_line
 from inference.errors import KitError
+from inference.geometry import is_orientation
 
 # nnU-Net's readers by name -> where the axes are brought before the network sees them.
 _ORIENTATIONS: dict[str, str | None] = {
@@ -137,7 +138,7 @@ def _planned_model(
         axes_in_network=forward,
         patch=patch,
         spacing_mm=spacing,
-        orientation=_ORIENTATIONS[reader],
+        orientation=_orientation(plans, reader),
         clip_hu=clip,
         mean_hu=mean,
         std_hu=std,
@@ -245,6 +246,16 @@ def _reader(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> tuple[str, 
     if asked not in ("None", reader):
         return reader, (f"dataset.json asks for {asked}, the plans were made with {reader}",)
     return reader, ()
+
+
+def _orientation(plans: Mapping[str, Any], reader: str) -> str | None:
+    """Return how the network takes axes: as the kit's own training noted, or as the reader does."""
+    noted = plans.get("orientation")
+    if noted is None:
+        return _ORIENTATIONS[reader]
+    if not (isinstance(noted, str) and is_orientation(noted)):
+        raise KitError(f"orientation {noted!r} in the plans is none; three letters such as LPS")
+    return noted
 
 
 def _labels(entries: Mapping[str, Any]) -> dict[str, int]:

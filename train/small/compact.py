@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from inference.errors import KitError
 from inference.files import replacing
 
+ORIENTATION = "LPS"
+"""Of every case and sample: X grows to the patient's Left, Y to Posterior, Z to Superior."""
 UNKNOWN = 255
 """As a voxel's best class: nobody knows, and nothing is taught."""
 _HU = (-1024.0, -200.0, 300.0, 1524.0)

@@ -10,11 +10,13 @@ from nnunetv2.experiment_planning.experiment_planners.network_topology import (
 from inference.errors import KitError
 from inference.organs import ORGANS
 from train.naming import CONFIGURATION, PLANS, dataset_name
+from train.small.compact import ORIENTATION
 from train.small.recipe import SmallRecipe
 
 _LEAST_VOXELS = 4
 """nnU-Net's: no axis of the deepest stage is shorter."""
-READER = "NibabelIOWithReorient"
+READER = "SimpleITKIO"
+"""Takes axes as they are stored: nnU-Net has no reader that brings them to `ORIENTATION`."""
 
 
 def dataset_of(recipe: SmallRecipe) -> dict[str, Any]:
@@ -46,6 +48,7 @@ def plans_of(recipe: SmallRecipe) -> dict[str, Any]:
         "original_median_spacing_after_transp": list(recipe.spacing_mm),
         "original_median_shape_after_transp": list(_window(recipe)),
         "image_reader_writer": READER,
+        "orientation": ORIENTATION,
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
         "configurations": {CONFIGURATION: _configuration(recipe)},

@@ -17,7 +17,14 @@ from inference.pipeline import SUFFIX
 from inference.region import region
 from inference.resampling import resample_linear, resample_nearest
 from inference.volumes import read_volume
-from train.small.compact import PreparedCase, SoftLabels, read_arrays, write_arrays, write_case
+from train.small.compact import (
+    ORIENTATION,
+    PreparedCase,
+    SoftLabels,
+    read_arrays,
+    write_arrays,
+    write_case,
+)
 from train.small.fit import RECIPE
 from train.small.lesion_network import load_lesion_network
 from train.small.lesion_source import find_lesions
@@ -25,7 +32,6 @@ from train.small.recipe import SmallRecipe, load_small_recipe
 from train.small.targets import LIVER, with_lesions, with_truth
 from train.small.teacher import ask
 
-_ORIENTATION = "LPS"
 _LIMIT_BYTES = 40_000_000
 
 Report = Callable[[str], None]
@@ -55,7 +61,7 @@ def label_cases(
             target = work / "soft" / f"{case}.npz"
             if not target.is_file():
                 volume = read_volume(data / "ct" / f"{case}{SUFFIX}")
-                turn = Orientation.to(_ORIENTATION, volume.direction)
+                turn = Orientation.to(ORIENTATION, volume.direction)
                 shape = turn.grid(volume.grid).resampled((recipe.stored_mm,) * 3).shape
                 soft = ask(volume, manifest, engine, shape)
                 write_arrays(target, first=soft.first, second=soft.second, share=soft.share)
@@ -134,7 +140,7 @@ def _merged(recipe: SmallRecipe, data: Path, work: Path, case: str) -> PreparedC
 def _hounsfield(recipe: SmallRecipe, data: Path, case: str) -> NDArray[np.float32]:
     """Return a CT on the stored grid, float32 [Z, Y, X], as prediction resamples it."""
     volume = read_volume(data / "ct" / f"{case}{SUFFIX}")
-    turn = Orientation.to(_ORIENTATION, volume.direction)
+    turn = Orientation.to(ORIENTATION, volume.direction)
     shape = turn.grid(volume.grid).resampled((recipe.stored_mm,) * 3).shape
     return resample_linear(np.ascontiguousarray(turn.apply(volume.hu)), shape)
 
@@ -142,7 +148,7 @@ def _hounsfield(recipe: SmallRecipe, data: Path, case: str) -> NDArray[np.float3
 def _drawn(path: Path, shape: Shape) -> NDArray[np.uint8]:
     """Return real labels on the stored grid."""
     stored = read_label_map(path)
-    turned = Orientation.to(_ORIENTATION, stored.place.direction).apply(stored.labels)
+    turned = Orientation.to(ORIENTATION, stored.place.direction).apply(stored.labels)
     return resample_nearest(np.ascontiguousarray(turned), shape)
 
 

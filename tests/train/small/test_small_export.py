@@ -16,7 +16,9 @@ from inference.pipeline import find_cases, predict_folder
 from inference.predictor import Settings
 from tests.inference.bad_files import write_ct
 from tests.train.small.small_training import write_prepared
-from train.nnunet import CONFIGURATION, DATASET, PLANS, TRAINER, environment
+from train.naming import CONFIGURATION, DATASET, PLANS, TRAINER
+from train.nnunet import environment
+from train.small.compact import ORIENTATION
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +63,7 @@ def kits(work, model):
 
     cases = find_cases(work / "inputs")
     done = export_bundle(ExportRequest(model, work / "bundle", parity_cases=(cases["case"],)))
+    assert load_manifest(done.manifest).orientation == ORIENTATION
     settings = Settings(precision="f32", step=0.5, tta="none", clean=False)
     report = predict_folder(cases, work / "ours", load_manifest(done.manifest), settings)
     assert not report.failed
