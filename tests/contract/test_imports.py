@@ -77,6 +77,13 @@ def test_help_of_a_command_loads_nothing_that_works():
     assert loaded.isdisjoint(TRAINING | RUNTIMES | WORK)
 
 
+def test_the_default_weights_train_where_only_torch_and_nnunet_are():
+    loaded = loaded_by("import train.small.fit")
+    assert {"torch", "nnunetv2"} <= loaded
+    heavy = {"SimpleITK", "cc3d", "h5py", "onnx", "scipy", "snakemake"}
+    assert loaded.isdisjoint(heavy | RUNTIMES - {"cuda"})  # torch brings a `cuda` of its own
+
+
 def test_help_is_there_at_once():
     assert processor_seconds("-m", "inference", "--help") <= HELP_LIMIT_S
 
