@@ -57,6 +57,7 @@ def write_recipe(path, steps=3, features="[4, 8, 8]"):
         "patch": "[16, 24, 24]",
         "features": features,
         "steps": str(steps),
+        "threads": "1",
     }
     rows = []
     for row in (text[:start] + lists + text[end:]).splitlines():
