@@ -42,7 +42,11 @@ def _amiss(ct: Path, pred: Path) -> dict[str, str]:
         labels = read_label_map(pred)
     except VolumeError as error:
         return {**wrong, "labels": str(error)}
-    if elsewhere := labels.elsewhere_than(read_place(ct), read_header(ct).shape):
+    try:
+        elsewhere = labels.elsewhere_than(read_place(ct), read_header(ct).shape)
+    except VolumeError as error:
+        elsewhere = f"cannot be compared with its CT: {error}"
+    if elsewhere:
         wrong["geometry"] = elsewhere
     if (most := int(labels.labels.max())) > MOST_LABEL:
         wrong["labels"] = f"label {most}; the last is {MOST_LABEL}"

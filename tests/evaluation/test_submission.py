@@ -140,6 +140,14 @@ def test_a_missing_map_among_others_fails_the_names_only(tmp_path, ct):
     assert found["labels"].reason == "1 of 2 maps"
 
 
+def test_a_ct_that_cannot_be_read_leaves_the_other_rules(tmp_path, ct):
+    write_map(labels(), tmp_path / "out" / "a.nii.gz")
+    ct.write_bytes(b"no CT any more")
+    found = check_maps({"a": ct}, tmp_path / "out")
+    assert statuses(found) == GOOD | {"geometry": "failed"}
+    assert "cannot be compared with its CT" in found["geometry"].reason
+
+
 def test_without_any_map_nothing_else_is_judged(tmp_path, ct):
     assert statuses(check_maps({"a": ct}, tmp_path / "out")) == {"names": "failed"}
 

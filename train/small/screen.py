@@ -5,24 +5,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from inference.terminal import terminal
 from train.small import fit as fitting
 
 
 @contextmanager
 def counted(what: str, total: int) -> Iterator[Callable[[str], None]]:
     """Yield a function to call with the name of each case that is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=terminal(stderr=True)) as bar:
         task = bar.add_task(what, total=total)
         yield lambda case: bar.update(task, advance=1, description=f"{what} {case}")
 
 
 def fit_on_screen(work: Path, device: str) -> Path:
     """Train, with a line every 50 steps: loss, seconds a step, hours left."""
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     since_s = time.monotonic()
     before: int | None = None
 

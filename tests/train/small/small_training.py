@@ -59,6 +59,7 @@ def write_recipe(path, steps=3, features="[4, 8, 8]"):
         "steps": str(steps),
         "horizon": str(steps),
         "cool_down": "1",
+        "threads": "1",
     }
     rows = []
     for row in (text[:start] + lists + text[end:]).splitlines():

@@ -127,7 +127,7 @@ def test_centred_samples_show_every_class_of_a_case(recipe, cases):
     sampler = Sampler(cases[:1], centred, CPU)
     shown = torch.stack([sampler.draw(n).target[0].amax(dim=(1, 2, 3)) > 0.5 for n in range(60)])
     labels, counts = np.unique(cases[0].labels.first, return_counts=True)
-    assert shown.any(dim=0)[labels[counts >= 20]].all()
+    assert shown.any(dim=0).numpy()[labels[counts >= 20]].all()
 
 
 def test_a_repeated_case_is_drawn_as_often_as_said(recipe):
