@@ -78,7 +78,7 @@ def test_every_kernel_is_trained(stopped):
 def test_the_learning_rate_grows_then_falls(stopped):
     recipe = load_small_recipe(DEFAULT)
     rate, steps = 0.0015, recipe.fit.steps
-    assert (recipe.fit.horizon, recipe.fit.cool_down) == (5200, 400)
+    assert (steps, recipe.fit.horizon, recipe.fit.cool_down) == (5200, 5200, 0)
     assert _learning_rate(recipe, 1) == pytest.approx(rate / 100)
     assert _learning_rate(recipe, 50) == pytest.approx(rate / 2 * (1 - 49 / 5200) ** 0.9)
     assert _learning_rate(recipe, 100) == pytest.approx(rate * (1 - 99 / 5200) ** 0.9)
