@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from inference.organs import ORGANS
 from train.small.compact import UNKNOWN, PreparedCase
 from train.small.lesions import grow
 from train.small.phases import change_phase, fill
@@ -15,6 +16,7 @@ from train.small.scanner import remapped, scanned
 from train.small.space import sample_space
 
 CLASSES = 15
+LIVER = ORGANS["liver"]
 """Background, thirteen organs, tumour."""
 _CENTRES = 4000
 """Voxels kept of each class of a case, to centre samples on."""
@@ -119,9 +121,13 @@ def _centre(case: _Loaded, centred: float, rng: np.random.Generator) -> np.ndarr
 
 
 def _dense(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    """Return shares float32 [15, Z, Y, X] from the two best classes of each voxel."""
+    """Return shares float32 [15, Z, Y, X] from the two best classes of each voxel.
+
+    What is unknown lies in or at a liver and looks as the liver does: it counts as liver, so that
+    it changes with it; the loss leaves it out.
+    """
     result = torch.zeros((CLASSES, *first.shape), device=first.device)
-    one, other = (torch.where(part == UNKNOWN, 0, part).long() for part in (first, second))
+    one, other = (torch.where(part == UNKNOWN, LIVER, part).long() for part in (first, second))
     result.scatter_(0, one[None], share[None])
     result.scatter_add_(0, other[None], (1 - share)[None])
     return result
