@@ -203,7 +203,8 @@ def _learning_rate(recipe: SmallRecipe, step: int) -> float:
     """Grow linearly over the warm-up, then fall as nnU-Net's schedule does: (1 - t)^0.9."""
     fit = recipe.fit
     grown = min(1.0, step / max(1, fit.warm_up))
-    return fit.learning_rate * grown * (1 - (step - 1) / fit.steps) ** 0.9
+    left: float = (1 - (step - 1) / fit.steps) ** 0.9
+    return fit.learning_rate * grown * left
 
 
 def _state(training: _Training, recipe: SmallRecipe) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def find_lesions(hu: Hu, liver: Mask, spacing_mm: float, network: LesionNetwork)
     median = np.median(hu[liver])
     image = resample_linear((hu - median) * _GAIN + _LEVEL_HU, shape)
     # The network's axes are X, Y, Z to Right, Anterior, Superior.
-    image, mask = (np.flip(array.transpose(2, 1, 0), (0, 1)) for array in (image, mask))
+    image = np.flip(image.transpose(2, 1, 0), (0, 1))
+    mask = np.flip(mask.transpose(2, 1, 0), (0, 1))
     found = np.zeros(image.shape, dtype=np.float32)
     near = (
         torch.nn.functional.max_pool3d(

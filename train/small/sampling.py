@@ -114,7 +114,8 @@ def _centre(case: _Loaded, centred: float, rng: np.random.Generator) -> np.ndarr
         return chosen
     shape = np.array(case.hu.shape, float)
     border = np.array([0.1, 0.3, 0.3])  # the body is wider than the patch by little
-    return rng.uniform(border * shape, (1 - border) * shape)
+    anywhere: np.ndarray = rng.uniform(border * shape, (1 - border) * shape)
+    return anywhere
 
 
 def _dense(first: Tensor, second: Tensor, share: Tensor) -> Tensor:

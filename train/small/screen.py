@@ -23,7 +23,8 @@ def counted(what: str, total: int) -> Iterator[Callable[[str], None]]:
 def fit_on_screen(work: Path, device: str) -> Path:
     """Train, with a line every 50 steps: loss, seconds a step, hours left."""
     console = Console(stderr=True)
-    since_s, before = time.monotonic(), None
+    since_s = time.monotonic()
+    before: int | None = None
 
     def report(progress: fitting.Progress) -> None:
         nonlocal since_s, before

@@ -51,9 +51,8 @@ def sample_space(
     inside = ((where > -0.5) & (where < size - 0.5)).all(dim=-1)
     inside &= _seen(where, size, space, rng)
     grid = (2 * where / (size - 1).clamp_min(1) - 1).flip(-1)[None]  # grid_sample wants X first
-    options = {"padding_mode": "border", "align_corners": True}
-    cut = functional.grid_sample(hu[None, None], grid, "bilinear", **options)[0, 0]
-    first, second, share = functional.grid_sample(labels[None], grid, "nearest", **options)[0]
+    cut = functional.grid_sample(hu[None, None], grid, "bilinear", "border", True)[0, 0]
+    first, second, share = functional.grid_sample(labels[None], grid, "nearest", "border", True)[0]
     return Placed(cut, first, second, share / 255, inside)
 
 
