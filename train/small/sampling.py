@@ -15,8 +15,8 @@ from train.small.recipe import SmallRecipe
 from train.small.scanner import remapped, scanned
 from train.small.space import sample_space
 
-CLASSES = 15
 LIVER = ORGANS["liver"]
+CLASSES = 15
 """Background, thirteen organs, tumour."""
 _CENTRES = 4000
 """Voxels kept of each class of a case, to centre samples on."""

@@ -102,9 +102,6 @@ def test_unknown_voxels_have_no_weight(recipe):
         assert (target[0, 3][weight[0, 0] > 0] == 1).all()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="unknown voxels move with the background: a halo round every real lesion"
-)
 def test_the_unknown_rim_of_a_lesion_moves_with_its_liver(recipe, monkeypatch):
     monkeypatch.setattr("train.small.sampling._centre", lambda *_: np.full(3, 9.5))
     labels = np.full((20, 20, 20), 1, np.uint8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.inference.bad_files import write_ct
+from tests.inference.bad_files import ramp, write_ct
 from tests.train.small.small_training import write_recipe
 from train.cli import main
 
@@ -12,7 +12,7 @@ from train.cli import main
 @pytest.fixture
 def place(tmp_path):
     """A recipe and a folder with the CTs that it names."""
-    hu = np.full((6, 8, 10), 50, np.int16)
+    hu = ramp((6, 8, 10))
     for case in ("one", "two"):
         write_ct(tmp_path / "data" / "ct" / f"{case}_0000.nii.gz", hu, (6.0, 6.0, 6.0))
     return write_recipe(tmp_path / "recipe.toml"), tmp_path / "data", tmp_path / "work"

@@ -36,15 +36,18 @@ def volume(folder, hu):
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (7, 9, 11)])
-def test_the_shares_of_an_even_ct_are_the_mean_of_the_views(teacher, tmp_path, shape):
-    soft = ask(volume(tmp_path, np.full(SHAPE, 170)), *teacher, shape)
+def test_the_shares_of_an_even_part_are_the_mean_of_the_views(teacher, tmp_path, shape):
+    hu = np.full(SHAPE, 170)
+    hu[0, 0, 0] = -100  # a CT of one value is refused
+    soft = ask(volume(tmp_path, hu), *teacher, shape)
     seen = sum(softmax(1.7 * view.gain) for view in VIEWS)
     best, second, _ = np.argsort(seen)[::-1]
     assert soft.first.shape == shape
-    assert (soft.first == best).all()
-    assert (soft.second == second).all()
+    even = soft[2:, 2:, 2:]
+    assert (even.first == best).all()
+    assert (even.second == second).all()
     share = 255 * seen[best] / (seen[best] + seen[second])
-    assert np.abs(soft.share - share).max() <= 1.5  # the views are kept in bfloat16
+    assert np.abs(even.share - share).max() <= 1.5  # the views are kept in bfloat16
 
 
 @pytest.mark.parametrize("view", [View(), View(shift=0.25), View(shift=0.6), View(gain=1.12)])
