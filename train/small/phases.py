@@ -61,11 +61,8 @@ def change_phase(
     table = torch.tensor([*moved, liver + rng.normal(0, 6)], dtype=torch.float32, device=hu.device)
     shift = torch.einsum("c,czyx->zyx", table, probabilities)
     fat_or_more = (hu + 150).div(60).clamp(0, 1)  # partial volumes of gas move less
-    return (
-        hu
-        + functional.avg_pool3d(shift[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
-        * fat_or_more
-    )
+    even = functional.avg_pool3d(shift[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+    return hu + even * fat_or_more
 
 
 def fill(
