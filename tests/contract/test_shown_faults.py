@@ -48,7 +48,7 @@ ROWS = (
     Row("02_non_utf8_name", PREDICT, 0, (), ("aa", "zz")),
     Row("03_blank_slice", PREDICT, 0, ("1 of 112 slices show nothing",), ("blank70",)),
     Row("04_pixdim_is_not_sform", PREDICT, 0, ("by the sform and 1 × 1 × 1 mm by pixdim",)),
-    Row("04_pixdim_is_not_sform", SCORE, 1, ("by the sform and 1 × 1 × 1 mm by pixdim",)),
+    Row("04_pixdim_is_not_sform", SCORE, 1, ("voxels are 3 × 3 × 3 mm; scored with pixdim's 1",)),
     Row("05_qform_against_sform", PREDICT, 0, ("sform says RAS and the qform says LPS",)),
     Row("06_no_orientation", PREDICT, 0, ("the header says nothing of orientation",)),
     Row(
