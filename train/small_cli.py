@@ -84,8 +84,13 @@ def prepare(recipe: Path, data: Path, work: Path) -> None:
 @small.command()
 @_WORK
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), show_default=True)
-def fit(work: Path, device: str) -> None:
+@click.option(
+    "--start",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="ONNX file of the weights that the recipe starts from, where it names one.",
+)
+def fit(work: Path, device: str, start: Path | None) -> None:
     """Train on WORK/prepared, or go on where a stopped training left off: WORK/results."""
     from train.small.screen import fit_on_screen
 
-    click.echo(fit_on_screen(work, device))
+    click.echo(fit_on_screen(work, device, start))

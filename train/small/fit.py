@@ -26,6 +26,7 @@ from train.small.loss import soft_loss
 from train.small.plans import dataset_of, plans_of
 from train.small.recipe import SmallRecipe, load_small_recipe
 from train.small.sampling import CLASSES, Sampler
+from train.small.start import OneSampleNorm, load_start
 from train.streams import seed_everything
 
 RECIPE = "recipe.toml"
@@ -62,6 +63,7 @@ def fit(
     device: str = "cpu",
     report: Callable[[Progress], None] = lambda progress: None,
     until: int | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Train the network of a prepared folder, or go on where a stopped training left off.
 
@@ -71,13 +73,14 @@ def fit(
         device: "cpu" or "cuda".
         report: Told of progress every 50 steps.
         until: Stop after this step, as if killed there; None: the recipe's last.
+        start: ONNX file of the weights that the recipe starts from, where it names one.
 
     Returns:
         nnU-Net's result folder, for `train export` and `nnUNetv2_predict`.
 
     Raises:
         KitError: `prepared` is not such a folder, the last checkpoint is damaged or of another
-            recipe, or there is no such device.
+            recipe, `start` is not what the recipe starts from, or there is no such device.
     """
     place = _device(device)
     recipe = load_small_recipe(prepared / RECIPE)
@@ -89,7 +92,7 @@ def fit(
     if (fold / FINAL).is_file():
         return folder
     _pin(recipe.fit.threads)
-    training = _start(recipe, place)
+    training = _start(recipe, place, start)
     _resume(training, recipe, fold / LATEST)
     cases = [read_case(prepared / f"{case}.npz") for case in recipe.cases]
     sampler = Sampler(cases, recipe, place)
@@ -128,12 +131,14 @@ def _pin(threads: int) -> None:
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS refuses
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    # Filling new memory would take a sixth of a step; nothing here reads what it did not write.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
 
 
-def _start(recipe: SmallRecipe, device: torch.device) -> _Training:
-    """Build network and optimizer from the recipe's seed."""
+def _start(recipe: SmallRecipe, device: torch.device, start: Path | None) -> _Training:
+    """Build network and optimizer from the recipe's seed, or from the weights that it names."""
     seed_everything(recipe.seed, 0)
     network = _network(recipe)
     for head in network.decoder.seg_layers:
@@ -141,6 +146,7 @@ def _start(recipe: SmallRecipe, device: torch.device) -> _Training:
         with torch.no_grad():
             head.bias.fill_(float(torch.tensor(_FOREGROUND_SHARE / organs).log()))
             head.bias[0] = float(torch.tensor(1 - _FOREGROUND_SHARE).log())
+    load_start(network, recipe.fit.start_sha256, start)
     network = network.to(device, memory_format=torch.channels_last_3d)
     fit = recipe.fit
     optimizer = torch.optim.AdamW(
@@ -152,7 +158,7 @@ def _start(recipe: SmallRecipe, device: torch.device) -> _Training:
 def _network(recipe: SmallRecipe) -> PlainConvUNet:
     """Build what plans.json describes, as nnU-Net does."""
     planned = plans_of(recipe)["configurations"][CONFIGURATION]["architecture"]
-    return get_network_from_plans(
+    network: PlainConvUNet = get_network_from_plans(
         planned["network_class_name"],
         planned["arch_kwargs"],
         planned["_kw_requires_import"],
@@ -161,6 +167,10 @@ def _network(recipe: SmallRecipe) -> PlainConvUNet:
         allow_init=True,
         deep_supervision=True,
     )
+    for module in network.modules():
+        if isinstance(module, torch.nn.InstanceNorm3d):
+            module.__class__ = OneSampleNorm
+    return network
 
 
 def _steps(
@@ -186,7 +196,8 @@ def _step(training: _Training, sampler: Sampler, recipe: SmallRecipe) -> float:
         image = sample.image.to(memory_format=torch.channels_last_3d)
         with torch.autocast(image.device.type, dtype=torch.bfloat16):
             outputs = training.network(image)
-        loss = soft_loss([output.float() for output in outputs[:3]], sample) / fit.batch
+        logits = [output.float() for output in outputs[:3]]
+        loss = soft_loss(logits, sample, fit.tumour_weight) / fit.batch
         loss.backward()
         total += float(loss.detach())
     torch.nn.utils.clip_grad_norm_(training.network.parameters(), fit.gradient_norm)

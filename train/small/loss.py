@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
+from inference.organs import ORGANS
 from train.small.sampling import Sample, halved
+
+TUMOUR = ORGANS["tumour"]
 
 SCALES = (1.0, 0.5, 0.25)
 """Weight of the outputs at full, half and quarter resolution."""
@@ -14,31 +17,37 @@ _PRESENT = 1.0
 Tensor = torch.Tensor
 
 
-def soft_loss(outputs: Sequence[Tensor], sample: Sample) -> Tensor:
+def soft_loss(outputs: Sequence[Tensor], sample: Sample, tumour_weight: float = 1.0) -> Tensor:
     """Return the loss of a sample, a scalar.
 
     Args:
         outputs: Logits float32 [1, 15, Z, Y, X], full resolution first, each half the one before.
         sample: What was to be said.
+        tumour_weight: How much the tumour's Dice counts against an organ's.
     """
     target, weight = sample.target, sample.weight
+    shares = torch.ones(target.shape[1], device=target.device)
+    shares[0], shares[TUMOUR] = 0.0, tumour_weight
     total = torch.zeros((), device=target.device)
     for share, logits in zip(SCALES, outputs, strict=False):
-        total = total + share * _at_one_scale(logits, target, weight)
+        total = total + share * _at_one_scale(logits, target, weight, shares)
         target, weight = halved(target, weight)
     return total / sum(SCALES)
 
 
-def _at_one_scale(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Return the mean cross-entropy over known voxels plus 1 - Dice over the organs present."""
-    logarithms = logits.log_softmax(dim=1)
-    known = weight.sum().clamp_min(1)
-    entropy = -((target * logarithms).sum(dim=1, keepdim=True) * weight).sum() / known
-    said = logarithms.exp()[:, 1:] * weight
-    wanted = target[:, 1:] * weight
-    common = (said * wanted).sum(dim=(0, 2, 3, 4))
-    whole = said.sum(dim=(0, 2, 3, 4)) + (wanted * wanted).sum(dim=(0, 2, 3, 4))
-    sizes = wanted.sum(dim=(0, 2, 3, 4))
+def _at_one_scale(logits: Tensor, target: Tensor, weight: Tensor, shares: Tensor) -> Tensor:
+    """Return the mean cross-entropy over known voxels plus 1 - Dice over the classes present.
+
+    The sums are over voxels as matrix products where they can be: each pass over 15 classes costs
+    as much as a convolution.
+    """
+    logarithms = logits.contiguous().log_softmax(dim=1).flatten(2)[0]
+    known = weight.reshape(-1)
+    wanted = (target * weight).flatten(2)[0]
+    entropy = -torch.dot(logarithms.flatten(), wanted.flatten()) / known.sum().clamp_min(1)
+    said = logarithms.exp()
+    common = (said * wanted).sum(dim=1)
+    whole = said @ known + (wanted * target.flatten(2)[0]).sum(dim=1)
     dice = 2 * common / whole.clamp_min(1e-5)
-    present = (sizes >= _PRESENT).float()
+    present = (wanted.sum(dim=1) >= _PRESENT).float() * shares
     return entropy + ((1 - dice) * present).sum() / present.sum().clamp_min(1)

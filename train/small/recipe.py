@@ -54,6 +54,8 @@ class Lesions:
 
     tumours: float
     cysts: float
+    centred: float
+    """Share of the samples that are centred on a real tumour, where the case has one."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ class Fit:
     clip_hu: tuple[float, ...]
     mean_hu: float
     std_hu: float
+    tumour_weight: float
+    """How much the tumour's Dice counts against an organ's."""
+    start_sha256: str
+    """Digest of the ONNX file whose weights the training starts from; empty: random weights."""
     learning_rate: float
     warm_up: int
     """Steps in which the learning rate grows to its full value."""

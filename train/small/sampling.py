@@ -15,7 +15,7 @@ from train.small.recipe import SmallRecipe
 from train.small.scanner import remapped, scanned
 from train.small.space import sample_space
 
-LIVER = ORGANS["liver"]
+LIVER, TUMOUR = ORGANS["liver"], ORGANS["tumour"]
 CLASSES = 15
 """Background, thirteen organs, tumour."""
 _CENTRES = 4000
@@ -70,7 +70,7 @@ class Sampler:
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
         case = self._cases[int(rng.choice(len(self._cases), p=self._shares))]
         placed = sample_space(
-            case.hu, case.labels, _centre(case, recipe.space.centred, rng), recipe.fit.patch,
+            case.hu, case.labels, _centre(case, recipe, rng), recipe.fit.patch,
             recipe.spacing_mm, recipe.stored_mm, recipe.space, rng,
         )  # fmt: skip
         known = (placed.first != UNKNOWN) & placed.inside
@@ -107,10 +107,14 @@ def _load(case: PreparedCase, seed: int, device: torch.device) -> _Loaded:
     )
 
 
-def _centre(case: _Loaded, centred: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw the voxel in the middle of a sample: of a random class, or anywhere."""
+def _centre(case: _Loaded, recipe: SmallRecipe, rng: np.random.Generator) -> np.ndarray:
+    """Draw the voxel in the middle of a sample: of a tumour, of a random class, or anywhere."""
     classes = [label for label in case.centres if label]
-    if classes and rng.uniform() < centred:
+    if TUMOUR in classes and rng.uniform() < recipe.lesions.centred:
+        classes = [TUMOUR]
+    elif rng.uniform() >= recipe.space.centred:
+        classes = []
+    if classes:
         voxels = case.centres[int(rng.choice(classes))]
         chosen: np.ndarray = voxels[int(rng.integers(len(voxels)))] + rng.normal(0, 4, 3)
         return chosen

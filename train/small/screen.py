@@ -20,7 +20,7 @@ def counted(what: str, total: int) -> Iterator[Callable[[str], None]]:
         yield lambda case: bar.update(task, advance=1, description=f"{what} {case}")
 
 
-def fit_on_screen(work: Path, device: str) -> Path:
+def fit_on_screen(work: Path, device: str, start: Path | None) -> Path:
     """Train, with a line every 50 steps: loss, seconds a step, hours left."""
     console = terminal(stderr=True)
     since_s = time.monotonic()
@@ -37,4 +37,4 @@ def fit_on_screen(work: Path, device: str) -> Path:
         since_s, before = now_s, progress.step
         console.print(line, highlight=False)
 
-    return fitting.fit(work / "prepared", work / "results", device, report)
+    return fitting.fit(work / "prepared", work / "results", device, report, start=start)

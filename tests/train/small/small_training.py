@@ -60,6 +60,7 @@ def write_recipe(path, steps=3, features="[4, 8, 8]"):
         "horizon": str(steps),
         "cool_down": "1",
         "threads": "1",
+        "start_sha256": '""',
     }
     rows = []
     for row in (text[:start] + lists + text[end:]).splitlines():
@@ -78,7 +79,7 @@ def without_augmentation(recipe, space=STILL, **fit):
         space=space,
         contrast=Contrast(0.0, 0.0),
         filling=Filling(0.0, 0.0, 0.0, 0.0),
-        lesions=Lesions(0.0, 0.0),
+        lesions=Lesions(0.0, 0.0, 0.0),
         scanner=QUIET,
         fit=replace(recipe.fit, **fit),
     )

@@ -31,7 +31,7 @@ def test_tumours_change_picture_and_target_at_the_same_place(liver):
     hu, probabilities = liver
     before, tumours = (hu.clone(), probabilities.clone()), 0
     for seed in range(12):
-        new, shares = grown(hu, probabilities, Lesions(1.0, 0.0), seed)
+        new, shares = grown(hu, probabilities, Lesions(1.0, 0.0, 0.0), seed)
         assert shares.min() >= 0
         assert shares.max() <= 1 + 1e-6
         torch.testing.assert_close(shares.sum(dim=0), torch.ones(SHAPE))
@@ -61,7 +61,7 @@ def test_a_tumour_of_another_organ_may_cross_its_border_but_not_into_bone():
     hu[:, :14, 14:] = 600
     crossed = 0
     for seed in range(60):
-        new, shares = grown(hu, probabilities, Lesions(1.0, 0.0), seed)
+        new, shares = grown(hu, probabilities, Lesions(1.0, 0.0, 0.0), seed)
         crossed += bool(shares[TUMOUR, :, 14:, 14:].any())
         assert not shares[TUMOUR, :, :14, 14:].any()
         assert (new[:, :14, 14:] == 600).all()
@@ -72,7 +72,7 @@ def test_cysts_are_like_water_and_leave_the_target(liver):
     hu, probabilities = liver
     before, cysts = hu.clone(), 0
     for seed in range(20):
-        new, shares = grown(hu, probabilities, Lesions(0.0, 1.0), seed)
+        new, shares = grown(hu, probabilities, Lesions(0.0, 1.0, 0.0), seed)
         assert torch.equal(shares, probabilities)
         assert torch.equal(new[probabilities[LIVER] == 0], hu[probabilities[LIVER] == 0])
         if not torch.equal(new, hu):
@@ -84,7 +84,7 @@ def test_cysts_are_like_water_and_leave_the_target(liver):
 
 def test_nothing_grows_where_the_recipe_says_never(liver):
     hu, probabilities = liver
-    new, shares = grown(hu, probabilities, Lesions(0.0, 0.0), 0)
+    new, shares = grown(hu, probabilities, Lesions(0.0, 0.0, 0.0), 0)
     assert torch.equal(new, hu)
     assert torch.equal(shares, probabilities)
 
@@ -94,6 +94,6 @@ def test_a_patch_without_any_organ_grows_none():
     probabilities[0] = 1
     hu = torch.zeros((8, 8, 8))
     for seed in range(5):
-        new, shares = grown(hu, probabilities, Lesions(1.0, 1.0), seed)
+        new, shares = grown(hu, probabilities, Lesions(1.0, 1.0, 0.0), seed)
         assert torch.equal(new, hu)
         assert torch.equal(shares, probabilities)

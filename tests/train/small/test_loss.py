@@ -5,11 +5,19 @@ from math import log
 import pytest
 import torch
 
-from train.small.loss import _at_one_scale, soft_loss
+from train.small.loss import _at_one_scale as at_one_scale
+from train.small.loss import soft_loss
 from train.small.sampling import CLASSES, Sample, halved
 
 EVEN = log(CLASSES)
 """Cross-entropy of a network that knows nothing."""
+
+ALIKE = torch.tensor([0.0] + [1.0] * 14)
+"""The organs' and the tumour's Dice count alike."""
+
+
+def _at_one_scale(logits, target, weight):
+    return at_one_scale(logits, target, weight, ALIKE)
 
 
 def target(*labels):
@@ -96,3 +104,19 @@ def test_on_a_coarser_grid_a_voxel_counts_by_what_is_known_of_it():
     shares, weight = halved(wanted, known)
     assert float(weight) == 0.5
     assert shares.ravel().tolist() == pytest.approx([0.25, 0.75] + [0.0] * 13)
+
+
+def test_the_tumours_dice_counts_by_its_weight():
+    # Liver and tumour, a voxel each, said at chance: both Dice 2 (1/15) / (2/15 + 1) = 2/17.
+    # The tumour is then said for sure: 2 / (1 + 1/15 + 1) of it.
+    image = torch.zeros((1, 1, 1, 1, 2))
+    sample = Sample(image, target(1, 14), weights(1, 1))
+    logits = torch.zeros((1, CLASSES, 1, 1, 2))
+    logits[0, 14, 0, 0, 1] = 50.0
+    liver, tumour = 1 - 2 / 17 * (17 / 16), 1 - 2 / (2 + 1 / 15)
+    for weight in (1.0, 3.0):
+        expected = EVEN / 2 + (liver + weight * tumour) / (1 + weight)
+        at_full = at_one_scale(
+            logits, sample.target, sample.weight, torch.tensor([0.0] + [1.0] * 13 + [weight])
+        )
+        assert float(at_full) == pytest.approx(expected, abs=1e-5)

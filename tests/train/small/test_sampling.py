@@ -110,7 +110,7 @@ def test_the_unknown_rim_of_a_lesion_moves_with_its_liver(recipe, monkeypatch):
     case = PreparedCase("one", np.full(labels.shape, 60, np.float32), certain(labels))
     plain = without_augmentation(recipe, patch=(16, 16, 16))
     sampler = Sampler([case], replace(plain, contrast=Contrast(1.0, 12.0)), CPU)
-    image, _, weight = parts(sampler.draw(0))
+    image, _, weight = parts(sampler.draw(2))
     rim, around = weight == 0, weight.clone()
     around[..., 4:12, 4:12, 4:12] = 0
     inner = around[..., 1:-1, 1:-1, 1:-1] > 0
