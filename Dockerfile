@@ -33,11 +33,12 @@ RUN cd /opt/venv/lib/python3.*/site-packages \
  && find . -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 # Byte code of everything that can be imported, the base's own modules too (slim images ship none),
 # in one folder. It is never compared with its source, so a start reads no source and writes nothing.
+COPY imaging/ imaging/
 COPY inference/ inference/
 RUN PYTHONPYCACHEPREFIX=/opt/pycache /opt/venv/bin/python -m compileall -q \
       --invalidation-mode unchecked-hash -x '/(config-[^/]*|ensurepip|idlelib|lib2to3|test|tests|tkinter|turtledemo)/' \
       "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
-      /opt/venv/lib /workspace/inference
+      /opt/venv/lib /workspace/imaging /workspace/inference
 
 FROM ${BASE_IMAGE} AS runtime
 ENV FLARE23_PYTHON=/opt/venv/bin/python \
@@ -50,6 +51,7 @@ WORKDIR /workspace
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder /opt/pycache /opt/pycache
 COPY weights/ weights/
+COPY imaging/ imaging/
 COPY inference/ inference/
 COPY predict.sh weights_manifest.json ./
 ARG VERSION

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from evaluation.drawn_option import DRAWN
-from inference.commands import CommandGroup
-from inference.errors import KitError
+from evaluation.scoring.annotated_option import DRAWN
+from imaging.commands import CommandGroup
+from imaging.errors import KitError
 
 _PATH = click.Path(path_type=Path)
 
@@ -56,8 +56,8 @@ def score(output: Path, images: Path | None, report: bool, **options: Any) -> No
 
     Exit code 1: a case could not be scored, or needs a look; the others are done.
     """
-    from evaluation.scoring import Scoring
-    from evaluation.screen import score_on_screen
+    from evaluation.scoring.folders import Scoring
+    from evaluation.scoring.screen import score_on_screen
 
     amiss = score_on_screen(Scoring(**options), output, images, report)
     if amiss:
@@ -246,7 +246,7 @@ def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: 
 
     Exit code 1: a map is missing, unreadable or lies elsewhere, or a label agrees too little.
     """
-    from evaluation.agreement_screen import agree_on_screen
+    from evaluation.agreement.screen import agree_on_screen
 
     cases = agree_on_screen(first, second, output, jobs)
     if amiss := [(case.case, why) for case in cases if (why := case.amiss(least_dsc))]:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.geometry import SpacingMm
+from imaging.geometry import SpacingMm
 
 Hu = NDArray[np.int16] | NDArray[np.float32]
 Runs = tuple[tuple[int, int], ...]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inference.commands import CommandGroup, OutputFile
-from inference.errors import KitError
+from imaging.commands import CommandGroup, OutputFile
+from imaging.errors import KitError
 
 if TYPE_CHECKING:
     from inference.manifest import Manifest
@@ -78,7 +78,7 @@ def predict(
     Exit code 0: all cases done; 1: a case or the run failed (the others are done); 2: wrong usage;
     143: ended by SIGTERM.
     """
-    from inference.ending import ending_on_sigterm
+    from inference.termination import ending_on_sigterm
 
     with ending_on_sigterm():
         from inference.predictor import Settings
@@ -102,8 +102,8 @@ def plan(
 
     Exit code 1: no step keeps the limits.
     """
-    from inference.plan_screen import plan_on_screen
     from inference.predictor import Settings
+    from inference.tools.plan import plan_on_screen
 
     described = _described(manifest, weights, settings["engine"])
     over = plan_on_screen(ct, described, Settings(**settings), output)
@@ -123,7 +123,7 @@ def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Pat
     Exit code 1: a labelled voxel does.
     """
     from inference.manifest_reader import load_manifest
-    from inference.outside import outside_on_screen
+    from inference.tools.outside import outside_on_screen
 
     described = load_manifest(manifest)
     missed = outside_on_screen(ct, truth, described, crop or described.crop, output)
@@ -172,10 +172,10 @@ def build(manifest: Path, target: str | None, output: Path | None, **settings: A
 
     Exit code 1: a plan cannot be built, or its logits are not the network's; the others stay.
     """
+    from inference.builders.screen import build_on_screen
+    from inference.builders.tensorrt_build import Request
+    from inference.engines.tensorrt_index import plan_folder
     from inference.manifest_reader import load_manifest
-    from inference.tensorrt.build import Request
-    from inference.tensorrt.index import plan_folder
-    from inference.tensorrt.screen import build_on_screen
 
     described = load_manifest(manifest)
     targets = tuple(part.strip() for part in target.split(",")) if target else ()
@@ -189,7 +189,7 @@ def build(manifest: Path, target: str | None, output: Path | None, **settings: A
 @click.option("-o", "--output", required=True, type=OutputFile(), help="PNG file.")
 def show(ct: Path, labels: Path, output: Path) -> None:
     """Draw LABELS over CT: three planes, contours, legend."""
-    from inference.show import overlay_png
+    from inference.tools.show import overlay_png
 
     for warning in overlay_png(ct, labels, output):
         click.echo(f"{ct.name}: {warning}", err=True)
@@ -197,9 +197,8 @@ def show(ct: Path, labels: Path, output: Path) -> None:
 
 @main.command()
 @click.argument("folder", type=_FILE)
-@click.option("--seed", default=0, show_default=True)
-def sample(folder: Path, seed: int) -> None:
-    """Write a generated CT into FOLDER, to try `predict` on."""
-    from inference.phantom import write_sample
+def sample(folder: Path) -> None:
+    """Copy a small real CT into FOLDER, to try `predict` on."""
+    from inference.tools.sample import write_sample
 
-    click.echo(str(write_sample(folder, seed)))
+    click.echo(str(write_sample(folder)))

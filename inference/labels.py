@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.geometry import Box, Shape
+from imaging.geometry import Box, Shape
 
 Array = NDArray[np.float32]
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inference.errors import ManifestError
-from inference.files import replacing
-from inference.geometry import Shape, SpacingMm
+from imaging.errors import ManifestError
+from imaging.files import replacing
+from imaging.geometry import Shape, SpacingMm
 from inference.onnx_file import other_files
 
 SCHEMA = 1

@@ -10,8 +10,8 @@ from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, cast
 
-from inference.errors import ManifestError
-from inference.geometry import Shape, SpacingMm, is_orientation
+from imaging.errors import ManifestError
+from imaging.geometry import Shape, SpacingMm, is_orientation
 from inference.manifest import (
     INT8,
     SCHEMA,

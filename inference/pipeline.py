@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.budget import now_s, process_start_s
+from imaging.errors import KitError, VolumeError, in_one_line
+from imaging.files import passed_over, told_of
+from imaging.machine import peak_memory_mib
+from imaging.volumes import Volume, read_header, read_volume, write_labels
 from inference.engines import EngineOptions, open_engine, weights_of
-from inference.errors import KitError, VolumeError, in_one_line
-from inference.files import passed_over, told_of
+from inference.limits import now_s, process_start_s
 from inference.manifest import Manifest, verify_weights
 from inference.predictor import Predictor, Prepared, Settings, Watch
-from inference.report import CaseReport, RunReport, peak_memory_mib
-from inference.volumes import Volume, read_header, read_volume, write_labels
+from inference.report import CaseReport, RunReport
 
 SUFFIX = "_0000.nii.gz"
 Reading = list[Future[tuple[Volume, float]]]

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.components import connected
-from inference.geometry import foreground_box
+from imaging.components import connected
+from imaging.geometry import foreground_box
 from inference.manifest import ComponentRule
 
 MUCH_SHARE, MUCH_ML = 0.25, 1.0

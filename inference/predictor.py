@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.errors import EngineError, ManifestError
+from imaging.geometry import Box, Grid, Orientation, SpacingMm, as_shape
+from imaging.resampling import resample_linear
+from imaging.volumes import Volume
 from inference.blank import Runs
-from inference.budget import Limits, Plan, choose, memory_mib, resident_mib
 from inference.engines import Engine, EngineOptions, Precision, infer_many, seconds_a_patch
-from inference.errors import EngineError, ManifestError
-from inference.geometry import Box, Grid, Orientation, SpacingMm, as_shape
 from inference.labels import NativeLabels
+from inference.limits import Limits, Plan, choose, memory_mib, resident_mib
 from inference.manifest import Manifest
 from inference.postprocess import clean, much_removed
 from inference.report import CaseReport
-from inference.resampling import resample_linear
 from inference.sliding_window import Window, flips_of, logit_slabs, window_count
 from inference.view import view_of
-from inference.volumes import Volume
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.components import connected
+from imaging.geometry import Box, Shape, SpacingMm, as_shape
 from inference.blank import DENSE_HU, Hu
-from inference.components import connected
-from inference.geometry import Box, Shape, SpacingMm, as_shape
 
 Mask = NDArray[np.bool_]
 CROPS = ("none", "nonzero", "body")

@@ -12,13 +12,13 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from inference.errors import KitError, in_one_line
-from inference.files import passed_over, told_of
+from imaging.errors import KitError, in_one_line
+from imaging.files import passed_over, told_of
+from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import SUFFIX, find_cases, predict_folder
 from inference.predictor import Settings, Watch
 from inference.report import CaseReport, RunReport
-from inference.terminal import terminal
 
 
 def predict_inputs(

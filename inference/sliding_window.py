@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.errors import GeometryError
-from inference.geometry import Shape, as_shape
+from imaging.errors import GeometryError
+from imaging.geometry import Shape, as_shape
 
 Array = NDArray[np.float32]
 Infer = Callable[[Iterable[Array]], Iterator[Array]]

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import cast
 
+from imaging.geometry import Orientation, SpacingMm
+from imaging.volumes import Volume
 from inference.blank import Hu, Runs, blank_slices, bridged
-from inference.geometry import Orientation, SpacingMm
 from inference.manifest import Manifest
 from inference.region import Region, region
-from inference.volumes import Volume
 
 MUCH_OUTSIDE = 0.1
 """Share of all tissue outside of the region from which on it is said: 0.01 at most in 30 CTs."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from evaluation.drawn_option import DRAWN
-from inference.commands import CommandGroup
-from inference.errors import KitError
+from evaluation.scoring.annotated_option import DRAWN
+from imaging.commands import CommandGroup
+from imaging.errors import KitError
 from inference.region import CROPS
 from train.rounds.cli import audit, plan, run, stage, verify
-from train.small_cli import small
+from train.small.cli import small
 
 
 @click.group(cls=CommandGroup)
@@ -118,9 +118,9 @@ def calibrate(
     """
     from inference.manifest_reader import load_manifest
     from inference.predictor import Settings
-    from train.calibration.cross_validation import calibrate as fit_and_judge
-    from train.calibration.cross_validation import show
-    from train.calibration.keeping import show_kept
+    from train.pseudo_labels.calibration.cross_validation import calibrate as fit_and_judge
+    from train.pseudo_labels.calibration.cross_validation import show
+    from train.pseudo_labels.calibration.thresholds import show_kept
 
     loaded = load_manifest(manifest)
     found, selection = fit_and_judge(loaded, images, truth, output, Settings(**settings), drawn)
@@ -163,9 +163,9 @@ def confidence(
     """
     from inference.manifest_reader import load_manifest
     from inference.predictor import Settings
-    from train.calibration.confidence import Questions
-    from train.calibration.confidence_command import confidence as label_and_look
-    from train.calibration.confidence_command import temperature_in
+    from train.pseudo_labels.calibration.confidence import Questions
+    from train.pseudo_labels.calibration.confidence_command import confidence as label_and_look
+    from train.pseudo_labels.calibration.confidence_command import temperature_in
 
     if (temperature is None) == (calibration is None):
         raise click.UsageError("give either --temperature or --calibration")
@@ -182,7 +182,7 @@ def confidence(
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 def ablate(truth: Path, sources: tuple[str, ...], output: Path) -> None:
     """Fuse pseudo labels by every rule, and by ours without each source; judge them by TRUTH."""
-    from train.ablation import ablate as fuse_and_judge
+    from train.pseudo_labels.ablation import ablate as fuse_and_judge
 
     pairs = [source.partition("=")[::2] for source in sources]
     if not all(name and folder for name, folder in pairs) or len(dict(pairs)) < len(pairs):
@@ -205,8 +205,8 @@ def data(release: Path, output: Path, jobs: int, deep: bool, **folders: str) -> 
     Writes OUTPUT/cases.json and OUTPUT/problems.csv. Exit code 1: there are problems; the cases
     that have them are left out.
     """
-    from train.data_screen import check_on_screen
-    from train.release import Layout
+    from train.data.release import Layout
+    from train.data.screen import check_on_screen
 
     problems = check_on_screen(release, Layout(**folders), output, jobs, deep=deep)
     if problems:
@@ -235,12 +235,12 @@ def phantoms(recipe: Path, output: Path, anatomies: Path | None, ids: str) -> No
 
     The truth of every case is in OUTPUT/hidden. No outside data is needed.
     """
-    from train.phantoms import from_shapes, load_phantoms, write_release
+    from train.synthesis.phantom_release import from_shapes, load_phantoms, write_release
 
     described, seed = load_phantoms(recipe)
     draw = from_shapes(described)
     if anatomies is not None:
-        from train.phantom_anatomies import from_anatomies
+        from train.synthesis.phantom_anatomies import from_anatomies
 
         draw = from_anatomies(described, anatomies, ids)
     click.echo(json.dumps({"cases": write_release(described, seed, draw, output)}))

@@ -10,8 +10,8 @@ from pathlib import Path
 import inference
 from evaluation.comparison.measured import Measured
 from evaluation.comparison.reported import METRICS, UNSPECIFIED, Reported, Result
-from inference.errors import KitError
-from inference.files import replacing, writing
+from imaging.errors import KitError
+from imaging.files import replacing, writing
 
 SCHEMA = 1
 NOT_MEASURED = "not measured"

@@ -19,8 +19,8 @@ from evaluation.comparison.compare import (
 )
 from evaluation.comparison.measured import Measured, check_names, check_split, load_measured
 from evaluation.comparison.reported import METRICS, find_reported
-from inference.files import make_folder
-from inference.terminal import terminal
+from imaging.files import make_folder
+from imaging.terminal import terminal
 
 _HEADLINES = (
     ("dsc_percent", "organs"),

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from evaluation.comparison.measured import check_names, load_results
 from evaluation.efficiency.results import CaseEfficiency, Efficiency
-from evaluation.organs import TUMOUR
-from evaluation.scores import CaseScores, Scores, organ_mean
-from inference.errors import KitError
-from inference.organs import ORGANS
+from evaluation.scoring.scores import CaseScores, Scores, organ_mean
+from evaluation.scoring.tolerances import TUMOUR
+from imaging.errors import KitError
+from imaging.organs import ORGANS
 
 GPU, CPU = "GPU AUC", "CPU AUC"
 _FIGURES = {"time": "over_seconds", GPU: "gpu_over_mib.auc_official"}

@@ -10,11 +10,11 @@ from statistics import fmean
 
 from evaluation.comparison.reported import SPLITS, UNSPECIFIED
 from evaluation.efficiency.results import CaseEfficiency, Efficiency, load_efficiency
-from evaluation.official import LOW_DSC_2023
-from evaluation.organs import TUMOUR
-from evaluation.scores import Mean, Scores, load_scores
-from inference.errors import KitError
-from inference.organs import ORGANS
+from evaluation.scoring.official import LOW_DSC_2023
+from evaluation.scoring.scores import Mean, Scores, load_scores
+from evaluation.scoring.tolerances import TUMOUR
+from imaging.errors import KitError
+from imaging.organs import ORGANS
 
 FILES = ("scores.json", "efficiency.json")
 

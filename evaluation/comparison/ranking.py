@@ -16,7 +16,7 @@ from scipy.stats import kendalltau, rankdata
 
 import inference
 from evaluation.comparison.contest import CPU, GPU, Contest
-from inference.files import replacing, writing
+from imaging.files import replacing, writing
 
 SCHEMA = 1
 SEED = 23

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from evaluation.comparison.ranking import Ranking
-from inference.files import replacing
+from imaging.files import replacing
 
 _LARGEST_POINTS2 = 1200
 _INCHES = 0.75

@@ -11,8 +11,8 @@ from rich.text import Text
 from evaluation.comparison.contest import load_contest
 from evaluation.comparison.ranking import Ranking, rank
 from evaluation.comparison.ranking_figure import draw_ranking
-from inference.files import make_folder
-from inference.terminal import terminal
+from imaging.files import make_folder
+from imaging.terminal import terminal
 
 
 def rank_on_screen(

@@ -11,8 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from inference.errors import KitError
-from inference.organs import ORGANS
+from imaging.errors import KitError
+from imaging.organs import ORGANS
 
 UNSPECIFIED = "unspecified"
 SPLITS: dict[str, int | None] = {

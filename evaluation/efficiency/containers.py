@@ -15,7 +15,7 @@ from evaluation.efficiency.archives import SUFFIXES, image_tags, team_of, wrong_
 from evaluation.efficiency.outputs import printable
 from evaluation.efficiency.processes import Workspace
 from evaluation.efficiency.sampling import MIB
-from inference.errors import KitError
+from imaging.errors import KitError
 
 ANSWER_S = 120.0
 """How long Docker may take to answer."""

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from evaluation.efficiency.results import CaseEfficiency, Limits, Run
 from evaluation.efficiency.sampling import Sample
-from inference.files import replacing
+from imaging.files import replacing
 
 BLACK, DARK, LIGHT, PALE = "0.0", "0.35", "0.65", "0.9"
 

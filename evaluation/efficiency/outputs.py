@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
-from inference.errors import KitError, VolumeError
-from inference.files import replacing
-from inference.label_maps import LabelMap
-from inference.volumes import read_header, read_place
+from imaging.errors import KitError, VolumeError
+from imaging.files import replacing
+from imaging.label_maps import LabelMap
+from imaging.volumes import read_header, read_place
 
 MOST_BYTES = 1 << 31
 """More than any label map takes: 512 x 512 x 1000 voxels of eight bytes."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 
 from evaluation.efficiency.sampling import MIB
-from inference.errors import KitError
+from imaging.errors import KitError
 
 EXIT_S = 5.0
 """How long killed processes may take to go."""

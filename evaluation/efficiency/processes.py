@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from evaluation.efficiency.process_tree import EXIT_S, ProcessTree, adopting_orphans
-from inference.errors import KitError
+from imaging.errors import KitError
 
 
 class Job(Protocol):

@@ -18,9 +18,9 @@ from evaluation.efficiency.outputs import digest, elsewhere, printable, tail, ta
 from evaluation.efficiency.processes import CommandJob, Job, Workspace, check_command, wait
 from evaluation.efficiency.results import CaseEfficiency, Limits, Load, Run, case_of, load_of
 from evaluation.efficiency.sampling import INTERVAL_S, MIB, Sample, Sampler, write_samples
-from inference.errors import KitError, VolumeError
-from inference.label_maps import read_label_map
-from inference.report import cpu_name
+from imaging.errors import KitError, VolumeError
+from imaging.label_maps import read_label_map
+from imaging.machine import cpu_name
 
 TAIL_CHARACTERS = 2000
 

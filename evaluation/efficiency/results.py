@@ -12,8 +12,8 @@ from scipy.integrate import trapezoid
 
 import inference
 from evaluation.efficiency.sampling import INTERVAL_S
-from inference.errors import KitError
-from inference.files import replacing, writing
+from imaging.errors import KitError
+from imaging.files import replacing, writing
 
 SCHEMA = 1
 COLUMNS: dict[str, tuple[str, int]] = {

@@ -15,8 +15,8 @@ from typing import NamedTuple, Self
 
 import psutil
 
-from inference.errors import KitError
-from inference.files import writing
+from imaging.errors import KitError
+from imaging.files import writing
 
 INTERVAL_S = 0.1
 """How long the official daemon sleeps between samples, and what its areas take as the period."""

@@ -17,7 +17,7 @@ from evaluation.efficiency.protocol import (
     evaluate,
 )
 from evaluation.efficiency.results import CaseEfficiency, Efficiency, Run
-from inference.terminal import terminal
+from imaging.terminal import terminal
 
 SHOWN = {
     "GPU MiB": "gpu_mib.peak",

@@ -8,17 +8,17 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import inference
-from evaluation.drawn import line_of
-from evaluation.fixed import RESAMPLES
-from evaluation.lesions import LEAST_OVERLAP
-from evaluation.organs import TOLERANCE_MM, TUMOUR
 from evaluation.report.pictures import PRED_COLOR, TRUTH_COLOR, Picture, draw_planes
 from evaluation.report.plots import organ_boxes
 from evaluation.report.scene import Folders, read_scene, worst_organs
-from evaluation.scores import CaseScores, Mean, Scores, organ_mean
-from inference.errors import in_one_line
-from inference.files import replacing
-from inference.organs import ORGANS
+from evaluation.scoring.annotated import line_of
+from evaluation.scoring.fixed import RESAMPLES
+from evaluation.scoring.lesions import LEAST_OVERLAP
+from evaluation.scoring.scores import CaseScores, Mean, Scores, organ_mean
+from evaluation.scoring.tolerances import TOLERANCE_MM, TUMOUR
+from imaging.errors import in_one_line
+from imaging.files import replacing
+from imaging.organs import ORGANS
 
 _RULES = {
     "official": "FLARE23's published scorer to its last digit, quirks included: a label that "

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from evaluation.report.scene import Scene
-from inference.components import connected
-from inference.organs import ORGANS
-from inference.show import VIEWS, cut, cut_mm
+from imaging.components import connected
+from imaging.organs import ORGANS
+from inference.tools.show import VIEWS, cut, cut_mm
 
 TRUTH_COLOR, PRED_COLOR = "#ffffff", "#ffb000"
 _OUTLINES = ((TRUTH_COLOR, "solid"), (PRED_COLOR, (0, (3.6, 2.2))))

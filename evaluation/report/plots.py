@@ -9,8 +9,8 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.scores import CaseScores
-from inference.organs import ORGANS
+from evaluation.scoring.scores import CaseScores
+from imaging.organs import ORGANS
 
 _STYLE: dict[str, Any] = {
     "font.size": 9,

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.boxes import hull, label_boxes
-from evaluation.scores import CaseScores
-from evaluation.scoring import SUFFIX, read_map
-from evaluation.surfaces import Mask
-from inference.errors import GeometryError, KitError
-from inference.geometry import Box, Orientation, Shape, SpacingMm, nearest_rotation
-from inference.label_maps import LabelMap
-from inference.organs import ORGANS
-from inference.show import WINDOW_HU
-from inference.volumes import read_place, read_volume
+from evaluation.scoring.boxes import hull, label_boxes
+from evaluation.scoring.folders import SUFFIX, read_map
+from evaluation.scoring.scores import CaseScores
+from evaluation.scoring.surfaces import Mask
+from imaging.errors import GeometryError, KitError
+from imaging.geometry import Box, Orientation, Shape, SpacingMm, nearest_rotation
+from imaging.label_maps import LabelMap
+from imaging.organs import ORGANS
+from imaging.volumes import read_place, read_volume
+from inference.tools.show import WINDOW_HU
 
 Place = tuple[int, int, int]
 

@@ -13,7 +13,7 @@ from evaluation.submission.archive import check_archive
 from evaluation.submission.maps import check_maps
 from evaluation.submission.rules import Submission, Verdict, Verdicts, complete, judged
 from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome, contain
-from inference.errors import KitError
+from imaging.errors import KitError
 from inference.pipeline import SUFFIX
 
 RAM_MIB = 28 * 1024

@@ -6,9 +6,9 @@ import numpy as np
 
 from evaluation.efficiency.outputs import opened, printable
 from evaluation.submission.rules import Verdicts, judged
-from inference.errors import KitError, VolumeError
-from inference.label_maps import read_label_map
-from inference.volumes import read_header, read_place
+from imaging.errors import KitError, VolumeError
+from imaging.label_maps import read_label_map
+from imaging.volumes import read_header, read_place
 
 MOST_LABEL = 14
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 import inference
-from inference.errors import KitError
-from inference.files import replacing
+from imaging.errors import KitError
+from imaging.files import replacing
 
 SCHEMA = 1
 RULES = {

@@ -10,8 +10,8 @@ from evaluation.efficiency.results import Efficiency
 from evaluation.efficiency.screen import evaluate_on_screen
 from evaluation.submission.check import Asked, check
 from evaluation.submission.rules import RULES, Submission
-from inference.files import make_folder
-from inference.terminal import terminal
+from imaging.files import make_folder
+from imaging.terminal import terminal
 
 _STYLE = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
 _RUNS = 2

@@ -16,7 +16,7 @@ from evaluation.efficiency.containers import (
 from evaluation.efficiency.outputs import digest, tail, work_folder
 from evaluation.efficiency.processes import Workspace, wait
 from evaluation.submission.maps import unreadable
-from inference.errors import KitError
+from imaging.errors import KitError
 
 OFFLINE = ("--network", "none")
 LOCKED = (*OFFLINE, "--read-only", "--tmpfs", "/tmp", "--user", "65534:65534")

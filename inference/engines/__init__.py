@@ -13,9 +13,9 @@ from typing import Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.errors import EngineError, how_to_install
+from imaging.errors import EngineError, how_to_install
+from inference.engines.tensorrt_index import plan_folder, plans_of
 from inference.manifest import Manifest
-from inference.tensorrt.index import plan_folder, plans_of
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
 _log = logging.getLogger(__name__)

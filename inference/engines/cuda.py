@@ -10,7 +10,7 @@ import numpy as np
 from cuda.bindings import runtime as cudart
 from numpy.typing import NDArray
 
-from inference.errors import EngineError
+from imaging.errors import EngineError
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from imaging.errors import EngineError
 from inference.engines import EngineOptions, one_line
-from inference.errors import EngineError
 from inference.manifest import Manifest
 
 _ERRORS = (  # they share no base but Exception

@@ -14,8 +14,8 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from imaging.errors import EngineError
 from inference.engines import EngineOptions, one_line
-from inference.errors import EngineError
 from inference.manifest import INT8, Manifest
 
 STREAMS = 2

@@ -1,8 +1,8 @@
 """TensorRT and TensorRT-RTX on an NVIDIA GPU: one class, because they share their interface.
 
-Plans are found in `plans/` beside the manifest's ONNX file (`inference.tensorrt.index`). What takes
-most GPU memory, the execution context and the buffers, is taken with the first patch and given back
-with the last, for the challenge sums GPU memory over time.
+Plans are found in `plans/` beside the manifest's ONNX file (`inference.engines.tensorrt_index`).
+What takes most GPU memory, the execution context and the buffers, is taken with the first patch and
+given back with the last, for the challenge sums GPU memory over time.
 """
 
 import logging
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.errors import EngineError, KitError
+from imaging.files import replacing
 from inference.engines import EngineOptions
 from inference.engines.cuda import Gpu, Memory, Stream, nbytes, present_gpu, refuse_too_little
-from inference.errors import EngineError, KitError
-from inference.files import replacing
+from inference.engines.tensorrt_index import EnginePlan, fitting, plan_folder, plans_of, read_plan
+from inference.engines.tensorrt_runtime import complaint, listener, runtime_module
 from inference.manifest import Manifest
-from inference.tensorrt.index import EnginePlan, fitting, plan_folder, plans_of, read_plan
-from inference.tensorrt.runtime import complaint, listener, runtime_module
 
 Array = NDArray[np.float32]
 _SLOTS = 2

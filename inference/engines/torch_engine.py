@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imaging.errors import EngineError
 from inference.engines import EngineOptions, one_line
-from inference.errors import EngineError
 from inference.manifest import Manifest
 
 

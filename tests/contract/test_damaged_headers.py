@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.label_maps import read_label_map
+from imaging.label_maps import read_label_map
+from imaging.volumes import write_volume
 from inference.manifest import WindowSpec
-from inference.phantom import phantom
-from inference.volumes import write_volume
-from tests.inference.conftest import network, tiny_onnx, weights_file  # noqa: F401  # a fixture
+from tests.conftest import network, tiny_onnx, weights_file  # noqa: F401  # a fixture
+from train.synthesis.phantom import phantom
 
 pytest.importorskip("onnx")
 pytest.importorskip("openvino")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FINAL = {"inference/", "weights/", "predict.sh", "weights_manifest.json"}
+FINAL = {"imaging/", "inference/", "weights/", "predict.sh", "weights_manifest.json"}
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The image is lean only as long as these hold: every container pays for every import."""
 
+import ast
 import os
 import re
 import subprocess
@@ -119,16 +120,49 @@ def test_the_openvino_engine_loads_no_other():
 
 def test_the_probes_themselves_can_fail():
     assert "train" in loaded_by("import train.cli")
-    assert "numpy" in imported_by_command("-c", "import inference.geometry")
+    assert "numpy" in imported_by_command("-c", "import imaging.geometry")
     assert processor_seconds("-c", BURN) > HELP_LIMIT_S
+
+
+MAY_IMPORT = {
+    "imaging": set(),
+    "inference": {"imaging"},
+    "evaluation": {"imaging", "inference"},
+    "train": {"imaging", "inference", "evaluation"},
+    "benchmarks": {"imaging", "inference", "evaluation", "train"},
+}
+"""The arrows of docs/architecture.md: each package, and what it builds on."""
+
+
+def imported_in(package):
+    """Packages of the kit that some module of `package` imports, anywhere in its text."""
+    found = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                found.add((node.module or "").partition(".")[0])
+            elif isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+    return found & MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_it_builds_on(package):
+    assert imported_in(package) == MAY_IMPORT[package] | {package}
+
+
+def test_no_module_of_imaging_loads_anything_above_it():
+    loaded = loaded_by(all_of("imaging"))
+    assert {"imaging", "SimpleITK"} <= loaded
+    assert loaded.isdisjoint(TRAINING | RUNTIMES | {"inference", "evaluation", "benchmarks"})
 
 
 def test_one_module_finds_connected_components():
     finders = re.compile(r"\bimport cc3d\b|\bndimage\.label\(|measure\.label\(|ConnectedComponent")
     found = {
         str(path.relative_to(ROOT))
-        for package in ("inference", "evaluation", "train")
+        for package in ("imaging", "inference", "evaluation", "train", "benchmarks")
         for path in (ROOT / package).rglob("*.py")
         if finders.search(path.read_text(encoding="utf-8"))
     }
-    assert found == {"inference/components.py"}
+    assert found == {"imaging/components.py"}

@@ -1,8 +1,8 @@
-"""FLARE23's scoring rules written down plainly: what `evaluation.official` must equal.
+"""FLARE23's scoring rules written down plainly: what `evaluation.scoring.official` must equal.
 
 One step after the other on whole volumes, with nibabel and the `surface-distance` package, as
-the organisers' script works; for its quirks see `evaluation.official`. Deliberately slow and
-without any code of the kit. Run as a program it prints the scores of two folders as JSON.
+the organisers' script works; for its quirks see `evaluation.scoring.official`. Deliberately slow
+and without any code of the kit. Run as a program it prints the scores of two folders as JSON.
 """
 
 import json

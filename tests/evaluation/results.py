@@ -1,10 +1,10 @@
 """Results of teams, made in the test: folders as `score` and `efficiency` leave them."""
 
-from evaluation import official
 from evaluation.efficiency.results import Efficiency, Limits, Load, Run, case_of
-from evaluation.organs import TUMOUR
-from evaluation.scores import CaseScores, LabelScore, Scores
-from inference.organs import ORGANS
+from evaluation.scoring import official
+from evaluation.scoring.scores import CaseScores, LabelScore, Scores
+from evaluation.scoring.tolerances import TUMOUR
+from imaging.organs import ORGANS
 
 
 def scored(case, organs=(1.0, 1.0), tumour=(1.0, 1.0), **others):

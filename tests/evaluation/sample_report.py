@@ -11,10 +11,10 @@ from scipy import ndimage
 
 from evaluation.report import write_report
 from evaluation.report.scene import Folders
-from evaluation.scoring import Scoring, score_folder
-from inference.organs import ORGANS
-from inference.phantom import phantom
+from evaluation.scoring.folders import Scoring, score_folder
+from imaging.organs import ORGANS
 from tests.evaluation.maps import write_map
+from train.synthesis.phantom import phantom
 
 SHAPE, SPACING_MM = (96, 140, 150), (3.0, 2.5, 2.5)
 ERRORS_MM = (1.0, 2.0, 3.0, 4.5)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from evaluation.agreement import agree_case, joint_counts
+from evaluation.agreement.label_maps import agree_case, joint_counts
 from evaluation.cli import main
 from tests.evaluation.maps import box, write_map
 

@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evaluation.cli import main
-from evaluation.scores import load_scores
-from evaluation.scoring import read_map
-from inference.errors import VolumeError
-from inference.label_maps import read_label_map
+from evaluation.scoring.folders import read_map
+from evaluation.scoring.scores import load_scores
+from imaging.errors import VolumeError
+from imaging.label_maps import read_label_map
 from tests.evaluation import plain_flare23
 from tests.evaluation.maps import box
 

@@ -13,16 +13,16 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation import fixed, official
 from evaluation.cli import main
 from evaluation.comparison.contest import load_contest
 from evaluation.comparison.measured import load_measured
-from evaluation.drawn import ALL, Drawn, blank_undrawn, read_drawn, score_drawn
-from evaluation.organs import TUMOUR
-from evaluation.scores import NOT_DRAWN, CaseScores, LabelScore, Lesion, load_scores
-from evaluation.scoring import Scoring, score_folder
-from inference.errors import KitError
-from inference.organs import ORGANS
+from evaluation.scoring import fixed, official
+from evaluation.scoring.annotated import ALL, Drawn, blank_undrawn, read_drawn, score_drawn
+from evaluation.scoring.folders import Scoring, score_folder
+from evaluation.scoring.scores import NOT_DRAWN, CaseScores, LabelScore, Lesion, load_scores
+from evaluation.scoring.tolerances import TUMOUR
+from imaging.errors import KitError
+from imaging.organs import ORGANS
 from tests.evaluation import plain_flare23
 from tests.evaluation.maps import box, write_map
 from tests.evaluation.results import failed, scored, write_scores
@@ -220,7 +220,7 @@ class TestSaid:
         assert "gone.json: not a readable table" in done.output
 
     def test_the_cases_of_a_release_are_such_a_table(self, tmp_path):
-        from train.release import Case, write_cases
+        from train.data.release import Case, write_cases
 
         row = Case("a", "i/a_0000.nii.gz", "l/a.nii.gz", (1,), (1, 3), "partial")
         write_cases([row], tmp_path / "cases.json")

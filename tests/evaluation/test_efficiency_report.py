@@ -18,7 +18,7 @@ from evaluation.efficiency.results import (
     load_of,
 )
 from evaluation.efficiency.sampling import Sample
-from inference.errors import KitError
+from imaging.errors import KitError
 
 LIMITS = Limits()
 

@@ -21,7 +21,7 @@ from evaluation.efficiency.sampling import (
     official_ram_mib,
     write_samples,
 )
-from inference.errors import KitError
+from imaging.errors import KitError
 
 FORKING = """
 import os, time

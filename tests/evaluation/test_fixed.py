@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.fixed import lesions, means, score_labels, strata
-from evaluation.lesions import detection, lesions_of, size_names, size_of
-from evaluation.scores import CaseScores, LabelScore, Lesion
-from inference.geometry import Grid
-from inference.organs import ORGANS
+from evaluation.scoring.fixed import lesions, means, score_labels, strata
+from evaluation.scoring.lesions import detection, lesions_of, size_names, size_of
+from evaluation.scoring.scores import CaseScores, LabelScore, Lesion
+from imaging.geometry import Grid
+from imaging.organs import ORGANS
 from tests.evaluation.maps import box
 
 GRID = Grid((12, 12, 12), (1.0, 1.0, 1.0))

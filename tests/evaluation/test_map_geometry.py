@@ -9,9 +9,10 @@ import struct
 import pytest
 from click.testing import CliRunner
 
-from evaluation import agreement, scoring
+from evaluation.agreement import label_maps as agreement
 from evaluation.cli import main
-from evaluation.scores import load_scores
+from evaluation.scoring import folders as scoring
+from evaluation.scoring.scores import load_scores
 from tests.evaluation.maps import box, write_map
 
 PIXDIM_X, UNITS, SFORM_CODE, SFORM_ROW_X = 80, 123, 254, 280

@@ -6,9 +6,16 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evaluation.official import LOW_DSC, LOW_DSC_2023, ONE_SLICE, as_int8, means, score_labels
-from evaluation.scores import CaseScores
-from inference.organs import ORGANS
+from evaluation.scoring.official import (
+    LOW_DSC,
+    LOW_DSC_2023,
+    ONE_SLICE,
+    as_int8,
+    means,
+    score_labels,
+)
+from evaluation.scoring.scores import CaseScores
+from imaging.organs import ORGANS
 from tests.evaluation import plain_flare23
 from tests.evaluation.maps import box
 

@@ -14,7 +14,7 @@ from evaluation.cli import main
 from evaluation.comparison.contest import CPU, GPU, Contest, load_contest
 from evaluation.comparison.ranking import case_ranks, places, rank, weights_of
 from evaluation.efficiency.results import Limits
-from inference.errors import KitError
+from imaging.errors import KitError
 from tests.evaluation.results import failed, run, scored, write_efficiency, write_scores
 
 INF = float("inf")

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.organs import TOLERANCE_MM
 from evaluation.report import write_report
 from evaluation.report.scene import Folders
-from evaluation.scores import CaseScores, LabelScore, organ_mean
-from evaluation.scoring import Scoring, score_folder
-from inference.errors import KitError
-from inference.organs import ORGANS
+from evaluation.scoring.folders import Scoring, score_folder
+from evaluation.scoring.scores import CaseScores, LabelScore, organ_mean
+from evaluation.scoring.tolerances import TOLERANCE_MM
+from imaging.errors import KitError
+from imaging.organs import ORGANS
 from tests.evaluation.maps import write_map
 from tests.evaluation.sample_report import write_case
 
@@ -130,7 +130,7 @@ class TestFile:
         code = (
             "import sys; from pathlib import Path\n"
             "from evaluation.report import write_report\n"
-            "from evaluation.scores import load_scores\n"
+            "from evaluation.scoring.scores import load_scores\n"
             "scores, path, *folders = map(Path, sys.argv[1:])\n"
             "write_report(load_scores(scores), path, *folders)"
         )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from evaluation.report import write_report
 from evaluation.report.scene import Folders
-from evaluation.scoring import Scoring, score_folder
+from evaluation.scoring.folders import Scoring, score_folder
 from tests.evaluation.sample_report import wobbled, write_case
 
 pytestmark = [

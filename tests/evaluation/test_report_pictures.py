@@ -11,9 +11,9 @@ from PIL import Image
 
 from evaluation.report.pictures import draw_planes, name_places
 from evaluation.report.scene import Folders, Scene, place_in, read_scene, worst_organs
-from evaluation.scores import CaseScores, LabelScore
-from inference.errors import GeometryError, VolumeError
-from inference.organs import ORGANS
+from evaluation.scoring.scores import CaseScores, LabelScore
+from imaging.errors import GeometryError, VolumeError
+from imaging.organs import ORGANS
 from tests.evaluation.maps import box, write_map
 
 LIVER, SPLEEN = ORGANS["liver"], ORGANS["spleen"]

@@ -12,9 +12,9 @@ from evaluation.comparison.reported import (
     load_reported,
     reported_names,
 )
-from evaluation.organs import TUMOUR
-from inference.errors import KitError
-from inference.organs import ORGANS
+from evaluation.scoring.tolerances import TUMOUR
+from imaging.errors import KitError
+from imaging.organs import ORGANS
 
 GOOD = """
 team = "us"

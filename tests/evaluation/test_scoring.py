@@ -11,10 +11,10 @@ import SimpleITK as sitk
 from click.testing import CliRunner
 
 from evaluation.cli import main
-from evaluation.organs import COLUMNS
-from evaluation.scores import load_scores
-from inference.errors import KitError
-from inference.organs import ORGANS
+from evaluation.scoring.scores import load_scores
+from evaluation.scoring.tolerances import COLUMNS
+from imaging.errors import KitError
+from imaging.organs import ORGANS
 from tests.evaluation.maps import box, write_map
 
 SHAPE = (10, 11, 12)
@@ -381,7 +381,7 @@ class TestResults:
 
 
 def test_a_killed_process_costs_its_cases_alone(folders, tmp_path, monkeypatch):
-    from evaluation import scoring
+    from evaluation.scoring import folders as scoring
 
     killer = tmp_path / "truth" / "killer.nii.gz"
     write_map(GOOD, killer)
@@ -397,7 +397,7 @@ def test_a_killed_process_costs_its_cases_alone(folders, tmp_path, monkeypatch):
 def _score_or_die(scoring, truth):
     if truth.name.startswith("killer"):
         os.kill(os.getpid(), 9)
-    from evaluation.scoring import CaseScores
+    from evaluation.scoring.folders import CaseScores
 
     return CaseScores(truth.name.removesuffix(".nii.gz"))
 

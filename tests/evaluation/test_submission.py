@@ -18,7 +18,7 @@ from evaluation.submission.check import judge_broken, judge_runs, same_maps
 from evaluation.submission.maps import check_maps, unreadable
 from evaluation.submission.rules import RULES, Submission, Verdict, complete
 from evaluation.submission.trials import OFFLINE, Bench, Outcome, outside
-from inference.errors import KitError
+from imaging.errors import KitError
 from tests.evaluation.archives import write_archive
 from tests.evaluation.maps import box, write_map
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from evaluation.boxes import hull, label_boxes
-from evaluation.surfaces import (
+from evaluation.scoring.boxes import hull, label_boxes
+from evaluation.scoring.surfaces import (
     neighbour_codes,
     robust_hausdorff_mm,
     surface_dice,

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from imaging.errors import EngineError
 from inference.engines import EngineOptions, infer_many, open_engine
-from inference.errors import EngineError
 from inference.manifest_reader import load_manifest
-from inference.phantom import write_sample
+from train.synthesis.phantom import write_sample
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.gpu
@@ -34,7 +34,7 @@ def gpu():
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
 def planned(request, gpu, tmp_path_factory):
     """The default weights with a plan for this GPU, which has passed the gate: engine, manifest."""
-    from inference.tensorrt.build import Request, build_plans
+    from inference.builders.tensorrt_build import Request, build_plans
 
     folder = tmp_path_factory.mktemp("kit")
     (folder / "weights").symlink_to(tmp_path_factory.mktemp("weights"))

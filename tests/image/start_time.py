@@ -17,8 +17,8 @@ import psutil
 
 from evaluation.efficiency.containers import named, open_image, remove_container, run_flags
 from evaluation.efficiency.processes import Workspace
-from inference.files import replacing
-from inference.report import cpu_name
+from imaging.files import replacing
+from imaging.machine import cpu_name
 
 RUNS = 10
 COMMANDS = {"docker alone": ": <inputs/start_0000.nii.gz", "predict.sh": "sh predict.sh"}

@@ -17,7 +17,7 @@ cd "$(dirname "$0")" || exit 1
 date +%N >/srv/log
 exec "$FLARE23_PYTHON" -c '
 import pathlib, time, numpy as np
-from inference.volumes import write_volume
+from imaging.volumes import write_volume
 for path in pathlib.Path("inputs").glob("*_0000.nii.gz"):
     labels = np.full((3, 4, 5), 15, np.int16)
     labels[0, 0, 0] = time.time_ns() % 100

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.tensorrt.index import read_index, read_plan
+from inference.engines.tensorrt_index import read_index, read_plan
 
 ROOT = Path(__file__).parents[2]
 CPU, GPU = "flare23kit:latest", "flare23kitgpu:latest"

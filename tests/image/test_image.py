@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from inference.label_maps import read_label_map
-from inference.volumes import read_header, read_place
-from tests.inference import bad_files
+from imaging.label_maps import read_label_map
+from imaging.volumes import read_header, read_place
+from tests.imaging import bad_files
 
 ROOT = Path(__file__).parents[2]
 TEAM = "flare23kit"

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner
 
-from tests.inference.bad_files import (
+from tests.imaging.bad_files import (
     VOXELS_AT,
     colors,
     complex_numbers,

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imaging.label_maps import read_label_map
+from imaging.volumes import read_volume
 from inference.blank import blank_slices, bridged
-from inference.label_maps import read_label_map
 from inference.manifest import ComponentRule
-from inference.phantom import phantom
 from inference.pipeline import predict_folder
 from inference.predictor import Settings
 from inference.region import region
 from inference.screen import volumes_table
 from inference.view import view_of
-from inference.volumes import read_volume
+from train.synthesis.phantom import phantom
 
 SPACING_MM = (5.0, 4.0, 4.0)
 FILLS = [-1000, -1024, -3024, -32768, 0, 40, 3071]

@@ -4,10 +4,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from evaluation.benchmark.__main__ import main as benchmark_main
+from benchmarks.__main__ import main as benchmark_main
+from benchmarks.__main__ import main as train_benchmark_main
+from imaging.commands import OutputFile
 from inference.cli import main
-from inference.commands import OutputFile
-from train.benchmark.__main__ import main as train_benchmark_main
 
 
 def run(*words):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imaging.errors import EngineError, ManifestError
 from inference import engines
 from inference.engines import EngineOptions, infer_many, open_engine
-from inference.errors import EngineError, ManifestError
 from inference.manifest import WeightsFile
 from inference.manifest_reader import load_manifest
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.agreement import logit_errors
+from inference.builders.logit_errors import logit_errors
+from inference.builders.tensorrt_parity import fullest_patch
 from inference.engines import EngineOptions, open_engine
 from inference.manifest_reader import load_manifest
 from inference.predictor import Predictor, Settings
-from inference.tensorrt.parity import fullest_patch
 
 onnx = pytest.importorskip("onnx")
 torch = pytest.importorskip("torch")
@@ -62,7 +62,7 @@ def run(serialized, patch):
 @pytest.mark.data
 @pytest.mark.slow
 def test_float16_changes_one_label_in_ten_thousand_of_the_default_weights(data_dir):
-    from inference.tensorrt.half_graph import half_graph
+    from inference.builders.half_graph import half_graph
 
     manifest = load_manifest(ROOT / "weights_manifest.json")
     with open_engine("openvino", manifest, EngineOptions(precision="f32")) as engine:
@@ -79,7 +79,7 @@ def test_float16_changes_one_label_in_ten_thousand_of_the_default_weights(data_d
 
 def test_a_norm_in_float16_would_overflow_where_ours_does_not(tmp_path):
     """Values ±300 have a variance of 90,000, beyond float16's 65,504; normalized they are ±1."""
-    from inference.tensorrt.half_graph import half_graph
+    from inference.builders.half_graph import half_graph
 
     helper, shape = onnx.helper, (1, 1, 2, 2, 2)
     graph = helper.make_graph(

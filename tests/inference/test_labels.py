@@ -5,9 +5,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from inference.geometry import Grid
+from imaging.geometry import Grid
+from imaging.resampling import resample_linear
 from inference.labels import NativeLabels
-from inference.resampling import resample_linear
 from inference.sliding_window import window_starts
 
 UNDECIDED = 1e-4

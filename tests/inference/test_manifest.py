@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from inference.errors import ManifestError
+from imaging.errors import ManifestError
 from inference.manifest import verify_files
 from inference.manifest_reader import load_manifest
 

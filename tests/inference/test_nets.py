@@ -10,15 +10,15 @@ import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner
 
+from imaging.errors import KitError, in_one_line
+from imaging.files import passed_over, told_of
+from imaging.label_maps import read_label_map
+from imaging.volumes import write_volume
 from inference.cli import main
-from inference.errors import KitError, in_one_line
-from inference.files import passed_over, told_of
-from inference.label_maps import read_label_map
 from inference.pipeline import find_cases, predict_folder
 from inference.predictor import Settings
 from inference.screen import predict_inputs, volumes_table
-from inference.volumes import write_volume
-from tests.inference.bad_files import SFORM_CODE, SFORM_ROW_X, patched
+from tests.imaging.bad_files import SFORM_CODE, SFORM_ROW_X, patched
 
 pytest.importorskip("onnx")
 pytest.importorskip("openvino")
@@ -219,8 +219,8 @@ def test_names_are_printed_as_they_are(tmp_path, write_ct, boxes, manifest_path,
 
 
 def test_a_title_with_a_closing_tag_ends_nothing(network):
+    from imaging.terminal import terminal
     from inference.report import CaseReport, RunReport
-    from inference.terminal import terminal
 
     volumes_ml = {"liver": 1.0, "tumour": 0.0}
     case = CaseReport("[/red]", "done", volumes_ml=volumes_ml)
@@ -287,7 +287,7 @@ def test_plan_and_show_say_what_is_in_doubt(doubtful, manifest_path):
 
 
 def test_two_writers_of_one_file_use_two_names(tmp_path):
-    from inference.files import replacing
+    from imaging.files import replacing
 
     target = tmp_path / ("x" * 250 + ".json")
     with replacing(target) as one, replacing(target) as other:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imaging.errors import ManifestError
 from inference.engines import EngineOptions, open_engine
-from inference.errors import ManifestError
 from inference.manifest import WeightsFile, verify_files
 from inference.onnx_file import other_files
 

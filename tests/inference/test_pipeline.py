@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from inference.errors import EngineError, KitError, ManifestError, VolumeError
-from inference.geometry import Grid
+from imaging.errors import EngineError, KitError, ManifestError, VolumeError
+from imaging.geometry import Grid
+from imaging.volumes import read_volume
 from inference.manifest import ComponentRule
 from inference.pipeline import find_cases, predict_folder
 from inference.predictor import Predictor, Settings, Watch, volumes_ml
 from inference.report import CaseReport
-from inference.volumes import read_volume
 
 pytest.importorskip("onnx")
 pytest.importorskip("openvino")

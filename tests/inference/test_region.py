@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.phantom import phantom
 from inference.region import MARGIN_MM, Cells, at_least, body_box, nonzero_box, region
+from train.synthesis.phantom import phantom
 
 SPACING_MM = (4.0, 4.0, 4.0)
 PATCH = (1, 1, 1)

@@ -5,10 +5,10 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from inference.errors import GeometryError, KitError, VolumeError
-from inference.geometry import Grid
-from inference.organs import COLORS
-from inference.show import busiest_slice, edges, overlay, overlay_png, planes_of
+from imaging.errors import GeometryError, KitError, VolumeError
+from imaging.geometry import Grid
+from imaging.organs import COLORS
+from inference.tools.show import busiest_slice, edges, overlay, overlay_png, planes_of
 
 LIVER, SPLEEN = 1, 3
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.errors import GeometryError
+from imaging.errors import GeometryError
 from inference.sliding_window import (
     Window,
     flips_of,

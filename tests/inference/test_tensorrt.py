@@ -14,15 +14,22 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from imaging.errors import EngineError, KitError
+from inference.builders.tensorrt_parity import agreement
 from inference.cli import main
 from inference.engines import EngineOptions, open_engine
-from inference.errors import EngineError, KitError
+from inference.engines import tensorrt_index as index
+from inference.engines.tensorrt_index import (
+    EnginePlan,
+    add_plan,
+    fitting,
+    plan_folder,
+    plans_of,
+    read_plan,
+)
+from inference.engines.tensorrt_runtime import listener
 from inference.manifest import WeightsFile
 from inference.manifest_reader import load_manifest
-from inference.tensorrt import index
-from inference.tensorrt.index import EnginePlan, add_plan, fitting, plan_folder, plans_of, read_plan
-from inference.tensorrt.parity import agreement
-from inference.tensorrt.runtime import listener
 
 onnx = pytest.importorskip("onnx")
 evaluators = pytest.importorskip("onnx.reference")
@@ -66,7 +73,7 @@ def normed_network(path, *, weight=0.5, operator="LeakyRelu", stored_as_f16=Fals
 
 
 def half(path):
-    from inference.tensorrt.half_graph import half_graph
+    from inference.builders.half_graph import half_graph
 
     return half_graph(path)
 
@@ -341,7 +348,7 @@ def test_damaged_weights_build_nothing(build, normed):
 
 def test_without_onnx_it_says_what_to_install(build, normed, monkeypatch):
     pytest.importorskip("tensorrt_rtx_bindings")
-    monkeypatch.delitem(sys.modules, "inference.tensorrt.half_graph", raising=False)
+    monkeypatch.delitem(sys.modules, "inference.builders.half_graph", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     result = build("--engine", RTX, "--target", "sm86")
     assert result.exit_code == 1
@@ -437,7 +444,7 @@ def said(monkeypatch):
 
         return Talkative()
 
-    monkeypatch.setattr("inference.tensorrt.build.listener", talkative)
+    monkeypatch.setattr("inference.builders.tensorrt_build.listener", talkative)
     return messages
 
 
@@ -485,7 +492,7 @@ def assert_types(layers):
 
 @pytest.mark.slow
 def test_a_network_of_nnunets_default_size_is_built(default_size, tmp_path, said, record_property):
-    from inference.tensorrt.build import Request, build_plans
+    from inference.builders.tensorrt_build import Request, build_plans
 
     plans = []
 
@@ -533,8 +540,8 @@ def cast_at_concatenations(serialized):
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["norms in float16", "convolutions in float32", "casts"])
 def test_the_look_at_compiled_layers_can_fail(default_size, tmp_path, said, monkeypatch, wrong):
-    from inference.tensorrt import half_graph
-    from inference.tensorrt.build import Request, build_plans
+    from inference.builders import half_graph
+    from inference.builders.tensorrt_build import Request, build_plans
 
     right = half_graph.half_graph
     if wrong == "casts":

@@ -13,12 +13,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from imaging.errors import EngineError
+from inference.builders.tensorrt_build import Request, build_plans
 from inference.engines import EngineOptions, infer_many, open_engine
-from inference.errors import EngineError
+from inference.engines.tensorrt_index import UNCHECKED, EnginePlan, add_plan, plan_folder, plans_of
 from inference.pipeline import predict_folder
 from inference.predictor import Settings
-from inference.tensorrt.build import Request, build_plans
-from inference.tensorrt.index import UNCHECKED, EnginePlan, add_plan, plan_folder, plans_of
 
 real = pytest.importorskip("cuda.bindings.runtime")
 from inference.engines.cuda import Gpu  # noqa: E402
@@ -557,7 +557,7 @@ def test_a_plan_for_the_gpu_that_is_here_is_let_out_only_if_it_is_the_network(
     replaced = ("Runtime", "ExecutionContextAllocationStrategy")
     made = {name: getattr(runtime(machine, answer), name) for name in replaced}
     module = SimpleNamespace(**{**vars(rtx), **made})
-    monkeypatch.setattr("inference.tensorrt.build.runtime_module", lambda name: module)
+    monkeypatch.setattr("inference.builders.tensorrt_build.runtime_module", lambda name: module)
     manifest, case = network(), write_ct(tmp_path / "boxes_0000.nii.gz", boxes[0])
     folder = plan_folder(manifest)
     request = Request(manifest, "tensorrt-rtx", ("sm75", "sm86"), folder, parity_case=case)

@@ -12,15 +12,15 @@ from unittest import mock
 import SimpleITK as sitk
 import torch
 
-from inference.phantom import phantom
-from train.naming import CONFIGURATION, DATASET, PLANS, TRAINER
-from train.nnunet import (
+from train.network.naming import CONFIGURATION, DATASET, PLANS, TRAINER
+from train.network.nnunet import (
     MODEL_FILES,
     TrainingSpec,
     environment,
     model_folder,
 )
-from train.recipe import Training
+from train.network.recipe import Training
+from train.synthesis.phantom import phantom
 
 TRAINING = Training(
     patch=(16, 24, 24),
@@ -98,7 +98,7 @@ def trainer_of(spec, work, resume=False):
         warnings.simplefilter("ignore")
         from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
-        from train.planning import write_plans
+        from train.network.planning import write_plans
 
         write_plans(spec, work / "preprocessed" / spec.dataset / f"{PLANS}.json")
         try:

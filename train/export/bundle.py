@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from inference.manifest import ComponentRule, Intensity, Manifest, WeightsFile, WindowSpec
 from inference.manifest_reader import load_manifest
 from train.export.checkpoint import Checkpoint, load_checkpoint

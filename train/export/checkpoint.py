@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from inference.errors import KitError
+from imaging.errors import KitError
 
 # nnU-Net's checkpoints hold tensors, plain values and, in the log, NumPy scalars: all harmless.
 _SCALAR = np.float64().__reduce__()[0]  # the function that rebuilds a NumPy scalar

@@ -12,14 +12,14 @@ from statistics import mean
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.errors import KitError
+from imaging.files import make_folder
 from inference.engines import Precision
-from inference.errors import KitError
-from inference.files import make_folder
 from inference.manifest import INT8, Manifest, WeightsFile, verify_files
 from inference.manifest_reader import load_manifest
 from inference.pipeline import SUFFIX
+from train.data.release import LABEL_SUFFIX
 from train.export.patches import all_patches
-from train.release import LABEL_SUFFIX
 
 MOST_LOST = 0.001
 """Mean DSC that int8 may lose: 0.1 point."""
@@ -151,7 +151,7 @@ def _dsc(
     manifest: Manifest, cases: dict[str, Path], truth: Path, precision: Precision, threads: int
 ) -> float:
     """Predict and score; what nobody drew in a case does not count."""
-    from evaluation.scoring import Scoring, score_folder
+    from evaluation.scoring.folders import Scoring, score_folder
     from inference.predictor import Settings
     from inference.screen import predict_on_screen
 

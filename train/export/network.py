@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from imaging.errors import KitError
 from inference.engines import one_line
-from inference.errors import KitError
 from train.export.plans import Architecture
 
 F16_MIN_ELEMENTS = 1024  # smaller tensors (norms, biases) stay float32: nothing is saved on them

@@ -12,8 +12,8 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from imaging.errors import KitError
 from inference.engines import one_line
-from inference.errors import KitError
 from train.export.network import F16_MIN_ELEMENTS
 
 INPUT = "patches"

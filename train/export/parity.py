@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.agreement import logit_errors
+from imaging.errors import KitError
+from inference.builders.logit_errors import logit_errors
 from inference.engines import EngineOptions, Precision, open_engine
-from inference.errors import KitError
 from inference.manifest import Manifest
 
 # Measured on trained networks: ONNX Runtime 1e-6, OpenVINO float32 (Winograd) 1e-4 at most.

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.volumes import read_volume
 from inference.engines import Engine
 from inference.manifest import Manifest
 from inference.predictor import Predictor, Settings, Watch
 from inference.report import CaseReport
-from inference.volumes import read_volume
 
 PATCHES_A_CASE = 4
 _SOFT_TISSUE_HU = (-150.0, 250.0)
@@ -96,7 +96,7 @@ def all_patches(path: Path, manifest: Manifest) -> list[NDArray[np.float32]]:
 
 
 def _phantom(folder: Path) -> Path:
-    from inference.phantom import write_sample  # not needed where CTs are given
+    from train.synthesis.phantom import write_sample  # not needed where CTs are given
 
     return write_sample(folder, 0)
 

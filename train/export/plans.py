@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from imaging.errors import KitError
+from imaging.geometry import is_orientation
 from inference.engines import one_line
-from inference.errors import KitError
-from inference.geometry import is_orientation
 
 # nnU-Net's readers by name -> where the axes are brought before the network sees them.
 _ORIENTATIONS: dict[str, str | None] = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from inference.terminal import terminal
+from imaging.terminal import terminal
 from train.export.parity import Agreement
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from inference.errors import KitError
+from imaging.errors import KitError
 
 Command = Callable[..., Any]
 _RECIPE = click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -54,9 +54,9 @@ def plan(recipe: Path, release: Path | None) -> None:
     Without --release a recipe that has [phantoms] is counted with these, another one with all cases
     that its lists name.
     """
-    from train.phantoms import phantoms_of
     from train.rounds.cost import show_costs
     from train.rounds.recipe import load_rounds
+    from train.synthesis.phantom_release import phantoms_of
 
     show_costs(load_rounds(recipe), release, phantoms_of(recipe))
 
@@ -155,7 +155,7 @@ def audit(
 
     Exit code 1: a case could not be read; the others are there.
     """
-    from train.audit.page import audit as write_audit
+    from train.pseudo_labels.audit.page import audit as write_audit
     from train.rounds.recipe import load_rounds
     from train.rounds.run import Run
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.errors import KitError
-from inference.files import make_folder, replacing
+from imaging.errors import KitError
+from imaging.files import make_folder, replacing
 from train.rounds.plan import Stage, expand
 from train.rounds.records import digests_path, locked
 from train.rounds.run import Run
@@ -22,7 +22,8 @@ from train.rounds.stages import release_files
 ROOT = Path(__file__).parents[2]
 SNAKEFILE = ROOT / "train" / "Snakefile"
 _WITH_PARENT = (
-    "import os; from train.parent import end_with_parent; end_with_parent(os.getppid()); "
+    "import os; from train.network.parent_process import end_with_parent; "
+    "end_with_parent(os.getppid()); "
     "from {} import main; main()"
 )
 _NEEDS = {"train": (48_000, 4320), **dict.fromkeys(("label", "judge", "score"), (28_000, 720))}

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.table import Table
 
-from inference.terminal import terminal
-from train.phantoms import Phantoms, planned_cases
-from train.recipe import Training
-from train.release import Layout, case_list, list_cases
+from imaging.terminal import terminal
+from train.data.release import Layout, case_list, list_cases
+from train.network.recipe import Training
 from train.rounds.plan import consumers, expand
 from train.rounds.recipe import Round, RoundsRecipe
+from train.synthesis.phantom_release import Phantoms, planned_cases
 
 # The blackbean team's FLARE23 training, as published with its code (Ziyan-Huang/FLARE23: log,
 # plans, fingerprint of 3,918 cases, assets/efficiency.png).

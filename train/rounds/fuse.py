@@ -9,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.errors import GeometryError, KitError
-from inference.files import replacing
-from inference.label_maps import LabelMap, read_label_map
-from inference.volumes import read_header, read_place
-from train import fusion
-from train.anatomy import IGNORE
-from train.calibration.confidence import FOLDER as CONFIDENCE
-from train.doubt import Confidences, Doubt, unsure_of
-from train.fusion import Labels, fuse_case, read_flare_labels, same_shape
-from train.release import Case
+from imaging.errors import GeometryError, KitError
+from imaging.files import replacing
+from imaging.label_maps import LabelMap, read_label_map
+from imaging.volumes import read_header, read_place
+from train.data.anatomy import IGNORE
+from train.data.release import Case
+from train.pseudo_labels import fusion
+from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
+from train.pseudo_labels.fusion import Labels, fuse_case, read_flare_labels, same_shape
+from train.pseudo_labels.uncertainty import Confidences, Doubt, unsure_of
+from train.pseudo_labels.weighting import HeldOut, Weighting, learn
 from train.rounds.plan import Stage, cases_of
 from train.rounds.recipe import WEIGHTED, Round
 from train.rounds.run import Job, Run
-from train.weighting import HeldOut, Weighting, learn
 
 Combine = Callable[..., Labels]
 HeldOutFiles = dict[Case, tuple[list[Path], list[Path]]]

@@ -9,22 +9,22 @@ from typing import cast
 
 import numpy as np
 
+from imaging.errors import KitError
+from imaging.files import make_folder, replacing
+from imaging.organs import ORGANS
 from inference.engines import Precision
-from inference.errors import KitError
-from inference.files import make_folder, replacing
 from inference.manifest_reader import load_manifest
-from inference.organs import ORGANS
 from inference.predictor import Settings
 from inference.screen import predict_on_screen
-from train.calibration.confidence import Questions
-from train.calibration.confidence_command import look_at_all
-from train.component_rules import choose, look_at, rules_of
-from train.fusion import read_flare_labels, same_shape
-from train.release import LABEL_SUFFIX, Case
+from train.data.release import LABEL_SUFFIX, Case
+from train.pseudo_labels.calibration.confidence import Questions
+from train.pseudo_labels.calibration.confidence_command import look_at_all
+from train.pseudo_labels.component_rules import choose, look_at, rules_of
+from train.pseudo_labels.fusion import read_flare_labels, same_shape
+from train.pseudo_labels.selection import Pieces
 from train.rounds.plan import Stage, cases_of, cases_to_label
 from train.rounds.records import RECORD
 from train.rounds.run import Job, Run
-from train.selection import Pieces
 
 MANIFEST = "weights_manifest.json"
 _CHECKPOINT = "fold_all/checkpoint_final.pth"
@@ -32,7 +32,7 @@ _CHECKPOINT = "fold_all/checkpoint_final.pth"
 
 def train(run: Run, stage: Stage) -> Job:
     """Train a round's network; what a killed training has done is kept in RUN/ROUND/train.work."""
-    from train.nnunet import MODEL_FILES, TrainingSpec, train_round
+    from train.network.nnunet import MODEL_FILES, TrainingSpec, train_round
 
     recipe, place = run.recipe, run.folder / stage.round
     step = recipe.step(stage.round)
@@ -167,7 +167,7 @@ def rules(run: Run, stage: Stage) -> Job:
 
 def score(run: Run, stage: Stage) -> Job:
     """Label the validation cases that have a truth, and score the labels."""
-    from evaluation.scoring import Scoring, score_folder
+    from evaluation.scoring.folders import Scoring, score_folder
 
     truths = truth_files(run)
     cases = [case for case in run.cases if case.case in truths]

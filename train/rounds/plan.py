@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import inference
-from inference.errors import KitError
-from train.release import Case, case_list
+from imaging.errors import KitError
+from train.data.release import Case, case_list
 from train.rounds.recipe import WEIGHTED, Round, RoundsRecipe
 
 

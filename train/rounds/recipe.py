@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from imaging.errors import KitError
 from inference.engines import Precision
-from inference.errors import KitError
-from train.calibration.signals import Signals
-from train.recipe import Training, build
-from train.release import case_list
-from train.reliability import MOST_SOURCES
+from train.data.release import case_list
+from train.network.recipe import Training, build
+from train.pseudo_labels.calibration.signals import Signals
+from train.pseudo_labels.reliability import MOST_SOURCES
 
 WEIGHTED = "weighted"
 FUSIONS = ("class_mix", "agree_or_background", "agree_or_ignore", "vote", "staple")
@@ -28,12 +28,13 @@ class Round:
 
     name: str
     cases: str
-    """One of the paper's lists in train/cases."""
+    """One of the paper's lists in train/data/cases."""
     sources: tuple[str, ...]
     """Earlier rounds or external pseudo-label sets, in the order that `combine` takes them."""
     combine: str
-    """Rule of `train.fusion` that makes one map of the sources, "" where there is at most one; or
-    "weighted": by what their words are worth on the held-out cases (`train.weighting`)."""
+    """Rule of `train.pseudo_labels.fusion` that makes one map of the sources, "" where there is at
+    most one; or "weighted": by what their words are worth on the held-out cases
+    (`train.pseudo_labels.weighting`)."""
     least_precision: float
     """Of "weighted": share of disputed voxels, and of components, that shall be right; 0: all are
     taught."""
@@ -110,7 +111,8 @@ class RoundsRecipe:
     nothing."""
     component_rules: bool
     """Whether every round's network drops the pieces that held-out cases show to be too small to
-    believe (`train.component_rules`). Labels for later rounds are taken before that."""
+    believe (`train.pseudo_labels.component_rules`). Labels for later rounds are taken before
+    that."""
     stop: Stop
     training: Training
     rounds: tuple[Round, ...]

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import inference
-from inference.errors import KitError
-from inference.files import make_folder, replacing
-from inference.report import cpu_name
+from imaging.errors import KitError
+from imaging.files import make_folder, replacing
+from imaging.machine import cpu_name
 
 RECORD = "stage.json"
 SCHEMA = 1

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from train.calibration.confidence import FOLDER as CONFIDENCE
-from train.release import LABEL_SUFFIX, Case, load_cases
+from train.data.release import LABEL_SUFFIX, Case, load_cases
+from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
 from train.rounds.plan import cases_to_label, held_out
 from train.rounds.recipe import Round, RoundsRecipe
 

@@ -4,9 +4,9 @@ import csv
 
 from rich.table import Table
 
-from evaluation.scores import Scores, load_scores
-from inference.files import replacing, writing
-from inference.terminal import terminal
+from evaluation.scoring.scores import Scores, load_scores
+from imaging.files import replacing, writing
+from imaging.terminal import terminal
 from train.rounds.run import Run
 from train.rounds.stopping import decide, judged, told
 

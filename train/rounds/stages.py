@@ -32,8 +32,8 @@ def do_stage(run: Run, stage: Stage) -> Path:
 
 def data(run: Run, stage: Stage) -> Job:
     """Check the release: which cases are usable, and what was drawn in each."""
-    from train.data_screen import check_on_screen
-    from train.release import Layout
+    from train.data.release import Layout
+    from train.data.screen import check_on_screen
 
     def make(folder: Path) -> None:
         check_on_screen(run.release, Layout(), folder, run.recipe.training.threads, deep=False)
@@ -47,7 +47,7 @@ def release_files(release: Path) -> list[Path]:
     Raises:
         KitError: It is not laid out as one.
     """
-    from train.release import Layout, list_cases
+    from train.data.release import Layout, list_cases
 
     layout = Layout()
     list_cases(release, layout)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from train.rounds.fuse import agreement
 from train.rounds.plan import cases_of, consumers
 from train.rounds.recipe import Round, Stop

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from train.rounds.records import RECORD, load_record
 
 _TOLD = ("recipe", "seed", "commit", "packages", "cpu", "gpu", "cores", "threads", "device")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.errors import KitError
-from inference.files import replacing
+from imaging.errors import KitError
+from imaging.files import replacing
 
 ORIENTATION = "LPS"
 """Of every case and sample: X grows to the patient's Left, Y to Posterior, Z to Superior."""

@@ -17,17 +17,17 @@ import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-from inference.errors import KitError
-from inference.files import make_folder, replacing
-from train.checkpoints import write_checkpoint
-from train.naming import CONFIGURATION, TRAINER, dataset_name, model_folder_name
+from imaging.errors import KitError
+from imaging.files import make_folder, replacing
+from train.network.checkpoints import write_checkpoint
+from train.network.naming import CONFIGURATION, TRAINER, dataset_name, model_folder_name
+from train.network.streams import seed_everything
 from train.small.compact import read_case
 from train.small.loss import soft_loss
 from train.small.plans import dataset_of, plans_of
 from train.small.recipe import SmallRecipe, load_small_recipe
 from train.small.sampling import CLASSES, Sampler
 from train.small.start import OneSampleNorm, load_start
-from train.streams import seed_everything
 
 RECIPE = "recipe.toml"
 FINAL = "checkpoint_final.pth"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from inference.errors import KitError
+from imaging.errors import KitError
 
 TILE = (180, 172, 86)
 """Voxels that go in, (X, Y, Z)."""

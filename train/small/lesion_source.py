@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.geometry import Shape, as_shape
-from inference.resampling import resample_linear
+from imaging.geometry import Shape, as_shape
+from imaging.resampling import resample_linear
 from train.small.lesion_network import INNER, MARGIN, TILE, LesionNetwork
 from train.small.targets import closed_liver
 

@@ -6,7 +6,7 @@ Synthetic tumours alone can reach what real ones teach (arXiv 2303.14869, for th
 import numpy as np
 import torch
 
-from inference.organs import ORGANS
+from imaging.organs import ORGANS
 from train.small.recipe import Lesions
 from train.small.shapes import Tensor, ellipsoid, grain
 

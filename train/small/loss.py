@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from inference.organs import ORGANS
+from imaging.organs import ORGANS
 from train.small.sampling import Sample, halved
 
 TUMOUR = ORGANS["tumour"]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from inference.organs import ORGANS
+from imaging.organs import ORGANS
 from train.small.recipe import Contrast, Filling
 from train.small.shapes import Tensor, ellipsoid, grain
 

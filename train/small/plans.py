@@ -7,9 +7,9 @@ from nnunetv2.experiment_planning.experiment_planners.network_topology import (
     get_pool_and_conv_props,
 )
 
-from inference.errors import KitError
-from inference.organs import ORGANS
-from train.naming import CONFIGURATION, PLANS, dataset_name
+from imaging.errors import KitError
+from imaging.organs import ORGANS
+from train.network.naming import CONFIGURATION, PLANS, dataset_name
 from train.small.compact import ORIENTATION
 from train.small.recipe import SmallRecipe
 

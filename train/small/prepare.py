@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.errors import KitError
+from imaging.files import make_folder
+from imaging.geometry import Orientation, Shape, as_shape
+from imaging.label_maps import read_label_map
+from imaging.resampling import resample_linear, resample_nearest
+from imaging.volumes import read_volume
 from inference.engines import EngineOptions, open_engine
-from inference.errors import KitError
-from inference.files import make_folder
-from inference.geometry import Orientation, Shape, as_shape
-from inference.label_maps import read_label_map
 from inference.manifest_reader import load_manifest
 from inference.pipeline import SUFFIX
 from inference.region import region
-from inference.resampling import resample_linear, resample_nearest
-from inference.volumes import read_volume
 from train.small.compact import (
     ORIENTATION,
     PreparedCase,

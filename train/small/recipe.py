@@ -4,8 +4,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.errors import KitError
-from train.recipe import build
+from imaging.errors import KitError
+from train.network.recipe import build
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from inference.organs import ORGANS
+from imaging.organs import ORGANS
 from train.small.compact import UNKNOWN, PreparedCase
 from train.small.lesions import grow
 from train.small.phases import change_phase, fill

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from inference.terminal import terminal
+from imaging.terminal import terminal
 from train.small import fit as fitting
 
 

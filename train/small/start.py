@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from train.rounds.records import sha256 as digest
 
 Tensor = torch.Tensor

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from inference.organs import ORGANS
+from imaging.organs import ORGANS
 from train.small.compact import UNKNOWN, SoftLabels
 
 STOMACH, DUODENUM = ORGANS["stomach"], ORGANS["duodenum"]

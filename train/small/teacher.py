@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from imaging.geometry import Shape
+from imaging.volumes import Volume
 from inference.engines import Engine
-from inference.geometry import Shape
 from inference.manifest import Manifest
 from inference.predictor import Predictor, Settings
 from inference.report import CaseReport
-from inference.volumes import Volume
 from train.small.compact import SoftLabels
 
 

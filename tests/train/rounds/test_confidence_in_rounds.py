@@ -10,13 +10,13 @@ import pytest
 
 pytest.importorskip("openvino")
 
-from inference.errors import KitError
-from inference.label_maps import read_label_map
+from imaging.errors import KitError
+from imaging.label_maps import read_label_map
+from imaging.volumes import write_volume
 from inference.pipeline import predict_folder
 from inference.predictor import Settings
-from inference.volumes import write_volume
-from tests.inference.conftest import boxes, network, write_ct
-from train.release import Case, write_cases
+from tests.conftest import boxes, network, write_ct
+from train.data.release import Case, write_cases
 from train.rounds import network as stages
 from train.rounds.fuse import fuse
 from train.rounds.plan import expand, find_stage, settings_of

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from inference.errors import GeometryError, VolumeError
-from inference.volumes import write_volume
-from train.anatomy import IGNORE
+from imaging.errors import GeometryError, VolumeError
+from imaging.volumes import write_volume
+from train.data.anatomy import IGNORE
 from train.rounds.fuse import agreement, combination, fused
 from train.rounds.network import dsc_of
 from train.rounds.recipe import Round

@@ -8,8 +8,8 @@ import SimpleITK as sitk
 
 pytest.importorskip("nnunetv2")
 
-from train import nnunet
-from train.release import Case, write_cases
+from train.data.release import Case, write_cases
+from train.network import nnunet
 from train.rounds.network import train
 from train.rounds.plan import find_stage
 from train.rounds.recipe import load_rounds

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from train.cli import main
-from train.phantoms import load_phantoms, phantoms_of, planned_cases, write_release
-from train.release import Case, case_list
+from train.data.release import Case, case_list
 from train.rounds.cost import costs, training_hours
 from train.rounds.plan import (
     cases_of,
@@ -19,6 +18,7 @@ from train.rounds.plan import (
     settings_of,
 )
 from train.rounds.recipe import load_rounds
+from train.synthesis.phantom_release import load_phantoms, phantoms_of, planned_cases, write_release
 
 RECIPES = Path(__file__).parents[3] / "train" / "recipes"
 

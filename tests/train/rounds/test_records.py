@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from train.rounds.records import RECORD, Work, digests_path, load_record, locked, run_stage, sha256
 
 ROOT = Path(__file__).parents[3]

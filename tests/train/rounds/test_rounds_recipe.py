@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from train.rounds.recipe import load_rounds
 
 RECIPES = Path(__file__).parents[3] / "train" / "recipes"

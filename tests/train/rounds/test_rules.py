@@ -10,13 +10,13 @@ import pytest
 
 pytest.importorskip("openvino")
 
-from inference.errors import KitError
-from inference.label_maps import read_label_map
+from imaging.errors import KitError
+from imaging.label_maps import read_label_map
+from imaging.volumes import write_volume
 from inference.manifest import ComponentRule
 from inference.manifest_reader import load_manifest
-from inference.volumes import write_volume
-from tests.inference.conftest import network, write_ct
-from train.release import Case, write_cases
+from tests.conftest import network, write_ct
+from train.data.release import Case, write_cases
 from train.rounds.network import judge, rules, score
 from train.rounds.plan import expand, find_stage, settings_of
 from train.rounds.recipe import load_rounds

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from inference.label_maps import read_label_map
+from imaging.label_maps import read_label_map
 from train.cli import main
-from train.phantoms import HIDDEN, Phantoms, from_shapes, write_release
-from train.release import Layout
+from train.data.release import Layout
 from train.rounds.records import RECORD, load_record
+from train.synthesis.phantom_release import HIDDEN, Phantoms, from_shapes, write_release
 
 pytest.importorskip("snakemake")
 

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from inference.errors import KitError
-from inference.volumes import write_volume
+from imaging.errors import KitError
+from imaging.volumes import write_volume
 from train.rounds.recipe import Stop
 from train.rounds.stopping import Judged, changed, decide, load_dsc, told
 

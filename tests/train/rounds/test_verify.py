@@ -3,7 +3,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from train.cli import main
 from train.rounds.verify import compare_runs
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.phantom import phantom
 from train.small.compact import PreparedCase, SoftLabels, write_case
 from train.small.fit import RECIPE
 from train.small.recipe import Contrast, Filling, Lesions, Scanner, Space
+from train.synthesis.phantom import phantom
 
 DEFAULT = Path(__file__).parents[3] / "train" / "recipes" / "default_weights.toml"
 NAMES = ("one", "two")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from train.small.compact import UNKNOWN, PreparedCase, SoftLabels, read_case, write_case
 
 SHAPE = (2, 3, 4)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from tests.train.small.small_training import DEFAULT, write_prepared, write_recipe
 from train.small.fit import FINAL, LATEST, RECIPE, _learning_rate, fit
 from train.small.recipe import load_small_recipe

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import signal
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from train.small.lesion_network import INNER, MARGIN, TILE, load_lesion_network
 
 A, B, C = 2, 3, 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.organs import ORGANS
+from imaging.organs import ORGANS
 from train.small.phases import PHASES, change_phase, fill, phase_means
 from train.small.recipe import Contrast, Filling
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.inference.bad_files import ramp, write_ct
+from tests.imaging.bad_files import ramp, write_ct
 from tests.train.small.small_training import write_recipe
 from train.cli import main
 

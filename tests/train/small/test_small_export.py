@@ -11,14 +11,14 @@ import SimpleITK as sitk
 import torch
 
 from inference.manifest_reader import load_manifest
-from inference.phantom import phantom
 from inference.pipeline import find_cases, predict_folder
 from inference.predictor import Settings
-from tests.inference.bad_files import write_ct
+from tests.imaging.bad_files import write_ct
 from tests.train.small.small_training import write_prepared
-from train.naming import CONFIGURATION, DATASET, PLANS, TRAINER
-from train.nnunet import environment
+from train.network.naming import CONFIGURATION, DATASET, PLANS, TRAINER
+from train.network.nnunet import environment
 from train.small.compact import ORIENTATION
+from train.synthesis.phantom import phantom
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def work(tmp_path):
     """A folder with results of one step, and weights of which every class has a part."""
-    from train.checkpoints import write_checkpoint
+    from train.network.checkpoints import write_checkpoint
     from train.small.fit import FINAL, fit
 
     prepared = write_prepared(tmp_path / "prepared", steps=1)

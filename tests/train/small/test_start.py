@@ -5,7 +5,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from inference.errors import KitError
+from imaging.errors import KitError
 from tests.train.small.small_training import write_recipe
 from train.rounds.records import sha256
 from train.small.fit import _network

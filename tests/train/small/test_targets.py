@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from inference.organs import ORGANS
+from imaging.organs import ORGANS
 from tests.train.small.small_training import certain
 from train.small.compact import UNKNOWN, SoftLabels
 from train.small.targets import closed_liver, with_lesions, with_truth

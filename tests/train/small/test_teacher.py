@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from imaging.volumes import read_volume
 from inference.engines import EngineOptions, open_engine
-from inference.volumes import read_volume
-from tests.inference.bad_files import write_ct
-from tests.inference.conftest import network
+from tests.conftest import network
+from tests.imaging.bad_files import write_ct
 from train.small.teacher import VIEWS, View, _probabilities, ask, sum_of, two_best
 
 SHAPE = (10, 12, 14)

@@ -1,0 +1,137 @@
+"""Command line of the benchmarks: `python -m benchmarks`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from imaging.commands import CommandGroup, OutputFile
+
+_REPEATS = click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+_OUTPUT = click.option("-o", "--output", required=True, type=OutputFile(), help="JSON file.")
+_PATH = click.Path(path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.group(cls=CommandGroup)
+def main() -> None:
+    """Measure speed and memory on this machine, in alternating runs."""
+
+
+@main.command()
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("-o", "--output", type=OutputFile(), help="JSON file of the results.")
+def score(repeats: int, output: Path | None) -> None:
+    """`evaluation score` against a plain transcription of the official rules."""
+    from benchmarks.score import benchmark_score
+
+    benchmark_score(repeats, output)
+
+
+@main.command()
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+def distances(repeats: int) -> None:
+    """Surface distances by k-d tree, SciPy, SimpleITK, and `edt` where it is installed."""
+    from benchmarks.distances import benchmark_distances
+
+    benchmark_distances(repeats)
+
+
+@main.command()
+@click.argument("cts", nargs=-1, required=True, type=_FILE)
+@click.option("--manifest", default="weights_manifest.json", type=_FILE, show_default=True)
+@click.option("--model", type=_FOLDER, help="nnU-Net's folder of the same network.")
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder of results.")
+def inference(
+    cts: tuple[Path, ...], manifest: Path, model: Path | None, repeats: int, output: Path
+) -> None:
+    """`inference predict` against nnU-Net, stock and tuned, on CTS (<case>_0000.nii.gz)."""
+    from benchmarks.prediction import benchmark_inference
+
+    benchmark_inference(cts, manifest, model, repeats, output)
+
+
+@main.command()
+@click.argument("ct", type=_FILE)
+@click.argument("target", type=OutputFile())
+@click.option("--slices", type=click.IntRange(min=1), default=172, show_default=True)
+@click.option("--size", type=click.IntRange(min=1), default=512, show_default=True)
+@click.option("--thickness-mm", type=float, default=2.5, show_default=True)
+@click.option("--pixel-mm", type=float, default=0.82, show_default=True)
+def scan(
+    ct: Path, target: Path, slices: int, size: int, thickness_mm: float, pixel_mm: float
+) -> None:
+    """Lay CT on another grid, mirrored on and on along the body; by default FLARE23's median."""
+    from benchmarks.scans import lay
+    from imaging.geometry import Grid
+
+    lay(ct, Grid((slices, size, size), (thickness_mm, pixel_mm, pixel_mm)), target)
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_REPEATS
+@click.option("--epochs", type=click.IntRange(min=2), default=3, show_default=True)
+@click.option("--iterations", type=click.IntRange(min=1), default=6, show_default=True)
+@_OUTPUT
+def epochs(recipe: Path, repeats: int, epochs: int, iterations: int, output: Path) -> None:
+    """Seconds an epoch of the kit's trainer against nnU-Net's own."""
+    from benchmarks.epochs import benchmark_epochs
+
+    benchmark_epochs(recipe, repeats, epochs, iterations, output)
+
+
+@main.command(hidden=True)
+@click.argument("trainer")
+@click.argument("epochs", type=int)
+@click.argument("iterations", type=int)
+@click.argument("threads", type=int)
+def epoch(trainer: str, epochs: int, iterations: int, threads: int) -> None:
+    """Train in this process."""
+    from benchmarks.epochs import train_once
+
+    train_once(trainer, epochs, iterations, threads)
+
+
+@main.command()
+@_REPEATS
+@_OUTPUT
+def labels(repeats: int, output: Path) -> None:
+    """Seconds and memory from logits to labels on the CT's own voxels, three ways."""
+    from benchmarks.labels import benchmark_labels
+
+    benchmark_labels(repeats, output)
+
+
+@main.command()
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_OUTPUT
+def bound(manifest: Path, output: Path) -> None:
+    """One window's seconds, and the least they could be on this CPU."""
+    from benchmarks.bound import benchmark_bound
+
+    benchmark_bound(manifest, output)
+
+
+@main.command()
+@click.argument("truth", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--seed", default=20231007, show_default=True)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+def sources(truth: Path, seed: int, output: Path) -> None:
+    """Make sources of pseudo labels with known errors of the true label maps in TRUTH."""
+    from benchmarks.sources import write_sources
+
+    click.echo(json.dumps({"cases": write_sources(truth, seed, output)}))
+
+
+@main.command(hidden=True)
+@click.argument("way")
+@click.argument("logits", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+def restore(way: str, logits: Path, target: Path) -> None:
+    """Restore labels in this process."""
+    from benchmarks.labels import restore_once
+
+    restore_once(way, logits, target)

@@ -1,0 +1,143 @@
+"""`score --rules official` against the plain transcription of the rules that the tests hold."""
+
+import json
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.alternating import ROOT, Measured, alternate, python
+from benchmarks.pairs import GRID, write_pair
+from evaluation.scoring.folders import Scoring, read_map
+from evaluation.scoring.official import LOW_DSC, score_labels
+from evaluation.scoring.scores import load_scores
+from imaging.errors import KitError
+from imaging.files import replacing
+from imaging.machine import cpu_name
+from imaging.organs import ORGANS
+from imaging.terminal import terminal
+
+PLAIN = ROOT / "tests" / "evaluation" / "plain_flare23.py"
+_IMPORTS = "import evaluation.cli, evaluation.scoring.screen"
+
+
+@dataclass(frozen=True)
+class ScoreBenchmark:
+    """What one benchmark found."""
+
+    cpu: str
+    repeats: int
+    shape: tuple[int, int, int]
+    plain: Measured
+    kit: Measured
+    steps_s: dict[str, float]
+    """Where the kit's median seconds go."""
+    equal_values: int
+    """DSC and NSD that agree to the last digit, of 28."""
+
+    @property
+    def times_faster(self) -> float:
+        """Ratio of the medians."""
+        return self.plain.median_s / self.kit.median_s
+
+    @property
+    def share_of_memory(self) -> float:
+        """The kit's peak as a share of the transcription's."""
+        return self.kit.median_mib / self.plain.median_mib
+
+
+def benchmark_score(repeats: int, output: Path | None) -> None:
+    """Measure, print the table, and write `output` as JSON where one is given.
+
+    Raises:
+        KitError: The transcription is not there, or a command fails.
+    """
+    if not PLAIN.is_file():
+        raise KitError(f"{PLAIN} is missing; run the benchmark in a checkout of the repository")
+    with tempfile.TemporaryDirectory() as folder:
+        found = _measure(Path(folder), repeats)
+    _show(found)
+    if output is not None:
+        ratios = {"times_faster": found.times_faster, "share_of_memory": found.share_of_memory}
+        with replacing(output) as partial:
+            partial.write_text(json.dumps({**asdict(found), **ratios}, indent=1) + "\n", "utf-8")
+
+
+def _measure(folder: Path, repeats: int) -> ScoreBenchmark:
+    with Progress(console=terminal(stderr=True), transient=True) as progress:
+        task = progress.add_task("benchmark", total=4 * repeats)
+        # In a process of its own: the peak of a child counts what its parent held at the fork.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            truth, pred = pool.submit(write_pair, folder).result()
+        out = folder / "scores"
+        commands = {
+            "plain": python(PLAIN, truth, pred, LOW_DSC),
+            "kit": python(
+                *("-m", "evaluation", "score", "--no-report"),
+                *("--truth", truth, "--pred", pred, "-o", out),
+            ),
+            "start": python("-c", "pass"),
+            "imports": python("-c", _IMPORTS),
+        }
+        runs = alternate(commands, repeats, lambda: progress.advance(task))
+    return ScoreBenchmark(
+        cpu_name(),
+        repeats,
+        GRID.shape,
+        runs["plain"],
+        runs["kit"],
+        _steps(runs, Scoring(truth, pred), repeats),
+        _equal_values(commands["plain"], out),
+    )
+
+
+def _steps(runs: dict[str, Measured], scoring: Scoring, repeats: int) -> dict[str, float]:
+    """Split the kit's median: what starts it, what it reads, what it computes, the rest."""
+    name = "case.nii.gz"
+    seconds: dict[str, list[float]] = {"read both maps, one by one": [], "score": []}
+    threads = scoring.threads
+    for _ in range(repeats):
+        start_s = time.perf_counter()
+        truth, pred = (read_map(f / name, "official") for f in (scoring.truth, scoring.pred))
+        read_s = time.perf_counter()
+        score_labels(truth.labels, pred.labels, truth.header.pixdim, threads=threads)
+        seconds["read both maps, one by one"].append(read_s - start_s)
+        seconds["score"].append(time.perf_counter() - read_s)
+    steps = {
+        "start Python": runs["start"].median_s,
+        "import": runs["imports"].median_s - runs["start"].median_s,
+        **{step: median(values) for step, values in seconds.items()},
+    }
+    return {**steps, "digests, tables, files": runs["kit"].median_s - sum(steps.values())}
+
+
+def _equal_values(plain: list[str], out: Path) -> int:
+    told = subprocess.run(plain, cwd=ROOT, capture_output=True, check=True).stdout
+    (theirs,) = json.loads(told)["cases"].values()
+    (case,) = load_scores(out / "scores.json").cases
+    labels = [case.labels[organ] for organ in ORGANS]
+    pairs = zip(labels, theirs, strict=True)
+    return sum((ours.dsc == dsc) + (ours.nsd == nsd) for ours, (dsc, nsd) in pairs)
+
+
+def _show(found: ScoreBenchmark) -> None:
+    shape = "×".join(map(str, reversed(found.shape)))
+    title = f"score, official rules: {shape}, 14 labels, {found.repeats} runs each, {found.cpu}"
+    table = Table("whole process", "median s", "least", "most", "peak MiB", title=title)
+    for name, runs in (("plain transcription", found.plain), ("evaluation score", found.kit)):
+        cells = (runs.median_s, min(runs.seconds), max(runs.seconds))
+        table.add_row(name, *(f"{s:.2f}" for s in cells), f"{runs.median_mib:.0f}")
+    table.add_row("ratio", f"{found.times_faster:.1f}", "", "", f"{found.share_of_memory:.2f}")
+    steps = Table("of which", "s", title=f"equal values: {found.equal_values} of 28")
+    for step, seconds in found.steps_s.items():
+        steps.add_row(step, f"{seconds:.2f}")
+    console = terminal()
+    console.print(table)
+    console.print(steps)

@@ -1,0 +1,1 @@
+"""How far two folders of label maps agree."""

@@ -1,0 +1,223 @@
+"""How far two folders of label maps agree: the tool for "the same result, faster"."""
+
+import csv
+import filecmp
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import inference
+from evaluation.scoring.folders import SUFFIX, case_name
+from imaging.errors import KitError, VolumeError, in_one_line
+from imaging.files import replacing, writing
+from imaging.label_maps import LabelMap, read_label_map
+from imaging.organs import ORGANS
+
+SCHEMA = 1
+LABELS = 256
+_NAMES = {label: organ for organ, label in ORGANS.items()}
+_CHUNK = 1 << 18
+"""Voxels counted at a time: NumPy makes them 64-bit integers first, and so many fit a cache."""
+
+
+@dataclass(frozen=True)
+class LabelAgreement:
+    """One label that at least one of two maps has."""
+
+    organ: str
+    dsc: float
+    """Sørensen-Dice coefficient between the two."""
+    first_ml: float
+    second_ml: float
+
+    @property
+    def change_ml(self) -> float:
+        """Volume in the second map minus that in the first."""
+        return self.second_ml - self.first_ml
+
+
+@dataclass(frozen=True)
+class CaseAgreement:
+    """One case; `error` says why the two maps could not be compared."""
+
+    case: str
+    same_file: bool = False
+    """Byte for byte."""
+    differ_voxels: int | None = None
+    """None, as all below, where there is an error."""
+    differ_share: float | None = None
+    """Of the voxels that are foreground in either map."""
+    labels: tuple[LabelAgreement, ...] = ()
+    geometry: str | None = None
+    """How the second map lies elsewhere than the first; None where it does not."""
+    warning: str | None = None
+    """Why another reader may find other volumes; None where none does."""
+    error: str | None = None
+
+    @property
+    def least(self) -> LabelAgreement | None:
+        """The label that agrees least; None where both maps are empty."""
+        return min(self.labels, key=lambda label: label.dsc, default=None)
+
+    @property
+    def most_changed(self) -> LabelAgreement | None:
+        """The label whose volume changes most; None where both maps are empty."""
+        return max(self.labels, key=lambda label: abs(label.change_ml), default=None)
+
+    def amiss(self, least_dsc: float) -> str | None:
+        """Say why the maps are not the same result; None where they are.
+
+        Args:
+            least_dsc: What every label must reach.
+        """
+        if self.error or self.geometry:
+            return self.error or self.geometry
+        if self.least is not None and self.least.dsc < least_dsc:
+            return f"DSC of {self.least.organ} is {self.least.dsc:.4f}, under {least_dsc:g}"
+        return None
+
+
+def agree_folders(
+    first: Path, second: Path, jobs: int, done: Callable[[CaseAgreement], None]
+) -> tuple[CaseAgreement, ...]:
+    """Compare every <case>.nii.gz that either folder has.
+
+    Args:
+        first: Folder of label maps.
+        second: Folder of label maps.
+        jobs: Cases at a time.
+        done: Called after each case, in their order.
+
+    Raises:
+        KitError: A folder is missing, or neither holds a label map.
+    """
+    names = file_names(first, second)
+    found = []
+    with ThreadPoolExecutor(jobs) as pool:  # what takes long releases Python's lock
+        for case in pool.map(lambda name: agree_case(first / name, second / name), names):
+            found.append(case)
+            done(case)
+    return tuple(found)
+
+
+def file_names(first: Path, second: Path) -> list[str]:
+    """Return the names of the label maps that either folder has.
+
+    Raises:
+        KitError: A folder is missing, or neither holds a label map.
+    """
+    for folder in (first, second):
+        if not folder.is_dir():
+            raise KitError(f"{folder} is no folder; give two folders of <case>{SUFFIX}")
+    names = {path.name for folder in (first, second) for path in folder.glob(f"[!.]*{SUFFIX}")}
+    if not names:
+        raise KitError(f"neither {first} nor {second} holds a <case>{SUFFIX}; check both")
+    return sorted(names)
+
+
+def agree_case(first: Path, second: Path) -> CaseAgreement:
+    """Compare two label maps; what stands in the way becomes the `error`."""
+    try:
+        return _agree_case(first, second)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        return CaseAgreement(case_name(first), error=in_one_line(error, first.name))
+
+
+def _agree_case(first: Path, second: Path) -> CaseAgreement:
+    case = CaseAgreement(case_name(first))
+    for path in (first, second):
+        if not path.is_file():
+            return replace(case, error=f"missing in {path.parent}")
+    case = replace(case, same_file=filecmp.cmp(first, second, shallow=False))
+    try:
+        a, b = _read(first), _read(second)
+    except VolumeError as error:
+        return replace(case, error=str(error))
+    geometry = b.elsewhere_than(a.place, a.header.shape)
+    if a.header.shape != b.header.shape:
+        return replace(case, error=geometry)
+    doubts = (
+        f"{path.parent}: {told}"
+        for path, one in ((first, a), (second, b))
+        for told in one.place.size_doubts
+    )
+    counts = joint_counts(a.labels, b.labels)
+    differ = int(counts.sum() - counts.trace())
+    return replace(
+        case,
+        differ_voxels=differ,
+        differ_share=differ / max(1, int(counts.sum() - counts[0, 0])),
+        labels=_labels(counts, a.grid.voxel_ml, b.grid.voxel_ml),
+        geometry=geometry,
+        warning="; ".join(doubts) or None,
+    )
+
+
+def _read(path: Path) -> LabelMap:
+    try:
+        return read_label_map(path)
+    except VolumeError as error:
+        raise VolumeError(f"{path.parent}: {error}") from error
+
+
+def _labels(
+    counts: NDArray[np.int64], first_ml: float, second_ml: float
+) -> tuple[LabelAgreement, ...]:
+    """Return what is known of every label; `first_ml` and `second_ml` are of one voxel."""
+    first, second, both = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
+    return tuple(
+        LabelAgreement(
+            organ=_NAMES.get(label, f"label {label}"),
+            dsc=float(2 * both[label] / (first[label] + second[label])),
+            first_ml=float(first[label] * first_ml),
+            second_ml=float(second[label] * second_ml),
+        )
+        for label in range(1, LABELS)
+        if first[label] + second[label]
+    )
+
+
+def joint_counts(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count every pair of labels in one pass.
+
+    Args:
+        first: uint8 of any shape.
+        second: uint8 of the same shape.
+
+    Returns:
+        int64 [256, 256]; [a, b] is the number of voxels that are a in the first, b in the second.
+    """
+    counts = np.zeros(LABELS * LABELS, np.int64)
+    a, b = first.reshape(-1), second.reshape(-1)
+    for start in range(0, a.size, _CHUNK):
+        pairs = a[start : start + _CHUNK].astype(np.uint16) << 8 | b[start : start + _CHUNK]
+        counts += np.bincount(pairs, minlength=counts.size)
+    return counts.reshape(LABELS, LABELS)
+
+
+def write_agreement(cases: tuple[CaseAgreement, ...], folder: Path) -> None:
+    """Write agree.json, and agree.csv with a row a case and label, into `folder`."""
+    table = {
+        "schema": SCHEMA,
+        "kind": "agreement",
+        "kit": inference.__version__,
+        "cases": [asdict(case) for case in cases],
+    }
+    with replacing(folder / "agree.json") as partial:
+        partial.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n", "utf-8")
+    of_case = (
+        "case", "same_file", "differ_voxels", "differ_share", "geometry", "warning", "error",
+    )  # fmt: skip
+    of_label = ("organ", "dsc", "first_ml", "second_ml", "change_ml")
+    with writing(folder / "agree.csv") as stream:
+        rows = csv.writer(stream)
+        rows.writerow([*of_case, *of_label])
+        for case in cases:
+            shared = [getattr(case, key) for key in of_case]
+            for label in case.labels or (None,):
+                rows.writerow([*shared, *(getattr(label, key, "") for key in of_label)])

@@ -1,0 +1,70 @@
+"""`agree` for people: progress, a table, the files."""
+
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.agreement.label_maps import (
+    CaseAgreement,
+    agree_folders,
+    file_names,
+    write_agreement,
+)
+from evaluation.scoring.folders import SUFFIX
+from imaging.files import RESULTS, make_folder, passed_over, told_of
+from imaging.terminal import terminal
+
+
+def agree_on_screen(
+    first: Path, second: Path, output: Path | None, jobs: int
+) -> tuple[CaseAgreement, ...]:
+    """Compare two folders, print the table, write agree.json and agree.csv into `output`.
+
+    Raises:
+        KitError: There is nothing to compare, or `output` cannot be written.
+    """
+    if output is not None:
+        make_folder(output)
+    for folder in (first, second):
+        if folder.is_dir() and (passed := passed_over(folder, SUFFIX, beside=RESULTS)):
+            terminal(stderr=True).print(told_of(passed, folder), soft_wrap=True, highlight=False)
+    columns = (TextColumn("agree"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
+        task = progress.add_task("agree", total=len(file_names(first, second)))
+        cases = agree_folders(first, second, jobs, lambda case: progress.advance(task))
+    if output is not None:
+        write_agreement(cases, output)
+    terminal().print(_table(cases))
+    return cases
+
+
+def _table(cases: tuple[CaseAgreement, ...]) -> Table:
+    same = sum(case.same_file for case in cases)
+    table = Table(title=f"{same} of {len(cases)} files are the same, byte for byte")
+    table.add_column("case")
+    for name in ("differ", "of both", "least DSC", "most volume change, ml"):
+        table.add_column(name, justify="right")
+    table.add_column("remark")
+    for case in cases:
+        table.add_row(Text(case.case), *_figures(case), Text(_remark(case)))
+    return table
+
+
+def _figures(case: CaseAgreement) -> tuple[str, ...]:
+    if case.differ_voxels is None:
+        return ("–",) * 4
+    least, change = case.least, case.most_changed
+    return (
+        f"{case.differ_voxels:,}",
+        f"{case.differ_share:.2%}",
+        f"{least.dsc:.4f} {least.organ if least.dsc < 1 else ''}" if least else "–",
+        f"{change.change_ml:+.2f} {change.organ}" if change and change.change_ml else "–",
+    )
+
+
+def _remark(case: CaseAgreement) -> str:
+    if case.error or case.geometry:
+        return "not comparable" if case.error else "lies elsewhere"
+    return case.warning or ("same file" if case.same_file else "")

@@ -1,0 +1,1 @@
+"""DSC and NSD by the official rules and by fixed ones."""

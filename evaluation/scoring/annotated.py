@@ -1,0 +1,137 @@
+"""Which labels somebody looked for in a truth: what is absent there scores, what is undrawn cannot.
+
+A collection draws its own organs. An organ that its annotators looked for and did not find is
+absent, and a prediction of it is wrong; of an organ that they did not look for nothing is known.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from evaluation.scoring.scores import NOT_DRAWN, CaseScores, LabelScore
+from evaluation.scoring.tolerances import TUMOUR
+from imaging.errors import KitError
+from imaging.organs import ORGANS
+
+ALL = "all"
+OCCURRING = "what occurs in a truth"
+_BLANK = LabelScore(note=NOT_DRAWN)
+
+
+class UnknownLabelError(KitError):
+    """A label that FLARE23 does not have."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The labels that were drawn: the same in every case, or case by case."""
+
+    told: str
+    """Where that is known from."""
+    everywhere: frozenset[int] | None = None
+    by_case: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """Where it is not the same everywhere."""
+
+    def of(self, case: str) -> frozenset[int] | None:
+        """Return the labels drawn in a case; None where nothing is known of it."""
+        return self.by_case.get(case) if self.everywhere is None else self.everywhere
+
+
+def read_drawn(words: str) -> Drawn:
+    """Read the value of `--drawn`: "all", labels with commas between them, or a table.
+
+    Labels are numbers from 1 to 14 or names. A table is a cases.json as `train data` writes it; of
+    each row of its "cases" only "case" and "drawn", a list of labels, are looked at.
+
+    Raises:
+        UnknownLabelError: It is no label, nor a file.
+        KitError: The file is no such table.
+    """
+    if words == ALL:
+        return Drawn(ALL, frozenset(ORGANS.values()))
+    if words.endswith(".json") or Path(words).is_file():
+        return Drawn(words, by_case=_read_table(Path(words)))
+    labels = frozenset(_label(word.strip()) for word in words.split(","))
+    return Drawn(", ".join(_names(labels)), labels)
+
+
+def _read_table(path: Path) -> dict[str, frozenset[int]]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["cases"]
+        return {str(row["case"]): frozenset(map(_label, row["drawn"])) for row in rows}
+    except UnknownLabelError as error:
+        raise KitError(f"{path}: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise KitError(
+            f"{path}: not a readable table of what was drawn ({error}); "
+            'give {"cases": [{"case": "a", "drawn": [1, 3]}, …]}'
+        ) from error
+
+
+def _label(word: Any) -> int:
+    """Return the label that a number or a name says."""
+    text = str(word).lower()
+    label = int(text) if text.isdecimal() else ORGANS.get(text)
+    if label is None or label not in ORGANS.values():
+        known = ", ".join(ORGANS)
+        raise UnknownLabelError(f"no label {word!r}; give numbers from 1 to 14, or of {known}")
+    return label
+
+
+def _names(labels: Iterable[int]) -> list[str]:
+    return [organ for organ, label in ORGANS.items() if label in set(labels)]
+
+
+def score_drawn(
+    cases: Sequence[CaseScores], drawn: Drawn | None
+) -> tuple[tuple[CaseScores, ...], str]:
+    """Blank what was not drawn in each case; say where that is known from.
+
+    Args:
+        cases: With scores of all labels.
+        drawn: What was drawn; None: every label that occurs in the truth of any case.
+
+    Raises:
+        KitError: Nothing was drawn in any case.
+    """
+    if drawn is None:
+        occurring = frozenset(label for case in cases for label in case.truth_labels)
+        drawn = Drawn(OCCURRING, occurring)
+    blanked = tuple(blank_undrawn(case, drawn) for case in cases)
+    scored = [case for case in blanked if case.labels]
+    if scored and all(len(case.undrawn) == len(ORGANS) for case in scored):
+        raise KitError(
+            f"no label was drawn, by {drawn.told}: nothing can be scored; check --truth, or say "
+            "what was drawn: --drawn all"
+        )
+    return blanked, drawn.told
+
+
+def blank_undrawn(case: CaseScores, drawn: Drawn) -> CaseScores:
+    """Return a case whose undrawn labels have no scores, whatever was predicted.
+
+    A table that contradicts the truth becomes the case's warning; one without it, its error.
+    """
+    if not case.labels:
+        return case
+    labels = drawn.of(case.case)
+    if labels is None:
+        reason = f"{drawn.told} does not say what was drawn in it; add a row"
+        return replace(case, labels={}, true_lesions=(), pred_lesions=(), error=reason)
+    warning = case.warning
+    if drawn.everywhere is None and (odd := _names(set(case.truth_labels) - labels)):
+        told = f"the truth has {', '.join(odd)}, which {drawn.told} says nobody drew: not scored"
+        warning = "; ".join(filter(None, (warning, told)))
+    scores = {o: s if ORGANS[o] in labels else _BLANK for o, s in case.labels.items()}
+    if ORGANS[TUMOUR] not in labels:
+        case = replace(case, true_lesions=(), pred_lesions=())
+    return replace(case, labels=scores, warning=warning)
+
+
+def line_of(undrawn: Sequence[str], drawn: str) -> str:
+    """Return the line that says what was drawn and what is blank therefore."""
+    named = "all labels" if not undrawn else ", ".join(o for o in ORGANS if o not in undrawn)
+    line = f"drawn: {named}" if drawn in (ALL, named) else f"drawn: {named} ({drawn})"
+    return f"{line}; not drawn, so blank: {', '.join(undrawn)}" if undrawn else line

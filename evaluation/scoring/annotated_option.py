@@ -1,0 +1,23 @@
+"""The option --drawn of `score` and of `train calibrate`."""
+
+from typing import Any
+
+import click
+
+
+def _read(ctx: click.Context, option: click.Parameter, words: str | None) -> Any:
+    from evaluation.scoring.annotated import UnknownLabelError, read_drawn
+
+    try:
+        return None if words is None else read_drawn(words)
+    except UnknownLabelError as error:
+        raise click.BadParameter(str(error), ctx, option) from error
+
+
+DRAWN = click.option(
+    "--drawn",
+    metavar="FILE|LABELS",
+    callback=_read,
+    help="What was drawn in the truths: `all`, labels as in `1,2,spleen`, or a cases.json that "
+    "says it case by case. By default: what occurs in any of them (calibrate: in each).",
+)

@@ -1,0 +1,247 @@
+"""Score a folder of predictions against a folder of truths, case by case, in parallel."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import (
+    BrokenExecutor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.scoring import fixed, official
+from evaluation.scoring.annotated import Drawn, score_drawn
+from evaluation.scoring.boxes import label_boxes
+from evaluation.scoring.lesions import detection
+from evaluation.scoring.scores import CaseScores, LabelScore, Scores
+from imaging.errors import GeometryError, KitError, VolumeError, in_one_line
+from imaging.label_maps import LabelMap, read_label_map, scaled_numbers, unlike_labels
+from imaging.organs import ORGANS
+from imaging.volumes import read_header, read_place
+
+SUFFIX = ".nii.gz"
+RULES = ("official", "fixed")
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What to score, and how."""
+
+    truth: Path
+    """Folder of <case>.nii.gz; every file in it is a case."""
+    pred: Path
+    """Folder of files of the same names."""
+    rules: str = "official"
+    low_dsc: float = official.LOW_DSC
+    """Of the official rules: below it the NSD counts 0."""
+    missing: str = "fail"
+    """"zero" scores a case without a usable prediction 0 for every label, as the challenge does."""
+    jobs: int = 1
+    drawn: Drawn | None = None
+    """What was drawn in the truths; None: what occurs in any of them."""
+    team: str = ""
+    """The folder's name, if nobody says otherwise."""
+    split: str | None = None
+
+    @property
+    def threads(self) -> int:
+        """Of each process: `jobs` of them share the cores that this process may use."""
+        return max(1, len(os.sched_getaffinity(0)) // self.jobs)
+
+
+class PredictionError(KitError):
+    """The truth can be read, but there is nothing to compare it with."""
+
+
+def score_folder(
+    scoring: Scoring, done: Callable[[CaseScores], None] = lambda case: None
+) -> Scores:
+    """Score every truth.
+
+    Args:
+        scoring: What, and how.
+        done: Called after each case, in any order.
+
+    Raises:
+        KitError: A folder is missing, or there is no truth at all.
+    """
+    for option, folder in (("--truth", scoring.truth), ("--pred", scoring.pred)):
+        if not folder.is_dir():
+            raise KitError(f"{folder} is no folder; check {option}")
+    truths = sorted(scoring.truth.glob(f"[!.]*{SUFFIX}"))
+    if not truths:
+        raise KitError(f"{scoring.truth} holds no <case>{SUFFIX}; check --truth")
+    found: dict[str, CaseScores] = {}
+    for case in _scored(scoring, truths):
+        found[case.case] = case
+        done(case)
+    measured = tuple(found[case_name(truth)] for truth in truths)
+    cases, drawn = score_drawn(measured, scoring.drawn)
+    scores = Scores(
+        team=scoring.team or scoring.pred.resolve().name,
+        split=scoring.split,
+        rules=scoring.rules,
+        low_dsc=scoring.low_dsc,
+        missing=scoring.missing,
+        cases=cases,
+        drawn=drawn,
+        means=official.means(cases) if scoring.rules == "official" else fixed.means(cases),
+    )
+    if scoring.rules == "official":
+        return scores
+    return replace(scores, detection=detection(cases), strata=fixed.strata(cases))
+
+
+def case_name(path: Path) -> str:
+    """Return a label map's file name without its suffix."""
+    return path.name.removesuffix(SUFFIX)
+
+
+def _scored(scoring: Scoring, truths: list[Path]) -> Iterator[CaseScores]:
+    """Yield the cases as they are done, from this process or from `jobs` others."""
+    score = partial(score_case, scoring)
+    if min(scoring.jobs, len(truths)) == 1:
+        yield from map(score, truths)
+        return
+    with ProcessPoolExecutor(scoring.jobs, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(score, truth): truth for truth in truths}
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except BrokenExecutor:
+                told = "a scoring process was killed, perhaps for memory; use fewer --jobs"
+                yield CaseScores(case_name(futures[future]), error=told)
+
+
+def score_case(scoring: Scoring, truth: Path) -> CaseScores:
+    """Score one case; what stands in the way becomes its `error`, what is odd its `warning`."""
+    try:
+        return _score_case(scoring, truth)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        return CaseScores(case_name(truth), error=in_one_line(error, truth.name))
+
+
+def _score_case(scoring: Scoring, truth: Path) -> CaseScores:
+    pred = scoring.pred / truth.name
+    case = CaseScores(case_name(truth), truth_sha256=_digest(truth), pred_sha256=_digest(pred))
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(read_map, pred, scoring.rules)
+            wanted = read_map(truth, scoring.rules)
+            present = label_boxes(wanted.labels, max(ORGANS.values()))
+        case = replace(case, truth_labels=tuple(sorted(present)))
+        with _about_the_prediction():
+            found = reading.result()
+            if found.header.shape != wanted.header.shape:
+                reason = found.elsewhere_than(wanted.place, wanted.header.shape)
+                raise GeometryError(f"{pred.name}: {reason}; predict on this case's own voxels")
+            odd = _oddities(wanted, found)
+            if odd and scoring.rules == "fixed":
+                raise GeometryError(f"{pred.name}: {odd}")
+    except PredictionError as error:
+        if scoring.missing == "zero":
+            zeros = {organ: LabelScore(0.0, 0.0, note="no usable prediction") for organ in ORGANS}
+            return replace(case, labels=zeros, warning=f"{error}; every label counts 0")
+        return replace(case, error=str(error))
+    except KitError as error:
+        return replace(case, error=str(error))
+    told = "; ".join(
+        reason for reason in (odd, _size_doubts(scoring.rules, wanted, found)) if reason
+    )
+    return _measured(replace(case, warning=told or None), wanted, found, scoring)
+
+
+def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scoring) -> CaseScores:
+    grid = truth.grid
+    if scoring.rules == "official":
+        labels = official.score_labels(
+            truth.labels, pred.labels, truth.header.pixdim, scoring.low_dsc, scoring.threads
+        )
+        crashed = [organ for organ, score in labels.items() if score.note == official.ONE_SLICE]
+        told = "; ".join(f"{organ} is {official.ONE_SLICE}" for organ in crashed) or None
+        warning = "; ".join(reason for reason in (case.warning, told) if reason) or None
+        return replace(case, labels=labels, warning=warning)
+    true_lesions, pred_lesions = fixed.lesions(truth.labels, pred.labels, grid)
+    return replace(
+        case,
+        labels=fixed.score_labels(truth.labels, pred.labels, grid),
+        true_lesions=true_lesions,
+        pred_lesions=pred_lesions,
+    )
+
+
+def read_map(path: Path, rules: str) -> LabelMap:
+    """Read a label map as the rules take it: `fixed` wants whole numbers, `official` makes them.
+
+    Raises:
+        VolumeError: The file cannot be read or is no label map.
+    """
+    if rules == "fixed" or not path.is_file():
+        found = read_label_map(path)
+    else:
+        header = read_header(path)
+        place = read_place(path, header)
+        numbers = scaled_numbers(path, header)
+        if not np.isfinite(numbers).all():
+            raise VolumeError(f"{path.name}: holds NaN or infinite numbers; write it again")
+        cut = unlike_labels(numbers, header)
+        found = LabelMap(official.as_int8(numbers), place, header, cut)
+    return found
+
+
+def _oddities(truth: LabelMap, pred: LabelMap) -> str | None:
+    """Say what is wrong with a pair that has the same shape; None where nothing is."""
+    reasons = [pred.elsewhere_than(truth.place, truth.header.shape)]
+    for whose, found in (("the truth", truth), ("the prediction", pred)):
+        if found.cut:
+            reasons.append(
+                f"{whose} has numbers that are no labels, and the official script cuts them: "
+                f"{found.cut}"
+            )
+        elif found.labels.max(initial=0) > max(ORGANS.values()):
+            unknown = np.unique(found.labels[found.labels > max(ORGANS.values())]).tolist()
+            reasons.append(f"{whose} has labels {unknown} that FLARE23 does not know")
+    return "; ".join(reason for reason in reasons if reason) or None
+
+
+def _size_doubts(rules: str, truth: LabelMap, pred: LabelMap) -> str | None:
+    """Say what another voxel size would make another score; None where there is none.
+
+    The official script takes pixdim of the truth, whatever the sform or the unit says.
+    """
+    if rules == "official":
+        used, right = truth.header.pixdim, truth.grid.spacing_mm
+        if np.allclose(used, right, rtol=1e-3, atol=0):
+            return None
+        sizes = (" × ".join(f"{mm:g}" for mm in reversed(size)) for size in (right, used))
+        told = (
+            "the truth's voxels are {} mm; scored with pixdim's {} mm, as the official script does"
+        )
+        return told.format(*sizes)
+    pairs = (("the truth", truth), ("the prediction", pred))
+    return "; ".join(f"{whose}: {told}" for whose, one in pairs for told in one.place.size_doubts)
+
+
+@contextmanager
+def _about_the_prediction() -> Iterator[None]:
+    """Tell errors of the prediction from errors of the truth."""
+    try:
+        yield
+    except KitError as error:
+        raise PredictionError(str(error)) from error
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None

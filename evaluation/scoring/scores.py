@@ -1,0 +1,194 @@
+"""What a scoring found: one value for all cases, which saves and reads itself as scores.json."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import inference
+from evaluation.scoring.tolerances import TUMOUR
+from imaging.errors import KitError
+from imaging.files import replacing
+from imaging.organs import ORGANS
+
+SCHEMA = 1
+NOT_DRAWN = "not drawn"
+"""Note of a label that nobody looked for in a case's truth: absent is another thing."""
+METRICS = ("dsc", "nsd", "hd95_mm", "volume_error_ml")
+"""Metrics of one label in one case that have a mean."""
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """One label of one case; None where a metric is not defined or was not asked for."""
+
+    dsc: float | None = None
+    nsd: float | None = None
+    hd95_mm: float | None = None
+    """95th percentile of the surface distances; only with the fixed rules, as all below."""
+    truth_ml: float | None = None
+    pred_ml: float | None = None
+    note: str | None = None
+    """Why a value is missing, or is one by a rule and not by overlap."""
+
+    @property
+    def volume_error_ml(self) -> float | None:
+        """Predicted minus true volume."""
+        if self.truth_ml is None or self.pred_ml is None:
+            return None
+        return self.pred_ml - self.truth_ml
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One connected component of the tumour label."""
+
+    ml: float
+    found: bool
+    """A true lesion: a prediction overlaps it enough. A predicted one: it overlaps a true one."""
+    overlap: float
+    """Largest share of it that the other map covers."""
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """One case; `error` says why it has no scores."""
+
+    case: str
+    labels: dict[str, LabelScore] = field(default_factory=dict)
+    """By organ. Empty where there is an error; all zeros where a missing case counts as zero."""
+    error: str | None = None
+    warning: str | None = None
+    """What is wrong with the files although the rules score them; also an exit code of 1."""
+    truth_sha256: str | None = None
+    pred_sha256: str | None = None
+    true_lesions: tuple[Lesion, ...] = ()
+    pred_lesions: tuple[Lesion, ...] = ()
+    truth_labels: tuple[int, ...] = ()
+    """FLARE23's labels that occur in the truth."""
+
+    @property
+    def undrawn(self) -> tuple[str, ...]:
+        """Organs that nobody drew in the truth: their scores are blank."""
+        return tuple(organ for organ, score in self.labels.items() if score.note == NOT_DRAWN)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean of a metric with how sure it is."""
+
+    value: float | None
+    count: int
+    """Cases that have the metric."""
+    low: float | None = None
+    """Lower end of the bootstrap 95 % interval; None with the official rules."""
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Counts of lesions of one size over all cases."""
+
+    size: str
+    true: int
+    found: int
+    predicted: int
+    confirmed: int
+    """Predicted lesions that lie on a true one."""
+
+    @property
+    def sensitivity(self) -> float | None:
+        """Share of the true lesions that were found."""
+        return self.found / self.true if self.true else None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the predicted lesions that are real."""
+        return self.confirmed / self.predicted if self.predicted else None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Everything that one run of `evaluation score` found."""
+
+    team: str
+    """Whose predictions: a name for tables."""
+    split: str | None
+    """Which cases, in the words of evaluation/reported; None where the user did not say."""
+    rules: str
+    """"official" or "fixed"."""
+    low_dsc: float
+    missing: str
+    """"fail" or "zero": what a missing prediction counts."""
+    cases: tuple[CaseScores, ...]
+    means: dict[str, dict[str, Mean]] = field(default_factory=dict)
+    """means[metric][organ]; besides organs the keys "organs" (macro over 13) and "tumour"."""
+    detection: tuple[Detection, ...] = ()
+    """Lesions found and made up, all and by size; only with the fixed rules, as the next."""
+    strata: dict[str, dict[str, Mean]] = field(default_factory=dict)
+    """strata[size][metric] of the tumour label, by the size of a case's largest true lesion."""
+    drawn: str = "all"
+    """Where it is known from which labels were drawn: see `evaluation.scoring.annotated`."""
+
+    @property
+    def amiss(self) -> tuple[CaseScores, ...]:
+        """Cases that have an error or a warning."""
+        return tuple(case for case in self.cases if case.error or case.warning)
+
+    @property
+    def undrawn(self) -> tuple[str, ...]:
+        """Organs that were drawn in none of the cases that have scores."""
+        blank = [set(case.undrawn) for case in self.cases if case.labels]
+        return tuple(organ for organ in ORGANS if blank and all(organ in one for one in blank))
+
+    def write(self, path: Path) -> None:
+        """Write scores.json at `path`, whole or not at all."""
+        table = {"schema": SCHEMA, "kind": "scores", "kit": inference.__version__, **asdict(self)}
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def load_scores(path: Path) -> Scores:
+    """Read what `Scores.write` wrote.
+
+    Raises:
+        KitError: The file is no scores.json of this schema.
+    """
+    try:
+        table = json.loads(path.read_text("utf-8"))
+        if (table.pop("schema"), table.pop("kind")) != (SCHEMA, "scores"):
+            raise KitError(f"{path}: not scores of schema {SCHEMA}; score again with this kit")
+        table.pop("kit")
+        table["cases"] = tuple(_case(case) for case in table["cases"])
+        table["means"] = _means(table["means"])
+        table["strata"] = _means(table["strata"])
+        table["detection"] = tuple(Detection(**row) for row in table["detection"])
+        return Scores(**table)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise KitError(f"{path}: not a readable scores.json ({error})") from error
+
+
+def _means(table: dict[str, Any]) -> dict[str, dict[str, Mean]]:
+    return {
+        outer: {inner: Mean(**mean) for inner, mean in row.items()} for outer, row in table.items()
+    }
+
+
+def _case(table: dict[str, Any]) -> CaseScores:
+    table["labels"] = {organ: LabelScore(**row) for organ, row in table["labels"].items()}
+    for key in ("true_lesions", "pred_lesions"):
+        table[key] = tuple(Lesion(**row) for row in table[key])
+    table["truth_labels"] = tuple(table.get("truth_labels", ()))
+    return CaseScores(**table)
+
+
+def organ_mean(case: CaseScores, metric: str) -> float | None:
+    """Return the mean of `metric` over the case's organs, the tumour left out."""
+    values = [
+        value
+        for organ in ORGANS
+        if organ != TUMOUR and organ in case.labels
+        if (value := getattr(case.labels[organ], metric)) is not None
+    ]
+    return math.fsum(values) / len(values) if values else None

@@ -1,0 +1,95 @@
+"""Scores as the challenge's CSV, as a long CSV, and as a table on the screen."""
+
+import csv
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.scoring.annotated import line_of
+from evaluation.scoring.folders import SUFFIX
+from evaluation.scoring.scores import LabelScore, Mean, Scores
+from evaluation.scoring.tolerances import COLUMNS, TOLERANCE_MM, TUMOUR
+from imaging.files import writing
+from imaging.organs import ORGANS
+
+_DETAILS = ("dsc", "nsd", "hd95_mm", "truth_ml", "pred_ml", "volume_error_ml", "note")
+
+
+def write_official_csv(scores: Scores, path: Path) -> None:
+    """Write one row a case with the official columns; a case without scores has empty cells."""
+    metrics = ("dsc", "nsd")
+    header = [f"{column}_{metric.upper()}" for metric in metrics for column in COLUMNS.values()]
+    with writing(path) as stream:
+        table = csv.writer(stream)
+        table.writerow(["Name", *header])
+        for case in scores.cases:
+            labels = [case.labels.get(organ, LabelScore()) for organ in ORGANS]
+            cells = [getattr(label, metric) for metric in metrics for label in labels]
+            table.writerow([case.case + SUFFIX, *cells])
+
+
+def write_long_csv(scores: Scores, path: Path) -> None:
+    """Write one row a case and label, with everything that was measured."""
+    with writing(path) as stream:
+        table = csv.writer(stream)
+        table.writerow(["case", "organ", *_DETAILS])
+        for case in scores.cases:
+            for organ, label in case.labels.items():
+                table.writerow([case.case, organ, *(getattr(label, key) for key in _DETAILS)])
+
+
+def show_scores(scores: Scores, console: Console) -> None:
+    """Print the means by organ, and what is amiss by case."""
+    fixed = scores.rules == "fixed"
+    count = sum(organ not in scores.undrawn for organ in ORGANS if organ != TUMOUR)
+    title = f"{scores.team}, cases: {len(scores.cases)}, rules: {scores.rules}"
+    table = Table(title=Text(title))
+    table.add_column("organ", no_wrap=True)
+    for name in ("cases", "DSC", "NSD", "within mm", *(("HD95 mm", "volume ml") if fixed else ())):
+        table.add_column(name, justify="right")
+    for organ in (*ORGANS, "organs"):
+        if organ in (TUMOUR, "organs"):
+            table.add_section()
+        row = {metric: found[organ] for metric, found in scores.means.items()}
+        cells = [str(row["dsc"].count), _told(row["dsc"], 4), _told(row["nsd"], 4)]
+        cells.append(f"{TOLERANCE_MM[organ]:g}" if organ in TOLERANCE_MM else "")
+        if fixed:
+            cells += [_told(row["hd95_mm"], 1), _told(row["volume_error_ml"], 1, sign=True)]
+        table.add_row(f"mean of {count} organs" if organ == "organs" else organ, *cells)
+    console.print(table)
+    console.print(Text(line_of(scores.undrawn, scores.drawn)))
+    if scores.detection:
+        console.print(_detection(scores))
+    if scores.amiss:
+        console.print(_amiss(scores))
+
+
+def _told(mean: Mean, digits: int, *, sign: bool = False) -> str:
+    if mean.value is None:
+        return "–"
+    form = f"{'+' if sign else ''}.{digits}f"
+    if mean.low is None or mean.high is None:
+        return format(mean.value, form)
+    few = f"{'+' if sign else ''}.{min(digits, 3)}f"
+    return f"{mean.value:{form}} ({mean.low:{few}} to {mean.high:{few}})"
+
+
+def _detection(scores: Scores) -> Table:
+    table = Table("lesions", "true", "found", "predicted", "real", title="Tumours one by one")
+    for row in scores.detection:
+        found, real = (
+            f"{count} ({share:.0%})" if share is not None else "–"
+            for count, share in ((row.found, row.sensitivity), (row.confirmed, row.precision))
+        )
+        table.add_row(row.size, str(row.true), found, str(row.predicted), real)
+    return table
+
+
+def _amiss(scores: Scores) -> Table:
+    table = Table("case", "scored", "reason", title="Amiss")
+    for case in scores.amiss:
+        reason = Text(case.error or case.warning or "")
+        table.add_row(Text(case.case), "yes" if case.labels else "no", reason)
+    return table

@@ -1,0 +1,1 @@
+"""What every package builds on: CTs and label maps, their geometry, files, errors, commands."""

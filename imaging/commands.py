@@ -1,0 +1,40 @@
+"""One way from an error to the command line, for all three packages."""
+
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imaging.errors import KitError
+from imaging.files import prepare_file
+
+
+class OutputFile(click.Path):
+    """A file that a command writes when it is done: what would stop that is told before it begins.
+
+    Its folder is made.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        prepare_file(Path(value))
+        return super().convert(value, param, ctx)
+
+
+class CommandGroup(click.Group):
+    """Shows a `KitError` as one line and exits with 1; any other exception is a bug and shows."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        for stream in (sys.stdout, sys.stderr):  # a file's name may be no UTF-8
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            return super().invoke(ctx)
+        except KitError as error:
+            raise click.ClickException(str(error)) from error

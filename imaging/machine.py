@@ -1,0 +1,27 @@
+"""What this machine is, and what this process takes of it."""
+
+import platform
+import resource
+from pathlib import Path
+
+
+def peak_memory_mib() -> float:
+    """Return the largest resident memory that this process has had, in MiB.
+
+    Linux's own figure: `getrusage` counts what the parent held when it started this process.
+    """
+    with Path("/proc/self/status").open(encoding="utf-8") as rows:
+        held = next((row for row in rows if row.startswith("VmHWM:")), None)
+    if held is None:  # a sandbox that keeps no such figure
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    return int(held.split()[1]) / 1024.0
+
+
+def cpu_name() -> str:
+    """Return what this machine calls its processor."""
+    try:
+        rows = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (row.partition(":")[2].strip() for row in rows if row.startswith("model name"))
+    return next(names, platform.processor())

@@ -1,0 +1,277 @@
+"""Read a CT, write a label map that lies exactly where its CT lies.
+
+A label map is written with the CT's own header bytes (only the data type changes), so its geometry
+is the input's to the last bit, whichever of NIfTI's ways of saying it the input uses.
+
+Files are read without ITK: it cannot open every name, ends the process at some headers, fills what
+a cut file lacks and turns NaN into 0 without a word.
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from isal import igzip, igzip_lib
+from numpy.typing import NDArray
+
+from imaging import intensities
+from imaging.errors import GeometryError, VolumeError
+from imaging.files import replacing
+from imaging.geometry import Grid, Shape, SpacingMm, as_shape, nearest_rotation
+from imaging.nifti_header import LEAST_MM, MOST_MM, Place, place_of
+
+_HEADER_BYTES = 348  # NIfTI-1; offsets below are of its fields, from nifti1.h
+_VOXELS_AT = 352
+_CHUNK_BYTES = 1 << 22
+_MOST_VOXELS = 1 << 31  # 512 x 512 x 8192; a damaged header can claim 2**45
+_DTYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8",
+    256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
+}  # fmt: skip
+"""NIfTI-1 datatype codes that hold one real number per voxel."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The raw NIfTI-1 header of a three-dimensional file."""
+
+    raw: bytes
+    order: str
+    """Byte order, "<" or ">"."""
+    shape: Shape
+
+    @property
+    def pixdim(self) -> tuple[float, float, float]:
+        """What pixdim says of the voxel size (Z, Y, X), whatever it is; see `Place` for what is."""
+        x, y, z = struct.unpack_from(self.order + "3f", self.raw, 80)
+        return z, y, x
+
+    @property
+    def dtype(self) -> np.dtype[np.generic] | None:
+        """Type of the voxels as stored; None if they are not one real number each."""
+        (code,) = struct.unpack_from(self.order + "h", self.raw, 70)
+        return np.dtype(self.order + _DTYPES[code]) if code in _DTYPES else None
+
+    @property
+    def voxels_at(self) -> int:
+        """Offset of the first voxel in bytes."""
+        (offset,) = struct.unpack_from(self.order + "f", self.raw, 108)
+        return int(offset) if _HEADER_BYTES <= offset < 2**31 else _VOXELS_AT
+
+    @property
+    def scaling(self) -> tuple[float, float] | None:
+        """Slope and intercept from stored numbers to HU; None where they are HU already."""
+        slope, intercept = struct.unpack_from(self.order + "2f", self.raw, 112)
+        if slope == 0 or not math.isfinite(slope):
+            return None
+        if not math.isfinite(intercept):
+            intercept = 0.0
+        return None if (slope, intercept) == (1, 0) else (slope, intercept)
+
+    @property
+    def scaling_doubt(self) -> str | None:
+        """What of slope and intercept could not be applied."""
+        slope, intercept = struct.unpack_from(self.order + "2f", self.raw, 112)
+        if slope == 0 or not math.isfinite(slope):
+            if intercept == 0 or not math.isfinite(intercept):
+                return None
+            return f"the intercept {intercept:g} was not applied, for the slope is {slope:g}"
+        return None if math.isfinite(intercept) else f"the intercept is {intercept}; 0 was taken"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A CT as stored."""
+
+    hu: NDArray[np.int16] | NDArray[np.float32]
+    """[Z, Y, X] in Hounsfield units."""
+    grid: Grid
+    direction: NDArray[np.float64]
+    """float64 [3, 3], orthonormal; column i is the LPS direction of index axis i in (X, Y, Z)."""
+    header: Header
+    warnings: tuple[str, ...] = ()
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a NIfTI-1 file.
+
+    Raises:
+        VolumeError: There is no such file, it is no NIfTI-1, or its dimensions are no CT's.
+    """
+    try:
+        # Not igzip, which reads ahead: a cut file may still have a whole header.
+        with gzip.open(path) if _is_gzip(path) else path.open("rb") as stream:
+            raw = stream.read(_HEADER_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        raise VolumeError(f"{path.name}: cannot be read ({error}); copy the file again") from error
+    order = next((o for o in "<>" if raw[:4] == struct.pack(o + "i", _HEADER_BYTES)), None)
+    if order is None or len(raw) < _HEADER_BYTES or raw[344:347] != b"n+1":
+        raise VolumeError(f"{path.name}: not a NIfTI-1 file (.nii.gz); convert it")
+    dims = struct.unpack_from(order + "8h", raw, 40)
+    sizes = list(dims[1 : 1 + max(0, min(dims[0], 7))])
+    while len(sizes) > 3 and sizes[-1] == 1:
+        sizes.pop()
+    if len(sizes) != 3 or min(sizes) < 1:
+        told = "×".join(map(str, sizes)) or "no"
+        raise VolumeError(f"{path.name}: {told} voxels; a CT has three dimensions, give one volume")
+    if math.prod(sizes) > _MOST_VOXELS:
+        told = "×".join(map(str, sizes))
+        raise VolumeError(f"{path.name}: {told} voxels are more than any CT has; mend the header")
+    return Header(raw, order, (sizes[2], sizes[1], sizes[0]))
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a CT.
+
+    Raises:
+        VolumeError: It cannot be read, or holds nothing that can be labelled.
+    """
+    header = read_header(path)
+    place = read_place(path, header)
+    told = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
+    if not LEAST_MM <= place.spacing_mm.min() <= place.spacing_mm.max() <= MOST_MM:
+        raise VolumeError(
+            f"{path.name}: voxel size {told} mm is no CT's ({LEAST_MM:g} to {MOST_MM:g} mm); "
+            "mend the header: are its units metres or micrometres?"
+        )
+    hu = _hounsfield(path, header)
+    if hu.min() == hu.max():
+        raise VolumeError(f"{path.name}: every voxel is {hu.flat[0]:g}; there is nothing to label")
+    doubts = (*place.warnings, header.scaling_doubt, intensities.doubt(hu))
+    return Volume(
+        hu,
+        place.grid(header.shape),
+        nearest_rotation(place.direction),
+        header,
+        tuple(doubt for doubt in doubts if doubt),
+    )
+
+
+def read_place(path: Path, header: Header | None = None) -> Place:
+    """Read where a file's voxels lie.
+
+    Args:
+        path: The file.
+        header: Its header, where it was read before.
+
+    Raises:
+        VolumeError: There is no such file, or its header does not say it.
+    """
+    header = header or read_header(path)
+    try:
+        return place_of(header.raw, header.order, header.shape)
+    except GeometryError as error:
+        raise VolumeError(f"{path.name}: {error}") from error
+
+
+def _is_gzip(path: Path) -> bool:
+    """Tell by the first bytes, whatever the file is called."""
+    with path.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+def _hounsfield(path: Path, header: Header) -> NDArray[np.int16] | NDArray[np.float32]:
+    """Read the voxels [Z, Y, X]: int16 as it is, everything else as float32."""
+    voxels = stored_voxels(path, header)
+    scaling = header.scaling
+    if voxels.dtype.newbyteorder("=") == np.int16 and scaling is None:
+        return voxels.astype(np.int16, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        hu = voxels.astype(np.float32, copy=False)
+        if scaling is not None:
+            hu = hu * np.float32(scaling[0]) + np.float32(scaling[1])
+    if broken := int(np.count_nonzero(~np.isfinite(hu))):
+        raise VolumeError(f"{path.name}: {broken} voxels are NaN or infinite; mend the file")
+    return hu
+
+
+def stored_voxels(path: Path, header: Header) -> NDArray[Any]:
+    """Read the numbers [Z, Y, X] as they are stored, before slope and intercept.
+
+    Raises:
+        VolumeError: The file is cut or damaged, or holds no real numbers.
+    """
+    if header.dtype is None:
+        raise VolumeError(f"{path.name}: not one number per voxel; give a CT or a label map")
+    voxels = np.empty(header.shape, header.dtype)
+    try:
+        _fill(voxels.reshape(-1).view(np.uint8), path, header.voxels_at)
+    except (OSError, EOFError, igzip_lib.error) as error:  # type: ignore[misc]  # wrong stub
+        raise VolumeError(
+            f"{path.name}: damaged or truncated ({error}); copy the file again"
+        ) from error
+    return voxels
+
+
+def _fill(target: NDArray[np.uint8], path: Path, offset: int) -> None:
+    """Fill `target` with the file's bytes; reading on to its end checks gzip's checksum."""
+    filled = 0
+    with igzip.IGzipFile(path) if _is_gzip(path) else path.open("rb") as stream:
+        stream.seek(offset)
+        while count := stream.readinto(target[filled : filled + _CHUNK_BYTES].data):
+            filled += count
+        while stream.read(_CHUNK_BYTES):
+            pass
+    if filled < target.size:
+        raise EOFError(f"{filled} of {target.size} bytes of voxels")
+
+
+def write_labels(labels: NDArray[np.uint8], like: Header, path: Path) -> None:
+    """Write uint8 [Z, Y, X] `labels` as .nii.gz with the geometry bytes of `like`.
+
+    The same labels and header give the same bytes.
+
+    Raises:
+        GeometryError: `labels` is not of the shape of `like`.
+        KitError: The file cannot be written.
+    """
+    if as_shape(labels) != like.shape:
+        raise GeometryError(f"{path.name}: labels are {labels.shape}, the CT is {like.shape}")
+    _write(labels, like, path)
+
+
+def write_volume(
+    voxels: NDArray[np.int16] | NDArray[np.uint8], spacing_mm: SpacingMm, path: Path
+) -> None:
+    """Write an array [Z, Y, X] that comes from no file, its axes to Superior, Posterior, Left.
+
+    The same array gives the same bytes.
+
+    Raises:
+        KitError: The file cannot be written.
+    """
+    (z, y, x), shape = spacing_mm, as_shape(voxels)
+    head = bytearray(_HEADER_BYTES)
+    for offset, form, values in (
+        (0, "i", (_HEADER_BYTES,)),
+        (40, "8h", (3, *reversed(shape), 1, 1, 1, 1)),  # dim
+        (76, "4f", (1.0, x, y, z)),  # pixdim
+        (123, "B", (2,)),  # millimetres
+        (254, "h", (1,)),  # sform_code; its rows grow to Right, Anterior, Superior
+        (280, "12f", (-x, 0.0, 0.0, 0.0, 0.0, -y, 0.0, 0.0, 0.0, 0.0, z, 0.0)),
+        (344, "4s", (b"n+1",)),
+    ):
+        struct.pack_into("<" + form, head, offset, *values)
+    _write(voxels, Header(bytes(head), "<", shape), path)
+
+
+def _write(voxels: NDArray[np.int16] | NDArray[np.uint8], like: Header, path: Path) -> None:
+    """Write `voxels` with the geometry bytes of `like`."""
+    code, kind = (2, "u1") if voxels.dtype == np.uint8 else (4, "i2")
+    head = bytearray(like.raw)
+    for offset, form, values in (
+        (70, "2h", (code, 8 * voxels.itemsize)),
+        (108, "3f", (float(_VOXELS_AT), 1.0, 0.0)),  # vox_offset, scl_slope, scl_inter
+        (124, "2f", (0.0, 0.0)),  # display range
+    ):
+        struct.pack_into(like.order + form, head, offset, *values)
+    with replacing(path) as partial, partial.open("wb") as stream:
+        with gzip.GzipFile("", "wb", 3, stream, mtime=0) as packed:
+            packed.write(bytes(head) + bytes(_VOXELS_AT - _HEADER_BYTES))
+            for part in voxels:  # slice by slice: no second copy of a long CT's labels is held
+                packed.write(part.astype(like.order + kind, copy=False).tobytes())

@@ -1,0 +1,165 @@
+"""Which plans there are: `plans/index.json` beside the manifest's ONNX file, one entry a plan.
+
+A plan fits one network, one version of one runtime and one kind of GPU, and nothing else. The entry
+says which, so that a plan that does not fit is never opened.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from imaging.errors import EngineError
+from imaging.files import replacing
+from inference.manifest import Manifest
+
+SCHEMA = 1
+INDEX = "index.json"
+UNCHECKED = "not checked: no GPU"
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    """One plan file: what it is, what it fits, what it cost."""
+
+    file: str
+    """Name, in the folder of the index."""
+    sha256: str
+    bytes: int
+    onnx_sha256: str
+    """Of the float32 network it was made from."""
+    engine: str
+    """"tensorrt" or "tensorrt-rtx"."""
+    version: str
+    """Of that runtime; another one refuses the plan."""
+    target: str
+    """Compute capability of the GPU: "sm86" is 8.6."""
+    gpu: str | None
+    """Name of the GPU; None fits every one of the target."""
+    precision: str
+    flags: dict[str, int]
+    build_seconds: float
+    layers: dict[str, int]
+    """Layers by type and precision: "CONVOLUTION HALF"."""
+    parity: str | dict[str, Any]
+    """How far its logits are from float32's, or why nobody looked."""
+
+    def misfit(self, version: str, target: str, gpu: str) -> str | None:
+        """Return why this plan is none for a runtime and a GPU, or None if it is one."""
+        if self.version != version:
+            return f"built by {self.engine} {self.version}, here is {version}"
+        if self.target != target:
+            return f"built for {self.target}, {gpu} is {target}"
+        if self.gpu not in (None, gpu):
+            return f"built for {self.gpu}, here is {gpu}"
+        return None
+
+
+def plan_folder(manifest: Manifest) -> Path:
+    """Return the folder in which plans of the manifest's network are looked for."""
+    return manifest.weights("onnx").parent / "plans"
+
+
+def plans_of(manifest: Manifest, engine: str | None = None) -> list[EnginePlan]:
+    """Return the plans of the manifest's network, by any engine or by the one called `engine`.
+
+    Raises:
+        EngineError: The index cannot be read.
+    """
+    digest = manifest.files["onnx"].sha256 if "onnx" in manifest.files else None
+    return [
+        plan
+        for plan in (read_index(plan_folder(manifest)) if digest else [])
+        if plan.onnx_sha256 == digest and engine in (None, plan.engine)
+    ]
+
+
+def fitting(
+    plans: Sequence[EnginePlan], engine: str, version: str, target: str, gpu: str
+) -> EnginePlan:
+    """Return the plan for this GPU and runtime.
+
+    Raises:
+        EngineError: None fits; says why of each, and how to build one.
+    """
+    reasons = []
+    for plan in plans:
+        reason = plan.misfit(version, target, gpu)
+        if reason is None:
+            return plan
+        reasons.append(f"{plan.file}: {reason}")
+    told = "; ".join(reasons) or "there is none for this network"
+    raise EngineError(
+        f"no {engine} plan fits {gpu} ({target}): {told}; build one with "
+        f"`python -m inference engine build --engine {engine}`"
+    )
+
+
+def read_index(folder: Path) -> list[EnginePlan]:
+    """Return the entries of `folder`'s index; none where there is no index.
+
+    Raises:
+        EngineError: It is no index, or of another schema.
+    """
+    path = folder / INDEX
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        found = table["schema"]
+        plans = [EnginePlan(**entry) for entry in table["plans"]] if found == SCHEMA else []
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EngineError(
+            f"{path} is no index of plans ({error}); delete the folder and build them again"
+        ) from error
+    if found != SCHEMA:
+        raise EngineError(f"{path} has schema {found}, this version reads {SCHEMA}; build again")
+    return plans
+
+
+def read_plan(folder: Path, plan: EnginePlan) -> bytes:
+    """Return the bytes of a plan, as they were built.
+
+    Raises:
+        EngineError: The file is missing, or is not the one in the index.
+    """
+    path = folder / plan.file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise EngineError(
+            f"plan {path} cannot be read ({error.strerror}); build it again"
+        ) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != plan.sha256:
+        raise EngineError(f"plan {path}: sha256 {found}, the index says {plan.sha256}; build again")
+    return content
+
+
+def add_plan(folder: Path, plan: EnginePlan, content: bytes) -> EnginePlan:
+    """Write a plan whole or not at all, then the index, in which it replaces its like.
+
+    Args:
+        folder: Of the index.
+        plan: What it is, without digest and size.
+        content: The plan itself.
+
+    Returns:
+        The entry as it stands in the index.
+
+    Raises:
+        KitError: The folder cannot be written, or its index not be read.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    made = replace(plan, sha256=digest, bytes=len(content))
+    others = [other for other in read_index(folder) if other.file != plan.file]
+    with replacing(folder / plan.file) as partial:
+        partial.write_bytes(content)
+    entries = sorted(map(asdict, (*others, made)), key=itemgetter("file"))
+    table = {"schema": SCHEMA, "plans": entries}
+    with replacing(folder / INDEX) as partial:
+        partial.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    return made

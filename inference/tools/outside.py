@@ -1,0 +1,57 @@
+"""`inference outside`: whether any labelled voxel lies where the network does not look."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from imaging.errors import VolumeError
+from imaging.files import replacing
+from imaging.label_maps import read_label_map
+from imaging.terminal import terminal
+from imaging.volumes import read_place, read_volume
+from inference.manifest import Manifest
+from inference.view import view_of
+
+
+def outside_on_screen(
+    ct: Path, truth: Path, manifest: Manifest, crop: str, output: Path | None
+) -> int:
+    """Count the voxels of `truth` outside of what is looked at on `ct`; print and write a table.
+
+    Returns:
+        The number of those voxels.
+
+    Raises:
+        KitError: The CT or the truth cannot be used.
+    """
+    volume, known = read_volume(ct), read_label_map(truth)
+    if told := known.elsewhere_than(read_place(ct), volume.grid.shape):
+        raise VolumeError(f"{truth.name} does not lie on {ct.name}: {told}")
+    view = view_of(volume, manifest, crop)
+    box = view.region.box
+    seen = view.turn.apply(known.labels)[box]
+    total = np.bincount(known.labels.ravel(), minlength=256)
+    inside = np.bincount(seen.ravel(), minlength=256)
+    names = {value: name for name, value in manifest.labels.items()}
+    organs = {
+        names.get(value, f"label {value}"): {
+            "voxels": int(total[value]),
+            "outside": int(total[value] - inside[value]),
+        }
+        for value in map(int, np.flatnonzero(total))
+        if value
+    }
+    share = seen.size / known.labels.size
+    table = Table("organ", "voxels", "outside", title=f"{ct.name}: {share:.0%} is looked at")
+    for name, row in organs.items():
+        table.add_row(name, str(row["voxels"]), str(row["outside"]))
+    terminal().print(table)
+    if output is not None:
+        region = [(part.start, part.stop) for part in box]
+        told_all = {"case": ct.name, "crop": crop, "region": region, "share": share}
+        with replacing(output) as partial:
+            text = json.dumps({**told_all, "organs": organs}, indent=2)
+            partial.write_text(text + "\n", encoding="utf-8")
+    return sum(row["outside"] for row in organs.values())

@@ -1,0 +1,78 @@
+"""SIGTERM, as `docker stop` sends it: one line, exit code 143, no half-written file."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imaging.files import replacing
+from inference.termination import ending_on_sigterm
+
+pytest.importorskip("onnx")
+pytest.importorskip("openvino")
+
+ROOT = Path(__file__).parents[2]
+LATEST_S = 120  # far more than it needs: nothing is asserted of it
+
+
+def test_a_file_under_way_is_removed_and_the_handler_given_back(tmp_path, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended, ending_on_sigterm():
+        with replacing(tmp_path / "map") as partial:
+            partial.write_text("half")
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("went on after SIGTERM")
+    assert ended.value.code == 143  # 128 + 15
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err == (
+        "Error: ended by SIGTERM; the label maps that are there are whole\n"
+    )
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_failed_case_is_not_what_sigterm_is_taken_for():
+    with pytest.raises(SystemExit), ending_on_sigterm():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Exception:  # noqa: BLE001  # that is the case
+            pytest.fail("somebody's `except Exception` swallowed it")
+
+
+def test_predict_ends_between_the_first_case_and_the_last(manifest_path, write_ct, boxes, tmp_path):
+    inputs, outputs = tmp_path / "inputs", tmp_path / "outputs"
+    write_ct(inputs / "a_0000.nii.gz", boxes[0])
+    noise = np.random.default_rng(0).integers(-1000, 400, (60, 90, 90), dtype=np.int16)
+    for number in range(50):  # minutes of work
+        write_ct(inputs / f"b{number:02}_0000.nii.gz", noise)
+    command = ["-m", "inference", "predict", inputs, outputs, "--manifest", manifest_path]
+    process = subprocess.Popen(
+        [sys.executable, *command, "--threads", "1"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    latest_s = time.monotonic() + LATEST_S
+    while not (outputs / "a.nii.gz").is_file() and time.monotonic() < latest_s:
+        time.sleep(0.01)
+    process.terminate()
+    _, told = process.communicate(timeout=LATEST_S)
+    assert process.returncode == 143, told
+    assert "Traceback" not in told
+    assert told.splitlines()[-1] == (
+        "Error: ended by SIGTERM; the label maps that are there are whole"
+    )
+    told = json.loads((outputs / "run.json").read_text())
+    assert told["cases"][0]["status"] == "done"
+    assert told["cases"][-1]["status"] == "not reached"
+    assert told["ended"] == "ended by a signal"
+    found = sorted(path.name for path in outputs.iterdir() if path.name != "run.json")
+    assert found[0] == "a.nii.gz"
+    assert len(found) < 51
+    assert all(not name.startswith(".") for name in found)
+    for name in found:
+        with gzip.open(outputs / name) as stream:
+            stream.read()  # whole: gzip's checksum holds

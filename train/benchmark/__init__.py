@@ -1,1 +1,0 @@
-"""What training and label restoration cost: measured in turn, in processes of their own."""

@@ -1,0 +1,52 @@
+"""Write training cases as an nnU-Net v2 raw dataset."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from imaging.files import make_folder, replacing
+from imaging.organs import ORGANS
+from train.data.anatomy import IGNORE
+from train.pseudo_labels.fusion import read_flare_labels
+
+Drawn = Mapping[str, Sequence[int]]
+"""Labels that the annotators of each case looked for."""
+
+
+def link_dataset(
+    cases: Mapping[str, tuple[Path, Path]], folder: Path, drawn: Drawn | None = None
+) -> None:
+    """Lay out files that lie elsewhere as a raw dataset, by links.
+
+    nnU-Net is told of "ignore" only where some voxel says so: it samples patches otherwise then.
+
+    Args:
+        cases: CT and label map of each case.
+        folder: The dataset's; must not exist yet.
+        drawn: Goes into dataset.json, for the trainer; None where its loss does not ask.
+
+    Raises:
+        KitError: A label map cannot be read, or holds other labels than FLARE's and "ignore".
+    """
+    ignore = False
+    for place in ("imagesTr", "labelsTr"):
+        make_folder(folder / place)
+    for case, (image, labels) in sorted(cases.items()):
+        ignore |= bool((read_flare_labels(labels).labels == IGNORE).any())
+        (folder / "imagesTr" / f"{case}_0000.nii.gz").symlink_to(image.resolve())
+        (folder / "labelsTr" / f"{case}.nii.gz").symlink_to(labels.resolve())
+    _describe(folder, len(cases), ignore, drawn)
+
+
+def _describe(folder: Path, count: int, ignore: bool, drawn: Drawn | None = None) -> None:
+    """Write dataset.json."""
+    description = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, **ORGANS, **({"ignore": IGNORE} if ignore else {})},
+        "numTraining": count,
+        "file_ending": ".nii.gz",
+        "overwrite_image_reader_writer": "NibabelIOWithReorient",
+        **({} if drawn is None else {"drawn": drawn}),
+    }
+    with replacing(folder / "dataset.json") as partial:
+        partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")

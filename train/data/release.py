@@ -1,0 +1,278 @@
+"""FLARE23's release as it is unpacked: which cases there are, and who drew what in them."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.resources import files
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from imaging.errors import GeometryError, KitError, VolumeError, in_one_line
+from imaging.files import replacing
+from imaging.geometry import Shape
+from imaging.label_maps import read_label_map
+from imaging.nifti_header import LEAST_MM, MOST_MM, Place
+from imaging.organs import ORGANS
+from imaging.volumes import read_header, read_place, read_volume
+
+SCHEMA = 1
+IMAGE_SUFFIX, LABEL_SUFFIX = "_0000.nii.gz", ".nii.gz"
+LEAST_SHARED = 3
+"""Cases that must have a set of labels before it counts as a way of annotating."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names of the release's folders; the defaults are those of its archives."""
+
+    images: str = "imagesTr2200"
+    labels: str = "labelsTr2200"
+    unlabelled: str = "unlabeledTr1800"
+    validation: str = "imagesVal50"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One CT of the release."""
+
+    case: str
+    image: str
+    """Path under the release folder, as `label`."""
+    label: str | None
+    """None where nobody drew anything."""
+    present: tuple[int, ...]
+    """Labels that its map holds."""
+    drawn: tuple[int, ...]
+    """Labels that its annotators looked for: what they drew, and what is absent in this patient."""
+    subset: str
+    """"partial", "unlabelled" or "validation"."""
+    doubts: tuple[str, ...] = ()
+    """What is odd about its CT, though it is usable."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a case is left out."""
+
+    case: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is usable of a release, and what is not."""
+
+    cases: tuple[Case, ...]
+    problems: tuple[Problem, ...]
+
+
+def case_list(name: str) -> tuple[str, ...]:
+    """Return one of the paper's lists of case ids, a file of train/data/cases.
+
+    Raises:
+        KitError: There is no such list.
+    """
+    folder = files("train.data") / "cases"
+    path = folder / f"{name}.txt"
+    if not path.is_file():
+        known = sorted(p.name.removesuffix(".txt") for p in folder.iterdir())
+        raise KitError(f"no case list {name!r}; there are {', '.join(known)}")
+    return tuple(path.read_text(encoding="utf-8").split())
+
+
+def list_cases(folder: Path, layout: Layout) -> list[Case]:
+    """List the files of a release without opening them; nothing is known to be drawn yet.
+
+    Raises:
+        KitError: The folder is not laid out so, or is empty.
+    """
+    names = (layout.images, layout.labels, layout.unlabelled, layout.validation)
+    if missing := [name for name in names if not (folder / name).is_dir()]:
+        raise KitError(
+            f"{folder}: no folder {', '.join(missing)}; give the names that the release has, "
+            "and make an empty folder for what it does not have"
+        )
+    found = [
+        *_listed(folder, layout.images, layout.labels, "partial"),
+        *_listed(folder, layout.unlabelled, None, "unlabelled"),
+        *_listed(folder, layout.validation, None, "validation"),
+    ]
+    if not found:
+        raise KitError(f"{folder}: no <case>{IMAGE_SUFFIX} in any of its folders")
+    return found
+
+
+def _listed(folder: Path, images: str, labels: str | None, subset: str) -> Iterator[Case]:
+    image_files = _files(folder / images, IMAGE_SUFFIX)
+    label_files = {} if labels is None else _files(folder / labels, LABEL_SUFFIX)
+    for name in sorted(image_files | label_files):
+        image = f"{images}/{image_files.get(name, name + IMAGE_SUFFIX)}"
+        label = labels and f"{labels}/{label_files.get(name, name + LABEL_SUFFIX)}"
+        yield Case(name, image, label, (), (), subset)
+
+
+def _files(folder: Path, suffix: str) -> dict[str, str]:
+    """Map cases to file names; a file of another kind is a case too, and found out later."""
+    names = (path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return {name.removesuffix(suffix): name for name in names}
+
+
+def check_cases(
+    folder: Path, cases: Sequence[Case], jobs: int, *, deep: bool = False
+) -> Iterator[Case | Problem]:
+    """Check `cases` in `jobs` processes, as `check_case` does; yield in their order.
+
+    Raises:
+        KitError: The system killed one of the processes.
+    """
+    check = partial(check_case, folder, deep=deep)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(check, cases, chunksize=4)
+        except BrokenProcessPool as error:
+            raise KitError(
+                "a process was killed while it checked (out of memory?); use fewer --jobs"
+            ) from error
+
+
+def check_case(folder: Path, case: Case, *, deep: bool = False) -> Case | Problem:
+    """Return `case` with the labels that its map holds, or what is wrong with its files.
+
+    Args:
+        folder: The release.
+        case: As listed.
+        deep: Read every voxel of the CT too, not its header alone.
+    """
+    try:
+        place, shape, doubts = _image_checked(folder, case.image, deep)
+        if case.label is None:
+            return replace(case, doubts=doubts)
+        present = _label_checked(folder, case.label, place, shape)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        return Problem(case.case, in_one_line(error, case.image))
+    return replace(case, present=present, drawn=present, doubts=doubts)
+
+
+def _image_checked(folder: Path, image: str, deep: bool) -> tuple[Place, Shape, tuple[str, ...]]:
+    """Return where a CT lies, its shape and what is in doubt of it."""
+    path = _file(folder, image, IMAGE_SUFFIX)
+    header = read_header(path)
+    place = read_place(path, header)
+    if not all(LEAST_MM <= mm <= MOST_MM for mm in place.spacing_mm.tolist()):
+        told = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
+        raise VolumeError(f"{image}: voxel size {told} mm is no CT's; mend the header")
+    _refuse_misread(image, place)
+    doubts = read_volume(path).warnings if deep else place.warnings
+    return place, header.shape, doubts
+
+
+def _refuse_misread(name: str, place: Place) -> None:
+    if place.misread:
+        told = "; ".join(place.warnings) or "the quaternion is longer than 1"
+        raise GeometryError(f"{name}: {told}; nnU-Net reads it otherwise, so mend the header")
+
+
+def _label_checked(folder: Path, label: str, place: Place, shape: Shape) -> tuple[int, ...]:
+    """Return the labels of a map that lies on the voxels of its CT."""
+    found = read_label_map(_file(folder, label, LABEL_SUFFIX))
+    if odd := found.elsewhere_than(place, shape):
+        raise GeometryError(f"{label}: {odd}, the CT's; give the map of this CT")
+    _refuse_misread(label, found.place)
+    counts = np.zeros(256, np.int64)
+    for labels in found.labels:  # bincount copies to int64, and a map may have 700 million voxels
+        counts += np.bincount(labels.ravel(), minlength=256)
+    present = tuple(int(value) for value in np.flatnonzero(counts) if value)
+    if not present:
+        raise VolumeError(f"{label}: nothing is labelled; move its CT to the unlabelled ones")
+    if unknown := [value for value in present if value > max(ORGANS.values())]:
+        raise VolumeError(f"{label}: labels {unknown} are not FLARE23's 1 to 14; mend the map")
+    return present
+
+
+def _file(folder: Path, name: str, suffix: str) -> Path:
+    if not name.endswith(suffix):
+        raise VolumeError(f"{name}: not named <case>{suffix}; rename it or take it away")
+    if not (folder / name).is_file():
+        raise VolumeError(f"{name} is missing; copy it from the release again")
+    return folder / name
+
+
+def sorted_out(found: Sequence[Case], checked: Iterable[Case | Problem]) -> Release:
+    """Part the usable cases, with what was drawn in them, from the problems.
+
+    Args:
+        found: As listed; a name that is there twice is a problem.
+        checked: What `check_cases` said of them.
+    """
+    rows = list(checked)
+    problems = [*_duplicates(found), *(row for row in rows if isinstance(row, Problem))]
+    refused = {problem.case for problem in problems}
+    cases = [row for row in rows if isinstance(row, Case) and row.case not in refused]
+    return Release(tuple(with_drawn(cases)), tuple(sorted(problems, key=lambda p: p.case)))
+
+
+def _duplicates(cases: Sequence[Case]) -> Iterator[Problem]:
+    for name, count in Counter(case.case for case in cases).items():
+        if count > 1:
+            places = " and ".join(case.image for case in cases if case.case == name)
+            yield Problem(name, f"there are {count}: {places}; keep one")
+
+
+def with_drawn(cases: Sequence[Case]) -> Iterator[Case]:
+    """Fill in what each case's annotators looked for.
+
+    FLARE23 joins collections that each drew their own organs; the release does not say which case
+    is of which. A set of labels that at least `LEAST_SHARED` cases have is taken for the way one
+    collection was drawn. A case with fewer labels (no gallbladder, say) was drawn in one of the
+    ways that have all of its labels.
+    """
+    counts = Counter(case.present for case in cases if case.label is not None)
+    patterns = [set(labels) for labels, count in counts.items() if count >= LEAST_SHARED]
+    for case in cases:
+        yield replace(case, drawn=drawn_in(case.present, patterns))
+
+
+def drawn_in(present: Sequence[int], patterns: Iterable[set[int]]) -> tuple[int, ...]:
+    """Return what was looked for in a case with the labels `present`: no more than is sure.
+
+    That is the smallest of `patterns` that holds them all; where two ways of drawing compete, what
+    both have; where none does, `present` itself.
+    """
+    fitting = [pattern for pattern in patterns if pattern >= set(present)]
+    return tuple(sorted(set.intersection(*fitting) if fitting and present else present))
+
+
+def write_cases(cases: Sequence[Case], path: Path) -> None:
+    """Write cases.json."""
+    table = {"schema": SCHEMA, "cases": [asdict(case) for case in cases]}
+    with replacing(path) as partial_path:
+        partial_path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+def load_cases(path: Path) -> tuple[Case, ...]:
+    """Read cases.json.
+
+    Raises:
+        KitError: The file is not there, or not of this schema.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if table["schema"] != SCHEMA:
+            raise KitError(f"{path}: not cases of schema {SCHEMA}; run `train data` again")
+        return tuple(
+            Case(
+                **{
+                    **row,
+                    **{key: tuple(row.get(key, ())) for key in ("present", "drawn", "doubts")},
+                }
+            )
+            for row in table["cases"]
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KitError(f"{path}: not a readable cases.json ({error})") from error

@@ -1,0 +1,79 @@
+"""`train data` for people: progress, a table of what there is and of what is wrong."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from imaging.files import make_folder, writing
+from imaging.organs import ORGANS
+from imaging.terminal import terminal
+from train.data.release import (
+    Layout,
+    Problem,
+    Release,
+    check_cases,
+    list_cases,
+    sorted_out,
+    write_cases,
+)
+
+_SHOWN = 20
+
+
+def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, deep: bool) -> int:
+    """Check a release, write cases.json and problems.csv, print what was found.
+
+    Returns:
+        The number of problems.
+    """
+    found = list_cases(folder, layout)
+    make_folder(output)
+    columns = (TextColumn("check"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
+        checked = check_cases(folder, found, jobs, deep=deep)
+        release = sorted_out(found, progress.track(checked, total=len(found)))
+    write_cases(release.cases, output / "cases.json")
+    _write_problems(release.problems, output / "problems.csv")
+    _show(release)
+    return len(release.problems)
+
+
+def _write_problems(problems: tuple[Problem, ...], path: Path) -> None:
+    with writing(path) as stream:
+        table = csv.writer(stream)
+        table.writerow(["case", "reason"])
+        table.writerows((problem.case, problem.reason) for problem in problems)
+
+
+def _show(release: Release) -> None:
+    console = terminal()
+    names = {label: organ for organ, label in ORGANS.items()}
+    drawn = Counter((case.subset, case.drawn) for case in release.cases)
+    table = Table("subset", "cases", "drawn", title="Cases by what their annotators looked for")
+    for (subset, labels), count in sorted(drawn.items(), key=lambda row: (row[0][0], -row[1])):
+        missing = [organ for organ, label in ORGANS.items() if label not in labels]
+        told = ", ".join(names[label] for label in labels) or "nothing"
+        if labels and len(missing) < len(labels):
+            told = f"all but {', '.join(missing)}" if missing else "all 14"
+        table.add_row(subset, str(count), told)
+    console.print(table)
+    doubtful = [(case.case, "; ".join(case.doubts)) for case in release.cases if case.doubts]
+    _list(console, "Used, but in doubt", doubtful, "cases.json")
+    left_out = [(problem.case, problem.reason) for problem in release.problems]
+    _list(console, "Left out", left_out, "problems.csv")
+
+
+def _list(console: Console, title: str, rows: list[tuple[str, str]], file: str) -> None:
+    """Print the first of `rows`; `file` has the others."""
+    if not rows:
+        return
+    table = Table("case", "reason", title=f"{title}: {len(rows)}")
+    for case, reason in rows[:_SHOWN]:
+        table.add_row(case, reason)
+    console.print(table)
+    if (more := len(rows) - _SHOWN) > 0:
+        console.print(f"and {more} more, in {file}")

@@ -1,0 +1,1 @@
+"""Labels made of several sources: fused, weighted, selected, calibrated, audited."""

@@ -1,0 +1,212 @@
+"""`train ablate`: every rule that fuses pseudo labels, ours without each source too, and truth."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+from rich.table import Table
+
+from evaluation.scoring.lesions import lesions_of, size_names, size_of
+from imaging.errors import KitError
+from imaging.files import make_folder, replacing
+from imaging.organs import ORGANS
+from imaging.terminal import terminal
+from train.data.anatomy import IGNORE
+from train.data.release import LABEL_SUFFIX
+from train.pseudo_labels.ablation_figure import draw
+from train.pseudo_labels.fusion import Labels, agree_or_background, read_flare_labels, staple, vote
+from train.pseudo_labels.reliability import CLASSES, Evidence
+from train.pseudo_labels.staple import KnownStaple
+from train.pseudo_labels.weighting import HeldOut, learn
+
+TUMOUR = ORGANS["tumour"]
+PRECISIONS = (0.7, 0.8, 0.9)
+"""That our rule is asked for, where it may ignore and drop."""
+FOLDS = 2
+Rule = Callable[[Sequence[Labels], float], Labels]
+
+
+@dataclass(frozen=True)
+class Ways:
+    """A rule's result, over all cases."""
+
+    dsc: dict[str, float | None]
+    """By organ, the mean over the cases that have it; what is ignored counts as background."""
+    precision: dict[str, float | None]
+    recall: dict[str, float | None]
+    """By organ, of all cases' voxels together."""
+    organ_dsc: float
+    """Mean over the organs, tumour not among them."""
+    tumours_found: dict[str, tuple[int, int]]
+    """By size: how many of how many."""
+    false_tumours: int
+    ignored: float
+    """Share of the voxels that are an organ or the tumour, or are called so."""
+    wrong: float
+    """Of the same voxels: taught as what they are not."""
+
+
+class _Tally:
+    """Voxels and tumours, added up case by case."""
+
+    def __init__(self) -> None:
+        self.counts = np.zeros((3, CLASSES))  # both, said, true
+        self.dsc: list[list[float]] = [[] for _ in range(CLASSES)]
+        self.found = {name: [0, 0] for name in size_names()}
+        self.false_tumours, self.ignored, self.wrong, self.voxels = 0, 0, 0, 0
+
+    def add(self, truth: Labels, fused: Labels, voxel_ml: float) -> None:
+        looked_at = (truth > 0) | (fused > 0)
+        self.ignored += int((fused == IGNORE).sum())
+        self.wrong += int(((fused != truth) & (fused != IGNORE)).sum())
+        self.voxels += int(looked_at.sum())
+        said = np.where(fused == IGNORE, np.uint8(0), fused)
+        both = np.bincount(truth[truth == said], minlength=CLASSES)[:CLASSES]
+        sizes = [np.bincount(one.ravel(), minlength=CLASSES)[:CLASSES] for one in (said, truth)]
+        self.counts += [both, *sizes]
+        for label in np.flatnonzero(sizes[1]):
+            self.dsc[label].append(2 * both[label] / (sizes[0][label] + sizes[1][label]))
+        true, pred = truth == TUMOUR, said == TUMOUR
+        for lesion in lesions_of(true, pred, voxel_ml):
+            row = self.found[size_names()[size_of(lesion.ml)]]
+            row[0] += lesion.found
+            row[1] += 1
+        self.false_tumours += sum(not lesion.found for lesion in lesions_of(pred, true, voxel_ml))
+
+    def result(self) -> Ways:
+        both, said, true = self.counts
+        means = {o: float(np.mean(self.dsc[k])) if self.dsc[k] else None for o, k in ORGANS.items()}
+        organs = [m for o, m in means.items() if m is not None and ORGANS[o] != TUMOUR]
+        return Ways(
+            means,
+            {o: float(both[k] / said[k]) if said[k] else None for o, k in ORGANS.items()},
+            {o: float(both[k] / true[k]) if true[k] else None for o, k in ORGANS.items()},
+            float(np.mean(organs)),
+            {name: (row[0], row[1]) for name, row in self.found.items()},
+            self.false_tumours,
+            self.ignored / max(1, self.voxels),
+            self.wrong / max(1, self.voxels),
+        )
+
+
+def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, Ways]:
+    """Fuse the sources' maps of every labelled case by every rule; write and show the table.
+
+    Reliabilities are counted on one half of the cases, drawn at random, and used on the other, in
+    turn.
+
+    Args:
+        truth: Folder of `<case>.nii.gz`, all organs drawn.
+        sources: Folders of the same names, by source.
+        output: Folder for ablation.json and ablation.png.
+
+    Raises:
+        KitError: Fewer than two cases or sources, or a map that is missing or lies elsewhere.
+    """
+    names = sorted(path.name for path in truth.glob(f"*{LABEL_SUFFIX}"))
+    cases = [names[place] for place in np.random.default_rng(0).permutation(len(names))]
+    if len(cases) < FOLDS or len(sources) < 2:
+        raise KitError(f"{len(cases)} cases, {len(sources)} sources; give two or more of each")
+    make_folder(output)
+    tallies: dict[str, _Tally] = {}
+    for fold in range(FOLDS):
+        learnt = [case for n, case in enumerate(cases) if n % FOLDS != fold]
+        rules = _rules(truth, sources, learnt)
+        used = cases[fold::FOLDS]
+        for case in track(used, f"fold {fold + 1}", console=terminal(stderr=True), transient=True):
+            read = _read(truth, sources, case)
+            for name, rule in rules.items():
+                fused = rule(read.said, read.voxel_ml)
+                tallies.setdefault(name, _Tally()).add(read.truth, fused, read.voxel_ml)
+    found = {name: tally.result() for name, tally in tallies.items()}
+    with replacing(output / "ablation.json") as partial:
+        table = {"cases": len(cases), "sources": list(sources)}
+        rows = {name: asdict(way) for name, way in found.items()}
+        partial.write_text(json.dumps({**table, "rules": rows}, indent=1) + "\n", encoding="utf-8")
+    draw(found, output / "ablation.png")
+    show(found)
+    return found
+
+
+def _read(truth: Path, sources: Mapping[str, Path], case: str) -> HeldOut:
+    true = read_flare_labels(truth / case)
+    said = []
+    for name, folder in sources.items():
+        found = read_flare_labels(folder / case)
+        if odd := found.elsewhere_than(true.place, true.header.shape):
+            raise KitError(f"{name}: {case}: {odd}, as in the truth; give maps of one CT")
+        said.append(found.labels)
+    return HeldOut(true.labels, said, range(1, CLASSES), true.grid.voxel_ml)
+
+
+def _rules(truth: Path, sources: Mapping[str, Path], learnt: Sequence[str]) -> dict[str, Rule]:
+    """Return every rule by its name, ours as learnt on the cases `learnt`."""
+    names = list(sources)
+    rules: dict[str, Rule] = {
+        "first two agree, else background": lambda said, _: agree_or_background(*said[:2]),
+        "vote": lambda said, _: vote(*said),
+        "STAPLE": lambda said, _: staple(*said),
+        **{f"{name} alone": _alone(place) for place, name in enumerate(names)},
+        "STAPLE, from held-out cases": _known_staple(truth, sources, learnt),
+    }
+
+    def weighted(kept: Sequence[str], precision: float) -> Rule:
+        some = {name: sources[name] for name in kept}
+        weighting = learn(
+            [partial(_read, truth, some, case) for case in learnt], len(some), precision
+        )
+        places = [names.index(name) for name in kept]
+        return lambda said, voxel_ml: weighting.apply([said[place] for place in places], voxel_ml)
+
+    for title, kept in without_each(names).items():
+        rules[f"weighted, {title}"] = weighted(kept, 0.0)
+    for precision in PRECISIONS:
+        rules[f"weighted, {precision:.0%} right"] = weighted(names, precision)
+    return rules
+
+
+def _known_staple(truth: Path, sources: Mapping[str, Path], learnt: Sequence[str]) -> Rule:
+    evidence = Evidence(len(sources))
+    for case in learnt:
+        evidence.add(*_read(truth, sources, case)[:3])
+    staple = KnownStaple(evidence)
+    return lambda said, _: staple.apply(*said)[0]
+
+
+def _alone(place: int) -> Rule:
+    return lambda said, _: said[place]
+
+
+def without_each(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return all sources, and all but each of them, by what is left out."""
+    rest = {f"without {left}": tuple(n for n in names if n != left) for left in names}
+    return {"all sources": tuple(names), **rest}
+
+
+def show(found: Mapping[str, Ways]) -> None:
+    """Print a row a rule."""
+    columns = (
+        "organs",
+        "tumour",
+        "precision",
+        "recall",
+        *size_names(),
+        "false",
+        "ignored",
+        "wrong",
+    )
+    table = Table("rule", *columns, title="pseudo labels against truth: DSC; tumours found by size")
+    table.columns[0].no_wrap = True
+    for name, way in found.items():
+        tumour = (way.dsc["tumour"], way.precision["tumour"], way.recall["tumour"])
+        figures = ("–" if value is None else f"{value:.3f}" for value in tumour)
+        sizes = (f"{hit}/{total}" for hit, total in way.tumours_found.values())
+        rest = (str(way.false_tumours), f"{way.ignored:.2%}", f"{way.wrong:.2%}")
+        table.add_row(name, f"{way.organ_dsc:.4f}", *figures, *sizes, *rest)
+    console = terminal()
+    needed = terminal(width=1000).measure(table).maximum  # figures that are cut off say nothing
+    (console if console.width >= needed else terminal(width=needed)).print(table)

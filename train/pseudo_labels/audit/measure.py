@@ -1,0 +1,127 @@
+"""What can be said of one case's labels without knowing the truth."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.errors import in_one_line
+from imaging.organs import ORGANS
+from train.data.anatomy import IGNORE
+from train.pseudo_labels.fusion import Labels, read_flare_labels, same_shape
+from train.pseudo_labels.reliability import CLASSES
+from train.pseudo_labels.selection import TUMOUR, Component, components, is_alone, is_twin
+
+NAMES = {label: organ for organ, label in ORGANS.items()}
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where one case's maps are."""
+
+    case: str
+    fused: Path
+    """The labels that the round is trained on."""
+    compared: tuple[Path, ...]
+    """Maps that should agree: the sources', or what the labels were in the round before."""
+    real: Path | None
+    """The annotators' map."""
+    drawn: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One case; `error` says why there is nothing else."""
+
+    case: str
+    ml: dict[str, float] = field(default_factory=dict)
+    """Volume of every class that the round's labels have."""
+    real_ml: dict[str, float] = field(default_factory=dict)
+    """The same of what annotators drew; 0 where they looked for a class and found none."""
+    agreement: dict[str, float] = field(default_factory=dict)
+    """Of every class that one of the compared maps has: mean DSC over their pairs."""
+    ignored: float = 0.0
+    """Share of the voxels that are labelled or ignored."""
+    odd: tuple[str, ...] = ()
+    """What no patient looks like."""
+    error: str | None = None
+
+
+def measure(files: Files) -> Measured:
+    """Look at one case; what cannot be read is told in `error`."""
+    try:
+        fused = read_flare_labels(files.fused)
+        voxel_ml = fused.grid.voxel_ml
+        counts = _counts(fused.labels)
+        labelled = int(counts[1 : IGNORE + 1].sum())
+        real = {} if files.real is None else _volumes(files.real, files.drawn)
+        return Measured(
+            files.case,
+            {NAMES[k]: float(counts[k] * voxel_ml) for k in NAMES if counts[k]},
+            real,
+            agreement_of([read_flare_labels(path).labels for path in files.compared]),
+            float(counts[IGNORE] / labelled) if labelled else 0.0,
+            tuple(oddities(fused.labels, voxel_ml)),
+        )
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+        return Measured(files.case, error=in_one_line(error, files.case))
+
+
+def _counts(labels: Labels) -> NDArray[np.int64]:
+    """Count labels slice by slice: bincount makes eight bytes of each voxel."""
+    return np.asarray(sum(np.bincount(part.ravel(), minlength=256) for part in labels))
+
+
+def _volumes(path: Path, drawn: Sequence[int]) -> dict[str, float]:
+    found = read_flare_labels(path)
+    counts = _counts(found.labels)
+    return {NAMES[k]: float(counts[k] * found.grid.voxel_ml) for k in drawn}
+
+
+def agreement_of(maps: Sequence[Labels]) -> dict[str, float]:
+    """Return each class's mean DSC over all pairs of maps, where neither ignores.
+
+    A class that neither of a pair has is no part of that pair's mean.
+
+    Args:
+        maps: uint8 [Z, Y, X]; fewer than two have no pair.
+
+    Raises:
+        GeometryError: They differ in shape.
+    """
+    found: dict[str, list[float]] = {}
+    for first, second in itertools.combinations(maps, 2):
+        same_shape(first, second)
+        joint = np.zeros(256**2, np.int64)
+        for a, b in zip(first, second, strict=True):
+            joint += np.bincount(a.ravel().astype(np.intp) * 256 + b.ravel(), minlength=256**2)
+        table = joint.reshape(256, 256)[:CLASSES, :CLASSES]
+        totals = table.sum(axis=0) + table.sum(axis=1)
+        for label, organ in NAMES.items():
+            if totals[label]:
+                dsc = 2 * table[label, label] / totals[label]
+                found.setdefault(organ, []).append(float(dsc))
+    return {organ: float(np.mean(values)) for organ, values in found.items()}
+
+
+def oddities(labels: Labels, voxel_ml: float) -> list[str]:
+    """Say which pieces a patient cannot have: a second organ, a tumour in no organ.
+
+    Args:
+        labels: uint8 [Z, Y, X].
+        voxel_ml: Volume of a voxel.
+    """
+    told, largest = [], dict[int, Component]()
+    sure = np.broadcast_to(np.float32(1), labels.shape)
+    for piece in components(labels, sure):
+        first = largest.setdefault(piece.label, piece)
+        ml = f"{piece.voxels * voxel_ml:.1f} ml"
+        if piece.label == TUMOUR:
+            if is_alone(labels, piece):
+                told.append(f"a tumour of {ml} touches no organ")
+        elif piece is not first and is_twin(piece, first.voxels):
+            told.append(f"a second {NAMES[piece.label]} of {ml}")
+    return told

@@ -1,0 +1,162 @@
+"""One CT to labels and to how sure the network is of them, by voxel, class and component."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.files import make_folder
+from imaging.geometry import as_shape
+from imaging.resampling import linear_slabs
+from imaging.volumes import read_volume, write_labels
+from inference.predictor import Predictor, Prepared, Watch
+from inference.report import CaseReport
+from train.pseudo_labels.calibration.sampling import in_middles, working_voxel_ml
+from train.pseudo_labels.calibration.signals import Signals, WorkingSignals
+from train.pseudo_labels.selection import components
+
+FOLDER = "confidence"
+"""Of a case's map of percents, beside its label map."""
+FLIP_X = (2,)
+PERCENT = 100
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """Of some voxels of one class: how many, and the means of what the network says of them."""
+
+    label: str
+    ml: float
+    probability: float
+    margin: float
+    entropy: float
+    """In nats."""
+    agreement: float | None
+    """Share of which the network says the same with left and right flipped; None: not asked."""
+    voxel: tuple[int, int, int] | None = None
+    """Of a component: the CT's voxel (Z, Y, X), as stored, in the middle of its box."""
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Of one case."""
+
+    classes: list[Sureness]
+    components: list[Sureness]
+    """Largest first. Those without the middle of a working voxel in them are missing."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is wanted of a network besides labels."""
+
+    temperature: float = 1.0
+    """What its logits are divided by."""
+    flipped: bool = False
+    """Whether it is asked again with left and right flipped."""
+    signal: str = "probability"
+    """What the map shows, as `Signals.share`."""
+
+
+def look(
+    predictor: Predictor, labels: dict[str, int], ct: Path, target: Path, questions: Questions
+) -> Confidence:
+    """Label a CT; write the label map and, in percent, confidence/<the same name> beside it.
+
+    Args:
+        predictor: The network.
+        labels: Its classes by name.
+        ct: The CT.
+        target: Of the label map, `<case>.nii.gz`.
+        questions: What is wanted.
+
+    Raises:
+        KitError: A file cannot be read or written, or the network cannot be used.
+    """
+    report = CaseReport(ct.name)
+    volume = read_volume(ct)
+    prepared, header = predictor.prepare(volume, report), volume.header
+    del volume
+    seen = WorkingSignals(as_shape(prepared.image), questions.temperature)
+    found = predictor.label(prepared, report, replace(Watch(), logits=seen.add))
+    agreed = _agreement(predictor, prepared, seen.labels) if questions.flipped else None
+    write_labels(found, header, target)
+    make_folder(target.parent / FOLDER)
+    shown = seen.signals.share(questions.signal, len(labels) + 1)
+    percents = percents_on_ct(shown, prepared)
+    write_labels(percents, header, target.parent / FOLDER / target.name)
+    return _confidence(in_middles(found, prepared), seen.signals, agreed, prepared, labels)
+
+
+def _agreement(predictor: Predictor, prepared: Prepared, labels: NDArray[np.uint8]) -> Mask:
+    """Say where a network that sees left and right flipped has the same labels."""
+    agreed, done = np.zeros(labels.shape, np.bool_), 0
+    for slab in predictor.logits(prepared, flips=(FLIP_X,)):
+        here = slice(done, done + slab.shape[1])
+        agreed[here] = slab.argmax(axis=0) == labels[here]
+        done = here.stop
+    return agreed
+
+
+def percents_on_ct(shares: NDArray[np.float32], prepared: Prepared) -> NDArray[np.uint8]:
+    """Return shares of the working grid, 0 to 1, in whole percents on the CT's own voxels.
+
+    100 where the network did not look: there surely is nothing.
+    """
+    whole = np.full(prepared.grid.shape, PERCENT, np.uint8)
+    part = prepared.turn.apply(whole)[prepared.box]
+    for place, slab in linear_slabs(shares, as_shape(part)):
+        part[place] = np.rint(slab * PERCENT)
+    return whole
+
+
+def _confidence(
+    working: NDArray[np.uint8],
+    signals: Signals,
+    agreed: Mask | None,
+    prepared: Prepared,
+    labels: dict[str, int],
+) -> Confidence:
+    """Sum up what the signals say of every class and component of the working grid's labels."""
+    names = {value: name for name, value in labels.items()}
+    voxel_ml = working_voxel_ml(prepared)
+
+    def sureness(label: int, place: tuple[slice, ...], mask: Mask) -> Sureness:
+        means = (float(signal[place][mask].mean(dtype=np.float64)) for signal in signals)
+        probability, margin, entropy = means
+        same = None if agreed is None else float(agreed[place][mask].mean())
+        ml = float(mask.sum() * voxel_ml)
+        return Sureness(names[label], ml, probability, margin, entropy, same)
+
+    def pieces() -> Iterator[Sureness]:
+        for piece in components(working, signals.probability):
+            middle = [(part.start + part.stop) / 2 for part in piece.place]
+            found = sureness(piece.label, piece.place, piece.mask)
+            yield replace(found, voxel=stored_voxel(middle, prepared))
+
+    whole = (slice(None),) * 3
+    present = [label for label in names if np.any(working == label)]
+    return Confidence([sureness(k, whole, working == k) for k in present], list(pieces()))
+
+
+def stored_voxel(middle: list[float], prepared: Prepared) -> tuple[int, int, int]:
+    """Return the CT's voxel (Z, Y, X), as stored, at a place of the working grid.
+
+    Args:
+        middle: Distance from the corner of the grid, in its voxels.
+        prepared: The CT.
+    """
+    found = [0, 0, 0]
+    turn = prepared.turn
+    for axis, (place, part, size) in enumerate(
+        zip(middle, prepared.box, prepared.image.shape, strict=True)
+    ):
+        stored = turn.order[axis]
+        count = prepared.grid.shape[stored]
+        along = int(part.start + place * (part.stop - part.start) / size)
+        along = min(along, part.stop - 1)
+        found[stored] = count - 1 - along if turn.flipped[axis] else along
+    return found[0], found[1], found[2]

@@ -1,0 +1,140 @@
+"""`train confidence`: label CTs, and say how sure the network is of what it labels."""
+
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+from rich.table import Table
+
+from imaging.errors import KitError, in_one_line
+from imaging.files import make_folder, replacing
+from imaging.terminal import terminal
+from inference.engines import EngineOptions, open_engine
+from inference.manifest import Manifest, verify_files
+from inference.pipeline import find_cases
+from inference.predictor import Predictor, Settings
+from train.data.release import LABEL_SUFFIX
+from train.pseudo_labels.calibration.confidence import FLIP_X, Confidence, Questions, Sureness, look
+
+_MEANS = ("probability", "margin", "entropy", "agreement")
+
+
+def confidence(
+    manifest: Manifest, images: Path, output: Path, settings: Settings, questions: Questions
+) -> None:
+    """Label every CT of a folder; write label maps, maps of percents and confidence.json.
+
+    Args:
+        manifest: The network.
+        images: Folder with CTs, `<case>_0000.nii.gz`.
+        output: Folder for what is written.
+        settings: Engine, threads, precision, step.
+        questions: Temperature, and whether flips are asked for.
+
+    Raises:
+        KitError: Nothing can be done at all; or a case cannot be, then after all others.
+    """
+    if questions.flipped and not set(FLIP_X) <= set(manifest.window.mirror_axes):
+        raise KitError(
+            f"network {manifest.name!r} was not trained with left and right mirrored, so what it "
+            "says of flipped patches means nothing; leave --flips out"
+        )
+    looked = look_at_all(manifest, find_cases(images), output, settings, questions)
+    table = {
+        "network": manifest.name,
+        "manifest_sha256": manifest.sha256,
+        "engine": looked.engine,
+        "temperature": questions.temperature,
+        "failed": looked.failed,
+        "cases": {case: asdict(one) for case, one in looked.found.items()},
+    }
+    with replacing(output / "confidence.json") as partial:
+        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    show(looked.found)
+    if looked.failed:
+        told = looked.failed.items()
+        raise KitError("; ".join(f"{case} failed: {reason}" for case, reason in told))
+
+
+@dataclass
+class Looked:
+    """What was found in some CTs."""
+
+    engine: dict[str, str | int]
+    found: dict[str, Confidence] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why, by case."""
+
+
+def look_at_all(
+    manifest: Manifest,
+    cases: Mapping[str, Path],
+    output: Path,
+    settings: Settings,
+    questions: Questions,
+) -> Looked:
+    """Label CTs as `look` does, with a progress bar; one that fails does not stop the others.
+
+    Raises:
+        KitError: Nothing can be done at all.
+    """
+    verify_files(manifest)
+    make_folder(output)
+    options = EngineOptions(settings.threads, settings.precision)
+    with open_engine(settings.engine, manifest, options) as engine:
+        looked = Looked(engine.description)
+        predictor = Predictor(manifest, engine, settings)
+        for case, ct in track(
+            cases.items(), "cases", console=terminal(stderr=True), transient=True
+        ):
+            try:
+                target = output / f"{case}{LABEL_SUFFIX}"
+                looked.found[case] = look(predictor, manifest.labels, ct, target, questions)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+                looked.failed[case] = in_one_line(error, ct.name)
+    return looked
+
+
+def temperature_in(path: Path, manifest: Manifest) -> float:
+    """Return the temperature that `train calibrate` wrote of a network.
+
+    Raises:
+        KitError: The file is none of its, or is of another network.
+    """
+    try:
+        table: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        network, found = str(table["network"]), float(table["temperature"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KitError(f"{path}: not a calibration.json of `train calibrate` ({error})") from error
+    if network != manifest.name:
+        raise KitError(f"{path} is of network {network!r}, not of {manifest.name!r}; calibrate it")
+    if not 0 < found < np.inf:
+        raise KitError(f"{path}: temperature is {found}; a number above 0 is needed")
+    return found
+
+
+def show(found: Mapping[str, Confidence]) -> None:
+    """Print a row a class: the means of all cases in which it was found."""
+    classes, pieces = defaultdict[str, list[Sureness]](list), defaultdict[str, int](int)
+    for case in found.values():
+        for one in case.classes:
+            classes[one.label].append(one)
+        for piece in case.components:
+            pieces[piece.label] += 1
+    every = itertools.chain(*classes.values())
+    unasked = {key for row in every for key in _MEANS if getattr(row, key) is None}
+    asked = [key for key in _MEANS if key not in unasked]
+    table = Table("class", "cases", "pieces", "ml", *asked, title="means over cases")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, rows in classes.items():
+        ml, *means = (float(np.mean([getattr(r, key) for r in rows])) for key in ("ml", *asked))
+        told = (f"{mean:.3f}" for mean in means)
+        table.add_row(name, str(len(rows)), str(pieces[name]), f"{ml:,.1f}", *told)
+    terminal(stderr=True).print(table)

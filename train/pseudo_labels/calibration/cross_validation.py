@@ -1,0 +1,164 @@
+"""`train calibrate`: one temperature for a network, judged on cases that it was not fitted on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import track
+from rich.table import Table
+
+from evaluation.scoring.annotated import Drawn
+from imaging.errors import KitError
+from imaging.files import make_folder, replacing
+from imaging.terminal import terminal
+from inference.engines import EngineOptions, open_engine
+from inference.manifest import Manifest, verify_files
+from inference.pipeline import find_cases
+from inference.predictor import Settings
+from train.data.release import LABEL_SUFFIX
+from train.pseudo_labels.calibration.figure import draw, draw_kept
+from train.pseudo_labels.calibration.sampling import sample
+from train.pseudo_labels.calibration.temperature import (
+    Pieces,
+    Reliability,
+    Samples,
+    fit_temperature,
+    reliability,
+)
+from train.pseudo_labels.calibration.thresholds import Selection, cross_validated, told
+
+SEED = 2310011597
+
+
+@dataclass(frozen=True)
+class CaseCalibration:
+    """One case, with the temperature of the others."""
+
+    voxels: int
+    temperature: float
+    before: Reliability
+    after: Reliability
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was found for a network."""
+
+    network: str
+    engine: dict[str, str | int]
+    temperature: float
+    """Fitted on all cases: the one to use."""
+    before: Reliability
+    after: Reliability
+    """Every case with the temperature that was fitted on the others."""
+    cases: dict[str, CaseCalibration]
+
+
+def calibrate(
+    manifest: Manifest,
+    images: Path,
+    truth: Path,
+    output: Path,
+    settings: Settings,
+    drawn: Drawn | None = None,
+) -> tuple[Calibration, Selection]:
+    """Fit and judge a temperature on labelled CTs, and what thresholds on confidence keep.
+
+    Writes calibration.json, calibration.png, selection.json and selection.png.
+
+    Args:
+        manifest: The network.
+        images: Folder with CTs, `<case>_0000.nii.gz`; those without a truth are passed over.
+        truth: Folder with their labels, `<case>.nii.gz`.
+        output: Folder for what is written.
+        settings: Engine, threads, precision, step.
+        drawn: What was drawn in the truths; None: in each what it shows.
+
+    Raises:
+        KitError: Fewer than two labelled CTs, or a file or the network cannot be used.
+    """
+    verify_files(manifest)
+    description, sampled = _sampled(manifest, images, truth, output, settings, drawn)
+    found = judged(manifest.name, description, {case: one for case, (one, _) in sampled.items()})
+    temperatures = {case: one.temperature for case, one in found.cases.items()}
+    selection = cross_validated(sampled, temperatures)
+    draw(found.network, found.temperature, found.before, found.after, output / "calibration.png")
+    draw_kept(found.network, selection, output / "selection.png")
+    _write(asdict(found), output / "calibration.json")
+    table = {"network": found.network, "engine": description, **told(selection)}
+    _write(table, output / "selection.json")
+    return found, selection
+
+
+def _sampled(
+    manifest: Manifest,
+    images: Path,
+    truth: Path,
+    output: Path,
+    settings: Settings,
+    drawn: Drawn | None,
+) -> tuple[dict[str, str | int], dict[str, tuple[Samples, Pieces]]]:
+    """Run the network on the labelled CTs; return the engine, and what was kept of each case."""
+    cases = {
+        case: (ct, truth / f"{case}{LABEL_SUFFIX}")
+        for case, ct in find_cases(images).items()
+        if (truth / f"{case}{LABEL_SUFFIX}").is_file()
+    }
+    if len(cases) < 2:
+        raise KitError(f"{len(cases)} CTs of {images} have labels in {truth}; two are needed")
+    make_folder(output)
+    options = EngineOptions(settings.threads, settings.precision)
+    with open_engine(settings.engine, manifest, options) as engine:
+        sampled = {
+            case: sample(manifest, engine, settings, *paths, SEED + number, drawn)
+            for number, (case, paths) in enumerate(
+                track(cases.items(), "cases", console=terminal(stderr=True), transient=True)
+            )
+        }
+        return engine.description, sampled
+
+
+def _write(table: dict[str, Any], path: Path) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+def judged(network: str, engine: dict[str, str | int], samples: dict[str, Samples]) -> Calibration:
+    """Fit a temperature for each case on all others, and one on all."""
+    everything = list(samples.values())
+    temperatures = [
+        fit_temperature([other for other in everything if other is not held_out])
+        for held_out in everything
+    ]
+    plain = [1.0] * len(everything)
+    return Calibration(
+        network,
+        engine,
+        fit_temperature(everything),
+        reliability(everything, plain),
+        reliability(everything, temperatures),
+        {
+            case: CaseCalibration(
+                len(one.truth), fitted, reliability([one], [1.0]), reliability([one], [fitted])
+            )
+            for (case, one), fitted in zip(samples.items(), temperatures, strict=True)
+        },
+    )
+
+
+def show(found: Calibration) -> None:
+    """Print a row a case, and all of them together."""
+    title = f"{found.network}: temperature {found.temperature:.2f}"
+    columns = ("case", "voxels", "temperature of the others", "ECE", "after", "NLL", "after")
+    table = Table(*columns, title=title)
+    rows: Sequence[tuple[str, int, str, Reliability, Reliability]] = [
+        *((case, c.voxels, f"{c.temperature:.2f}", c.before, c.after)
+          for case, c in found.cases.items()),
+        ("all", sum(c.voxels for c in found.cases.values()), "", found.before, found.after),
+    ]  # fmt: skip
+    for case, voxels, temperature, before, after in rows:
+        figures = (before.ece, after.ece, before.nll, after.nll)
+        table.add_row(case, f"{voxels:,}", temperature, *(f"{value:.4f}" for value in figures))
+    terminal().print(table)

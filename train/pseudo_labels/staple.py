@@ -1,0 +1,78 @@
+"""STAPLE that starts from what held-out labelled cases say of the sources, not from nothing.
+
+STAPLE (Warfield et al. 2004, doi:10.1109/TMI.2004.828354) estimates each source's errors and the
+labels together, from the maps of one case alone: sources that err alike are believed. Here the
+held-out cases take part in the estimate as further voxels whose label is known, so that a case's
+own voxels only add to what was counted.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.errors import KitError
+from train.pseudo_labels.fusion import Labels, same_shape
+from train.pseudo_labels.reliability import CLASSES, WORDS, Counts, Evidence, likely
+
+_SAID = WORDS // 2
+"""Labels that a source may say, "ignore" among them."""
+_ROUNDS = 50
+_SETTLED = 1e-4
+"""Largest change of a probability after which the estimate is done."""
+
+
+class KnownStaple:
+    """STAPLE for sources that were counted on held-out cases."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        """Take the sources' tables, edges and insides together."""
+        self._known = [
+            _by_label(evidence.of_source(n, evidence.true)) for n in range(evidence.sources)
+        ]
+        self._shares = evidence.shares()
+
+    def apply(self, *said: Labels) -> tuple[Labels, NDArray[np.float32]]:
+        """Return the likeliest labels, and their probabilities.
+
+        Args:
+            said: uint8 [Z, Y, X], in the order in which the sources were counted.
+
+        Raises:
+            GeometryError: The maps differ in shape.
+            KitError: Another number of maps than of sources.
+        """
+        if len(said) != len(self._known):
+            raise KitError(f"{len(said)} label maps, and the fusion is not of so many sources")
+        same_shape(*said)
+        joint = np.zeros(said[0].shape, np.int32)
+        for labels in said:
+            joint = joint * _SAID + labels
+        table = self._estimate(np.bincount(joint.ravel(), minlength=_SAID ** len(said)))
+        label = table.argmax(axis=0).astype(np.uint8)
+        return label[joint], table.max(axis=0).astype(np.float32)[joint]
+
+    def _estimate(self, voxels: NDArray[np.int64]) -> Counts:
+        """Return what is true where the sources say this and that: float64 [CLASSES, joint].
+
+        Args:
+            voxels: How many of the case have each combination of labels.
+        """
+        tables = self._known
+        posterior = likely(self._shares, tables)
+        for _ in range(_ROUNDS):
+            expected = (posterior * voxels).reshape(CLASSES, *[_SAID] * len(tables))
+            tables = [
+                known + expected.sum(axis=_others(place, len(tables)))
+                for place, known in enumerate(self._known)
+            ]
+            before, posterior = posterior, likely(self._shares, tables)
+            if np.abs(posterior - before).max() < _SETTLED:
+                break
+        return posterior
+
+
+def _by_label(table: Counts) -> Counts:
+    return np.asarray(table[:, :_SAID] + table[:, _SAID:])
+
+
+def _others(place: int, sources: int) -> tuple[int, ...]:
+    return tuple(axis + 1 for axis in range(sources) if axis != place)

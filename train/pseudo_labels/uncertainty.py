@@ -1,0 +1,124 @@
+"""When a network is unsure of a voxel: a threshold on its confidence, learnt on held-out cases.
+
+The fusion by reliability has one bit beside the label that a source gives a voxel. A network that
+also says how sure it is, in percent, is unsure under a threshold of its own for every label. The
+threshold is the one whose bit tells most about whether the label is right.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.organs import ORGANS
+from train.data.anatomy import IGNORE
+from train.pseudo_labels.fusion import Labels, same_shape
+from train.pseudo_labels.reliability import WORDS, Counts
+
+LABELS = WORDS // 2
+PERCENTS = 101
+_ROUNDING = 1e-9
+"""Nats a voxel that are none."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """By label, from background to "ignore", the percent under which a network is unsure."""
+
+    least: tuple[int, ...]
+
+    def table(self) -> dict[str, int]:
+        """Return the percents in a form for JSON, by class."""
+        return dict(zip(["background", *ORGANS], self.least, strict=False))
+
+    def of(self, labels: Labels, percents: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return where a network is unsure of what it says: bool [Z, Y, X].
+
+        Raises:
+            GeometryError: The maps differ in shape.
+        """
+        same_shape(labels, percents)
+        return np.asarray(percents < np.array(self.least, np.uint8)[labels])
+
+
+def unsure_of(
+    doubts: Sequence[Doubt | None], maps: Sequence[NDArray[np.uint8]]
+) -> list[NDArray[np.bool_] | None]:
+    """Return where each source is unsure; None for one that does not tell.
+
+    Args:
+        doubts: Of each source.
+        maps: The sources' labels, then the percents of those that tell.
+    """
+    percents = iter(maps[len(doubts) :])
+    return [
+        None if doubt is None else doubt.of(labels, next(percents))
+        for doubt, labels in zip(doubts, maps, strict=False)
+    ]
+
+
+class Confidences:
+    """How sure a network was where it was right and where it was wrong, by the label it gave."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.wrong_right: Counts = np.zeros((2, LABELS, PERCENTS))
+
+    def add(
+        self, truth: Labels, labels: Labels, percents: NDArray[np.uint8], drawn: Collection[int]
+    ) -> None:
+        """Count one labelled case.
+
+        An organ that nobody drew is background in the truth: a voxel that the network calls so is
+        not counted, and one that it calls background is wrong only where something was drawn.
+
+        Args:
+            truth: uint8 [Z, Y, X]; `IGNORE` where nothing is known.
+            labels: What the network says.
+            percents: How sure it is, 0 to 100.
+            drawn: Classes that the annotators looked for.
+
+        Raises:
+            GeometryError: The maps differ in shape.
+        """
+        same_shape(truth, labels, percents)
+        looked_for = np.array(sorted(drawn), np.uint8)
+        known = (truth != IGNORE) & ((labels == 0) | np.isin(labels, looked_for))
+        said, true = labels[known], truth[known]
+        right = np.where(said == 0, ~np.isin(true, looked_for), true == said)
+        place = said.astype(np.intp) * PERCENTS + np.minimum(percents[known], PERCENTS - 1)
+        for row, which in zip(self.wrong_right, (~right, right), strict=True):
+            counts = np.bincount(place[which], minlength=LABELS * PERCENTS)
+            row += counts.reshape(LABELS, PERCENTS)
+
+    def doubt(self) -> Doubt:
+        """Choose each label's threshold: the bit under it has the most information of "right".
+
+        The lowest of several; 0, so that nothing is unsure, where no threshold tells anything.
+        """
+        return Doubt(tuple(_most_telling(table) for table in self.wrong_right.swapaxes(0, 1)))
+
+
+def _most_telling(wrong_right: Counts) -> int:
+    """Return the percent whose bit has the most mutual information with right and wrong.
+
+    Args:
+        wrong_right: float64 [2, PERCENTS], voxels.
+    """
+    total = wrong_right.sum(axis=1)
+    under = np.cumsum(wrong_right, axis=1)
+    under -= wrong_right  # under[:, t]: with fewer percents than t
+    gain = _nats(total) - _nats(under) - _nats(total[:, np.newaxis] - under)
+    gain[gain <= _ROUNDING * total.sum()] = 0
+    return int(gain.argmax())
+
+
+def _nats(wrong_right: Counts) -> Counts:
+    """Return the entropy of right and wrong times their number: float64 [...] of [2, ...]."""
+    both = wrong_right.sum(axis=0)
+    return np.asarray(_n_log_n(both) - _n_log_n(wrong_right).sum(axis=0))
+
+
+def _n_log_n(counts: Counts) -> Counts:
+    return np.asarray(counts * np.log(np.maximum(counts, 1)))

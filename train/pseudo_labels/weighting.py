@@ -1,0 +1,179 @@
+"""The rule "weighted": fuse by reliability, then teach only what is sure enough."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.errors import KitError
+from imaging.organs import ORGANS
+from train.data.anatomy import IGNORE
+from train.pseudo_labels.fusion import Labels
+from train.pseudo_labels.reliability import (
+    CLASSES,
+    Counts,
+    Doubts,
+    Evidence,
+    Fusion,
+    fusion_of,
+    least_score,
+)
+from train.pseudo_labels.selection import Pieces, Thresholds, components, selected, thresholds_of
+
+_BINS = 1000
+"""Of probabilities, when voxels are counted by them."""
+
+
+class HeldOut(NamedTuple):
+    """A labelled case that none of the sources was trained on."""
+
+    truth: Labels
+    said: Sequence[Labels]
+    """Each source's map."""
+    drawn: Collection[int]
+    """Classes that the annotators looked for."""
+    voxel_ml: float
+    unsure: Doubts = ()
+    """Where each source is unsure."""
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """What was learnt of the sources, ready to be used on other cases."""
+
+    fusion: Fusion
+    least: tuple[float, ...]
+    """By class, the probability under which a disputed voxel is ignored."""
+    thresholds: Thresholds | None
+    """What decides about components; None where everything is kept."""
+    recall: tuple[tuple[float | None, ...], ...]
+    """Of each source on the held-out cases, by class."""
+    precision: tuple[tuple[float | None, ...], ...]
+
+    def apply(self, said: Sequence[Labels], voxel_ml: float, unsure: Doubts = ()) -> Labels:
+        """Return one map of the sources' maps of a case; `IGNORE` where it should not be taught.
+
+        Args:
+            said: uint8 [Z, Y, X], in the order in which the sources were learnt.
+            voxel_ml: Volume of a voxel.
+            unsure: Where each source is unsure, of the sources that were learnt so.
+
+        Raises:
+            GeometryError: The maps differ in shape.
+            KitError: Another number of maps than of sources.
+        """
+        labels, probability = self.fusion.apply(*said, unsure=unsure)
+        if self.thresholds is None:
+            return labels
+        found = list(components(labels, probability))
+        result = selected(labels, found, self.thresholds, voxel_ml)
+        unlikely = _disputed(said) & (probability < np.array(self.least, np.float32)[labels])
+        result[unlikely & (result == labels)] = IGNORE
+        return result
+
+    def table(self, sources: Sequence[str]) -> dict[str, Any]:
+        """Return what was learnt in a form for JSON, by source and class."""
+        names = ["background", *ORGANS]
+        table: dict[str, Any] = {
+            key: {
+                source: dict(zip(names, row, strict=True))
+                for source, row in zip(sources, getattr(self, key), strict=True)
+            }
+            for key in ("recall", "precision")
+        }
+        table["least_probability"] = dict(zip(names, map(_finite, self.least), strict=True))
+        if (chosen := self.thresholds) is not None:
+            table["score"] = dict(zip(names, chosen.score, strict=True))
+            for key in ("keep", "drop"):
+                table[key] = dict(zip(names, map(_finite, getattr(chosen, key)), strict=True))
+            limits = ([low, _finite(high)] for low, high in chosen.volume_ml)
+            table["volume_ml"] = dict(zip(names, limits, strict=True))
+        return table
+
+
+def learn(cases: Sequence[Callable[[], HeldOut]], sources: int, precision: float) -> Weighting:
+    """Learn from held-out labelled cases what sources' words are worth, and the thresholds.
+
+    Thresholds are chosen on each case with a table that was counted on the others.
+
+    Args:
+        cases: Each reads a case, and is called twice.
+        sources: How many.
+        precision: Wanted share of disputed voxels, and of components, that are right; 0: nothing
+            is ignored or dropped.
+
+    Raises:
+        KitError: Fewer than two cases.
+    """
+    if len(cases) < 2:
+        raise KitError(f"{len(cases)} held-out labelled cases; reliability needs two or more")
+    evidence = Evidence(sources)
+    for read in cases:
+        _count(evidence, read())
+    fusion = fusion_of(evidence)
+    rows = [
+        tuple(tuple(_number(x) for x in of(place)) for place in range(sources))
+        for of in (evidence.recall_of, evidence.precision_of)
+    ]
+    if precision <= 0:
+        return Weighting(fusion, (0.0,) * CLASSES, None, rows[0], rows[1])
+    pieces, tally = Pieces(), _Disputed()
+    for read in cases:
+        case = read()
+        _count(evidence, case, -1)
+        labels, probability = fusion_of(evidence).apply(*case.said, unsure=case.unsure)
+        _count(evidence, case)
+        pieces.add(case.truth, list(components(labels, probability)), case.drawn, case.voxel_ml)
+        tally.add(case, labels, probability)
+    chosen = thresholds_of(pieces, precision)
+    return Weighting(fusion, tally.least(precision), chosen, rows[0], rows[1])
+
+
+def _count(evidence: Evidence, case: HeldOut, sign: int = 1) -> None:
+    evidence.add(case.truth, case.said, case.drawn, sign, case.unsure)
+
+
+class _Disputed:
+    """Voxels on which sources disagree, by the class they are given and its probability."""
+
+    def __init__(self) -> None:
+        self.right: Counts = np.zeros((CLASSES, _BINS))
+        self.seen: Counts = np.zeros((CLASSES, _BINS))
+
+    def add(self, case: HeldOut, labels: Labels, probability: NDArray[np.float32]) -> None:
+        known = _disputed(case.said) & (case.truth != IGNORE) & np.isin(labels, list(case.drawn))
+        # Nothing is counted for background: it is taught however unsure, or tumours would grow.
+        place = np.minimum((probability[known] * _BINS).astype(np.intp), _BINS - 1)
+        place += labels[known].astype(np.intp) * _BINS
+        right = case.truth[known] == labels[known]
+        self.seen += np.bincount(place, minlength=CLASSES * _BINS).reshape(CLASSES, _BINS)
+        self.right += np.bincount(place, right, minlength=CLASSES * _BINS).reshape(CLASSES, _BINS)
+
+    def least(self, precision: float) -> tuple[float, ...]:
+        """Return each class's smallest probability with which `precision` of its voxels are right.
+
+        Only voxels at or above it count. 0 where all may be kept, above 1 where none may.
+        """
+        edges = np.arange(_BINS) / _BINS
+        return tuple(
+            least_score(edges[seen > 0], right[seen > 0], seen[seen > 0], precision)
+            for right, seen in zip(self.right, self.seen, strict=True)
+        )
+
+
+def _disputed(said: Sequence[Labels]) -> NDArray[np.bool_]:
+    """Return where the sources differ: bool [Z, Y, X]; everywhere if there is only one."""
+    if len(said) == 1:
+        return np.ones(said[0].shape, np.bool_)
+    return np.asarray(np.any([one != said[0] for one in said[1:]], axis=0))
+
+
+def _finite(value: float) -> float | None:
+    """Return None for infinity, which JSON has not."""
+    return value if np.isfinite(value) else None
+
+
+def _number(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,1 @@
+"""Generated CTs with labels: the phantom, and phantoms in the shapes of real label maps."""

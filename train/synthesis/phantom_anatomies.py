@@ -1,0 +1,73 @@
+"""Phantoms in the shapes of real label maps: generated tissue, laid into organs somebody drew."""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from imaging.errors import KitError
+from imaging.organs import ORGANS
+from train.data.anatomy import IGNORE, Anatomy, read_anatomy
+from train.synthesis.phantom import phantom
+from train.synthesis.phantom_release import Draw, Drawn, Phantoms, Planned
+from train.synthesis.registration import SHARED, fit_bend
+from train.synthesis.transplant import LabelledCT, laid_into
+
+_BOX_MM = (420.0, 320.0, 400.0)
+"""What is drawn before it is laid into another shape: all organs, and room around them."""
+_FEWEST = 4
+"""Organs that a label map must have to be bent to."""
+
+
+def from_anatomies(phantoms: Phantoms, folder: Path, ids: str) -> Draw:
+    """Return what draws a phantom into one of the label maps in `folder`, chosen by the seed.
+
+    Validation has the last quarter of the maps, and no other case has those. Organs that a map does
+    not have are the bent phantom's own. A case has its map's extent, not the recipe's.
+
+    Args:
+        phantoms: Gives the voxel size, which must be one for all axes.
+        folder: Holds *.nii.gz.
+        ids: What their numbers mean, a key of `train.data.anatomy.IDS`.
+
+    Raises:
+        KitError: There is no label map, one cannot be read or shares too few organs, or the voxels
+            are no cubes.
+    """
+    if phantoms.tumours_mm:
+        raise KitError("tumours_mm is for phantoms without --anatomies; leave it empty")
+    if len(set(phantoms.spacing_mm)) > 1:
+        raise KitError(f"voxels of {list(phantoms.spacing_mm)} mm; with anatomies give cubes")
+    spacing_mm = phantoms.spacing_mm[0]
+    files = sorted(folder.glob("*.nii.gz"))
+    if len(files) < 2:
+        raise KitError(f"{folder}: {len(files)} *.nii.gz; give a folder of label maps, two or more")
+    sitk.ProcessObject.GlobalWarningDisplayOff()  # of WORD's headers, two lines a file
+    shapes = [_healthy(read_anatomy(file, ids, spacing_mm)) for file in files]
+    for file, shape in zip(files, shapes, strict=True):
+        if len(set(SHARED) & set(shape.drawn)) < _FEWEST:
+            raise KitError(f"{file}: fewer than {_FEWEST} organs; are its ids {ids!r}?")
+    kept = len(shapes) - max(1, len(shapes) // 4)
+
+    def draw(plan: Planned, seed: int) -> Drawn:
+        usable = shapes[kept:] if plan.kind == "validation" else shapes[:kept]
+        return _drawn(usable[seed % len(usable)], spacing_mm, seed, plan.tumour)
+
+    return draw
+
+
+def _healthy(shape: Anatomy) -> Anatomy:
+    """Return `shape` with its tumours filled by the liver; new ones are grown on request."""
+    tumour, liver = ORGANS["tumour"], ORGANS["liver"]
+    labels = np.where(shape.labels == tumour, np.uint8(liver), shape.labels)
+    return Anatomy(shape.name, labels, tuple(label for label in shape.drawn if label != tumour))
+
+
+def _drawn(shape: Anatomy, spacing_mm: float, seed: int, tumour: bool) -> Drawn:
+    z, y, x = (round(mm / spacing_mm) for mm in _BOX_MM)
+    hu, labels = phantom(seed, (z, y, x), (spacing_mm,) * 3, tumour=False)
+    source = LabelledCT(shape.name, hu.astype(np.float32), labels)
+    bend = fit_bend(labels, shape.labels)
+    made = laid_into(source, shape, bend, tumour, np.random.default_rng(seed))
+    truth = np.where(made.labels == IGNORE, np.uint8(0), made.labels)
+    return np.rint(made.hu).astype(np.int16), truth

@@ -1,0 +1,202 @@
+"""A release in FLARE23's layout that anybody may have: generated abdomens, some of them labelled.
+
+The truth of every case is kept aside, so that it can be known how good pseudo labels are.
+"""
+
+import math
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from imaging.errors import KitError
+from imaging.files import make_folder
+from imaging.terminal import terminal
+from imaging.volumes import write_volume
+from train.data.release import IMAGE_SUFFIX, LABEL_SUFFIX, Layout, case_list
+from train.network.recipe import build
+from train.pseudo_labels.fusion import ORGAN_LABELS
+from train.synthesis.phantom import phantom
+
+HIDDEN = "hidden"
+"""Folder of the truths, beside the release's own."""
+PATTERNS: tuple[tuple[int, ...], ...] = (
+    (1, 2, 3, 4, 13),
+    (5, 6, 7, 8, 9, 10, 11, 12),
+    (14,),
+)
+"""What the annotators of the partly labelled cases drew, in turn: organs, others, or the tumour."""
+
+
+@dataclass(frozen=True)
+class Phantoms:
+    """How many cases of each kind, and their voxels: a recipe's `[phantoms]`."""
+
+    complete: int
+    """All 13 organs drawn; no tumour, as in FLARE23's 222."""
+    partial: int
+    """One of `PATTERNS` drawn, in turn."""
+    unlabelled: int
+    validation: int
+    shape: tuple[int, ...]
+    """Voxels (Z, Y, X)."""
+    spacing_mm: tuple[float, ...]
+    tumours_mm: tuple[float, ...] = ()
+    """Diameters of a case's tumours; empty: as `train.synthesis.phantom` draws them."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn, or has no name in the paper's lists."""
+        for kind, names in _names().items():
+            if not 0 <= (count := getattr(self, kind)) <= len(names):
+                raise KitError(f"phantoms: {kind} is {count}; choose from 0 to {len(names)}")
+        for key in ("shape", "spacing_mm"):
+            if len(found := getattr(self, key)) != 3 or min(found) <= 0:
+                raise KitError(f"phantoms: {key} is {list(found)}; give three positive numbers")
+        if min(self.tumours_mm, default=1) <= 0:
+            raise KitError(f"phantoms: tumours_mm is {list(self.tumours_mm)}; give diameters")
+
+    @property
+    def mm3(self) -> float:
+        """Volume of a case."""
+        return math.prod(self.shape) * math.prod(self.spacing_mm)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One case to make."""
+
+    case: str
+    kind: str
+    """A field of `Phantoms`."""
+    drawn: tuple[int, ...]
+    """Empty: no label map is written."""
+    tumour: bool
+
+
+Drawn = tuple[NDArray[np.int16], NDArray[np.uint8]]
+"""A CT and its labels, both [Z, Y, X]."""
+Draw = Callable[[Planned, int], Drawn]
+"""Draw a case from a seed of its own."""
+
+
+def load_phantoms(path: Path) -> tuple[Phantoms, int]:
+    """Read the `[phantoms]` of a recipe, and its seed.
+
+    Raises:
+        KitError: It cannot be read, or has none.
+    """
+    phantoms, seed = phantoms_of(path), _table(path).get("seed")
+    if phantoms is None or type(seed) is not int:
+        raise KitError(f"{path}: no [phantoms] or no seed; give a recipe of phantoms")
+    return phantoms, seed
+
+
+def phantoms_of(path: Path) -> Phantoms | None:
+    """Read the `[phantoms]` of a recipe; None where it has none.
+
+    Raises:
+        KitError: It cannot be read, or they are described badly.
+    """
+    phantoms = _table(path).get("phantoms")
+    if phantoms is None:
+        return None
+    if not isinstance(phantoms, dict):
+        raise KitError(f"{path}: phantoms is {phantoms!r}; write a [phantoms] table")
+    return build(Phantoms, phantoms, f"{path}: phantoms")
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise KitError(f"{path}: not a readable recipe: {error}") from error
+
+
+def _names() -> dict[str, list[str]]:
+    """Return FLARE23's own ids by kind, so that the paper's lists fit generated cases."""
+    complete, labelled = case_list("organ_complete"), case_list("partially_labelled")
+    return {
+        "complete": list(complete),
+        "partial": sorted(set(labelled) - set(complete)),
+        "unlabelled": sorted(set(case_list("all")) - set(labelled)),
+        "validation": list(case_list("validation")),
+    }
+
+
+def planned_cases(phantoms: Phantoms) -> Iterator[Planned]:
+    """Yield the cases to make; every other one that nobody drew has tumours."""
+    names = _names()
+    for case in names["complete"][: phantoms.complete]:
+        yield Planned(case, "complete", tuple(sorted(ORGAN_LABELS)), tumour=False)
+    for place, case in enumerate(names["partial"][: phantoms.partial]):
+        drawn = PATTERNS[place % len(PATTERNS)]
+        yield Planned(case, "partial", drawn, tumour=14 in drawn)
+    for kind in ("unlabelled", "validation"):
+        for place, case in enumerate(names[kind][: getattr(phantoms, kind)]):
+            yield Planned(case, kind, (), tumour=place % 2 == 0)
+
+
+def from_shapes(phantoms: Phantoms) -> Draw:
+    """Return what draws parametric abdomens."""
+    (z, y, x), (dz, dy, dx) = phantoms.shape, phantoms.spacing_mm
+    size, spacing_mm, tumours_mm = (z, y, x), (dz, dy, dx), phantoms.tumours_mm
+    return lambda plan, seed: phantom(seed, size, spacing_mm, plan.tumour, tumours_mm)
+
+
+def write_case(
+    plan: Planned, draw: Draw, phantoms: Phantoms, seed: int, folder: Path, layout: Layout
+) -> None:
+    """Write one case into `folder`: drawn from `seed` and its own name, whatever else is made.
+
+    Raises:
+        KitError: A file cannot be written.
+    """
+    case_seed = np.random.SeedSequence([seed, crc32(plan.case.encode())]).generate_state(1)[0]
+    hu, truth = draw(plan, int(case_seed))
+    z, y, x = phantoms.spacing_mm
+
+    def write(array: NDArray[np.int16] | NDArray[np.uint8], place: str, suffix: str) -> None:
+        write_volume(array, (z, y, x), folder / place / f"{plan.case}{suffix}")
+
+    write(hu, getattr(layout, plan.kind, layout.images), IMAGE_SUFFIX)
+    write(truth, HIDDEN, LABEL_SUFFIX)
+    if plan.drawn:
+        drawn = np.where(np.isin(truth, plan.drawn), truth, np.uint8(0))
+        write(drawn, layout.labels, LABEL_SUFFIX)
+
+
+def write_release(
+    phantoms: Phantoms, seed: int, draw: Draw, folder: Path, layout: Layout | None = None
+) -> int:
+    """Write a release into `folder`, and the truth of every case into `folder`/hidden.
+
+    Args:
+        phantoms: What to make.
+        seed: The same seed gives the same bytes.
+        draw: Makes a case; `from_shapes`, for one.
+        folder: Must be new or empty.
+        layout: Names of the release's folders.
+
+    Returns:
+        The number of cases.
+
+    Raises:
+        KitError: `folder` holds something, or cannot be written.
+    """
+    layout = layout or Layout()
+    make_folder(folder)
+    if any(folder.iterdir()):
+        raise KitError(f"{folder} is not empty; give a new folder, or delete it")
+    for name in (layout.images, layout.labels, layout.unlabelled, layout.validation, HIDDEN):
+        make_folder(folder / name)
+    plans = list(planned_cases(phantoms))
+    console = terminal(stderr=True)
+    for plan in track(plans, description="phantoms", console=console, transient=True):
+        write_case(plan, draw, phantoms, seed, folder, layout)
+    return len(plans)
