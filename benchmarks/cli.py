@@ -135,3 +135,20 @@ def restore(way: str, logits: Path, target: Path) -> None:
     from benchmarks.labels import restore_once
 
     restore_once(way, logits, target)
+
+
+@main.command()
+@click.argument("work", type=_FOLDER)
+@click.option(
+    "--left-out", multiple=True, required=True, help="Case that judges; all of a patient."
+)
+@click.option("--steps", type=click.IntRange(min=1), default=800, show_default=True)
+@click.option("--patch", type=(int, int, int), default=(48, 64, 64), show_default=True)
+@_OUTPUT
+def augmentation(
+    work: Path, left_out: tuple[str, ...], steps: int, patch: tuple[int, int, int], output: Path
+) -> None:
+    """What each family of sample changes brings to the default weights: WORK of `train small`."""
+    from benchmarks.augmentation import benchmark_augmentation
+
+    benchmark_augmentation(work, left_out, steps, patch, output)

@@ -8,7 +8,7 @@ import copy
 import json
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from imaging.files import make_folder, replacing
 from train.network.checkpoints import write_checkpoint
 from train.network.naming import CONFIGURATION, TRAINER, dataset_name, model_folder_name
 from train.network.streams import seed_everything
-from train.small.compact import read_case
+from train.small.compact import PreparedCase, read_case
 from train.small.loss import soft_loss
 from train.small.plans import dataset_of, plans_of
 from train.small.recipe import SmallRecipe, load_small_recipe
@@ -99,6 +99,17 @@ def fit(
     del cases
     _train(training, sampler, recipe, until or recipe.fit.steps, fold, report)
     return folder
+
+
+def trained(
+    recipe: SmallRecipe, cases: Sequence[PreparedCase], device: torch.device
+) -> torch.nn.Module:
+    """Return the mean network of a whole training in memory, from random weights, unsaved."""
+    _pin(recipe.fit.threads)
+    training = _start(recipe, device, None)
+    for _ in _steps(training, Sampler(cases, recipe, device), recipe, recipe.fit.steps):
+        pass
+    return training.mean
 
 
 def _train(

@@ -1,0 +1,148 @@
+"""What each family of sample changes brings to the default weights.
+
+`python -m benchmarks augmentation WORK`: the recipe of WORK/prepared is trained once as it is and
+once without each family, all from the same seed and for the same few steps, without the patients
+that are left out. There the labels are compared with the teacher's, organ by organ.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.table import Table
+
+from imaging.errors import KitError
+from imaging.files import replacing
+from imaging.geometry import Shape
+from imaging.machine import cpu_name
+from imaging.organs import ORGANS
+from imaging.resampling import resample_linear, resample_nearest
+from imaging.terminal import terminal
+from inference.sliding_window import Window, logit_slabs
+from train.small.compact import UNKNOWN, PreparedCase, read_case
+from train.small.fit import RECIPE, trained
+from train.small.recipe import SmallRecipe, load_small_recipe
+
+WHOLE = "all families"
+FAMILIES = ("space", "contrast", "filling", "lesions", "scanner")
+_LEAST_ML = 1.0
+"""An organ of which a case shows less is not compared there."""
+
+Floats = NDArray[np.float32]
+
+
+def benchmark_augmentation(
+    work: Path, left_out: tuple[str, ...], steps: int, patch: Shape, output: Path
+) -> None:
+    """Train every variant, compare it with the teacher on the cases left out, write and show.
+
+    Args:
+        work: Folder of a run of `train small`, with prepared/.
+        left_out: Cases that judge and are not trained on: all series of a patient.
+        steps: Of each training.
+        patch: Voxels (Z, Y, X) of a sample.
+        output: JSON file.
+
+    Raises:
+        KitError: A case that is left out is none of the recipe's.
+    """
+    recipe = load_small_recipe(work / "prepared" / RECIPE)
+    if unknown := set(left_out) - set(recipe.cases):
+        raise KitError(f"no case of the recipe: {', '.join(sorted(unknown))}")
+    rest = tuple(case for case in recipe.cases if case not in left_out)
+    fit = replace(recipe.fit, steps=steps, horizon=steps, patch=patch, window=(), start_sha256="")
+    recipe = replace(recipe, cases=rest, fit=fit)
+    cases = [read_case(work / "prepared" / f"{case}.npz") for case in rest]
+    judges = [read_case(work / "prepared" / f"{case}.npz") for case in left_out]
+    found: dict[str, Any] = {}
+    for name in (WHOLE, *FAMILIES):
+        start_s = time.monotonic()
+        network = trained(without(recipe, name), cases, torch.device("cpu"))
+        dice = agreement(network, recipe, judges)
+        mean = float(np.mean(list(dice.values())))
+        found[name] = {"mean": mean, "dice": dice, "train_s": round(time.monotonic() - start_s)}
+        terminal(stderr=True).print(f"{name}: {mean:.3f}")
+        _write(found, {"steps": steps, "patch": patch, "left_out": left_out}, output)
+    _show(found)
+
+
+def without(recipe: SmallRecipe, family: str) -> SmallRecipe:
+    """Return the recipe with one family of changes off; `WHOLE` changes nothing.
+
+    Without "space" samples are still cut at random places, and scans never end within a patch.
+    """
+    if family == WHOLE:
+        return recipe
+    group = getattr(recipe, family)
+    off: dict[str, Any] = {field.name: 0.0 for field in fields(group)}
+    if family == "space":
+        off |= {"scale": (1.0, 1.0), "bend_every_mm": group.bend_every_mm, "centred": group.centred}
+    if family == "lesions":
+        off |= {"centred": group.centred}
+    return replace(recipe, **{family: replace(group, **off)})
+
+
+def agreement(
+    network: torch.nn.Module, recipe: SmallRecipe, cases: Iterable[PreparedCase]
+) -> dict[str, float]:
+    """Return the Dice coefficient of each organ with the teacher's labels, a mean over cases.
+
+    Voxels whose label is unknown are left out; the tumour too: the teacher has none.
+    """
+    found: dict[str, list[float]] = {}
+    for case in cases:
+        shape = tuple(
+            round(n * recipe.stored_mm / mm)
+            for n, mm in zip(case.hu.shape, recipe.spacing_mm, strict=True)
+        )
+        teacher = resample_nearest(case.labels.first, (shape[0], shape[1], shape[2]))
+        said = labels_of(network, recipe, resample_linear(case.hu, (shape[0], shape[1], shape[2])))
+        known = teacher != UNKNOWN
+        least = 1000 * _LEAST_ML / float(np.prod(recipe.spacing_mm))
+        for organ, label in ORGANS.items():
+            here, there = (teacher == label) & known, (said == label) & known
+            if organ != "tumour" and here.sum() >= least:
+                both = int((here & there).sum())
+                found.setdefault(organ, []).append(2 * both / int(here.sum() + there.sum()))
+    return {organ: float(np.mean(values)) for organ, values in found.items()}
+
+
+def labels_of(network: torch.nn.Module, recipe: SmallRecipe, hu: Floats) -> NDArray[np.uint8]:
+    """Return the network's labels, uint8 [Z, Y, X], of a CT on its working grid in HU."""
+    fit = recipe.fit
+    low, high = fit.clip_hu
+    image = (np.clip(hu, low, high) - fit.mean_hu) / fit.std_hu
+
+    def infer(patches: Iterable[Floats]) -> Iterator[Floats]:
+        for patch in patches:
+            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+                yield network(torch.from_numpy(patch))[0].float().numpy()
+
+    z, y, x = fit.patch
+    window = Window((z, y, x), 0.5, "gaussian", ((),))
+    slabs = logit_slabs(image.astype(np.float32), infer, window)
+    return np.concatenate([slab.argmax(axis=0).astype(np.uint8) for slab in slabs])
+
+
+def _write(found: Mapping[str, Any], settings: Mapping[str, Any], output: Path) -> None:
+    content = {"cpu": cpu_name(), **settings, "variants": found}
+    with replacing(output) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    """Print organs down, variants across; each family's column is the loss against all of them."""
+    table = Table("organ", WHOLE, *(f"- {family}" for family in FAMILIES))
+    whole = found[WHOLE]["dice"]
+    for organ, dice in whole.items():
+        losses = (found[family]["dice"][organ] - dice for family in FAMILIES)
+        table.add_row(organ, f"{dice:.3f}", *(f"{loss:+.3f}" for loss in losses))
+    means = (found[family]["mean"] - found[WHOLE]["mean"] for family in FAMILIES)
+    table.add_row("mean", f"{found[WHOLE]['mean']:.3f}", *(f"{loss:+.3f}" for loss in means))
+    terminal().print(table)

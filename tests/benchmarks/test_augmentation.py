@@ -1,0 +1,71 @@
+"""Trainings without a family of sample changes, compared with the teacher on cases left out."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from benchmarks.augmentation import FAMILIES, WHOLE, agreement, without
+from benchmarks.cli import main
+from tests.train.small.small_training import certain, write_prepared, write_recipe
+from train.small.compact import PreparedCase
+from train.small.recipe import load_small_recipe
+
+
+class Thresholds(torch.nn.Module):
+    """A network that says liver above 50 HU and nothing elsewhere."""
+
+    def forward(self, image):
+        hu = image[:, 0] * 80 + 50
+        logits = torch.full((1, 15, *hu.shape[1:]), -9.0)
+        logits[:, 0], logits[:, 1] = 0.0, hu - 50
+        return [logits]
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    return load_small_recipe(write_recipe(tmp_path / "recipe.toml"))
+
+
+def test_agreement_is_dice_by_organ_over_known_voxels(recipe):
+    # Liver of 4 x 8 x 8 voxels, one slice of it dark, one of the background bright, one unknown
+    # and bright: 2 * 192 / (256 + 256).
+    hu = np.full((12, 8, 8), -100, np.float32)
+    labels = np.zeros(hu.shape, np.uint8)
+    labels[2:6], hu[3:7] = 1, 150
+    labels[9], hu[9] = 255, 150
+    case = PreparedCase("one", hu, certain(labels))
+    recipe = replace(recipe, spacing_mm=(recipe.stored_mm,) * 3)
+    assert agreement(Thresholds(), recipe, [case]) == {"liver": pytest.approx(2 * 192 / 512)}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_that_is_off_changes_nothing_else(recipe, family):
+    changed = without(recipe, family)
+    differing = {
+        name
+        for name in (*FAMILIES, "fit", "cases")
+        if getattr(changed, name) != getattr(recipe, name)
+    }
+    assert differing == {family}
+    assert without(recipe, WHOLE) == recipe
+
+
+def test_every_variant_is_trained_and_judged(tmp_path):
+    write_prepared(tmp_path / "prepared")
+    output = tmp_path / "out.json"
+    options = ("--left-out", "two", "--steps", "1", "--patch", "16", "24", "24", "-o", str(output))
+    done = CliRunner().invoke(main, ["augmentation", str(tmp_path), *options])
+    assert done.exit_code == 0, done.output
+    found = json.loads(output.read_text())
+    assert found["left_out"] == ["two"]
+    assert list(found["variants"]) == [WHOLE, *FAMILIES]
+    assert set(found["variants"][WHOLE]["dice"]) == set(found["variants"]["space"]["dice"])
+    assert all(family in done.output for family in FAMILIES)
+    wrong = CliRunner().invoke(
+        main, ["augmentation", str(tmp_path), "--left-out", "x", *options[2:]]
+    )
+    assert (wrong.exit_code, "no case of the recipe: x" in wrong.output) == (1, True)
