@@ -174,7 +174,7 @@ def build(manifest: Path, target: str | None, output: Path | None, **settings: A
     """
     from inference.builders.screen import build_on_screen
     from inference.builders.tensorrt_build import Request
-    from inference.engines.tensorrt_index import plan_folder
+    from inference.engines import plan_folder
     from inference.manifest_reader import load_manifest
 
     described = load_manifest(manifest)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import EngineError, how_to_install
-from inference.engines.tensorrt_index import plan_folder, plans_of
 from inference.manifest import Manifest
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
@@ -56,6 +55,11 @@ def weights_of(name: str, manifest: Manifest) -> list[str]:
     if name in PLANNED:
         return []  # a plan's digest is in its own index
     return ["torch"] if name == "torch" else [kind for kind in manifest.files if kind != "torch"]
+
+
+def plan_folder(manifest: Manifest) -> Path:
+    """Return the folder in which plans of the manifest's network are looked for."""
+    return manifest.weights("onnx").parent / "plans"
 
 
 class Engine(Protocol):
@@ -131,7 +135,7 @@ def _first_that_opens(
     if name != "auto":
         return _opened(stack, name, manifest, options)
     reasons = []
-    for candidate in (*_with_plans(manifest), *AUTO):
+    for candidate in (*_gpu_engines(manifest), *AUTO):
         try:
             return _opened(stack, candidate, manifest, options)
         except EngineError as error:
@@ -170,8 +174,12 @@ def _warm_up(engine: Engine, manifest: Manifest) -> None:
             raise EngineError(f"{name} answers NaN or infinity; build its plan again here")
 
 
-def _with_plans(manifest: Manifest) -> list[str]:
-    """Return the engines that have a plan of this network; says so if a GPU has none."""
+def _gpu_engines(manifest: Manifest) -> list[str]:
+    """Return the engines that have a plan of this network; what reads plans is loaded for a GPU."""
+    if not _NVIDIA.exists() and not plan_folder(manifest).exists():
+        return []
+    from inference.engines.tensorrt_index import plans_of
+
     try:
         found = {plan.engine for plan in plans_of(manifest)}
     except EngineError as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 from imaging.errors import EngineError
 from imaging.files import replacing
+from inference.engines import plan_folder
 from inference.manifest import Manifest
 
 SCHEMA = 1
@@ -56,11 +57,6 @@ class EnginePlan:
         if self.gpu not in (None, gpu):
             return f"built for {self.gpu}, here is {gpu}"
         return None
-
-
-def plan_folder(manifest: Manifest) -> Path:
-    """Return the folder in which plans of the manifest's network are looked for."""
-    return manifest.weights("onnx").parent / "plans"
 
 
 def plans_of(manifest: Manifest, engine: str | None = None) -> list[EnginePlan]:
