@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, told_of
 from imaging.volumes import Volume, read_header, write_labels
 from inference.manifest import Manifest
-from inference.predictor import Progress, Segmentation, Settings, read_ct
+from inference.predictor import UNSEEN, Progress, Segmentation, Settings, read_ct
 from inference.report import CaseReport, RunReport, now_s, process_start_s
 from inference.segmentation import open_predictor
 
@@ -44,7 +44,7 @@ def predict_folder(
     outputs: Path,
     manifest: Manifest,
     settings: Settings,
-    progress: Progress | None = None,
+    progress: Progress = UNSEEN,
     report: RunReport | None = None,
 ) -> RunReport:
     """Label every case; one that fails gets a background map and the others go on.
@@ -63,7 +63,6 @@ def predict_folder(
     Raises:
         KitError: Nothing can be done at all: weights, engine or output folder.
     """
-    progress = progress or Progress()
     report = report or RunReport.of(manifest, asdict(settings))
     _refuse_inputs_as_outputs(cases, outputs)
     _make_folder(outputs)
@@ -84,8 +83,7 @@ def predict_folder(
             report.engine = predictor.engine.description
             report.start_s["engine"] = round(time.perf_counter() - start_s, 4)
             report.cases = reports
-            for case in cases:
-                _remove_old(_target(outputs, case))
+            _remove_old([_target(outputs, case) for case in cases])
             begun_s = process_start_s()  # starting counts for the first case
             for done, following in zip(reports, [*reports[1:], None], strict=True):
                 reading[0].exception()  # at most one volume waits while another is computed
@@ -139,10 +137,11 @@ def _refuse_inputs_as_outputs(cases: dict[str, Path], outputs: Path) -> None:
             )
 
 
-def _remove_old(target: Path) -> None:
-    """Remove an earlier run's map; what cannot be removed cannot be replaced, and is said then."""
-    with suppress(OSError):
-        target.unlink(missing_ok=True)
+def _remove_old(targets: Iterable[Path]) -> None:
+    """Remove an earlier run's maps; what cannot be removed cannot be replaced, and is said then."""
+    for target in targets:
+        with suppress(OSError):
+            target.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -41,6 +41,9 @@ class Settings:
     memory_limit_mib: float | None = None
 
 
+AS_THE_MANIFEST = Settings()
+
+
 @dataclass(frozen=True)
 class Progress:
     """Callbacks that are called as the work goes on; by default they do nothing."""
@@ -51,6 +54,10 @@ class Progress:
     """The network has answered one window."""
     done: Callable[[CaseReport], None] = lambda report: None
     """A case is done or has failed."""
+
+
+UNSEEN = Progress()
+"""Shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +120,14 @@ class Predictor:
             flips_of(settings.tta or spec.tta, spec.mirror_axes),
         )
 
-    def segment(self, ct: Path | Volume, progress: Progress | None = None) -> Segmentation:
+    def segment(self, ct: Path | Volume, progress: Progress = UNSEEN) -> Segmentation:
         """Label one CT, as the function `segment` does."""
         begun_s = now_s()
         name = ct.name if isinstance(ct, Path) else "ct"
         report = CaseReport(name.removesuffix(".nii.gz").removesuffix("_0000"))
         read = partial(read_ct, ct, report, strict=self.settings.strict)
         with report.timed():
-            return self.segment_case(read, report, progress or Progress(), begun_s)
+            return self.segment_case(read, report, progress, begun_s)
 
     def segment_case(
         self, read: Callable[[], Volume], report: CaseReport, progress: Progress, begun_s: float
@@ -171,7 +178,7 @@ class Predictor:
         self,
         prepared: Prepared,
         report: CaseReport,
-        progress: Progress | None = None,
+        progress: Progress = UNSEEN,
         on_logits: Callable[[NDArray[np.float32]], None] = lambda logits: None,
     ) -> NDArray[np.uint8]:
         """Label a prepared CT.
@@ -192,7 +199,6 @@ class Predictor:
         window = replace(self.window, step=prepared.step)
         report.step = window.step
         report.windows = window_count(as_shape(prepared.image), window)
-        progress = progress or Progress()
         progress.case(report.case, report.windows)
         labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
         part = prepared.turn.apply(labels)[prepared.box]

@@ -8,14 +8,14 @@ from imaging.volumes import Volume
 from inference.engines import EngineOptions, open_engine, weights_of
 from inference.manifest import Manifest, verify_weights
 from inference.manifest_reader import load_manifest
-from inference.predictor import Predictor, Progress, Segmentation, Settings
+from inference.predictor import AS_THE_MANIFEST, UNSEEN, Predictor, Progress, Segmentation, Settings
 
 
 def segment(
     ct: Path | Volume,
     manifest: Path | Manifest = Path("weights_manifest.json"),
-    settings: Settings | None = None,
-    progress: Progress | None = None,
+    settings: Settings = AS_THE_MANIFEST,
+    progress: Progress = UNSEEN,
 ) -> Segmentation:
     """Label one CT.
 
@@ -34,7 +34,7 @@ def segment(
         KitError: The CT, the weights or the engine cannot be used.
     """
     described = manifest if isinstance(manifest, Manifest) else load_manifest(manifest)
-    with open_predictor(described, settings or Settings()) as predictor:
+    with open_predictor(described, settings) as predictor:
         return predictor.segment(ct, progress)
 
 

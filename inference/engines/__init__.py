@@ -2,7 +2,6 @@
 
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -91,24 +90,6 @@ def infer_many(
     return map(engine.infer, patches) if ahead is None else ahead(patches)
 
 
-def seconds_a_patch(engine: Engine, patch: NDArray[np.float32], count: int) -> float:
-    """Return how long one patch takes of many that come one after the other.
-
-    The first answer is not timed: an engine's first call is slower than the rest, and one that
-    computes ahead gives the next answers sooner than it would alone.
-
-    Args:
-        engine: The network.
-        patch: float32 [1, 1, Z, Y, X].
-        count: Patches that are timed.
-    """
-    answers = infer_many(engine, [patch] * (count + 1))
-    next(answers)
-    start_s = time.perf_counter()
-    timed = sum(1 for _ in answers)
-    return (time.perf_counter() - start_s) / timed
-
-
 def one_line(error: BaseException) -> str:
     """Return what a runtime complains of, its line breaks and indents as single spaces."""
     return " ".join(str(error).split()) or type(error).__name__
@@ -175,22 +156,13 @@ def _warm_up(engine: Engine, manifest: Manifest) -> None:
 
 
 def _gpu_engines(manifest: Manifest) -> list[str]:
-    """Return the engines that have a plan of this network; what reads plans is loaded for a GPU."""
-    if not _NVIDIA.exists() and not plan_folder(manifest).exists():
+    """Return the engines that have a plan of this network."""
+    gpu = _NVIDIA.exists()
+    if not gpu and not plan_folder(manifest).exists():
         return []
-    from inference.engines.tensorrt_index import plans_of
+    from inference.engines.tensorrt_index import engines_with_plans  # not loaded on a CPU
 
-    try:
-        found = {plan.engine for plan in plans_of(manifest)}
-    except EngineError as error:
-        _log.warning("plans passed over: %s", error)
-        return []
-    if not found and _NVIDIA.exists():
-        _log.warning(
-            "the GPU is passed over: %s holds no plan of this network; "
-            "build one with `python -m inference engine build`",
-            plan_folder(manifest),
-        )
+    found = engines_with_plans(manifest, gpu)
     return [name for name in PLANNED if name in found]
 
 

@@ -17,7 +17,7 @@ from imaging.files import make_folder
 from inference.manifest import INT8, Manifest, WeightsFile, verify_files
 from inference.manifest_reader import load_manifest
 from inference.pipeline import SUFFIX, predict_folder
-from inference.predictor import Progress, Settings
+from inference.predictor import UNSEEN, Progress, Settings
 from train.data.release import LABEL_SUFFIX
 from train.export.patches import all_patches
 
@@ -43,7 +43,7 @@ def quantize(
     images: Path,
     truth: Path,
     threads: int,
-    progress: Progress | None = None,
+    progress: Progress = UNSEEN,
 ) -> Gate:
     """Add 8-bit weights to a bundle, made by NNCF's post-training quantization.
 
@@ -74,17 +74,7 @@ def quantize(
         stage = Path(folder)
         paths = _write(described, calibration, stage)
         trial = replace(described, folder=Path("/"), files=_absolute(described, paths))
-        gate = Gate(
-            tuple(cases),
-            _dsc(trial, cases, truth, Settings(precision="f32", threads=threads), progress),
-            _dsc(trial, cases, truth, Settings(precision="int8", threads=threads), progress),
-            threads,
-        )
-        if gate.f32_dsc - gate.int8_dsc > MOST_LOST:
-            raise KitError(
-                f"int8 loses {gate.f32_dsc - gate.int8_dsc:.4f} of a mean DSC of "
-                f"{gate.f32_dsc:.4f}, {MOST_LOST} is allowed; give other CTs to calibrate on"
-            )
+        gate = _gate(trial, cases, truth, threads, progress)
         files = {kind: file for kind, file in described.files.items() if kind not in INT8}
         # Cut off from here on, this leaves a bundle without integers, not one of two halves.
         replace(described, files=dict(files)).write(manifest)
@@ -98,6 +88,20 @@ def quantize(
         manifest
     )
     return gate
+
+
+def _gate(
+    trial: Manifest, cases: dict[str, Path], truth: Path, threads: int, progress: Progress
+) -> Gate:
+    """Judge both networks; refuse what loses too much."""
+    f32 = _dsc(trial, cases, truth, Settings(precision="f32", threads=threads), progress)
+    int8 = _dsc(trial, cases, truth, Settings(precision="int8", threads=threads), progress)
+    if f32 - int8 > MOST_LOST:
+        raise KitError(
+            f"int8 loses {f32 - int8:.4f} of a mean DSC of {f32:.4f}, {MOST_LOST} is allowed; "
+            "give other CTs to calibrate on"
+        )
+    return Gate(tuple(cases), f32, int8, threads)
 
 
 def _cases(images: Path, truth: Path) -> dict[str, Path]:
@@ -158,7 +162,7 @@ def _dsc(
     cases: dict[str, Path],
     truth: Path,
     settings: Settings,
-    progress: Progress | None,
+    progress: Progress,
 ) -> float:
     """Predict and score; what nobody drew in a case does not count."""
     from evaluation.scoring.folders import Scoring, score_folder
