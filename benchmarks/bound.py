@@ -19,7 +19,8 @@ from imaging.errors import EngineError
 from imaging.files import replacing
 from imaging.machine import cpu_name
 from imaging.terminal import terminal
-from inference.engines import EngineOptions, Precision, open_engine, seconds_a_patch
+from inference.engines import EngineOptions, Precision, open_engine
+from inference.limits import seconds_a_patch
 from inference.manifest import Manifest
 from inference.manifest_reader import load_manifest
 

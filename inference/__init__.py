@@ -1,3 +1,19 @@
 """Label fourteen FLARE structures on an abdominal CT; nothing here needs torch or nnU-Net."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inference.predictor import Progress, Segmentation, Settings
+    from inference.segmentation import open_predictor, segment
+
 __version__ = "0.1.0"
+__all__ = ["Progress", "Segmentation", "Settings", "__version__", "open_predictor", "segment"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what predicts only when it is asked for: it stands on numpy, SimpleITK and an engine."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from inference import segmentation
+
+    return getattr(segmentation, name)

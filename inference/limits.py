@@ -3,23 +3,21 @@
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imaging.geometry import Shape
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.geometry import Shape, as_shape
+from inference.engines import Engine, infer_many
+from inference.predictor import Predictor, Prepared
+from inference.report import CaseReport, now_s
 from inference.sliding_window import Window, window_count
 
 STEPS = (0.6, 0.7, 0.8, 0.9, 1.0)
 """What is tried where the manifest's own step takes too long; a wider one is less exact."""
 _MIB = 1 << 20
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a case may take; None is no limit."""
-
-    seconds: float | None = None
-    memory_mib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,95 @@ class Plan:
     """Limits that will not be kept."""
 
 
+def within_limits(
+    predictor: Predictor, prepared: Prepared, report: CaseReport, begun_s: float
+) -> Prepared:
+    """Widen the step as far as the settings' limits ask for.
+
+    What was widened, and what will not be kept, is added to the report's warnings.
+
+    Args:
+        predictor: The network, with its settings.
+        prepared: The CT.
+        report: Of the case; it has the seconds of reading and preparing.
+        begun_s: When the case began, on the clock of `now_s`.
+    """
+    with report.stage("plan"):
+        found = plan(predictor, prepared, report, now_s() - begun_s)
+    if found.chosen.step != prepared.step:
+        told = f"step {found.chosen.step:g} instead of {prepared.step:g}, for the time limit"
+        report.warnings += (told,)
+    report.warnings += found.over
+    return replace(prepared, step=found.chosen.step)
+
+
+def plan(predictor: Predictor, prepared: Prepared, report: CaseReport, spent_s: float) -> Plan:
+    """Say what a prepared case will take, from the time of one window.
+
+    What follows the network is taken to last as long as reading and preparing did: it touches the
+    same voxels, and took no longer on any CT that was measured.
+
+    Args:
+        predictor: The network, with its settings.
+        prepared: The CT.
+        report: Of the case; it has the seconds of reading and preparing.
+        spent_s: Seconds since the case began.
+    """
+    start_s = time.perf_counter()
+    window_s = _window_s(predictor, prepared)
+    spent_s += time.perf_counter() - start_s
+    after_s = report.seconds.get("read", 0.0) + report.seconds["prepare"]
+    shape, window, settings = as_shape(prepared.image), predictor.window, predictor.settings
+    choices, chosen = choose(shape, window, spent_s, window_s, after_s, settings.time_limit_s)
+    z, y, x = (part.stop - part.start for part in prepared.box)
+    classes = len(predictor.manifest.labels) + 1
+    needed = memory_mib(resident_mib(), prepared.grid.shape, (z, y, x), shape, window, classes)
+    over = []
+    if settings.time_limit_s is not None and chosen.seconds > settings.time_limit_s:
+        over.append(f"{chosen.seconds:.1f} s expected, the limit is {settings.time_limit_s:g} s")
+    if settings.memory_limit_mib is not None and needed > settings.memory_limit_mib:
+        limit = f"the limit is {settings.memory_limit_mib:,.0f} MiB"
+        over.append(f"{needed:,.0f} MiB expected, {limit}")
+    return Plan(spent_s, window_s, after_s, needed, choices, chosen, tuple(over))
+
+
+def _window_s(predictor: Predictor, prepared: Prepared) -> float:
+    """Time one window with its flips."""
+    window = predictor.window
+    starts = (max(0, (n - p) // 2) for n, p in zip(prepared.image.shape, window.patch, strict=True))
+    middle = tuple(slice(n, n + p) for n, p in zip(starts, window.patch, strict=True))
+    part = prepared.image[middle]
+    patch = np.zeros((1, 1, *window.patch), dtype=np.float32)
+    z, y, x = part.shape
+    patch[0, 0, :z, :y, :x] = part
+    return seconds_a_patch(predictor.engine, patch, 2) * len(window.flips)
+
+
+def seconds_a_patch(engine: Engine, patch: NDArray[np.float32], count: int) -> float:
+    """Return how long one patch takes of many that come one after the other.
+
+    The first answer is not timed: an engine's first call is slower than the rest, and one that
+    computes ahead gives the next answers sooner than it would alone.
+
+    Args:
+        engine: The network.
+        patch: float32 [1, 1, Z, Y, X].
+        count: Patches that are timed.
+    """
+    answers = infer_many(engine, [patch] * (count + 1))
+    next(answers)
+    start_s = time.perf_counter()
+    timed = sum(1 for _ in answers)
+    return (time.perf_counter() - start_s) / timed
+
+
 def choose(
-    shape: Shape, window: Window, spent_s: float, window_s: float, after_s: float, limits: Limits
+    shape: Shape,
+    window: Window,
+    spent_s: float,
+    window_s: float,
+    after_s: float,
+    limit_s: float | None,
 ) -> tuple[tuple[Choice, ...], Choice]:
     """Return every step from the window's own on, and the first within the time limit.
 
@@ -63,14 +148,14 @@ def choose(
         spent_s: Seconds already gone.
         window_s: Of one window.
         after_s: Of what follows the network.
-        limits: What the case may take.
+        limit_s: What the case may take; None is no limit.
     """
     steps = (window.step, *(step for step in STEPS if step > window.step))
     choices = []
     for step in steps:
         count = window_count(shape, Window(window.patch, step, window.blending, window.flips))
         choices.append(Choice(step, count, round(spent_s + count * window_s + after_s, 3)))
-    fits = (c for c in choices if limits.seconds is None or c.seconds <= limits.seconds)
+    fits = (c for c in choices if limit_s is None or c.seconds <= limit_s)
     return tuple(choices), next(fits, choices[-1])
 
 
@@ -100,23 +185,3 @@ def resident_mib() -> float:
     """Return the memory that this process has now, in MiB."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / _MIB
-
-
-def process_start_s() -> float:
-    """Return when this process started, on the clock of `now_s`.
-
-    predict.sh says when its own work, such as making the environment, was done: a process that
-    replaces another one has the other's start.
-    """
-    fields = Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()
-    start_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # starttime, proc(5)
-    try:
-        told_s = float(os.environ.get("FLARE23_START_S", ""))
-    except ValueError:
-        return start_s
-    return told_s if start_s < told_s <= now_s() else start_s
-
-
-def now_s() -> float:
-    """Return seconds since the machine started: the clock that tells when a process did."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

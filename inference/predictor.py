@@ -1,25 +1,24 @@
 """One CT in memory to labels; the only module that knows the order of the steps."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.errors import EngineError, ManifestError
+from imaging.errors import EngineError, ManifestError, VolumeError
 from imaging.geometry import Box, Grid, Orientation, SpacingMm, as_shape
 from imaging.resampling import resample_linear
-from imaging.volumes import Volume
+from imaging.volumes import Header, Volume, read_volume
 from inference.blank import Runs
-from inference.engines import Engine, EngineOptions, Precision, infer_many, seconds_a_patch
+from inference.engines import Engine, EngineOptions, Precision, infer_many
 from inference.labels import NativeLabels
-from inference.limits import Limits, Plan, choose, memory_mib, resident_mib
 from inference.manifest import Manifest
 from inference.postprocess import clean, much_removed
-from inference.report import CaseReport
+from inference.report import CaseReport, now_s
 from inference.sliding_window import Window, flips_of, logit_slabs, window_count
 from inference.view import view_of
 
@@ -41,22 +40,52 @@ class Settings:
     time_limit_s: float | None = None
     memory_limit_mib: float | None = None
 
-    @property
-    def limits(self) -> Limits:
-        """What a case may take."""
-        return Limits(self.time_limit_s, self.memory_limit_mib)
+
+AS_THE_MANIFEST = Settings()
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Callbacks for whoever looks on."""
+class Progress:
+    """Callbacks that are called as the work goes on; by default they do nothing."""
 
     case: Callable[[str, int], None] = lambda name, windows: None
     """A case reaches the network: its name and number of windows."""
     window: Callable[[], None] = lambda: None
-    logits: Callable[[NDArray[np.float32]], None] = lambda logits: None
-    """Given every slab of the working grid, as `Predictor.logits` yields it; not to be kept."""
+    """The network has answered one window."""
     done: Callable[[CaseReport], None] = lambda report: None
+    """A case is done or has failed."""
+
+
+UNSEEN = Progress()
+"""Shows nothing."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The labels of one CT, and how they were made."""
+
+    labels: NDArray[np.uint8]
+    """[Z, Y, X], on the CT's own voxels; 0 is background."""
+    report: CaseReport
+    header: Header
+    """Of the CT: `imaging.volumes.write_labels` writes the labels with its geometry."""
+
+
+def read_ct(ct: Path | Volume, report: CaseReport, *, strict: bool = False) -> Volume:
+    """Return a CT, read with its seconds in `report` where it is a file.
+
+    Raises:
+        VolumeError: It cannot be read, or `strict` and there is a warning about it.
+    """
+    if isinstance(ct, Path):
+        with report.stage("read"):
+            volume = read_volume(ct)
+    else:
+        volume = ct
+    if strict and volume.warnings:
+        name = ct.name if isinstance(ct, Path) else report.case
+        raise VolumeError(f"{name}: {'; '.join(volume.warnings)}; refused by --strict")
+    return volume
 
 
 @dataclass(frozen=True)
@@ -81,17 +110,47 @@ class Predictor:
 
     def __init__(self, manifest: Manifest, engine: Engine, settings: Settings) -> None:
         spec = manifest.window
-        self._manifest = manifest
-        self._engine = engine
-        self._clean = settings.clean
-        self._threads = EngineOptions(settings.threads).pinned_threads
-        self._crop = settings.crop or manifest.crop
-        self._window = Window(
+        self.manifest = manifest
+        self.engine = engine
+        self.settings = settings
+        self.window = Window(
             spec.patch,
             settings.step or spec.step,
             settings.blending or spec.blending,
             flips_of(settings.tta or spec.tta, spec.mirror_axes),
         )
+
+    def segment(self, ct: Path | Volume, progress: Progress = UNSEEN) -> Segmentation:
+        """Label one CT, as the function `segment` does."""
+        begun_s = now_s()
+        name = ct.name if isinstance(ct, Path) else "ct"
+        report = CaseReport(name.removesuffix(".nii.gz").removesuffix("_0000"))
+        read = partial(read_ct, ct, report, strict=self.settings.strict)
+        with report.timed():
+            return self.segment_case(read, report, progress, begun_s)
+
+    def segment_case(
+        self, read: Callable[[], Volume], report: CaseReport, progress: Progress, begun_s: float
+    ) -> Segmentation:
+        """Label the CT that `read` returns; its memory is freed before the network runs.
+
+        Args:
+            read: Called once.
+            report: Filled in.
+            progress: Called with every window.
+            begun_s: When the case began, on the clock of `now_s`; a time limit counts from there.
+
+        Raises:
+            KitError: The CT or the network cannot be used.
+        """
+        volume = read()
+        prepared, header = self.prepare(volume, report), volume.header
+        del volume
+        if self.settings.time_limit_s is not None or self.settings.memory_limit_mib is not None:
+            from inference.limits import within_limits  # not loaded where there is no limit
+
+            prepared = within_limits(self, prepared, report, begun_s)
+        return Segmentation(self.label(prepared, report, progress), report, header)
 
     def prepare(self, volume: Volume, report: CaseReport) -> Prepared:
         """Turn, crop, clip, resample and normalize a CT.
@@ -100,12 +159,12 @@ class Predictor:
             volume: The CT as stored.
             report: Filled with grids and seconds.
         """
-        manifest = self._manifest
+        manifest = self.manifest
         report.warnings = volume.warnings
         report.input_shape = volume.grid.shape
         report.input_spacing_mm = volume.grid.spacing_mm
         with report.stage("prepare"):
-            view = view_of(volume, manifest, self._crop)
+            view = view_of(volume, manifest, self.settings.crop or manifest.crop)
             box = view.region.box
             image = self._image(view.hu[box], view.spacing_mm)
         report.warnings += view.warnings
@@ -113,52 +172,22 @@ class Predictor:
         report.region = tuple((part.start, part.stop) for part in box)
         report.outside_ml = round(view.region.outside_ml, 1)
         report.working_shape = image.shape
-        return Prepared(image, view.turn, box, volume.grid, self._window.step, view.blank)
+        return Prepared(image, view.turn, box, volume.grid, self.window.step, view.blank)
 
-    def plan(self, prepared: Prepared, limits: Limits, spent_s: float, before_s: float) -> Plan:
-        """Say what a prepared case will take, from the time of one window.
-
-        Args:
-            prepared: What `prepare` made.
-            limits: What the case may take.
-            spent_s: Seconds since it began.
-            before_s: Seconds of them that were reading and preparing. What follows the network
-                touches the same voxels, and took no longer on any CT that was measured.
-        """
-        start_s = time.perf_counter()
-        window_s = self._window_s(prepared)
-        spent_s += time.perf_counter() - start_s
-        shape = as_shape(prepared.image)
-        choices, chosen = choose(shape, self._window, spent_s, window_s, before_s, limits)
-        region = tuple(part.stop - part.start for part in prepared.box)
-        needed = memory_mib(
-            resident_mib(), prepared.grid.shape, (region[0], region[1], region[2]), shape,
-            self._window, len(self._manifest.labels) + 1,
-        )  # fmt: skip
-        over = []
-        if limits.seconds is not None and chosen.seconds > limits.seconds:
-            over.append(f"{chosen.seconds:.1f} s expected, the limit is {limits.seconds:g} s")
-        if limits.memory_mib is not None and needed > limits.memory_mib:
-            over.append(f"{needed:,.0f} MiB expected, the limit is {limits.memory_mib:,.0f} MiB")
-        return Plan(spent_s, window_s, before_s, needed, choices, chosen, tuple(over))
-
-    def _window_s(self, prepared: Prepared) -> float:
-        """Time one window with its flips."""
-        sizes = zip(prepared.image.shape, self._window.patch, strict=True)
-        middle = tuple(slice(max(0, (n - p) // 2), max(0, (n - p) // 2) + p) for n, p in sizes)
-        part = prepared.image[middle]
-        patch = np.zeros((1, 1, *self._window.patch), dtype=np.float32)
-        z, y, x = part.shape
-        patch[0, 0, :z, :y, :x] = part
-        return seconds_a_patch(self._engine, patch, 2) * len(self._window.flips)
-
-    def label(self, prepared: Prepared, report: CaseReport, watch: Watch) -> NDArray[np.uint8]:
+    def label(
+        self,
+        prepared: Prepared,
+        report: CaseReport,
+        progress: Progress = UNSEEN,
+        on_logits: Callable[[NDArray[np.float32]], None] = lambda logits: None,
+    ) -> NDArray[np.uint8]:
         """Label a prepared CT.
 
         Args:
             prepared: What `prepare` made.
             report: Filled with windows, seconds and organ volumes.
-            watch: Told of every window.
+            progress: Called with every window.
+            on_logits: Called with every slab that `logits` yields; not to be kept.
 
         Returns:
             uint8 [Z, Y, X] labels on the CT's own voxels.
@@ -167,26 +196,27 @@ class Predictor:
             ManifestError: The network has other labels than the manifest says.
             EngineError: The network answers no numbers.
         """
-        window = replace(self._window, step=prepared.step)
+        window = replace(self.window, step=prepared.step)
         report.step = window.step
         report.windows = window_count(as_shape(prepared.image), window)
-        watch.case(report.case, report.windows)
+        progress.case(report.case, report.windows)
         labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
         part = prepared.turn.apply(labels)[prepared.box]
-        native = NativeLabels(as_shape(prepared.image), part, self._threads)
-        slabs = self.logits(prepared, watch.window)
+        threads = EngineOptions(self.settings.threads).pinned_threads
+        native = NativeLabels(as_shape(prepared.image), part, threads)
+        slabs = self.logits(prepared, progress.window)
         while True:
             with report.stage("network"):
                 logits = next(slabs, None)
             if logits is None:
                 break
-            watch.logits(logits)
+            on_logits(logits)
             with report.stage("labels"):
                 native.add(logits)
         del slabs, native, logits  # their memory is needed for components
-        if self._clean:
+        if self.settings.clean:
             with report.stage("clean"):
-                rules, values = self._manifest.postprocess, self._manifest.labels
+                rules, values = self.manifest.postprocess, self.manifest.labels
                 report.removed_ml = clean(labels, rules, values, prepared.grid.voxel_ml)
         for start, stop in prepared.blank:
             prepared.turn.apply(labels)[start:stop] = 0
@@ -195,7 +225,7 @@ class Predictor:
 
     def _count(self, labels: NDArray[np.uint8], voxel_ml: float, report: CaseReport) -> None:
         """Fill in volumes, and say what is missing."""
-        report.volumes_ml = volumes_ml(labels, self._manifest.labels, voxel_ml)
+        report.volumes_ml = volumes_ml(labels, self.manifest.labels, voxel_ml)
         report.empty = tuple(name for name, ml in report.volumes_ml.items() if not ml)
         report.warnings += much_removed(report.removed_ml, report.volumes_ml)
         if len(report.empty) == len(report.volumes_ml):
@@ -222,21 +252,21 @@ class Predictor:
             ManifestError: The network has other labels than the manifest says.
             EngineError: The network answers no numbers.
         """
-        window = replace(self._window, step=prepared.step, flips=flips or self._window.flips)
-        for slab in logit_slabs(prepared.image, partial(infer_many, self._engine), window, advance):
+        window = replace(self.window, step=prepared.step, flips=flips or self.window.flips)
+        for slab in logit_slabs(prepared.image, partial(infer_many, self.engine), window, advance):
             self._check(slab)
             yield slab
 
     def _image(self, hu: NDArray[Any], spacing_mm: SpacingMm) -> NDArray[np.float32]:
-        intensity = self._manifest.intensity
-        shape = Grid(as_shape(hu), spacing_mm).resampled(self._manifest.spacing_mm).shape
+        intensity = self.manifest.intensity
+        shape = Grid(as_shape(hu), spacing_mm).resampled(self.manifest.spacing_mm).shape
         image = resample_linear(hu, shape, intensity.clip_hu)
         image -= np.float32(intensity.mean_hu)
         image /= np.float32(intensity.std_hu)
         return image
 
     def _check(self, logits: NDArray[np.float32]) -> None:
-        names = len(self._manifest.labels)
+        names = len(self.manifest.labels)
         if logits.shape[0] != names + 1:
             raise ManifestError(
                 f"the network says {logits.shape[0]} classes, the manifest names "

@@ -1,6 +1,7 @@
 """What a run did, for people (a table) and for machines (run.json)."""
 
 import json
+import os
 import platform
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import inference
 from imaging.files import replacing
-from imaging.machine import cpu_name
+from imaging.machine import cpu_name, peak_memory_mib
 from inference.manifest import Manifest
 
 SCHEMA = 1
@@ -54,6 +55,27 @@ class CaseReport:
         finally:
             spent_s = time.perf_counter() - start_s
             self.seconds[name] = round(self.seconds.get(name, 0.0) + spent_s, 4)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Time the whole case; it is done where the block comes to its end, else failed."""
+        start_s = time.perf_counter()
+        self.status = "failed"
+        try:
+            yield
+            self.status = "done"
+        finally:
+            self.seconds["total"] = round(time.perf_counter() - start_s, 4)
+            self.peak_memory_mib = round(peak_memory_mib(), 1)
+
+    @property
+    def summary(self) -> str:
+        """What became of the case, in one line."""
+        if self.status == "done":
+            told = f"{self.case}: done in {self.seconds['total']:.1f} s, {self.windows} windows"
+        else:
+            told = f"{self.case}: failed: {self.error}"
+        return "; ".join((told, *self.warnings))
 
 
 @dataclass
@@ -99,3 +121,23 @@ class RunReport:
         }
         with replacing(path) as partial:
             partial.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+
+
+def process_start_s() -> float:
+    """Return when this process started, on the clock of `now_s`.
+
+    predict.sh says when its own work, such as making the environment, was done: a process that
+    replaces another one has the other's start.
+    """
+    fields = Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()
+    start_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # starttime, proc(5)
+    try:
+        told_s = float(os.environ.get("FLARE23_START_S", ""))
+    except ValueError:
+        return start_s
+    return told_s if start_s < told_s <= now_s() else start_s
+
+
+def now_s() -> float:
+    """Return seconds since the machine started: the clock that tells when a process did."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

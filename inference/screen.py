@@ -1,15 +1,15 @@
 """Progress and results on the terminal: on stderr, so that stdout stays free."""
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from imaging.errors import KitError, in_one_line
@@ -17,7 +17,7 @@ from imaging.files import passed_over, told_of
 from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import SUFFIX, find_cases, predict_folder
-from inference.predictor import Settings, Watch
+from inference.predictor import Progress, Settings
 from inference.report import CaseReport, RunReport
 
 
@@ -26,18 +26,22 @@ def predict_inputs(
 ) -> RunReport:
     """Predict the cases of a folder, say what was passed over in it, and write `run_json`.
 
-    That is written in any event, once the network is open.
+    That is written in any event, once the network is open. On the screen: a progress bar, a line a
+    finished case, and a table at the end.
 
     Raises:
         KitError: Nothing can be done at all, or `run_json` cannot be written.
     """
     cases = find_cases(inputs)
     report = RunReport.of(manifest, asdict(settings), passed_over(inputs, SUFFIX))
+    console = terminal(stderr=True)
     if report.passed_over:
-        told = told_of(report.passed_over, inputs)
-        terminal(stderr=True).print(told, soft_wrap=True, highlight=False)
+        console.print(told_of(report.passed_over, inputs), soft_wrap=True, highlight=False)
     try:
-        predict_on_screen(cases, outputs, manifest, settings, report)
+        with _progress(console, len(cases)) as progress:
+            predict_folder(cases, outputs, manifest, settings, progress, report)
+        if any(case.volumes_ml for case in report.cases):
+            console.print(volumes_table(report, manifest))
     except BaseException as ended:
         if report.cases:
             caught = isinstance(ended, Exception)
@@ -49,51 +53,28 @@ def predict_inputs(
     return report
 
 
-def predict_on_screen(
-    cases: dict[str, Path],
-    outputs: Path,
-    manifest: Manifest,
-    settings: Settings,
-    report: RunReport | None = None,
-) -> RunReport:
-    """Run `predict_folder` with a progress bar, a line a finished case, and a table at the end."""
-    console = terminal(stderr=True)
+@contextmanager
+def _progress(console: Console, count: int) -> Iterator[Progress]:
+    """Show progress bars and the kit's warnings until the end of the block."""
     handler = RichHandler(console=console, show_time=False, show_path=False)
     logging.getLogger("inference").addHandler(handler)
-    run = partial(predict_folder, cases, outputs, manifest, settings, report=report)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     try:
-        report = _with_progress(console, len(cases), run)
+        with Bars(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
+            whole = bars.add_task("cases", total=count)
+            windows = bars.add_task("windows", total=None)
+
+            def done(case: CaseReport) -> None:
+                bars.advance(whole)
+                console.print(case.summary, soft_wrap=True, highlight=False)
+
+            yield Progress(
+                case=lambda name, count: bars.reset(windows, total=count, description=name),
+                window=lambda: bars.advance(windows),
+                done=done,
+            )
     finally:
         logging.getLogger("inference").removeHandler(handler)
-    if any(case.volumes_ml for case in report.cases):
-        console.print(volumes_table(report, manifest))
-    return report
-
-
-def _with_progress(console: Console, count: int, run: Callable[..., RunReport]) -> RunReport:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        whole = bar.add_task("cases", total=count)
-        windows = bar.add_task("windows", total=None)
-
-        def done(case: CaseReport) -> None:
-            bar.advance(whole)
-            console.print(_line(case), soft_wrap=True, highlight=False)
-
-        watch = Watch(
-            case=lambda name, count: bar.reset(windows, total=count, description=name),
-            window=lambda: bar.advance(windows),
-            done=done,
-        )
-        return run(watch=watch)
-
-
-def _line(case: CaseReport) -> str:
-    if case.status == "done":
-        told = f"{case.case}: done in {case.seconds['total']:.1f} s, {case.windows} windows"
-    else:
-        told = f"{case.case}: failed: {case.error}"
-    return "; ".join((told, *case.warnings))
 
 
 def volumes_table(report: RunReport, manifest: Manifest) -> Table:

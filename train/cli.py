@@ -92,9 +92,11 @@ def quantize(
     """
     from dataclasses import asdict
 
+    from inference.predictor import Progress
     from train.export.int8 import quantize as add_int8
 
-    gate = add_int8(manifest, calibration, images, truth, threads)
+    progress = Progress(done=lambda case: click.echo(case.summary, err=True))
+    gate = add_int8(manifest, calibration, images, truth, threads, progress)
     click.echo(json.dumps(asdict(gate)))
 
 

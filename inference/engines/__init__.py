@@ -2,7 +2,6 @@
 
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import EngineError, how_to_install
-from inference.engines.tensorrt_index import plan_folder, plans_of
 from inference.manifest import Manifest
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
@@ -58,6 +56,11 @@ def weights_of(name: str, manifest: Manifest) -> list[str]:
     return ["torch"] if name == "torch" else [kind for kind in manifest.files if kind != "torch"]
 
 
+def plan_folder(manifest: Manifest) -> Path:
+    """Return the folder in which plans of the manifest's network are looked for."""
+    return manifest.weights("onnx").parent / "plans"
+
+
 class Engine(Protocol):
     """A loaded network: one call in, logits out."""
 
@@ -87,24 +90,6 @@ def infer_many(
     return map(engine.infer, patches) if ahead is None else ahead(patches)
 
 
-def seconds_a_patch(engine: Engine, patch: NDArray[np.float32], count: int) -> float:
-    """Return how long one patch takes of many that come one after the other.
-
-    The first answer is not timed: an engine's first call is slower than the rest, and one that
-    computes ahead gives the next answers sooner than it would alone.
-
-    Args:
-        engine: The network.
-        patch: float32 [1, 1, Z, Y, X].
-        count: Patches that are timed.
-    """
-    answers = infer_many(engine, [patch] * (count + 1))
-    next(answers)
-    start_s = time.perf_counter()
-    timed = sum(1 for _ in answers)
-    return (time.perf_counter() - start_s) / timed
-
-
 def one_line(error: BaseException) -> str:
     """Return what a runtime complains of, its line breaks and indents as single spaces."""
     return " ".join(str(error).split()) or type(error).__name__
@@ -131,7 +116,7 @@ def _first_that_opens(
     if name != "auto":
         return _opened(stack, name, manifest, options)
     reasons = []
-    for candidate in (*_with_plans(manifest), *AUTO):
+    for candidate in (*_gpu_engines(manifest), *AUTO):
         try:
             return _opened(stack, candidate, manifest, options)
         except EngineError as error:
@@ -170,19 +155,14 @@ def _warm_up(engine: Engine, manifest: Manifest) -> None:
             raise EngineError(f"{name} answers NaN or infinity; build its plan again here")
 
 
-def _with_plans(manifest: Manifest) -> list[str]:
-    """Return the engines that have a plan of this network; says so if a GPU has none."""
-    try:
-        found = {plan.engine for plan in plans_of(manifest)}
-    except EngineError as error:
-        _log.warning("plans passed over: %s", error)
+def _gpu_engines(manifest: Manifest) -> list[str]:
+    """Return the engines that have a plan of this network."""
+    gpu = _NVIDIA.exists()
+    if not gpu and not plan_folder(manifest).exists():
         return []
-    if not found and _NVIDIA.exists():
-        _log.warning(
-            "the GPU is passed over: %s holds no plan of this network; "
-            "build one with `python -m inference engine build`",
-            plan_folder(manifest),
-        )
+    from inference.engines.tensorrt_index import engines_with_plans  # not loaded on a CPU
+
+    found = engines_with_plans(manifest, gpu)
     return [name for name in PLANNED if name in found]
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from imaging.errors import EngineError, KitError
 from imaging.files import replacing
-from inference.engines import EngineOptions
+from inference.engines import EngineOptions, plan_folder
 from inference.engines.cuda import Gpu, Memory, Stream, nbytes, present_gpu, refuse_too_little
-from inference.engines.tensorrt_index import EnginePlan, fitting, plan_folder, plans_of, read_plan
+from inference.engines.tensorrt_index import EnginePlan, fitting, plans_of, read_plan
 from inference.engines.tensorrt_runtime import complaint, listener, runtime_module
 from inference.manifest import Manifest
 

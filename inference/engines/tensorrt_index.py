@@ -6,6 +6,7 @@ says which, so that a plan that does not fit is never opened.
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from operator import itemgetter
@@ -14,11 +15,13 @@ from typing import Any
 
 from imaging.errors import EngineError
 from imaging.files import replacing
+from inference.engines import plan_folder
 from inference.manifest import Manifest
 
 SCHEMA = 1
 INDEX = "index.json"
 UNCHECKED = "not checked: no GPU"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,6 @@ class EnginePlan:
         return None
 
 
-def plan_folder(manifest: Manifest) -> Path:
-    """Return the folder in which plans of the manifest's network are looked for."""
-    return manifest.weights("onnx").parent / "plans"
-
-
 def plans_of(manifest: Manifest, engine: str | None = None) -> list[EnginePlan]:
     """Return the plans of the manifest's network, by any engine or by the one called `engine`.
 
@@ -75,6 +73,22 @@ def plans_of(manifest: Manifest, engine: str | None = None) -> list[EnginePlan]:
         for plan in (read_index(plan_folder(manifest)) if digest else [])
         if plan.onnx_sha256 == digest and engine in (None, plan.engine)
     ]
+
+
+def engines_with_plans(manifest: Manifest, gpu: bool) -> set[str]:
+    """Return the engines that have a plan of the network; warn if there is a GPU and no plan."""
+    try:
+        found = {plan.engine for plan in plans_of(manifest)}
+    except EngineError as error:
+        _log.warning("plans passed over: %s", error)
+        return set()
+    if gpu and not found:
+        _log.warning(
+            "the GPU is passed over: %s holds no plan of this network; "
+            "build one with `python -m inference engine build`",
+            plan_folder(manifest),
+        )
+    return found
 
 
 def fitting(

@@ -8,12 +8,11 @@ from rich.table import Table
 
 from imaging.files import replacing
 from imaging.terminal import terminal
-from imaging.volumes import read_volume
-from inference.engines import EngineOptions, open_engine, weights_of
-from inference.limits import Limits, Plan, now_s, process_start_s
-from inference.manifest import Manifest, verify_weights
-from inference.predictor import Predictor, Settings
-from inference.report import CaseReport
+from inference.limits import Plan, plan
+from inference.manifest import Manifest
+from inference.predictor import Settings, read_ct
+from inference.report import CaseReport, now_s, process_start_s
+from inference.segmentation import open_predictor
 
 
 def plan_on_screen(
@@ -28,20 +27,11 @@ def plan_on_screen(
         KitError: The CT or the network cannot be used.
     """
     report = CaseReport(ct.name.removesuffix("_0000.nii.gz"))
-    for kind in weights_of(settings.engine, manifest):
-        verify_weights(manifest, kind)
-    with report.stage("read"):
-        volume = read_volume(ct)
-    options = EngineOptions(settings.threads, settings.precision)
-    with open_engine(settings.engine, manifest, options) as engine:
-        predictor = Predictor(manifest, engine, settings)
-        prepared = predictor.prepare(volume, report)
-        del volume
-        before_s = report.seconds["read"] + report.seconds["prepare"]
-        spent_s = now_s() - process_start_s()
-        plan = predictor.plan(prepared, settings.limits, spent_s, before_s)
-        description = engine.description
-    terminal().print(_table(report, plan, settings.limits))
+    with open_predictor(manifest, settings) as predictor:
+        prepared = predictor.prepare(read_ct(ct, report), report)
+        found = plan(predictor, prepared, report, now_s() - process_start_s())
+        description = predictor.engine.description
+    terminal().print(_table(report, found, settings.time_limit_s))
     for warning in report.warnings:
         terminal(stderr=True).print(f"{ct.name}: {warning}", soft_wrap=True, highlight=False)
     if output is not None:
@@ -52,17 +42,17 @@ def plan_on_screen(
             "input_shape": report.input_shape,
             "region": report.region,
             "working_shape": report.working_shape,
-            **asdict(plan),
+            **asdict(found),
         }
         with replacing(output) as partial:
             partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    return plan.over
+    return found.over
 
 
-def _table(report: CaseReport, plan: Plan, limits: Limits) -> Table:
+def _table(report: CaseReport, plan: Plan, limit_s: float | None) -> Table:
     sizes = ("×".join(map(str, shape)) for shape in (report.input_shape, report.working_shape))
     title = "{}: {} voxels, {} on the working grid".format(report.case, *sizes)
-    kept = "no limit" if limits.seconds is None else f"the limit is {limits.seconds:g} s"
+    kept = "no limit" if limit_s is None else f"the limit is {limit_s:g} s"
     caption = (
         f"{plan.spent_s:.1f} s gone, {plan.window_s:.2f} s a window, about {plan.after_s:.1f} s "
         f"after the last; {kept}. At most about {plan.memory_mib:,.0f} MiB."

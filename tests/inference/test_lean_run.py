@@ -13,6 +13,14 @@ pytest.importorskip("openvino")
 ROOT = Path(__file__).parents[2]
 OFFLINE = {"train", "evaluation", "torch", "nnunetv2", "matplotlib", "pandas", "PIL", "onnxruntime"}
 
+BESIDE = {
+    "inference.engines.cuda",
+    "inference.engines.tensorrt_index",
+    "inference.limits",
+    "inference.tools.commands",
+}
+"""What only a GPU, a limit or another command needs."""
+
 
 def test_a_prediction_loads_the_engine_and_nothing_of_training(
     manifest_path, write_ct, boxes, tmp_path
@@ -31,4 +39,5 @@ def test_a_prediction_loads_the_engine_and_nothing_of_training(
     assert {"inference", "SimpleITK", "openvino"} <= loaded
     assert loaded.isdisjoint(OFFLINE)
     assert "openvino_telemetry.main" not in names
+    assert BESIDE.isdisjoint(names)
     assert (tmp_path / "outputs/case.nii.gz").is_file()

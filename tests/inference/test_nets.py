@@ -34,7 +34,7 @@ def folders(tmp_path, write_ct, boxes):
     return tmp_path / "in", tmp_path / "out"
 
 
-def failing(monkeypatch, error, where="inference.pipeline.read_volume", case="b"):
+def failing(monkeypatch, error, where="inference.predictor.read_volume", case="b"):
     """Let `where` raise `error` for one case."""
     module, _, name = where.rpartition(".")
     real = getattr(__import__(module, fromlist=[name]), name)

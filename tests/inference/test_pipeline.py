@@ -12,7 +12,7 @@ from imaging.geometry import Grid
 from imaging.volumes import read_volume
 from inference.manifest import ComponentRule
 from inference.pipeline import find_cases, predict_folder
-from inference.predictor import Predictor, Settings, Watch, volumes_ml
+from inference.predictor import Predictor, Progress, Settings, volumes_ml
 from inference.report import CaseReport
 
 pytest.importorskip("onnx")
@@ -127,11 +127,13 @@ def three_cases(tmp_path, write_ct, boxes):
 
 def test_a_case_that_fails_does_not_stop_the_others(three_cases, tmp_path, network, boxes):
     seen = []
-    watch = Watch(
+    progress = Progress(
         case=lambda name, windows: seen.append(f"{name}: {windows} windows"),
         done=lambda case: seen.append(f"{case.case}: {case.status}"),
     )
-    report = predict_folder(three_cases, tmp_path / "out", network(), Settings(**ONE_THREAD), watch)
+    report = predict_folder(
+        three_cases, tmp_path / "out", network(), Settings(**ONE_THREAD), progress
+    )
     assert seen == ["a: 8 windows", "a: done", "b: failed", "c: 8 windows", "c: done"]
     assert [case.case for case in report.failed] == ["b"]
     for name in "ac":
@@ -192,7 +194,7 @@ def test_a_network_that_answers_nan_fails_the_case(network, boxes, write_ct, tmp
     volume = read_volume(write_ct(tmp_path / "a_0000.nii.gz", boxes[0]))
     predictor, report = Predictor(network(), Broken(), Settings()), CaseReport("a")
     with pytest.raises(EngineError, match="NaN or infinity"):
-        predictor.label(predictor.prepare(volume, report), report, Watch())
+        predictor.label(predictor.prepare(volume, report), report)
 
 
 def test_organ_volumes():

@@ -17,13 +17,12 @@ from click.testing import CliRunner
 from imaging.errors import EngineError, KitError
 from inference.builders.tensorrt_parity import agreement
 from inference.cli import main
-from inference.engines import EngineOptions, open_engine
+from inference.engines import EngineOptions, open_engine, plan_folder
 from inference.engines import tensorrt_index as index
 from inference.engines.tensorrt_index import (
     EnginePlan,
     add_plan,
     fitting,
-    plan_folder,
     plans_of,
     read_plan,
 )

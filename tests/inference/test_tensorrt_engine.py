@@ -15,8 +15,8 @@ import pytest
 
 from imaging.errors import EngineError
 from inference.builders.tensorrt_build import Request, build_plans
-from inference.engines import EngineOptions, infer_many, open_engine
-from inference.engines.tensorrt_index import UNCHECKED, EnginePlan, add_plan, plan_folder, plans_of
+from inference.engines import EngineOptions, infer_many, open_engine, plan_folder
+from inference.engines.tensorrt_index import UNCHECKED, EnginePlan, add_plan, plans_of
 from inference.pipeline import predict_folder
 from inference.predictor import Settings
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from imaging.errors import KitError
 from imaging.files import make_folder
-from inference.engines import Precision
 from inference.manifest import INT8, Manifest, WeightsFile, verify_files
 from inference.manifest_reader import load_manifest
-from inference.pipeline import SUFFIX
+from inference.pipeline import SUFFIX, predict_folder
+from inference.predictor import UNSEEN, Progress, Settings
 from train.data.release import LABEL_SUFFIX
 from train.export.patches import all_patches
 
@@ -38,7 +38,12 @@ class Gate:
 
 
 def quantize(
-    manifest: Path, calibration: Sequence[Path], images: Path, truth: Path, threads: int
+    manifest: Path,
+    calibration: Sequence[Path],
+    images: Path,
+    truth: Path,
+    threads: int,
+    progress: Progress = UNSEEN,
 ) -> Gate:
     """Add 8-bit weights to a bundle, made by NNCF's post-training quantization.
 
@@ -52,6 +57,7 @@ def quantize(
         images: Folder with the labelled CTs.
         truth: Folder with their labels, `<case>.nii.gz`.
         threads: Of the network; part of what decides the last bits.
+        progress: Called as the labelled CTs are segmented, with float32 and with int8.
 
     Raises:
         KitError: A file is missing or damaged, or int8 loses too much.
@@ -68,17 +74,7 @@ def quantize(
         stage = Path(folder)
         paths = _write(described, calibration, stage)
         trial = replace(described, folder=Path("/"), files=_absolute(described, paths))
-        gate = Gate(
-            tuple(cases),
-            _dsc(trial, cases, truth, "f32", threads),
-            _dsc(trial, cases, truth, "int8", threads),
-            threads,
-        )
-        if gate.f32_dsc - gate.int8_dsc > MOST_LOST:
-            raise KitError(
-                f"int8 loses {gate.f32_dsc - gate.int8_dsc:.4f} of a mean DSC of "
-                f"{gate.f32_dsc:.4f}, {MOST_LOST} is allowed; give other CTs to calibrate on"
-            )
+        gate = _gate(trial, cases, truth, threads, progress)
         files = {kind: file for kind, file in described.files.items() if kind not in INT8}
         # Cut off from here on, this leaves a bundle without integers, not one of two halves.
         replace(described, files=dict(files)).write(manifest)
@@ -92,6 +88,20 @@ def quantize(
         manifest
     )
     return gate
+
+
+def _gate(
+    trial: Manifest, cases: dict[str, Path], truth: Path, threads: int, progress: Progress
+) -> Gate:
+    """Judge both networks; refuse what loses too much."""
+    f32 = _dsc(trial, cases, truth, Settings(precision="f32", threads=threads), progress)
+    int8 = _dsc(trial, cases, truth, Settings(precision="int8", threads=threads), progress)
+    if f32 - int8 > MOST_LOST:
+        raise KitError(
+            f"int8 loses {f32 - int8:.4f} of a mean DSC of {f32:.4f}, {MOST_LOST} is allowed; "
+            "give other CTs to calibrate on"
+        )
+    return Gate(tuple(cases), f32, int8, threads)
 
 
 def _cases(images: Path, truth: Path) -> dict[str, Path]:
@@ -148,17 +158,18 @@ def _weights_file(path: Path, name: str) -> WeightsFile:
 
 
 def _dsc(
-    manifest: Manifest, cases: dict[str, Path], truth: Path, precision: Precision, threads: int
+    manifest: Manifest,
+    cases: dict[str, Path],
+    truth: Path,
+    settings: Settings,
+    progress: Progress,
 ) -> float:
     """Predict and score; what nobody drew in a case does not count."""
     from evaluation.scoring.folders import Scoring, score_folder
-    from inference.predictor import Settings
-    from inference.screen import predict_on_screen
 
     with tempfile.TemporaryDirectory() as folder:
         pred, wanted = Path(folder) / "pred", Path(folder) / "truth"
-        settings = Settings(precision=precision, threads=threads)
-        report = predict_on_screen(cases, pred, manifest, settings)
+        report = predict_folder(cases, pred, manifest, settings, progress)
         if report.failed:
             raise KitError(f"{report.failed[0].case}: {report.failed[0].error}")
         make_folder(wanted)

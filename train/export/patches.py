@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.volumes import read_volume
 from inference.engines import Engine
 from inference.manifest import Manifest
-from inference.predictor import Predictor, Settings, Watch
-from inference.report import CaseReport
+from inference.predictor import Predictor, Settings
 
 PATCHES_A_CASE = 4
 _SOFT_TISSUE_HU = (-150.0, 250.0)
@@ -109,6 +107,4 @@ def _patches_of(path: Path, manifest: Manifest) -> list[NDArray[np.float32]]:
 
 def _show_all(path: Path, manifest: Manifest, engine: Engine) -> None:
     """Show `engine` every patch of a CT."""
-    predictor = Predictor(manifest, engine, Settings(tta="none", clean=False))
-    report = CaseReport(path.name)
-    predictor.label(predictor.prepare(read_volume(path), report), report, Watch())
+    Predictor(manifest, engine, Settings(tta="none", clean=False)).segment(path)

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
+import click
 import numpy as np
 
 from imaging.errors import KitError
@@ -14,8 +15,8 @@ from imaging.files import make_folder, replacing
 from imaging.organs import ORGANS
 from inference.engines import Precision
 from inference.manifest_reader import load_manifest
-from inference.predictor import Settings
-from inference.screen import predict_on_screen
+from inference.pipeline import predict_folder
+from inference.predictor import Progress, Settings
 from train.data.release import LABEL_SUFFIX, Case
 from train.pseudo_labels.calibration.confidence import Questions
 from train.pseudo_labels.calibration.confidence_command import look_at_all
@@ -101,7 +102,8 @@ def _predicted(
             questions = Questions(signal=signal)
             failed = look_at_all(manifest, files, folder, settings, questions).failed
         else:
-            report = predict_on_screen(files, folder, manifest, settings)
+            progress = Progress(done=lambda case: click.echo(case.summary, err=True))
+            report = predict_folder(files, folder, manifest, settings, progress)
             failed = {case.case: str(case.error) for case in report.failed}
         if failed:
             told = "; ".join(f"{case}: {error}" for case, error in failed.items())

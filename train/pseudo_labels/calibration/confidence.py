@@ -11,7 +11,7 @@ from imaging.files import make_folder
 from imaging.geometry import as_shape
 from imaging.resampling import linear_slabs
 from imaging.volumes import read_volume, write_labels
-from inference.predictor import Predictor, Prepared, Watch
+from inference.predictor import Predictor, Prepared
 from inference.report import CaseReport
 from train.pseudo_labels.calibration.sampling import in_middles, working_voxel_ml
 from train.pseudo_labels.calibration.signals import Signals, WorkingSignals
@@ -81,7 +81,7 @@ def look(
     prepared, header = predictor.prepare(volume, report), volume.header
     del volume
     seen = WorkingSignals(as_shape(prepared.image), questions.temperature)
-    found = predictor.label(prepared, report, replace(Watch(), logits=seen.add))
+    found = predictor.label(prepared, report, on_logits=seen.add)
     agreed = _agreement(predictor, prepared, seen.labels) if questions.flipped else None
     write_labels(found, header, target)
     make_folder(target.parent / FOLDER)

@@ -15,10 +15,10 @@ from rich.table import Table
 from imaging.errors import KitError, in_one_line
 from imaging.files import make_folder, replacing
 from imaging.terminal import terminal
-from inference.engines import EngineOptions, open_engine
-from inference.manifest import Manifest, verify_files
+from inference.manifest import Manifest
 from inference.pipeline import find_cases
-from inference.predictor import Predictor, Settings
+from inference.predictor import Settings
+from inference.segmentation import open_predictor
 from train.data.release import LABEL_SUFFIX
 from train.pseudo_labels.calibration.confidence import FLIP_X, Confidence, Questions, Sureness, look
 
@@ -84,12 +84,9 @@ def look_at_all(
     Raises:
         KitError: Nothing can be done at all.
     """
-    verify_files(manifest)
     make_folder(output)
-    options = EngineOptions(settings.threads, settings.precision)
-    with open_engine(settings.engine, manifest, options) as engine:
-        looked = Looked(engine.description)
-        predictor = Predictor(manifest, engine, settings)
+    with open_predictor(manifest, settings) as predictor:
+        looked = Looked(predictor.engine.description)
         for case, ct in track(
             cases.items(), "cases", console=terminal(stderr=True), transient=True
         ):

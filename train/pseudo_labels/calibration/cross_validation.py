@@ -13,10 +13,10 @@ from evaluation.scoring.annotated import Drawn
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
 from imaging.terminal import terminal
-from inference.engines import EngineOptions, open_engine
-from inference.manifest import Manifest, verify_files
+from inference.manifest import Manifest
 from inference.pipeline import find_cases
 from inference.predictor import Settings
+from inference.segmentation import open_predictor
 from train.data.release import LABEL_SUFFIX
 from train.pseudo_labels.calibration.figure import draw, draw_kept
 from train.pseudo_labels.calibration.sampling import sample
@@ -79,7 +79,6 @@ def calibrate(
     Raises:
         KitError: Fewer than two labelled CTs, or a file or the network cannot be used.
     """
-    verify_files(manifest)
     description, sampled = _sampled(manifest, images, truth, output, settings, drawn)
     found = judged(manifest.name, description, {case: one for case, (one, _) in sampled.items()})
     temperatures = {case: one.temperature for case, one in found.cases.items()}
@@ -109,15 +108,14 @@ def _sampled(
     if len(cases) < 2:
         raise KitError(f"{len(cases)} CTs of {images} have labels in {truth}; two are needed")
     make_folder(output)
-    options = EngineOptions(settings.threads, settings.precision)
-    with open_engine(settings.engine, manifest, options) as engine:
+    with open_predictor(manifest, settings) as predictor:
         sampled = {
-            case: sample(manifest, engine, settings, *paths, SEED + number, drawn)
+            case: sample(predictor, *paths, SEED + number, drawn)
             for number, (case, paths) in enumerate(
                 track(cases.items(), "cases", console=terminal(stderr=True), transient=True)
             )
         }
-        return engine.description, sampled
+        return predictor.engine.description, sampled
 
 
 def _write(table: dict[str, Any], path: Path) -> None:

@@ -11,10 +11,8 @@ from imaging.components import connected
 from imaging.errors import KitError
 from imaging.label_maps import read_label_map
 from imaging.volumes import read_place, read_volume
-from inference.engines import Engine
-from inference.manifest import Manifest
 from inference.postprocess import clean
-from inference.predictor import Predictor, Prepared, Settings
+from inference.predictor import Predictor, Prepared
 from inference.report import CaseReport
 from train.data.release import LABEL_SUFFIX
 from train.pseudo_labels.calibration.temperature import Pieces, Samples
@@ -24,9 +22,7 @@ SHARE = 0.25
 
 
 def sample(
-    manifest: Manifest,
-    engine: Engine,
-    settings: Settings,
+    predictor: Predictor,
     ct: Path,
     truth: Path,
     seed: int,
@@ -45,9 +41,9 @@ def sample(
     volume, known = read_volume(ct), read_label_map(truth)
     if told := known.elsewhere_than(read_place(ct), volume.grid.shape):
         raise KitError(f"{truth.name} does not lie on {ct.name}: {told}")
+    manifest = predictor.manifest
     top = len(manifest.labels)
     drawn = _drawn(known.labels, truth, top, drawn_in)
-    predictor = Predictor(manifest, engine, settings)
     prepared = predictor.prepare(volume, CaseReport(ct.name))
     working = in_middles(known.labels, prepared)
     working = np.where(working <= top, working, np.uint8(0))
@@ -61,7 +57,7 @@ def sample(
         wanted &= rng.random(wanted.shape, dtype=np.float32) < SHARE
         logits.append(slab[:, wanted].T.copy())
         taken[here] = wanted
-    if settings.clean:
+    if predictor.settings.clean:
         clean(said, manifest.postprocess, manifest.labels, working_voxel_ml(prepared))
     found = Samples(np.concatenate(logits), working[taken], drawn)
     return found, pieces_of(np.where(np.isin(said, drawn), said, np.uint8(0)), working, taken)

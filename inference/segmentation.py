@@ -1,0 +1,54 @@
+"""The one call that labels a CT, and the one way to open a network for several."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imaging.volumes import Volume
+from inference.engines import EngineOptions, open_engine, weights_of
+from inference.manifest import Manifest, verify_weights
+from inference.manifest_reader import load_manifest
+from inference.predictor import AS_THE_MANIFEST, UNSEEN, Predictor, Progress, Segmentation, Settings
+
+
+def segment(
+    ct: Path | Volume,
+    manifest: Path | Manifest = Path("weights_manifest.json"),
+    settings: Settings = AS_THE_MANIFEST,
+    progress: Progress = UNSEEN,
+) -> Segmentation:
+    """Label one CT.
+
+    For several CTs, `open_predictor` opens the network once.
+
+    Args:
+        ct: A NIfTI file, or a CT in memory.
+        manifest: The network and how to use it, or the file that says so.
+        settings: What differs from the manifest.
+        progress: Called with every window.
+
+    Returns:
+        uint8 [Z, Y, X] labels on the CT's own voxels, and the report of the case.
+
+    Raises:
+        KitError: The CT, the weights or the engine cannot be used.
+    """
+    described = manifest if isinstance(manifest, Manifest) else load_manifest(manifest)
+    with open_predictor(described, settings) as predictor:
+        return predictor.segment(ct, progress)
+
+
+@contextmanager
+def open_predictor(manifest: Manifest, settings: Settings) -> Iterator[Predictor]:
+    """Check the weights, open the engine, and close it at the end of the block.
+
+    Raises:
+        ManifestError: A weights file is missing or damaged, or flips are asked for that the
+            network was not trained with.
+        EngineError: The engine cannot be used here.
+    """
+    for kind in weights_of(settings.engine, manifest):
+        verify_weights(manifest, kind)
+    options = EngineOptions(settings.threads, settings.precision)
+    with open_engine(settings.engine, manifest, options) as engine:
+        yield Predictor(manifest, engine, settings)

@@ -1,0 +1,113 @@
+"""The commands beside `predict`; `inference.cli` loads them when one is asked for."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imaging.commands import OutputFile
+from imaging.errors import KitError
+from inference.cli import CROPS, FILE, MANIFEST, described_network, network_options
+
+
+@click.command()
+@click.argument("ct", type=FILE)
+@network_options
+@click.option("-o", "--output", type=OutputFile(), help="JSON file.")
+def plan(
+    ct: Path, manifest: Path, weights: Path | None, output: Path | None, **settings: Any
+) -> None:
+    """Say what CT will take, before it is labelled, from the time of one window.
+
+    Exit code 1: no step keeps the limits.
+    """
+    from inference.predictor import Settings
+    from inference.tools.plan import plan_on_screen
+
+    described = described_network(manifest, weights, settings["engine"])
+    over = plan_on_screen(ct, described, Settings(**settings), output)
+    if over:
+        raise KitError(f"{ct.name}: {'; '.join(over)}")
+
+
+@click.command()
+@click.argument("ct", type=FILE)
+@click.argument("truth", type=FILE)
+@click.option("--manifest", default=MANIFEST, type=FILE, show_default=True)
+@click.option("--crop", type=CROPS, help="What to look at; by default as the manifest has it.")
+@click.option("-o", "--output", type=OutputFile(), help="JSON file.")
+def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Path | None) -> None:
+    """Say how much of TRUTH lies outside of what is looked at on CT.
+
+    Exit code 1: a labelled voxel does.
+    """
+    from inference.manifest_reader import load_manifest
+    from inference.tools.outside import outside_on_screen
+
+    described = load_manifest(manifest)
+    missed = outside_on_screen(ct, truth, described, crop or described.crop, output)
+    if missed:
+        raise KitError(f"{ct.name}: {missed} labelled voxels lie outside; use --crop none")
+
+
+@click.command()
+@click.argument("manifest", default=MANIFEST, type=FILE)
+def verify(manifest: Path) -> None:
+    """Check every weights file that MANIFEST names."""
+    import json
+
+    from inference.manifest import verify_files
+    from inference.manifest_reader import load_manifest
+
+    described = load_manifest(manifest)
+    verify_files(described)
+    click.echo(json.dumps({"name": described.name, "verified": sorted(described.files)}))
+
+
+@click.group()
+def engine() -> None:
+    """Build what a GPU runs."""
+
+
+@engine.command()
+@click.option("--engine", required=True, type=click.Choice(["tensorrt", "tensorrt-rtx"]))
+@click.option("--target", help="Kinds of GPU: sm75,sm86,…; by default the one that is here.")
+@click.option("--precision", default="fp16", show_default=True, type=click.Choice(["fp16"]))
+@click.option("--manifest", default=MANIFEST, type=FILE, show_default=True)
+@click.option("--parity-case", type=FILE, help="CT to compare on; by default a generated one.")
+@click.option("-o", "--output", type=FILE, help="By default plans/ beside the ONNX file.")
+def build(manifest: Path, target: str | None, output: Path | None, **settings: Any) -> None:
+    """Build plans of the manifest's network for TensorRT or TensorRT-RTX.
+
+    Exit code 1: a plan cannot be built, or its logits are not the network's; the others stay.
+    """
+    from inference.builders.screen import build_on_screen
+    from inference.builders.tensorrt_build import Request
+    from inference.engines import plan_folder
+    from inference.manifest_reader import load_manifest
+
+    described = load_manifest(manifest)
+    targets = tuple(part.strip() for part in target.split(",")) if target else ()
+    folder = output or plan_folder(described)
+    build_on_screen(Request(described, targets=targets, folder=folder, **settings))
+
+
+@click.command()
+@click.argument("ct", type=FILE)
+@click.argument("labels", type=FILE)
+@click.option("-o", "--output", required=True, type=OutputFile(), help="PNG file.")
+def show(ct: Path, labels: Path, output: Path) -> None:
+    """Draw LABELS over CT: three planes, contours, legend."""
+    from inference.tools.show import overlay_png
+
+    for warning in overlay_png(ct, labels, output):
+        click.echo(f"{ct.name}: {warning}", err=True)
+
+
+@click.command()
+@click.argument("folder", type=FILE)
+def sample(folder: Path) -> None:
+    """Copy a small real CT into FOLDER, to try `predict` on."""
+    from inference.tools.sample import write_sample
+
+    click.echo(str(write_sample(folder)))
