@@ -1,6 +1,5 @@
 """Command line of the evaluation: parse, call one function, report."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +58,9 @@ def score(output: Path, images: Path | None, report: bool, **options: Any) -> No
     from evaluation.scoring.folders import Scoring
     from evaluation.scoring.screen import score_on_screen
 
-    amiss = score_on_screen(Scoring(**options), output, images, report)
-    if amiss:
-        raise KitError(f"{len(amiss)} cases need a look: {', '.join(amiss)}; the reasons are above")
+    odd = score_on_screen(Scoring(**options), output, images, report)
+    if odd:
+        raise KitError(f"{len(odd)} cases need a look: {', '.join(odd)}; the reasons are above")
 
 
 _GPU_INDEX = click.option(
@@ -73,35 +72,23 @@ _GPU_INDEX = click.option(
 )
 
 
-def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what a run may take."""
-    for option in reversed(
-        (
-            click.option(
-                "--timeout",
-                default=3600.0,
-                show_default=True,
-                type=click.FloatRange(min=0, min_open=True),
-                help="Seconds after which a run is killed.",
-            ),
-            click.option(
-                "--time-limit",
-                default=15.0,
-                show_default=True,
-                type=click.FloatRange(min=0),
-                help="Seconds.",
-            ),
-            click.option(
-                "--memory-limit",
-                default=4096.0,
-                show_default=True,
-                type=click.FloatRange(min=0),
-                help="GPU memory, MiB.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+_TIMEOUT = click.option(
+    "--timeout",
+    default=3600.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds after which a run is killed.",
+)
+_TIME_LIMIT = click.option(
+    "--time-limit", default=15.0, show_default=True, type=click.FloatRange(min=0), help="Seconds."
+)
+_MEMORY_LIMIT = click.option(
+    "--memory-limit",
+    default=4096.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="GPU memory, MiB.",
+)
 
 
 @main.command()
@@ -109,7 +96,9 @@ def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
 @click.option("--image", help="NAME of a loaded image, or its archive NAME.tar.gz.")
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(min=1))
-@_limit_options
+@_TIMEOUT
+@_TIME_LIMIT
+@_MEMORY_LIMIT
 @_GPU_INDEX
 @click.option("--team", default="", help="Whose it is. By default the image's or OUTPUT's name.")
 @click.option("--split", help='Which cases, for `compare`: "public validation", "test" …')
@@ -118,11 +107,14 @@ def efficiency(
     inputs: Path,
     output: Path,
     image: str | None,
-    command: tuple[str, ...],
+    repeat: int,
+    timeout: float,
+    time_limit: float,
+    memory_limit: float,
     gpu_index: int,
     team: str,
     split: str | None,
-    **numbers: Any,
+    command: tuple[str, ...],
 ) -> None:
     """Time COMMAND or an image on one case at a time, as the challenge does.
 
@@ -138,8 +130,7 @@ def efficiency(
     from evaluation.efficiency.screen import evaluate_on_screen
     from inference.pipeline import find_cases
 
-    limits = Limits(numbers["time_limit"], numbers["memory_limit"])
-    settings = Settings(numbers["repeat"], numbers["timeout"], limits)
+    settings = Settings(repeat, timeout, Limits(time_limit, memory_limit))
     cases = find_cases(inputs)
     subject = subject_of(command, image, gpu_index)
     name = team or (subject.image.team if subject.image else output.resolve().name)
@@ -158,10 +149,19 @@ def efficiency(
     type=click.FloatRange(min=0),
     help="Megabytes that the archive may have.",
 )
-@_limit_options
+@_TIMEOUT
+@_TIME_LIMIT
+@_MEMORY_LIMIT
 @_GPU_INDEX
 def submission(
-    image: str, cases: Path, output: Path, archive_limit_mb: float | None, gpu_index: int, **n: Any
+    image: str,
+    cases: Path,
+    output: Path,
+    archive_limit_mb: float | None,
+    timeout: float,
+    time_limit: float,
+    memory_limit: float,
+    gpu_index: int,
 ) -> None:
     """Check IMAGE, the NAME of a loaded image or its archive NAME.tar.gz, as the organisers would.
 
@@ -173,9 +173,9 @@ def submission(
     from evaluation.submission.screen import check_on_screen
     from inference.pipeline import find_cases
 
-    settings = Settings(1, n["timeout"], Limits(n["time_limit"], n["memory_limit"]))
-    asked = Asked(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
-    found = check_on_screen(asked)
+    settings = Settings(1, timeout, Limits(time_limit, memory_limit))
+    request = Asked(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
+    found = check_on_screen(request)
     if found.failed:
         raise KitError(f"{len(found.failed)} rules failed: {', '.join(found.failed)}")
 
@@ -249,6 +249,7 @@ def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: 
     from evaluation.agreement.screen import agree_on_screen
 
     cases = agree_on_screen(first, second, output, jobs)
-    if amiss := [(case.case, why) for case in cases if (why := case.amiss(least_dsc))]:
-        told = "; ".join(f"{case}: {why}" for case, why in amiss)
-        raise KitError(f"{len(amiss)} of {len(cases)} cases do not agree: {told}")
+    reasons = {case.case: why for case in cases if (why := case.amiss(least_dsc))}
+    if reasons:
+        listed = "; ".join(f"{case}: {why}" for case, why in reasons.items())
+        raise KitError(f"{len(reasons)} of {len(cases)} cases do not agree: {listed}")

@@ -27,7 +27,7 @@ _LEAST_TRUNK_MM = 100.0
 
 @dataclass(frozen=True)
 class Region:
-    """What of a CT is looked at."""
+    """The region of interest of a CT."""
 
     box: Box
     tissue_ml: float = 0.0
@@ -37,7 +37,7 @@ class Region:
 
 
 def region(crop: str, hu: Hu, spacing_mm: SpacingMm, patch: Shape) -> Region:
-    """Return what of `hu` [Z, Y, X] is looked at.
+    """Return the region of interest of `hu` [Z, Y, X].
 
     Args:
         crop: "nonzero" is nnU-Net's: the box of the voxels that are not 0. "body" is the body's
@@ -47,19 +47,19 @@ def region(crop: str, hu: Hu, spacing_mm: SpacingMm, patch: Shape) -> Region:
         patch: A patch of the network in voxels of `hu`. A body that is smaller is looked at with
             its surroundings, as far as the CT goes, and not with padding.
     """
+    z, y, x = (slice(0, size) for size in hu.shape)
+    if crop == "none":
+        return Region((z, y, x))
     if crop == "nonzero":
         return Region(nonzero_box(hu))
-    cells = Cells.of(hu, spacing_mm) if crop == "body" else None
-    box = None if cells is None else body_box(cells)
-    if cells is None or box is None:
-        z, y, x = (slice(0, size) for size in hu.shape)
+    cells = Cells.of(hu, spacing_mm)
+    body = body_box(cells)
+    if body is None:
         return Region((z, y, x))
-    box = at_least(box, patch, as_shape(hu))
-    tissue, inside = (
-        float(np.count_nonzero(part) * cells.cell_ml)
-        for part in (cells.tissue, cells.tissue[cells.inside(box)])
-    )
-    return Region(box, tissue, tissue - inside)
+    box = at_least(body, patch, as_shape(hu))
+    tissue_ml = float(np.count_nonzero(cells.tissue) * cells.cell_ml)
+    inside_ml = float(np.count_nonzero(cells.tissue[cells.inside(box)]) * cells.cell_ml)
+    return Region(box, tissue_ml, tissue_ml - inside_ml)
 
 
 def nonzero_box(hu: Hu) -> Box:
@@ -136,7 +136,7 @@ def _trunk(body: Mask, mm: float) -> slice:
     """
     split: Mask = np.array([_in_pieces(part) for part in body])
     touch, margin = math.floor(_TOUCH_MM / mm), math.ceil(_LIMB_MARGIN_MM / mm)
-    below, above = _limbs(split, touch), _limbs(split[::-1], touch)
+    below, above = limbs(split, touch), limbs(split[::-1], touch)
     if (len(split) - below - above) * mm < _LEAST_TRUNK_MM:
         return slice(0, len(split))
     return slice(max(0, below - margin), len(split) - max(0, above - margin))
@@ -148,12 +148,19 @@ def _in_pieces(part: Mask) -> bool:
     return bool(sizes.max() < _WHOLE * sizes.sum())
 
 
-def _limbs(split: Mask, touch: int) -> int:
-    """Return how many slices are limbs: up to the last split one, no gap longer than `touch`."""
-    places = np.flatnonzero(split)
-    gaps = np.flatnonzero(np.diff(places, prepend=-1, append=len(split) + touch + 1) > touch + 1)
-    last = places[gaps[0] - 1] if gaps.size and gaps[0] else -1
-    return int(last) + 1
+def limbs(split: Mask, touch: int) -> int:
+    """Return how many slices are limbs, from the first on.
+
+    Args:
+        split: bool [slices], whether the body is in pieces there.
+        touch: The most slices in a row, before or between split ones, in which limbs may touch.
+    """
+    count = 0
+    for place in np.flatnonzero(split):
+        if place - count > touch:
+            break
+        count = int(place) + 1
+    return count
 
 
 def _widened(coarse: slice, stride: int, mm: float, size: int) -> slice:

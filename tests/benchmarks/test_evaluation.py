@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from click.testing import CliRunner
 from PIL import Image
 
-from benchmarks.__main__ import main
+from benchmarks.cli import main
 from benchmarks.scans import lay, mirrored
 from imaging.geometry import Grid
 from imaging.volumes import read_volume, write_volume

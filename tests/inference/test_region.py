@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.region import MARGIN_MM, Cells, at_least, body_box, nonzero_box, region
+from inference.region import MARGIN_MM, Cells, at_least, body_box, limbs, nonzero_box, region
 from train.synthesis.phantom import phantom
 
 SPACING_MM = (4.0, 4.0, 4.0)
@@ -77,6 +77,22 @@ def test_legs_are_left_out_but_for_the_upper_5_cm(feet_first):
 )
 def test_legs_may_touch_a_little(touching, start):
     assert spans(body(person(touching=touching)))[0] == (start, 200)
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        ("", 0),
+        ("....", 0),
+        ("||..", 2),
+        ("||..|.", 5),  # they touch in two slices
+        ("||...|", 2),  # in three: trunk
+        ("..|.", 3),
+        ("...|", 0),
+    ],
+)
+def test_limbs_end_where_slices_are_whole_for_longer_than_limbs_touch(slices, expected):
+    assert limbs(np.array([one == "|" for one in slices], np.bool_), touch=2) == expected
 
 
 def test_a_head_between_raised_arms_is_left_out():

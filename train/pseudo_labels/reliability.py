@@ -111,7 +111,8 @@ class Evidence:
         words = self.seen.shape[1]
         everything = np.bincount(joint, minlength=words)
         healthy = everything - np.bincount(joint[true == TUMOUR], minlength=words)
-        for label in (*sorted(drawn), *((0,) if set(drawn) >= ORGAN_LABELS else ())):
+        background = {0} if ORGAN_LABELS <= set(drawn) else set()
+        for label in background.union(drawn):
             self.seen[label] += sign * (everything if label == TUMOUR else healthy)
             self.true[label] += sign * np.bincount(joint[true == label], minlength=words)
 
@@ -132,9 +133,7 @@ class Evidence:
 
     def of_source(self, source: int, counts: Counts) -> Counts:
         """Return one source's table [CLASSES, WORDS], whatever the others say."""
-        each = counts.reshape(CLASSES, *[WORDS] * self.sources)
-        others = tuple(axis + 1 for axis in range(self.sources) if axis != source)
-        return np.asarray(each.sum(axis=others))
+        return np.asarray(counts.reshape(CLASSES, WORDS**source, WORDS, -1).sum(axis=(1, 3)))
 
     def shares(self) -> Counts:
         """Return each class's share of all voxels: float64 [CLASSES], 1 in sum."""
@@ -166,13 +165,13 @@ def likely(shares: Counts, tables: Sequence[Counts]) -> Counts:
     Returns:
         float64 [CLASSES, words of all sources together], 1 in sum over the classes.
     """
-    odds = np.log(shares).reshape([CLASSES] + [1] * len(tables))
-    for place, table in enumerate(tables):
+    logs = np.log(shares)[:, np.newaxis]  # [CLASSES, words of the sources so far together]
+    for table in tables:
         general = (table.sum(axis=0) + 1) / (table.sum() + table.shape[1])
         chances = (table + general) / (table.sum(axis=1, keepdims=True) + 1)
-        shape = [table.shape[1] if axis == place else 1 for axis in range(len(tables))]
-        odds = odds + np.log(chances).reshape([CLASSES, *shape])
-    found: Counts = np.exp(odds - odds.max(axis=0)).reshape(CLASSES, -1)
+        logs = logs[:, :, np.newaxis] + np.log(chances)[:, np.newaxis, :]
+        logs = logs.reshape(CLASSES, -1)
+    found: Counts = np.exp(logs - logs.max(axis=0))
     found /= found.sum(axis=0)
     return found
 
@@ -224,9 +223,8 @@ def fusion_of(evidence: Evidence) -> Fusion:
 
 def _calls(label: int, sources: int) -> NDArray[np.bool_]:
     """Return where one source or more says `label`: bool [WORDS ** sources]."""
-    says = np.arange(WORDS) % (WORDS // 2) == label
-    each = [says.reshape([-1 if a == n else 1 for a in range(sources)]) for n in range(sources)]
-    return np.asarray(np.logical_or.reduce(np.broadcast_arrays(*each)).ravel())
+    words = np.indices([WORDS] * sources, np.uint8)  # of each source, by what all say
+    return np.asarray((words % (WORDS // 2) == label).any(axis=0).ravel())
 
 
 def best_cut(scores: NDArray[np.floating], right: Counts, total: Counts) -> float:
@@ -242,11 +240,21 @@ def best_cut(scores: NDArray[np.floating], right: Counts, total: Counts) -> floa
     """
     if not right.sum():
         return float(np.inf)
+    values, hits, called = _from_best(scores, right, total)
+    return float(values[(2 * hits / (called + right.sum())).argmax()])
+
+
+def _from_best(
+    scores: NDArray[np.floating], right: Counts, total: Counts
+) -> tuple[NDArray[np.floating], Counts, Counts]:
+    """Return the scores, each once and from the best on; how many are right at or above; and all.
+
+    Groups of one score stand and fall together.
+    """
     order = np.argsort(-scores, kind="stable")
-    dsc = 2 * np.cumsum(right[order]) / (np.cumsum(total[order]) + right.sum())
     values = scores[order]
-    whole = np.append(values[1:] != values[:-1], True)  # only whole groups of one score
-    return float(values[np.where(whole, dsc, -1).argmax()])
+    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))
+    return values[ends], np.cumsum(right[order])[ends], np.cumsum(total[order])[ends]
 
 
 def least_score(
@@ -265,11 +273,8 @@ def least_score(
     """
     if precision <= 0 or not total.sum():
         return 0.0
-    order = np.argsort(-scores, kind="stable")
-    values = scores[order]
-    share = np.cumsum(right[order]) / np.cumsum(total[order])
-    last = np.append(values[1:] != values[:-1], True)  # only whole groups of one score
-    good = np.flatnonzero(last & (share >= precision))
+    values, hits, called = _from_best(scores, right, total)
+    good = np.flatnonzero(hits / called >= precision)
     if not good.size:
         return float(np.inf)
     return 0.0 if good[-1] == len(values) - 1 else float(values[good[-1]])

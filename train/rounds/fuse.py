@@ -1,10 +1,9 @@
 """Stages `fuse` and `select`: the labels of a round, and the cases that it is trained on."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,58 +24,74 @@ from train.rounds.recipe import WEIGHTED, Round
 from train.rounds.run import Job, Run
 
 Combine = Callable[..., Labels]
-HeldOutFiles = dict[Case, tuple[list[Path], list[Path]]]
-"""Of each held-out case: the annotators' map and the sources'; the maps of how sure these are."""
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The label maps of one case, and what its sources write of their confidence."""
+
+    annotated: tuple[Path, ...]
+    """One, or none."""
+    labels: dict[str, Path]
+    """By source."""
+    confidence: dict[str, Path]
+    """By source: maps of percents, of those that write them, where the round's rule asks."""
+
+    @property
+    def maps(self) -> list[Path]:
+        """Label maps: the annotators', then the sources'."""
+        return [*self.annotated, *self.labels.values()]
+
+    @property
+    def percents(self) -> list[Path]:
+        """Maps of percents."""
+        return [*self.confidence.values()]
+
+
+Files = dict[Case, CaseFiles]
 
 
 def fuse(run: Run, stage: Stage) -> Job:
     """Make one label map of what a round's sources and annotators say of each case."""
     step = run.recipe.step(stage.round)
-    cases = cases_of(run.recipe, step, run.cases)
-    held_out = _held_out(run, step) if step.combine == WEIGHTED else {}
-    sources = {name: run.labels_of(name) for name in step.sources}
-    maps: dict[str, tuple[list[Path], list[Path]]] = {}
+    files = _files(run, step, cases_of(run.recipe, step, run.cases), run.labels_of)
+    held_out: Files = {}
+    if step.combine == WEIGHTED:
+        held_out = _files(run, step, run.held_out, run.held_out_labels)
     inputs = {"run/data/cases.json": run.folder / "data" / "cases.json"}
+    for case, of in files.items():
+        inputs |= {f"{name}/{case.case}": path for name, path in of.labels.items()}
+        inputs |= {f"{name}/{CONFIDENCE}/{case.case}": path for name, path in of.confidence.items()}
+        inputs |= {f"release/{case.label}": path for path in of.annotated}
+    for of in held_out.values():
+        inputs |= {run.named(path): path for path in (*of.maps, *of.percents)}
+    return Job(inputs, partial(_fuse_all, run, step, files, held_out))
+
+
+def _fuse_all(run: Run, step: Round, files: Files, held_out: Files, folder: Path) -> None:
+    """Write the fused map of every case into `folder`."""
+    learnt = _learn(step, held_out, folder) if step.combine == WEIGHTED else None
+    for case, of in files.items():
+        image = run.release / case.image
+        combine = partial(learnt.apply, _voxel_ml(image)) if learnt else combination(step)
+        rule = partial(fused, step, combine, case.drawn, bool(of.annotated))
+        fuse_case(rule, of.maps, image, folder / run.fused(step, case).name, of.percents)
+
+
+def _files(
+    run: Run, step: Round, cases: Iterable[Case], labels_of: Callable[[str], dict[str, Path]]
+) -> Files:
+    """Return the files of each case; `labels_of` gives those of a source."""
+    sources = {name: labels_of(name) for name in step.sources}
+    files: Files = {}
     for case in cases:
-        said = {name: of[case.case] for name, of in sources.items()}
-        told = _percents(run, step, said)
-        maps[case.case] = [*said.values()], [*told.values()]
-        inputs |= {f"{name}/{case.case}": path for name, path in said.items()}
-        inputs |= {f"{name}/{CONFIDENCE}/{case.case}": path for name, path in told.items()}
-        if case.label is not None:
-            inputs[f"release/{case.label}"] = run.release / case.label
-    inputs |= {run.named(path): path for paths in held_out.values() for path in chain(*paths)}
-
-    def make(folder: Path) -> None:
-        learnt = _learnt(run, step, held_out, folder) if held_out else None
-        for case in cases:
-            real = [] if case.label is None else [run.release / case.label]
-            image = run.release / case.image
-            combine = combination(step) if learnt is None else _weighted(learnt, image)
-            rule = partial(fused, step, combine, case.drawn, bool(real))
-            target = folder / run.fused(step, case).name
-            said, told = maps[case.case]
-            fuse_case(rule, [*real, *said], image, target, told)
-
-    return Job(inputs, make)
-
-
-def _percents(run: Run, step: Round, said: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the maps of how sure its sources are that a round's rule asks for, by source."""
-    if step.combine != WEIGHTED:
-        return {}
-    found = {name: run.confidence_of(name, path) for name, path in said.items()}
-    return {name: path for name, path in found.items() if path is not None}
-
-
-def _held_out(run: Run, step: Round) -> HeldOutFiles:
-    """Return the maps of the held-out cases: the annotators' and the sources'; their percents."""
-    sources = {name: run.held_out_labels(name) for name in step.sources}
-    files: HeldOutFiles = {}
-    for case in run.held_out:
-        said = {name: of[case.case] for name, of in sources.items()}
-        told = _percents(run, step, said)
-        files[case] = [run.release / str(case.label), *said.values()], [*told.values()]
+        labels = {name: of[case.case] for name, of in sources.items()}
+        confidence = {}
+        if step.combine == WEIGHTED:
+            found = {name: run.confidence_of(name, path) for name, path in labels.items()}
+            confidence = {name: path for name, path in found.items() if path is not None}
+        annotated = () if case.label is None else (run.release / case.label,)
+        files[case] = CaseFiles(annotated, labels, confidence)
     return files
 
 
@@ -85,60 +100,64 @@ class _Learnt:
     """What was learnt of a round's sources."""
 
     weighting: Weighting
-    doubts: tuple[Doubt | None, ...]
-    """Of each source; None of one that does not tell how sure it is."""
+    uncertainties: tuple[Doubt | None, ...]
+    """Of each source; None of one that writes no confidence."""
+
+    def apply(self, voxel_ml: float, *maps: Labels) -> Labels:
+        """Fuse a case: the sources' labels, then the percents of those that write them."""
+        labels = maps[: len(self.uncertainties)]
+        return self.weighting.apply(labels, voxel_ml, unsure_of(self.uncertainties, maps))
 
 
-def _learnt(run: Run, step: Round, held_out: HeldOutFiles, folder: Path) -> _Learnt:
+def _learn(step: Round, held_out: Files, folder: Path) -> _Learnt:
     """Learn what a round's sources are worth, and write it into `folder`/weighting.json."""
-    doubts = _doubts(run, step, held_out)
-
-    def read(case: Case) -> HeldOut:
-        truth, *maps = _maps(case, *held_out[case])
-        said, unsure = maps[: len(doubts)], unsure_of(doubts, [one.labels for one in maps])
-        labels = [one.labels for one in said]
-        return HeldOut(truth.labels, labels, case.drawn, truth.grid.voxel_ml, unsure)
-
-    reads = [partial(read, case) for case in held_out]
+    uncertainties = _uncertainties(step, held_out)
+    reads = [partial(_read_case, case, of, uncertainties) for case, of in held_out.items()]
     weighting = learn(reads, len(step.sources), step.least_precision)
     table = {"held_out": [case.case for case in held_out], **weighting.table(step.sources)}
-    told = zip(step.sources, doubts, strict=True)
-    if found := {name: doubt.table() for name, doubt in told if doubt is not None}:
-        table["least_percent"] = found
+    by_source = zip(step.sources, uncertainties, strict=True)
+    if percents := {name: one.table() for name, one in by_source if one is not None}:
+        table["least_percent"] = percents
     with replacing(folder / "weighting.json") as path:
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    return _Learnt(weighting, doubts)
+    return _Learnt(weighting, uncertainties)
 
 
-def _doubts(run: Run, step: Round, held_out: HeldOutFiles) -> tuple[Doubt | None, ...]:
-    """Learn when each of a round's sources is unsure."""
-    names = list(_percents(run, step, dict.fromkeys(step.sources, Path())))
-    counted = {name: Confidences() for name in names}
-    for case, paths in held_out.items() if names else ():
-        truth, *maps = (one.labels for one in _maps(case, *paths))
-        for name, percents in zip(names, maps[len(step.sources) :], strict=True):
-            said = maps[step.sources.index(name)]
-            counted[name].add(truth, said, percents, case.drawn)
+def _uncertainties(step: Round, held_out: Files) -> tuple[Doubt | None, ...]:
+    """Learn under which percents each of a round's sources is unsure."""
+    counted: dict[str, Confidences] = {}
+    for case, of in held_out.items():
+        if of.confidence:
+            truth, *maps = _read_maps(case, of)
+            by_source = dict(zip(of.labels, maps, strict=False))
+            for name, percents in zip(of.confidence, maps[len(of.labels) :], strict=True):
+                count = counted.setdefault(name, Confidences())
+                count.add(truth.labels, by_source[name].labels, percents.labels, case.drawn)
     return tuple(counted[name].doubt() if name in counted else None for name in step.sources)
 
 
-def _maps(case: Case, labels: Sequence[Path], percents: Sequence[Path]) -> list[LabelMap]:
+def _read_case(case: Case, of: CaseFiles, uncertainties: Sequence[Doubt | None]) -> HeldOut:
+    """Read a held-out case."""
+    truth, *read = _read_maps(case, of)
+    maps = [one.labels for one in read]
+    unsure = unsure_of(uncertainties, maps)
+    labels = maps[: len(of.labels)]
+    return HeldOut(truth.labels, labels, case.drawn, truth.grid.voxel_ml, unsure)
+
+
+def _read_maps(case: Case, of: CaseFiles) -> list[LabelMap]:
     """Read the maps of a held-out case, which must lie where the first does."""
-    maps = [*map(read_flare_labels, labels), *map(read_label_map, percents)]
-    for path, one in zip((*labels, *percents), maps, strict=True):
+    maps = [*map(read_flare_labels, of.maps), *map(read_label_map, of.percents)]
+    for path, one in zip((*of.maps, *of.percents), maps, strict=True):
         if odd := one.elsewhere_than(maps[0].place, maps[0].header.shape):
             raise GeometryError(f"{path}: {odd}, as the annotators' of {case.case}")
     return maps
 
 
-def _weighted(learnt: _Learnt, image: Path) -> Combine:
-    """Return the rule for the voxels of one CT: of the sources' labels, then their percents."""
+def _voxel_ml(image: Path) -> float:
+    """Return the volume of a CT's voxel in millilitres."""
     header = read_header(image)
-    voxel_ml = read_place(image, header).grid(header.shape).voxel_ml
-    count = len(learnt.doubts)
-    return lambda *maps: learnt.weighting.apply(
-        maps[:count], voxel_ml, unsure_of(learnt.doubts, maps)
-    )
+    return read_place(image, header).grid(header.shape).voxel_ml
 
 
 def combination(step: Round) -> Combine:
@@ -161,38 +180,36 @@ def fused(
         has_real: Whether the first of `maps` is the annotators'.
         maps: The real labels, if any, then those of the round's sources.
     """
-    real, pseudo = (maps[0], maps[1:]) if has_real else (None, maps)
+    if not has_real:
+        return combine(*maps)
+    real, *pseudo = maps
     if not pseudo:
-        return fusion.annotated_only(maps[0], drawn=drawn)
-    one = combine(*pseudo)
-    if real is None:
-        return one
+        return fusion.annotated_only(real, drawn=drawn)
     if step.merge == "real_wins":
-        return fusion.real_wins(real, one)
-    return fusion.annotated_only(real, one, drawn=drawn)
+        return fusion.real_wins(real, combine(*pseudo))
+    return fusion.annotated_only(real, combine(*pseudo), drawn=drawn)
 
 
 def select(run: Run, stage: Stage) -> Job:
     """Leave out the cases whose labels agree too little with the round's first source."""
     step = run.recipe.step(stage.round)
-    cases = cases_of(run.recipe, step, run.cases)
-    first = run.labels_of(step.sources[0]) if step.least_agreement else {}
-    pairs = {case.case: (run.fused(step, case), first.get(case.case)) for case in cases}
-    inputs = {run.named(path): path for pair in pairs.values() for path in pair if path is not None}
+    labels = {c.case: run.fused(step, c) for c in cases_of(run.recipe, step, run.cases)}
+    sources = run.labels_of(step.sources[0]) if step.least_agreement else {}
+    first = {case: path for case, path in sources.items() if case in labels}
+    inputs = {run.named(path): path for path in (*labels.values(), *first.values())}
+    return Job(inputs, partial(_select, step, labels, first))
 
-    def make(folder: Path) -> None:
-        found = {
-            case: agreement(labels, source)
-            for case, (labels, source) in pairs.items()
-            if source is not None
-        }
-        kept = [case for case in pairs if found.get(case, 1.0) >= step.least_agreement]
-        if not kept:
-            raise KitError(f"round {step.name!r}: no case agrees by {step.least_agreement}")
-        with replacing(folder / "cases.json") as path:
-            path.write_text(json.dumps({"kept": kept, "agreement": found}, indent=1) + "\n")
 
-    return Job(inputs, make)
+def _select(
+    step: Round, labels: Mapping[str, Path], first: Mapping[str, Path], folder: Path
+) -> None:
+    """Write the selected cases into `folder`/cases.json; those without a first source all are."""
+    found = {case: agreement(labels[case], first[case]) for case in labels if case in first}
+    kept = [case for case in labels if found.get(case, 1.0) >= step.least_agreement]
+    if not kept:
+        raise KitError(f"round {step.name!r}: no case agrees by {step.least_agreement}")
+    with replacing(folder / "cases.json") as path:
+        path.write_text(json.dumps({"kept": kept, "agreement": found}, indent=1) + "\n")
 
 
 def agreement(first: Path, second: Path) -> float:

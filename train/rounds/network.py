@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +15,7 @@ from imaging.errors import KitError
 from imaging.files import make_folder, replacing
 from imaging.organs import ORGANS
 from inference.engines import Precision
+from inference.manifest import Manifest
 from inference.manifest_reader import load_manifest
 from inference.pipeline import predict_folder
 from inference.predictor import Progress, Settings
@@ -24,6 +26,7 @@ from train.pseudo_labels.component_rules import choose, look_at, rules_of
 from train.pseudo_labels.fusion import read_flare_labels, same_shape
 from train.pseudo_labels.selection import Pieces
 from train.rounds.plan import Stage, cases_of, cases_to_label
+from train.rounds.recipe import Round, RoundsRecipe
 from train.rounds.records import RECORD
 from train.rounds.run import Job, Run
 
@@ -33,11 +36,8 @@ _CHECKPOINT = "fold_all/checkpoint_final.pth"
 
 def train(run: Run, stage: Stage) -> Job:
     """Train a round's network; what a killed training has done is kept in RUN/ROUND/train.work."""
-    from train.network.nnunet import MODEL_FILES, TrainingSpec, train_round
-
-    recipe, place = run.recipe, run.folder / stage.round
-    step = recipe.step(stage.round)
-    selected = place / "select" / "cases.json"
+    step = run.recipe.step(stage.round)
+    selected = run.folder / step.name / "select" / "cases.json"
     kept = set(json.loads(selected.read_text("utf-8"))["kept"])
     files = {
         case.case: (run.release / case.image, run.fused(step, case))
@@ -46,33 +46,37 @@ def train(run: Run, stage: Stage) -> Job:
     }
     inputs = {run.named(path): path for pair in files.values() for path in pair}
     inputs["run/data/cases.json"] = run.folder / "data" / "cases.json"
+    inputs[f"run/{step.name}/select/cases.json"] = selected
+    return Job(inputs, partial(_train, run, step, files))
+
+
+def _train(run: Run, step: Round, files: Mapping[str, tuple[Path, Path]], folder: Path) -> None:
+    """Train on CT and labels of each case, and copy the model into `folder`."""
+    from train.network.nnunet import MODEL_FILES, TrainingSpec, train_round
+
+    recipe, work = run.recipe, run.folder / step.name / "train.work"
+    # The same name and seed in all rounds: rounds differ by their labels, not by their draws.
+    spec = TrainingSpec(recipe.name, recipe.seed, recipe.spacing_mm, recipe.training)
     drawn = {case.case: case.drawn for case in run.cases}
-
-    def make(folder: Path) -> None:
-        # The same name and seed in all rounds: rounds differ by their labels, not by their draws.
-        spec = TrainingSpec(recipe.name, recipe.seed, recipe.spacing_mm, recipe.training)
-        work = place / "train.work"
-        model = train_round(spec, files, work, run.device, drawn)
-        for name in MODEL_FILES:
-            make_folder((folder / name).parent)
-            shutil.copyfile(model / name, folder / name)
-        shutil.rmtree(work / "preprocessed", ignore_errors=True)  # by far the largest
-
-    return Job({f"run/{stage.round}/select/cases.json": selected, **inputs}, make)
+    model = train_round(spec, files, work, run.device, drawn)
+    for name in MODEL_FILES:
+        make_folder((folder / name).parent)
+        shutil.copyfile(model / name, folder / name)
+    shutil.rmtree(work / "preprocessed", ignore_errors=True)  # by far the largest
 
 
 def export(run: Run, stage: Stage) -> Job:
     """Export a round's network for `inference`."""
+    checkpoint = run.folder / stage.round / "train" / _CHECKPOINT
+    return Job({run.named(checkpoint): checkpoint}, partial(_export, run, stage.round))
+
+
+def _export(run: Run, name: str, folder: Path) -> None:
+    """Export the network of round `name` into `folder`."""
     from train.export.bundle import ExportRequest, export_bundle
 
-    model = run.folder / stage.round / "train"
-    name, threads = f"{run.recipe.name}_{stage.round}", run.recipe.training.threads
-
-    def make(folder: Path) -> None:
-        export_bundle(ExportRequest(model, folder, name=name, threads=threads))
-
-    checkpoint = model / _CHECKPOINT
-    return Job({run.named(checkpoint): checkpoint}, make)
+    model, threads = run.folder / name / "train", run.recipe.training.threads
+    export_bundle(ExportRequest(model, folder, name=f"{run.recipe.name}_{name}", threads=threads))
 
 
 def label(run: Run, stage: Stage) -> Job:
@@ -88,45 +92,58 @@ def _predicted(
     """Label `cases` with a bundle of round `name`, and say by `signal` how sure the network is."""
     manifest = load_manifest(run.folder / name / bundle / MANIFEST)
     files = {case.case: run.release / case.image for case in cases}
-    weights = manifest.weights("onnx")
-    paths = (*files.values(), manifest.folder / MANIFEST, weights)
-    recipe = run.recipe
+    paths = (*files.values(), manifest.folder / MANIFEST, manifest.weights("onnx"))
+    inputs = {run.named(path): path for path in paths}
+    return Job(inputs, partial(_predict, run.recipe, name, manifest, files, signal))
 
-    def make(folder: Path) -> None:
-        if not files:
-            return
-        settings = Settings(
-            precision=cast(Precision, recipe.precision), threads=recipe.training.threads
-        )
-        if signal:
-            questions = Questions(signal=signal)
-            failed = look_at_all(manifest, files, folder, settings, questions).failed
-        else:
-            progress = Progress(done=lambda case: click.echo(case.summary, err=True))
-            report = predict_folder(files, folder, manifest, settings, progress)
-            failed = {case.case: str(case.error) for case in report.failed}
-        if failed:
-            told = "; ".join(f"{case}: {error}" for case, error in failed.items())
-            raise KitError(f"round {name!r} could not label {told}")
 
-    return Job({run.named(path): path for path in paths}, make)
+def _predict(
+    recipe: RoundsRecipe,
+    name: str,
+    manifest: Manifest,
+    files: dict[str, Path],
+    signal: str,
+    folder: Path,
+) -> None:
+    """Write the label maps of CTs into `folder`, and with a `signal` the network's confidence."""
+    if not files:
+        return
+    settings = Settings(
+        precision=cast(Precision, recipe.precision), threads=recipe.training.threads
+    )
+    if signal:
+        failed = look_at_all(manifest, files, folder, settings, Questions(signal=signal)).failed
+    else:
+        progress = Progress(done=lambda case: click.echo(case.summary, err=True))
+        report = predict_folder(files, folder, manifest, settings, progress)
+        failed = {case.case: str(case.error) for case in report.failed}
+    if failed:
+        reasons = "; ".join(f"{case}: {error}" for case, error in failed.items())
+        raise KitError(f"round {name!r} could not label {reasons}")
 
 
 def judge(run: Run, stage: Stage) -> Job:
     """Label the held-out cases, and write the DSC of every class that was drawn in them."""
     predicted = _predicted(run, stage.round, run.held_out, run.recipe.confidence)
-    truths = {case: run.release / str(case.label) for case in run.held_out}
+    truths = _truths(run)
+    inputs = predicted.inputs | {run.named(path): path for path in truths.values()}
+    return Job(inputs, partial(_judge, predicted, truths))
 
-    def make(folder: Path) -> None:
-        predicted.make(folder)
-        found = {
-            case.case: dsc_of(path, folder / f"{case.case}{LABEL_SUFFIX}", case.drawn)
-            for case, path in truths.items()
-        }
-        with replacing(folder / "judge.json") as path:
-            path.write_text(json.dumps({"dsc": found}, indent=1) + "\n", encoding="utf-8")
 
-    return Job(predicted.inputs | {run.named(path): path for path in truths.values()}, make)
+def _judge(predicted: Job, truths: Mapping[Case, Path], folder: Path) -> None:
+    """Label the cases of `truths`, and write their DSC into `folder`/judge.json."""
+    predicted.make(folder)
+    found = {
+        case.case: dsc_of(path, folder / f"{case.case}{LABEL_SUFFIX}", case.drawn)
+        for case, path in truths.items()
+    }
+    with replacing(folder / "judge.json") as path:
+        path.write_text(json.dumps({"dsc": found}, indent=1) + "\n", encoding="utf-8")
+
+
+def _truths(run: Run) -> dict[Case, Path]:
+    """Return the annotators' maps of the held-out cases."""
+    return {case: run.release / str(case.label) for case in run.held_out}
 
 
 def dsc_of(truth: Path, pred: Path, drawn: Sequence[int]) -> dict[str, float]:
@@ -145,50 +162,56 @@ def dsc_of(truth: Path, pred: Path, drawn: Sequence[int]) -> dict[str, float]:
 
 def rules(run: Run, stage: Stage) -> Job:
     """Copy a round's bundle, with the least volumes that its held-out cases ask for."""
-    place = run.folder / stage.round / "export"
-    manifest = load_manifest(place / MANIFEST)
-    said = run.held_out_labels(stage.round)
-    truths = {case: run.release / str(case.label) for case in run.held_out}
+    manifest = load_manifest(run.folder / stage.round / "export" / MANIFEST)
+    preds, truths = run.held_out_labels(stage.round), _truths(run)
+    weights = manifest.weights("onnx")
+    paths = (manifest.folder / MANIFEST, weights, *preds.values(), *truths.values())
+    inputs = {run.named(path): path for path in paths}
+    return Job(inputs, partial(_rules, manifest, truths, preds))
 
-    def make(folder: Path) -> None:
-        pieces = Pieces()
-        for case, path in truths.items():
-            true, pred = read_flare_labels(path), read_flare_labels(said[case.case]).labels
-            same_shape(true.labels, pred)
-            look_at(pieces, true.labels, pred, case.drawn, true.grid.voxel_ml)
-        chosen = choose(pieces)
-        shutil.copytree(place, folder, ignore=shutil.ignore_patterns(RECORD), dirs_exist_ok=True)
-        replace(manifest, postprocess=rules_of(chosen)).write(folder / MANIFEST)
-        with replacing(folder / "rules.json") as path:
-            table = {name: asdict(one) for name, one in chosen.items()}
-            path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
-    paths = (place / MANIFEST, manifest.weights("onnx"), *said.values(), *truths.values())
-    return Job({run.named(path): path for path in paths}, make)
+def _rules(
+    manifest: Manifest, truths: Mapping[Case, Path], preds: Mapping[str, Path], folder: Path
+) -> None:
+    """Choose the least volumes, and write the bundle with them and rules.json into `folder`."""
+    pieces = Pieces()
+    for case, path in truths.items():
+        truth, pred = read_flare_labels(path), read_flare_labels(preds[case.case]).labels
+        same_shape(truth.labels, pred)
+        look_at(pieces, truth.labels, pred, case.drawn, truth.grid.voxel_ml)
+    chosen = choose(pieces)
+    bundle, ignore = manifest.folder, shutil.ignore_patterns(RECORD)
+    shutil.copytree(bundle, folder, ignore=ignore, dirs_exist_ok=True)
+    replace(manifest, postprocess=rules_of(chosen)).write(folder / MANIFEST)
+    with replacing(folder / "rules.json") as path:
+        table = {name: asdict(one) for name, one in chosen.items()}
+        path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
 def score(run: Run, stage: Stage) -> Job:
     """Label the validation cases that have a truth, and score the labels."""
-    from evaluation.scoring.folders import Scoring, score_folder
-
     truths = truth_files(run)
     cases = [case for case in run.cases if case.case in truths]
     predicted = _predicted(run, stage.round, cases, bundle=run.recipe.bundle)
+    inputs = predicted.inputs | {f"truth/{case}": path for case, path in truths.items()}
+    return Job(inputs, partial(_score, stage.round, predicted, truths))
 
-    def make(folder: Path) -> None:
-        preds, wanted = folder / "pred", folder / "truth"
-        predicted.make(preds)
-        make_folder(wanted)
-        for case in cases:
-            (wanted / f"{case.case}{LABEL_SUFFIX}").symlink_to(truths[case.case].resolve())
-        scores = score_folder(Scoring(wanted, preds, "fixed", team=stage.round))
-        shutil.rmtree(wanted)
-        if scores.amiss:
-            odd = scores.amiss[0]
-            raise KitError(f"round {stage.round!r}: {odd.case}: {odd.error or odd.warning}")
-        scores.write(folder / "scores.json")
 
-    return Job({**predicted.inputs, **{f"truth/{n}": path for n, path in truths.items()}}, make)
+def _score(name: str, predicted: Job, truths: Mapping[str, Path], folder: Path) -> None:
+    """Label the cases of `truths` for round `name`, and write `folder`/scores.json."""
+    from evaluation.scoring.folders import Scoring, score_folder
+
+    preds, links = folder / "pred", folder / "truth"
+    predicted.make(preds)
+    make_folder(links)
+    for case, path in truths.items():
+        (links / f"{case}{LABEL_SUFFIX}").symlink_to(path.resolve())
+    scores = score_folder(Scoring(links, preds, "fixed", team=name))
+    shutil.rmtree(links)
+    if scores.amiss:
+        first = scores.amiss[0]
+        raise KitError(f"round {name!r}: {first.case}: {first.error or first.warning}")
+    scores.write(folder / "scores.json")
 
 
 def truth_files(run: Run) -> dict[str, Path]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """What a round did, compared with the one before it."""
 
     round: str
@@ -69,14 +70,12 @@ class Judged:
     """Mean DSC of its network with the labels that it was trained on; None if it labelled none."""
 
 
-def decide(rounds: Sequence[Judged], stop: Stop) -> Verdict:
-    """Say whether there should be a round after the last of `rounds`.
+def decide(rounds: Sequence[Judged], stop: Stop) -> Decision:
+    """Decide whether there should be a round after the last of `rounds`.
 
-    It goes on unless the last round got worse (the interval of its gain lies below zero, or that of
-    a class which fell by more than `stop.least_gain`), gained no more than `stop.least_gain`, or
-    hardly changed its labels. One class alone is only believed if so many cases have it that all of
-    them falling by chance, in any of the classes, has a probability under `CHANCE`: half to the
-    power of the cases, times the classes. With fewer it is a sign and no reason.
+    There is none if the last round is worse than the one before (the interval of its gain lies
+    below zero, or a class surely fell by more than `stop.least_gain`), if it gained no more than
+    `stop.least_gain`, or if its labels changed by less than `stop.least_change`.
 
     Args:
         rounds: Two or more, in their order.
@@ -86,94 +85,108 @@ def decide(rounds: Sequence[Judged], stop: Stop) -> Verdict:
         KitError: The two last rounds have no held-out case and class in common.
     """
     before, last = rounds[-2:]
-    classes, pairs = _paired(before, last)
-    gains = pairs[1] - pairs[0]
-    total, of_class = _intervals(gains)
+    classes, dsc = paired(before, last)
+    gains = dsc[1] - dsc[0]
+    class_gains = np.nanmean(gains, axis=0)
+    gain = float(class_gains.mean())
+    interval, class_intervals = _intervals(gains)
     by_class = {
-        name: (float(np.nanmean(gains[:, place])), *of_class[place])
-        for place, name in enumerate(classes)
+        name: (float(mean), *limits)
+        for name, mean, limits in zip(classes, class_gains, class_intervals, strict=True)
     }
-    gain = float(np.nanmean(np.nanmean(gains, axis=0)))
-    fell = [name for name, (mean, _, high) in by_class.items() if high < 0]
-    signs = [f"{name} fell by {-by_class[name][0]:.3f}" for name in fell]
-    signs += _variance_sign(*pairs)
-    signs += _noise_sign(before, last, gain)
-    counts = dict(zip(classes, (~np.isnan(gains)).sum(axis=0), strict=True))
-    sure = [name for name in fell if len(classes) * 0.5 ** counts[name] < CHANCE]
-    bad = [name for name in sure if -by_class[name][0] > max(stop.least_gain, 0)]
-    reason = _reason_to_end(gain, total, bad, last.change, stop)
+    falls = {name: -mean for name, (mean, _, high) in by_class.items() if high < 0}
+    cases = dict(zip(classes, np.count_nonzero(~np.isnan(gains), axis=0), strict=True))
+    sure = [name for name in falls if chance_of_fall(cases[name], len(classes)) < CHANCE]
+    bad = [name for name in sure if falls[name] > max(stop.least_gain, 0)]
+    worse = _worse(gain, interval, bad)
+    reason = worse or _no_better(gain, last.change, stop)
     best = max(rounds, key=lambda one: _mean(one.dsc))
-    return Verdict(
+    signs = [f"{name} fell by {fall:.3f}" for name, fall in falls.items()]
+    signs += _variance_sign(*dsc) + _noise_sign(before, last, gain)
+    return Decision(
         last.round,
         before.round,
         not reason,
         reason or f"better: mean DSC gained {gain:.4f}",
-        before.round if reason.startswith("worse") and best is last else best.round,
+        before.round if worse and best is last else best.round,
         gain,
-        total,
+        interval,
         by_class,
         last.change,
         tuple(signs),
     )
 
 
-def _reason_to_end(
-    gain: float, interval: Interval, fell: Sequence[str], change: float, stop: Stop
-) -> str:
-    """Return why the rounds should end, or ""; `fell` are the classes that surely did."""
+def chance_of_fall(cases: int, classes: int) -> float:
+    """Return the chance that some class falls in all of its cases though nothing changed.
+
+    At most: half to the power of its cases, times the classes that it might have been.
+    """
+    return float(classes * 0.5**cases)
+
+
+def _worse(gain: float, interval: Interval, fell: Sequence[str]) -> str:
+    """Return in what the round is worse, or ""; `fell` are the classes that surely fell."""
     if interval[1] < 0:
         return f"worse: mean DSC fell by {-gain:.4f}"
-    if fell:
-        return f"worse: {', '.join(fell)} fell"
+    return f"worse: {', '.join(fell)} fell" if fell else ""
+
+
+def _no_better(gain: float, change: float, stop: Stop) -> str:
+    """Return why another round would bring nothing, or ""."""
     if gain <= stop.least_gain:
         return f"no better: mean DSC gained {gain:.4f}, asked for are {stop.least_gain:g}"
     return f"settled: the labels changed by {change:.4f}" if change < stop.least_change else ""
 
 
-def _paired(before: Judged, last: Judged) -> tuple[list[str], Values]:
-    """Return the classes, and DSC [2, cases, classes], NaN where either round has none."""
+def paired(before: Judged, last: Judged) -> tuple[list[str], Values]:
+    """Return the classes that both rounds have, and DSC [2, cases, classes], NaN if one has none.
+
+    Raises:
+        KitError: They have no case and class in common.
+    """
     cases = sorted(before.dsc.keys() & last.dsc.keys())
-    classes = sorted({name for case in cases for name in before.dsc[case].keys()})
-    table = np.full((2, len(cases), len(classes)), np.nan)
-    for side, one in enumerate((before, last)):
-        for row, case in enumerate(cases):
-            for column, name in enumerate(classes):
-                table[side, row, column] = one.dsc[case].get(name, np.nan)
-    table[:, np.isnan(table).any(axis=0)] = np.nan
-    known = ~np.isnan(table[0]).all(axis=0)
-    if not known.any():
+    classes = sorted({c for case in cases for c in before.dsc[case].keys() & last.dsc[case].keys()})
+    if not classes:
         raise KitError(f"{before.round} and {last.round} have no held-out case in common")
-    return [name for name, there in zip(classes, known, strict=True) if there], table[:, :, known]
+    dsc = np.array(
+        [
+            [[of[case].get(c, np.nan) for c in classes] for case in cases]
+            for of in (before.dsc, last.dsc)
+        ]
+    )
+    dsc[:, np.isnan(dsc).any(axis=0)] = np.nan
+    return classes, dsc
 
 
 def _intervals(gains: Values) -> tuple[Interval, list[Interval]]:
-    """Return the 95 % intervals of the mean over classes, and of each class.
+    """Return the bootstrap 95 % intervals of the mean over classes, and of each class.
 
     A class with one case has no spread to draw from: its interval is all that a gain can be.
     """
     draws = np.random.default_rng(_SEED).integers(len(gains), size=(SAMPLES, len(gains)))
-    there = ~np.isnan(gains)
-    sums, counts = np.where(there, gains, 0)[draws].sum(axis=1), there[draws].sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        means = sums / counts  # NaN where a sample has no case with the class
-    of_class = np.nanpercentile(means, (2.5, 97.5), axis=0).T
-    of_class[there.sum(axis=0) < 2] = -1.0, 1.0
+    samples = gains[draws]
+    with np.errstate(invalid="ignore"):  # NaN where a sample has no case with the class
+        means = np.nansum(samples, axis=1) / np.count_nonzero(~np.isnan(samples), axis=1)
+    limits = np.nanpercentile(means, (2.5, 97.5), axis=0)
+    limits[:, np.count_nonzero(~np.isnan(gains), axis=0) < 2] = [[-1.0], [1.0]]
     low, high = np.percentile(np.nanmean(means, axis=1), (2.5, 97.5))
-    return (float(low), float(high)), [(float(one[0]), float(one[1])) for one in of_class]
+    return (float(low), float(high)), [(float(one[0]), float(one[1])) for one in limits.T]
 
 
 def _variance_sign(before: Values, last: Values) -> list[str]:
     """Say so if cases differ more than before: twice the variance about the classes' means."""
-    spread = [float(np.nanvar(table - np.nanmean(table, axis=0))) for table in (before, last)]
-    if spread[1] <= 2 * spread[0]:
+    was, now = (float(np.nanvar(dsc - np.nanmean(dsc, axis=0))) for dsc in (before, last))
+    if now <= 2 * was:
         return []
-    was, now = (value**0.5 for value in spread)
-    return [f"cases differ more: the deviation of their DSC went from {was:.3f} to {now:.3f}"]
+    return [
+        f"cases differ more: the deviation of their DSC went from {was**0.5:.3f} to {now**0.5:.3f}"
+    ]
 
 
 def _noise_sign(before: Judged, last: Judged, gain: float) -> list[str]:
     """Say so if the network fits its own labels better, and the held-out ones worse."""
-    if before.fit is None or last.fit is None or not (last.fit > before.fit and gain < 0):
+    if before.fit is None or last.fit is None or last.fit <= before.fit or gain >= 0:
         return []
     return [
         f"it learns its labels' noise: DSC with them rose from {before.fit:.3f} to {last.fit:.3f}, "
@@ -183,11 +196,9 @@ def _noise_sign(before: Judged, last: Judged, gain: float) -> list[str]:
 
 def _mean(dsc: Dsc) -> float:
     """Return the mean over classes of the mean over cases."""
-    classes: dict[str, list[float]] = {}
-    for row in dsc.values():
-        for name, value in row.items():
-            classes.setdefault(name, []).append(value)
-    return float(np.mean([np.mean(values) for values in classes.values()])) if classes else 0.0
+    names = {name for row in dsc.values() for name in row}
+    means = [fmean(row[name] for row in dsc.values() if name in row) for name in names]
+    return fmean(means or [0.0])
 
 
 def judged(run: Run, count: int) -> list[Judged]:
@@ -249,6 +260,6 @@ def load_dsc(path: Path) -> Dsc:
     return found
 
 
-def told(verdicts: Sequence[Verdict]) -> str:
+def told(verdicts: Sequence[Decision]) -> str:
     """Return stop.json's text."""
     return json.dumps({"verdicts": [asdict(verdict) for verdict in verdicts]}, indent=1) + "\n"

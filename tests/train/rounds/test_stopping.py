@@ -6,7 +6,7 @@ import pytest
 from imaging.errors import KitError
 from imaging.volumes import write_volume
 from train.rounds.recipe import Stop
-from train.rounds.stopping import Judged, changed, decide, load_dsc, told
+from train.rounds.stopping import Judged, chance_of_fall, changed, decide, load_dsc, paired, told
 
 STOP = Stop(least_gain=0.005, least_change=0.01)
 
@@ -118,6 +118,16 @@ def test_a_class_that_only_one_round_was_judged_by_is_not_compared():
     verdict = decide([judged("a", (0.8, 0.8)), judged("b", (0.9, 0.9), (0.0,))], STOP)
     assert verdict.gain == pytest.approx(0.1)
     assert set(verdict.by_class) == {"liver"}
+
+
+def test_pairs_have_no_dsc_where_one_round_has_none():
+    classes, dsc = paired(judged("a", (0.8, 0.7), (0.1, 0.2)), judged("b", (0.9, 0.6), (0.3,)))
+    assert classes == ["liver", "tumour"]
+    np.testing.assert_array_equal(dsc, [[[0.8, 0.1], [0.7, np.nan]], [[0.9, 0.3], [0.6, np.nan]]])
+
+
+def test_the_chance_that_a_class_falls_in_all_its_cases():
+    assert chance_of_fall(cases=3, classes=2) == 2 / 8
 
 
 def test_rounds_without_a_common_case():
