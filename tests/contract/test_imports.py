@@ -160,6 +160,7 @@ def test_no_module_of_imaging_loads_anything_above_it():
 ONE_PLACE = {
     "components": r"\bimport cc3d\b|\bndimage\.label\(|measure\.label\(|ConnectedComponent",
     "digest": r"\bhashlib\b",
+    "overlap": r"minlength=(256|CLASSES)\)|\b2 \* (both|joint|np\.count_nonzero)",
 }
 """Modules of imaging, and what they alone do: once, for all packages."""
 
