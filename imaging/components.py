@@ -23,6 +23,16 @@ class Components:
         """How many pieces there are."""
         return self.sizes.size - 1
 
+    def within(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return how many voxels of each piece lie in `mask`, by its number; that of 0 is 0.
+
+        Args:
+            mask: bool, of the array's shape.
+        """
+        counts = np.bincount(self.numbers[mask], minlength=self.sizes.size)
+        counts[0] = 0
+        return counts
+
     def box(self, number: int) -> tuple[slice, ...]:
         """Return the smallest box around a piece."""
         ends = self._bounds[number].reshape(-1, 2).tolist()

@@ -3,12 +3,12 @@
 The contract between training and prediction. `train.export` writes it, `inference` reads it.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from imaging.digest import file_sha256
 from imaging.errors import ManifestError
 from imaging.files import replacing
 from imaging.geometry import Shape, SpacingMm
@@ -26,6 +26,15 @@ class WeightsFile:
     path: str
     sha256: str
     bytes: int
+
+    @classmethod
+    def of(cls, file: Path, path: str) -> "WeightsFile":
+        """Describe `file` as the manifest names it, by `path`.
+
+        Raises:
+            KitError: It cannot be read.
+        """
+        return cls(path, file_sha256(file), file.stat().st_size)
 
 
 @dataclass(frozen=True)
@@ -143,9 +152,7 @@ def _verify_file(path: Path, expected: WeightsFile) -> None:
     found = path.stat().st_size
     if found != expected.bytes:
         raise ManifestError(f"weights {path}: {found} bytes, the manifest says {expected.bytes}")
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if digest != expected.sha256:
+    if (digest := file_sha256(path)) != expected.sha256:
         raise ManifestError(f"weights {path}: sha256 {digest}, the manifest says {expected.sha256}")
 
 

@@ -3,13 +3,13 @@
 Strict: an unknown or missing key is an error, so that a misspelt one is never a silent default.
 """
 
-import hashlib
 import json
 import math
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, cast
 
+from imaging.digest import sha256
 from imaging.errors import ManifestError
 from imaging.geometry import Shape, SpacingMm, is_orientation
 from inference.manifest import (
@@ -40,7 +40,7 @@ def load_manifest(path: Path) -> Manifest:
     except ValueError as error:
         raise ManifestError(f"manifest {path} is not JSON: {error}") from error
     reader = _Reader(str(path))
-    manifest = reader.manifest(table, path.parent, hashlib.sha256(content).hexdigest())
+    manifest = reader.manifest(table, path.parent, sha256(content))
     reader.check(manifest)
     return manifest
 

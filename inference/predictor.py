@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from imaging.errors import EngineError, ManifestError, VolumeError
 from imaging.geometry import Box, Grid, Orientation, SpacingMm, as_shape
+from imaging.overlap import label_counts
 from imaging.resampling import resample_linear
 from imaging.volumes import Header, Volume, read_volume
 from inference.blank import Runs
@@ -280,7 +281,5 @@ def volumes_ml(
     labels: NDArray[np.uint8], values: dict[str, int], voxel_ml: float
 ) -> dict[str, float]:
     """Return the volume of each organ in millilitres."""
-    counts = np.zeros(256, dtype=np.int64)
-    for part in labels:  # slice by slice: bincount makes 64-bit integers of what it counts
-        counts += np.bincount(part.ravel(), minlength=256)
+    counts = label_counts(labels)
     return {name: round(float(counts[value]) * voxel_ml, 3) for name, value in values.items()}

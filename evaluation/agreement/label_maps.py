@@ -17,12 +17,10 @@ from imaging.errors import KitError, VolumeError, in_one_line
 from imaging.files import replacing, writing
 from imaging.label_maps import LabelMap, read_label_map
 from imaging.organs import ORGANS
+from imaging.overlap import dice_by_label, joint_counts
 
 SCHEMA = 1
-LABELS = 256
 _NAMES = {label: organ for organ, label in ORGANS.items()}
-_CHUNK = 1 << 18
-"""Voxels counted at a time: NumPy makes them 64-bit integers first, and so many fit a cache."""
 
 
 @dataclass(frozen=True)
@@ -169,35 +167,17 @@ def _labels(
     counts: NDArray[np.int64], first_ml: float, second_ml: float
 ) -> tuple[LabelAgreement, ...]:
     """Return what is known of every label; `first_ml` and `second_ml` are of one voxel."""
-    first, second, both = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
+    first, second, dsc = counts.sum(axis=1), counts.sum(axis=0), dice_by_label(counts)
     return tuple(
         LabelAgreement(
             organ=_NAMES.get(label, f"label {label}"),
-            dsc=float(2 * both[label] / (first[label] + second[label])),
+            dsc=float(dsc[label]),
             first_ml=float(first[label] * first_ml),
             second_ml=float(second[label] * second_ml),
         )
-        for label in range(1, LABELS)
+        for label in range(1, len(dsc))
         if first[label] + second[label]
     )
-
-
-def joint_counts(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Count every pair of labels in one pass.
-
-    Args:
-        first: uint8 of any shape.
-        second: uint8 of the same shape.
-
-    Returns:
-        int64 [256, 256]; [a, b] is the number of voxels that are a in the first, b in the second.
-    """
-    counts = np.zeros(LABELS * LABELS, np.int64)
-    a, b = first.reshape(-1), second.reshape(-1)
-    for start in range(0, a.size, _CHUNK):
-        pairs = a[start : start + _CHUNK].astype(np.uint16) << 8 | b[start : start + _CHUNK]
-        counts += np.bincount(pairs, minlength=counts.size)
-    return counts.reshape(LABELS, LABELS)
 
 
 def write_agreement(cases: tuple[CaseAgreement, ...], folder: Path) -> None:

@@ -4,7 +4,6 @@ A container may leave a link to a file of the host's, a pipe that never ends, or
 a terminal.
 """
 
-import hashlib
 import os
 import shutil
 import stat
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
+from imaging.digest import sha256
 from imaging.errors import KitError, VolumeError
 from imaging.files import replacing
 from imaging.label_maps import LabelMap
@@ -71,7 +71,7 @@ def digest(path: Path) -> str:
         KitError: As `opened` says.
     """
     with opened(path) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256(stream)
 
 
 def take(path: Path, folder: Path) -> Path:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from evaluation.scoring.boxes import hull, label_boxes
 from evaluation.scoring.lesions import lesions_of, size_names, size_of
-from evaluation.scoring.official import AXIALLY_CROPPED, dice
+from evaluation.scoring.official import AXIALLY_CROPPED
 from evaluation.scoring.scores import METRICS, CaseScores, LabelScore, Lesion, Mean
 from evaluation.scoring.surfaces import Mask, robust_hausdorff_mm, surface_dice, surface_distances
 from evaluation.scoring.tolerances import TOLERANCE_MM, TUMOUR
 from imaging.geometry import Box, Grid
 from imaging.organs import ORGANS
+from imaging.overlap import dice
 
 RESAMPLES = 2000
 _SEED = 23
@@ -62,7 +63,7 @@ def _score(truth: Mask, pred: Mask, grid: Grid, organ: str) -> LabelScore:
         return LabelScore(0.0, 0.0, truth_ml=truth_ml, pred_ml=pred_ml, note=note)
     surfaces = surface_distances(truth, pred, grid.spacing_mm)
     return LabelScore(
-        dsc=float(dice(truth, pred)),
+        dsc=dice(truth, pred),
         nsd=surface_dice(surfaces, TOLERANCE_MM[organ]),
         hd95_mm=robust_hausdorff_mm(surfaces),
         truth_ml=truth_ml,

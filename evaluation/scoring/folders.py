@@ -1,6 +1,5 @@
 """Score a folder of predictions against a folder of truths, case by case, in parallel."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -22,6 +21,7 @@ from evaluation.scoring.annotated import Drawn, score_drawn
 from evaluation.scoring.boxes import label_boxes
 from evaluation.scoring.lesions import detection
 from evaluation.scoring.scores import CaseScores, LabelScore, Scores
+from imaging.digest import file_sha256
 from imaging.errors import GeometryError, KitError, VolumeError, in_one_line
 from imaging.label_maps import LabelMap, read_label_map, scaled_numbers, unlike_labels
 from imaging.organs import ORGANS
@@ -241,7 +241,6 @@ def _about_the_prediction() -> Iterator[None]:
 
 def _digest(path: Path) -> str | None:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
+        return file_sha256(path)
+    except KitError:
         return None

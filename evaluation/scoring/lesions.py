@@ -29,10 +29,9 @@ def lesions_of(mask: Mask, other: Mask, voxel_ml: float) -> tuple[Lesion, ...]:
         voxel_ml: Volume of a voxel.
     """
     pieces = connected(mask)
-    covered = np.bincount(pieces.numbers[other], minlength=pieces.count + 1)[1:]
     found = [
         Lesion(float(n * voxel_ml), bool(c >= LEAST_OVERLAP * n), float(c / n))
-        for n, c in zip(pieces.sizes[1:], covered, strict=True)
+        for n, c in zip(pieces.sizes[1:], pieces.within(other)[1:], strict=True)
     ]
     return tuple(sorted(found, key=lambda lesion: -lesion.ml))
 

@@ -18,6 +18,7 @@ from evaluation.scoring.surfaces import Mask, surface_dice, surface_distances
 from evaluation.scoring.tolerances import TOLERANCE_MM, TUMOUR
 from imaging.geometry import Box, SpacingMm
 from imaging.organs import ORGANS
+from imaging.overlap import dice
 
 AXIALLY_CROPPED = ("aorta", "inferior vena cava", "esophagus")
 """Scored on the slices that the truth labels (line 111)."""
@@ -102,12 +103,6 @@ def overlap_score(
         return LabelScore(_rounded(dsc), 0.0, note=f"DSC under {low_dsc:g}: NSD counts 0")
     nsd = surface_dice(surface_distances(truth, pred, spacing_mm), tolerance_mm)
     return LabelScore(_rounded(dsc), _rounded(nsd))
-
-
-def dice(truth: Mask, pred: Mask) -> float:
-    """Return the Sørensen-Dice coefficient 2|A and B| / (|A| + |B|) of masks not both empty."""
-    total = np.count_nonzero(truth) + np.count_nonzero(pred)
-    return 2 * np.count_nonzero(truth & pred) / total
 
 
 def means(cases: Iterable[CaseScores]) -> dict[str, dict[str, Mean]]:

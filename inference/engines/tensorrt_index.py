@@ -4,7 +4,6 @@ A plan fits one network, one version of one runtime and one kind of GPU, and not
 says which, so that a plan that does not fit is never opened.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from imaging.digest import sha256
 from imaging.errors import EngineError
 from imaging.files import replacing
 from inference.engines import plan_folder
@@ -147,8 +147,7 @@ def read_plan(folder: Path, plan: EnginePlan) -> bytes:
         raise EngineError(
             f"plan {path} cannot be read ({error.strerror}); build it again"
         ) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != plan.sha256:
+    if (found := sha256(content)) != plan.sha256:
         raise EngineError(f"plan {path}: sha256 {found}, the index says {plan.sha256}; build again")
     return content
 
@@ -167,8 +166,7 @@ def add_plan(folder: Path, plan: EnginePlan, content: bytes) -> EnginePlan:
     Raises:
         KitError: The folder cannot be written, or its index not be read.
     """
-    digest = hashlib.sha256(content).hexdigest()
-    made = replace(plan, sha256=digest, bytes=len(content))
+    made = replace(plan, sha256=sha256(content), bytes=len(content))
     others = [other for other in read_index(folder) if other.file != plan.file]
     with replacing(folder / plan.file) as partial:
         partial.write_bytes(content)

@@ -9,6 +9,7 @@ from rich.table import Table
 from imaging.errors import VolumeError
 from imaging.files import replacing
 from imaging.label_maps import read_label_map
+from imaging.overlap import label_counts
 from imaging.terminal import terminal
 from imaging.volumes import read_place, read_volume
 from inference.manifest import Manifest
@@ -32,8 +33,7 @@ def outside_on_screen(
     view = view_of(volume, manifest, crop)
     box = view.region.box
     seen = view.turn.apply(known.labels)[box]
-    total = np.bincount(known.labels.ravel(), minlength=256)
-    inside = np.bincount(seen.ravel(), minlength=256)
+    total, inside = label_counts(known.labels), label_counts(seen)
     names = {value: name for name, value in manifest.labels.items()}
     organs = {
         names.get(value, f"label {value}"): {

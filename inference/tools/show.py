@@ -17,6 +17,7 @@ from imaging.files import replacing
 from imaging.geometry import Grid, Orientation, SpacingMm
 from imaging.label_maps import read_label_map
 from imaging.organs import COLORS, ORGANS
+from imaging.overlap import label_counts
 from imaging.volumes import read_place, read_volume
 
 Picture = NDArray[np.uint8]
@@ -97,7 +98,7 @@ def overlay(hu: Hounsfield, labels: Labels, grid: Grid, case: str) -> Picture:
     z_mm = grid.shape[0] * grid.spacing_mm[0]
     px_mm = max(x_mm / _WIDTH_PX, y_mm / _WIDTH_PX, z_mm / _HEIGHT_PX)
     drawn = [_draw_plane(plane, px_mm) for plane in planes]
-    counts = np.add.reduce([np.bincount(row.ravel(), minlength=256) for row in labels])
+    counts = label_counts(labels)
     wanted_px = _ROW_PX * (1 + np.count_nonzero(counts[1:] | _known(counts.size)[1:]))
     height = _TITLE_PX + max(*(image.height for image in drawn), int(wanted_px)) + _GAP_PX
     width = sum(image.width + _GAP_PX for image in drawn) + _GAP_PX + _LEGEND_PX
@@ -149,7 +150,7 @@ def busiest_slice(labels: Labels, axis: int) -> int:
     The middle slice where there is no label at all.
     """
     rows = np.moveaxis(labels, axis, 0)
-    counts = np.stack([np.bincount(row.ravel(), minlength=256)[1:] for row in rows])
+    counts = np.stack([label_counts(row)[1:] for row in rows])
     if not counts.any():
         return len(rows) // 2
     kinds, areas = np.count_nonzero(counts, axis=1), counts.sum(axis=1)

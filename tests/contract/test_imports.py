@@ -157,12 +157,21 @@ def test_no_module_of_imaging_loads_anything_above_it():
     assert loaded.isdisjoint(TRAINING | RUNTIMES | {"inference", "evaluation", "benchmarks"})
 
 
-def test_one_module_finds_connected_components():
-    finders = re.compile(r"\bimport cc3d\b|\bndimage\.label\(|measure\.label\(|ConnectedComponent")
+ONE_PLACE = {
+    "components": r"\bimport cc3d\b|\bndimage\.label\(|measure\.label\(|ConnectedComponent",
+    "digest": r"\bhashlib\b",
+    "overlap": r"minlength=(256|CLASSES)\)|\b2 \* (both|joint|np\.count_nonzero)",
+}
+"""Modules of imaging, and what they alone do: once, for all packages."""
+
+
+@pytest.mark.parametrize("module", ONE_PLACE)
+def test_what_is_done_in_one_place(module):
+    doers = re.compile(ONE_PLACE[module])
     found = {
         str(path.relative_to(ROOT))
-        for package in ("imaging", "inference", "evaluation", "train", "benchmarks")
+        for package in MAY_IMPORT
         for path in (ROOT / package).rglob("*.py")
-        if finders.search(path.read_text(encoding="utf-8"))
+        if doers.search(path.read_text(encoding="utf-8"))
     }
-    assert found == {"imaging/components.py"}
+    assert found == {f"imaging/{module}.py"}

@@ -7,11 +7,8 @@ import shutil
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
-from evaluation.agreement.label_maps import agree_case, joint_counts
+from evaluation.agreement.label_maps import agree_case
 from evaluation.cli import main
 from tests.evaluation.maps import box, write_map
 
@@ -79,30 +76,6 @@ def test_another_place_is_told_and_the_voxels_are_compared(folders):
     # 8 voxels of 0.04 ml, and of 0.08 ml where the header says so
     assert found.labels[0].change_ml == pytest.approx(0.32)
     assert found.amiss(0.0) == found.geometry
-
-
-MAPS = arrays.arrays(np.uint8, st.tuples(*[st.integers(1, 5)] * 3))
-
-
-@given(MAPS, st.integers(0, 2**32 - 1))
-def test_one_pass_counts_what_a_pass_a_label_counts(first, seed):
-    second = np.random.default_rng(seed).permutation(first.ravel()).reshape(first.shape)
-    counts = joint_counts(first, second)
-    assert counts.sum() == first.size
-    for label in np.unique(first):
-        assert counts[label, label] == np.count_nonzero((first == label) & (second == label))
-        assert counts[label].sum() == np.count_nonzero(first == label)
-        assert counts[:, label].sum() == np.count_nonzero(second == label)
-
-
-def test_a_volume_longer_than_a_chunk_is_counted_to_its_end():
-    # 2**18 voxels are counted at a time; here are 3 * 2**17 and 5
-    first = np.zeros(3 * 2**17 + 5, np.uint8)
-    second = first.copy()
-    first[-5:], second[-3:] = 2, 2
-    counts = joint_counts(first, second)
-    assert (counts[2, 2], counts[2, 0], counts[0, 2]) == (3, 2, 0)
-    assert counts[0, 0] == 3 * 2**17
 
 
 def test_equal_folders_agree(folders, tmp_path):

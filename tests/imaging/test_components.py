@@ -81,3 +81,13 @@ def test_pieces_of_a_slice(mask, connectivity):
 def test_an_array_of_nothing_has_no_piece():
     for array in (np.zeros((2, 3, 4), np.bool_), np.zeros((0, 3, 4), np.uint8)):
         assert connected(array).count == 0
+
+
+def test_voxels_of_each_piece_in_a_mask():
+    found = connected(np.uint8([[1, 1, 0, 2], [0, 0, 0, 2], [5, 0, 2, 2]]), 4)
+    mask = np.array([[0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 1, 1]], bool)
+    inside = found.within(mask)
+    by_place = [inside[found.numbers[place]] for place in ((0, 0), (0, 3), (2, 0))]
+    assert by_place == [1, 3, 0]
+    assert inside[0] == 0
+    assert found.within(mask & False).tolist() == [0, 0, 0, 0]

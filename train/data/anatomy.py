@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from imaging.errors import VolumeError
+from imaging.overlap import labels_in
 
 # Take the nearest rotation where a direction is not orthonormal, as the kit's own reading does.
 os.environ.setdefault("ITK_NIFTI_SFORM_PERMISSIVE", "1")
@@ -88,8 +89,7 @@ def read_anatomy(path: Path, ids: str, spacing_mm: float) -> Anatomy:
     for source, target in IDS[ids].items():
         table[source] = target
     labels = split_adrenals(table[native])
-    drawn = tuple(sorted({int(v) for v in np.unique(labels)} - {0}))
-    return Anatomy(path.name.split(".")[0], labels, drawn)
+    return Anatomy(path.name.split(".")[0], labels, labels_in(labels))
 
 
 def split_adrenals(labels: Labels) -> Labels:

@@ -11,14 +11,13 @@ from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-
 from imaging.errors import GeometryError, KitError, VolumeError, in_one_line
 from imaging.files import replacing
 from imaging.geometry import Shape
 from imaging.label_maps import read_label_map
 from imaging.nifti_header import LEAST_MM, MOST_MM, Place
 from imaging.organs import ORGANS
+from imaging.overlap import labels_in
 from imaging.volumes import read_header, read_place, read_volume
 
 SCHEMA = 1
@@ -184,10 +183,7 @@ def _label_checked(folder: Path, label: str, place: Place, shape: Shape) -> tupl
     if odd := found.elsewhere_than(place, shape):
         raise GeometryError(f"{label}: {odd}, the CT's; give the map of this CT")
     _refuse_misread(label, found.place)
-    counts = np.zeros(256, np.int64)
-    for labels in found.labels:  # bincount copies to int64, and a map may have 700 million voxels
-        counts += np.bincount(labels.ravel(), minlength=256)
-    present = tuple(int(value) for value in np.flatnonzero(counts) if value)
+    present = labels_in(found.labels)
     if not present:
         raise VolumeError(f"{label}: nothing is labelled; move its CT to the unlabelled ones")
     if unknown := [value for value in present if value > max(ORGANS.values())]:

@@ -1,6 +1,5 @@
 """From an nnU-Net result folder to a bundle: weights, manifest, parity report; all or nothing."""
 
-import hashlib
 import json
 import re
 import shutil
@@ -162,18 +161,12 @@ def _write_weights(
     program = exported_program(network, model.patch)
     onnx_path = stage / "weights" / f"{name}.onnx"
     opset = write_onnx(program, onnx_path, f16_storage=request.storage == "f16")
-    files = {"onnx": _weights_file(onnx_path, stage)}
+    files = {"onnx": WeightsFile.of(onnx_path, onnx_path.relative_to(stage).as_posix())}
     if request.reference:
         torch_path = stage / "weights" / f"{name}.pt2"
         torch.export.save(program, torch_path)
-        files["torch"] = _weights_file(torch_path, stage)
+        files["torch"] = WeightsFile.of(torch_path, torch_path.relative_to(stage).as_posix())
     return files, opset
-
-
-def _weights_file(path: Path, folder: Path) -> WeightsFile:
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    return WeightsFile(path.relative_to(folder).as_posix(), digest, len(content))
 
 
 def _origin(

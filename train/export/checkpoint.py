@@ -1,6 +1,5 @@
 """Read an nnU-Net checkpoint without running code that may hide in it."""
 
-import hashlib
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from imaging.digest import file_sha256
 from imaging.errors import KitError
 
 # nnU-Net's checkpoints hold tensors, plain values and, in the log, NumPy scalars: all harmless.
@@ -61,7 +61,7 @@ def load_checkpoint(path: Path, *, trusted: bool = False) -> Checkpoint:
                 )
         return Checkpoint(
             path=path,
-            sha256=_sha256(path),
+            sha256=file_sha256(path),
             weights=weights,
             configuration=str(content["init_args"]["configuration"]),
             trainer=str(content["trainer_name"]),
@@ -94,8 +94,3 @@ def _plain_name(name: str) -> str:
     while name.startswith(_PREFIXES):
         name = name.partition(".")[2]
     return name
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """8-bit integers: quantize an exported network, and ship it only if no organ pays for it."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -80,7 +79,7 @@ def quantize(
         replace(described, files=dict(files)).write(manifest)
         for kind, path in zip(INT8, paths, strict=True):
             place = described.weights("onnx").parent / path.name
-            files[kind] = _weights_file(path, place.relative_to(described.folder).as_posix())
+            files[kind] = WeightsFile.of(path, place.relative_to(described.folder).as_posix())
             shutil.move(path, place)
     told = {**provenance, "mean_dsc": {"f32": gate.f32_dsc, "int8": gate.int8_dsc}}
     told["labelled"] = list(gate.cases)
@@ -149,12 +148,7 @@ def _spread(patches: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
 def _absolute(described: Manifest, paths: Sequence[Path]) -> dict[str, WeightsFile]:
     """Return the ONNX file and the new ones, as seen from the root."""
     found = {"onnx": described.weights("onnx"), **dict(zip(INT8, paths, strict=True))}
-    return {kind: _weights_file(p, p.absolute().as_posix()) for kind, p in found.items()}
-
-
-def _weights_file(path: Path, name: str) -> WeightsFile:
-    content = path.read_bytes()
-    return WeightsFile(name, hashlib.sha256(content).hexdigest(), len(content))
+    return {kind: WeightsFile.of(p, p.absolute().as_posix()) for kind, p in found.items()}
 
 
 def _dsc(

@@ -1,7 +1,6 @@
 """Train with nnU-Net v2, each step in a process of its own that keeps its files in one folder."""
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import inference
+from imaging.digest import file_sha256
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
 from imaging.geometry import SpacingMm
@@ -191,18 +191,10 @@ def _order(
     """Say what decides a training's result."""
     order = {
         "spec": asdict(spec),
-        "cases": {case: [_sha256(path) for path in files] for case, files in cases.items()},
+        "cases": {case: [file_sha256(path) for path in files] for case, files in cases.items()},
         "kit": inference.__version__,
         "packages": {name: version(name) for name in _PACKAGES},
         "device": device,
         **({} if asked is None else {"drawn": asked}),
     }
     return json.dumps(order, indent=2, sort_keys=True) + "\n"
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise KitError(f"cannot read {path}: {error.strerror}") from error

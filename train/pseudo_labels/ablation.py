@@ -14,6 +14,7 @@ from evaluation.scoring.lesions import lesions_of, size_names, size_of
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
 from imaging.organs import ORGANS
+from imaging.overlap import dice_by_label, joint_counts
 from imaging.terminal import terminal
 from train.data.anatomy import IGNORE
 from train.data.release import LABEL_SUFFIX
@@ -60,17 +61,19 @@ class _Tally:
         self.false_tumours, self.ignored, self.wrong, self.voxels = 0, 0, 0, 0
 
     def add(self, truth: Labels, fused: Labels, voxel_ml: float) -> None:
-        looked_at = (truth > 0) | (fused > 0)
-        self.ignored += int((fused == IGNORE).sum())
-        self.wrong += int(((fused != truth) & (fused != IGNORE)).sum())
-        self.voxels += int(looked_at.sum())
-        said = np.where(fused == IGNORE, np.uint8(0), fused)
-        both = np.bincount(truth[truth == said], minlength=CLASSES)[:CLASSES]
-        sizes = [np.bincount(one.ravel(), minlength=CLASSES)[:CLASSES] for one in (said, truth)]
-        self.counts += [both, *sizes]
-        for label in np.flatnonzero(sizes[1]):
-            self.dsc[label].append(2 * both[label] / (sizes[0][label] + sizes[1][label]))
-        true, pred = truth == TUMOUR, said == TUMOUR
+        joint = joint_counts(truth, fused)
+        self.voxels += int(joint.sum() - joint[0, 0])
+        ignored = joint[:, IGNORE].copy()
+        self.ignored += int(ignored.sum())
+        joint[:, IGNORE] = 0
+        self.wrong += int(joint.sum() - joint.trace())
+        joint[:, 0] += ignored
+        said, present = joint.sum(axis=0)[:CLASSES], joint.sum(axis=1)[:CLASSES]
+        self.counts += [joint.diagonal()[:CLASSES], said, present]
+        dsc = dice_by_label(joint)
+        for label in np.flatnonzero(present):
+            self.dsc[label].append(float(dsc[label]))
+        true, pred = truth == TUMOUR, fused == TUMOUR
         for lesion in lesions_of(true, pred, voxel_ml):
             row = self.found[size_names()[size_of(lesion.ml)]]
             row[0] += lesion.found

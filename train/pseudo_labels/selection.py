@@ -15,6 +15,7 @@ from scipy.ndimage import binary_dilation, generate_binary_structure
 
 from imaging.components import connected
 from imaging.organs import ORGANS
+from imaging.overlap import label_counts
 from train.data.anatomy import IGNORE
 from train.pseudo_labels.fusion import Labels
 from train.pseudo_labels.reliability import CLASSES, Counts, least_score
@@ -93,7 +94,7 @@ class Pieces:
                 share = float((truth[piece.place][piece.mask] == piece.label).mean())
                 self.scores[piece.label].append(tuple(piece.score(s, voxel_ml) for s in SCORES))
                 self.right[piece.label].append(share >= RIGHT_SHARE)
-        voxels = np.bincount(truth.ravel(), minlength=CLASSES)
+        voxels = label_counts(truth)
         for label in drawn:
             if voxels[label]:
                 self.volumes_ml[label].append(float(voxels[label] * voxel_ml))

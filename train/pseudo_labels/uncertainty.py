@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.organs import ORGANS
+from imaging.overlap import joint_counts
 from train.data.anatomy import IGNORE
 from train.pseudo_labels.fusion import Labels, same_shape
 from train.pseudo_labels.reliability import WORDS, Counts
@@ -87,10 +88,9 @@ class Confidences:
         known = (truth != IGNORE) & ((labels == 0) | np.isin(labels, looked_for))
         said, true = labels[known], truth[known]
         right = np.where(said == 0, ~np.isin(true, looked_for), true == said)
-        place = said.astype(np.intp) * PERCENTS + np.minimum(percents[known], PERCENTS - 1)
+        sure = np.minimum(percents[known], PERCENTS - 1)
         for row, which in zip(self.wrong_right, (~right, right), strict=True):
-            counts = np.bincount(place[which], minlength=LABELS * PERCENTS)
-            row += counts.reshape(LABELS, PERCENTS)
+            row += joint_counts(said[which], sure[which])[:LABELS, :PERCENTS]
 
     def doubt(self) -> Doubt:
         """Choose each label's threshold: the bit under it has the most information of "right".

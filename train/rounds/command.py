@@ -1,6 +1,5 @@
 """Run a whole recipe: Snakemake decides what is to be done, and where."""
 
-import hashlib
 import json
 import os
 import shlex
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imaging.digest import sha256
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
 from train.rounds.plan import Stage, expand
@@ -148,7 +148,7 @@ def files_stamp(stage: Stage, config: Mapping[str, Any]) -> str:
         files += sorted(Path(config["external"][name]).glob("*.nii.gz"))
     stats = [(path.name, path.stat()) for path in files]
     rows = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest() if rows else ""
+    return sha256("\n".join(rows).encode()) if rows else ""
 
 
 def resources_of(stage: Stage, config: Mapping[str, Any]) -> dict[str, int]:

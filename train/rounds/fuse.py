@@ -11,6 +11,7 @@ import numpy as np
 from imaging.errors import GeometryError, KitError
 from imaging.files import replacing
 from imaging.label_maps import LabelMap, read_label_map
+from imaging.overlap import dice_by_label, joint_counts
 from imaging.volumes import read_header, read_place
 from train.data.anatomy import IGNORE
 from train.data.release import Case
@@ -220,9 +221,6 @@ def agreement(first: Path, second: Path) -> float:
     """
     a, b = (read_flare_labels(path).labels for path in (first, second))
     same_shape(a, b)
-    known = (a != IGNORE) & (b != IGNORE)
-    joint = np.bincount(a[known].astype(np.intp) * IGNORE + b[known], minlength=IGNORE**2)
-    table = joint.reshape(IGNORE, IGNORE)
-    totals = (table.sum(axis=0) + table.sum(axis=1))[1:]
-    there = totals > 0
-    return float(np.mean(2 * table.diagonal()[1:][there] / totals[there])) if there.any() else 1.0
+    dsc = dice_by_label(joint_counts(a, b)[:IGNORE, :IGNORE])[1:]
+    there = ~np.isnan(dsc)
+    return float(np.mean(dsc[there])) if there.any() else 1.0

@@ -14,6 +14,7 @@ import numpy as np
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
 from imaging.organs import ORGANS
+from imaging.overlap import dice_by_label, joint_counts
 from inference.engines import Precision
 from inference.manifest import Manifest
 from inference.manifest_reader import load_manifest
@@ -154,10 +155,9 @@ def dsc_of(truth: Path, pred: Path, drawn: Sequence[int]) -> dict[str, float]:
     """
     true, said = (read_flare_labels(path).labels for path in (truth, pred))
     same_shape(true, said)
-    sizes = np.bincount(true.ravel(), minlength=256) + np.bincount(said.ravel(), minlength=256)
-    both = np.bincount(true[true == said], minlength=256)
+    dsc = dice_by_label(joint_counts(true, said))
     names = {label: name for name, label in ORGANS.items()}
-    return {names[k]: float(2 * both[k] / sizes[k]) if sizes[k] else 1.0 for k in drawn}
+    return {names[k]: 1.0 if np.isnan(dsc[k]) else float(dsc[k]) for k in drawn}
 
 
 def rules(run: Run, stage: Stage) -> Job:

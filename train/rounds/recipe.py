@@ -1,12 +1,12 @@
 """A recipe of rounds: who labels whom, by which rule, from one TOML file."""
 
-import hashlib
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from imaging.digest import sha256
 from imaging.errors import KitError
 from inference.engines import Precision
 from train.data.release import case_list
@@ -154,9 +154,7 @@ def load_rounds(path: Path) -> RoundsRecipe:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise KitError(f"{path}: no [[rounds]]; this command is for recipes of rounds")
     table["rounds"] = [build(Round, row, f"{path}: round {n}") for n, row in enumerate(rows, 1)]
-    recipe = build(
-        RoundsRecipe, {**table, "sha256": hashlib.sha256(content).hexdigest()}, str(path)
-    )
+    recipe = build(RoundsRecipe, {**table, "sha256": sha256(content)}, str(path))
     _check_rounds(recipe, path)
     return recipe
 

@@ -4,7 +4,6 @@ The record is for people and for comparison. What is stale is Snakemake's decisi
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import platform
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import inference
+from imaging.digest import file_sha256
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
 from imaging.machine import cpu_name
@@ -85,7 +85,7 @@ def _make(work: Work, folder: Path, make: Callable[[Path], None]) -> None:
     start_s = time.perf_counter()
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(folder)
-    inputs = {name: sha256(path) for name, path in sorted(work.inputs.items())}
+    inputs = {name: file_sha256(path) for name, path in sorted(work.inputs.items())}
     make(folder)
     outputs = digests(folder) | (inputs if work.hands_on else {})
     seconds = round(time.perf_counter() - start_s, 3)
@@ -114,20 +114,7 @@ def locked(path: Path) -> Iterator[None]:
 def digests(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file under `folder`, by path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-
-
-def sha256(path: Path) -> str:
-    """Return the digest of a file.
-
-    Raises:
-        KitError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise KitError(f"cannot read {path}: {error.strerror}") from error
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
 
 
 def circumstances() -> dict[str, Any]:

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
+from imaging.digest import file_sha256
 from imaging.errors import KitError
-from train.rounds.records import sha256 as digest
 
 Tensor = torch.Tensor
 HEADS = "seg_layers"
@@ -46,7 +46,7 @@ def load_start(network: torch.nn.Module, sha256: str, path: Path | None) -> None
         return
     if path is None:
         raise KitError(f"the recipe starts from weights of sha256 {sha256}; give them by --start")
-    if (found := digest(path)) != sha256:
+    if (found := file_sha256(path)) != sha256:
         raise KitError(f"{path} has sha256 {found}, the recipe starts from {sha256}")
     import onnx
 

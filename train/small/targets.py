@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from imaging.organs import ORGANS
+from imaging.overlap import labels_in
 from train.small.compact import UNKNOWN, SoftLabels
 
 STOMACH, DUODENUM = ORGANS["stomach"], ORGANS["duodenum"]
@@ -35,7 +36,7 @@ def with_truth(soft: SoftLabels, truth: Bytes, duodenum_in_stomach: bool = False
     labels = truth.copy()
     if duodenum_in_stomach:
         labels[(truth == STOMACH) & (soft.first == DUODENUM)] = DUODENUM
-    drawn = np.unique(labels[labels > 0])
+    drawn = labels_in(labels)
     first = np.where(np.isin(soft.first, drawn), np.uint8(0), soft.first)
     second = np.where(np.isin(soft.second, drawn), np.uint8(0), soft.second)
     known = labels > 0

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imaging.errors import in_one_line
 from imaging.organs import ORGANS
+from imaging.overlap import dice_by_label, joint_counts, label_counts
 from train.data.anatomy import IGNORE
 from train.pseudo_labels.fusion import Labels, read_flare_labels, same_shape
 from train.pseudo_labels.reliability import CLASSES
@@ -55,7 +55,7 @@ def measure(files: Files) -> Measured:
     try:
         fused = read_flare_labels(files.fused)
         voxel_ml = fused.grid.voxel_ml
-        counts = _counts(fused.labels)
+        counts = label_counts(fused.labels)
         labelled = int(counts[1 : IGNORE + 1].sum())
         real = {} if files.real is None else _volumes(files.real, files.drawn)
         return Measured(
@@ -70,14 +70,9 @@ def measure(files: Files) -> Measured:
         return Measured(files.case, error=in_one_line(error, files.case))
 
 
-def _counts(labels: Labels) -> NDArray[np.int64]:
-    """Count labels slice by slice: bincount makes eight bytes of each voxel."""
-    return np.asarray(sum(np.bincount(part.ravel(), minlength=256) for part in labels))
-
-
 def _volumes(path: Path, drawn: Sequence[int]) -> dict[str, float]:
     found = read_flare_labels(path)
-    counts = _counts(found.labels)
+    counts = label_counts(found.labels)
     return {NAMES[k]: float(counts[k] * found.grid.voxel_ml) for k in drawn}
 
 
@@ -95,15 +90,10 @@ def agreement_of(maps: Sequence[Labels]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for first, second in itertools.combinations(maps, 2):
         same_shape(first, second)
-        joint = np.zeros(256**2, np.int64)
-        for a, b in zip(first, second, strict=True):
-            joint += np.bincount(a.ravel().astype(np.intp) * 256 + b.ravel(), minlength=256**2)
-        table = joint.reshape(256, 256)[:CLASSES, :CLASSES]
-        totals = table.sum(axis=0) + table.sum(axis=1)
+        dsc = dice_by_label(joint_counts(first, second)[:CLASSES, :CLASSES])
         for label, organ in NAMES.items():
-            if totals[label]:
-                dsc = 2 * table[label, label] / totals[label]
-                found.setdefault(organ, []).append(float(dsc))
+            if not np.isnan(dsc[label]):
+                found.setdefault(organ, []).append(float(dsc[label]))
     return {organ: float(np.mean(values)) for organ, values in found.items()}
 
 

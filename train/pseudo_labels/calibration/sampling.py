@@ -10,6 +10,7 @@ from evaluation.scoring.annotated import Drawn
 from imaging.components import connected
 from imaging.errors import KitError
 from imaging.label_maps import read_label_map
+from imaging.overlap import labels_in
 from imaging.volumes import read_place, read_volume
 from inference.postprocess import clean
 from inference.predictor import Predictor, Prepared
@@ -67,7 +68,7 @@ def _drawn(
     labels: NDArray[np.uint8], truth: Path, top: int, drawn_in: Drawn | None
 ) -> tuple[int, ...]:
     """Return the labels up to `top` that were drawn in a case."""
-    drawn = shown = {k for k in np.unique(labels).tolist() if 0 < k <= top}
+    drawn = shown = {k for k in labels_in(labels) if k <= top}
     if drawn_in is not None:
         named = drawn_in.of(truth.name.removesuffix(LABEL_SUFFIX))
         if named is None or not named >= shown:
@@ -107,5 +108,5 @@ def pieces_of(
         taken: Which voxels are samples.
     """
     found = connected(said)
-    right = np.bincount(found.numbers[said == truth], minlength=found.count + 1)
-    return Pieces(found.numbers[taken].astype(np.int64) - 1, found.sizes[1:], right[1:])
+    right = found.within(said == truth)[1:]
+    return Pieces(found.numbers[taken].astype(np.int64) - 1, found.sizes[1:], right)
