@@ -230,10 +230,9 @@ def memory_cgroup(pid: int, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> Pat
         for _, controllers, path in (line.split(":", 2) for line in lines)
         for controller in controllers.split(",")
     }
-    if "memory" in by_controller:
+    folder = cgroups / by_controller.get("", "")
+    if "memory" in by_controller:  # cgroup version 1
         folder = cgroups / "memory" / by_controller["memory"]
-    else:
-        folder = cgroups / by_controller.get("", "")
     return folder if (folder / "memory.stat").is_file() else None
 
 
@@ -242,12 +241,9 @@ def cgroup_ram_mib(folder: Path) -> float | None:
 
     None where the cgroup has ended.
     """
-    version_2 = (folder / "memory.current").is_file()
-    usage, idle = (
-        ("memory.current", "inactive_file")
-        if version_2
-        else ("memory.usage_in_bytes", "total_inactive_file")
-    )
+    usage, idle = "memory.current", "inactive_file"
+    if not (folder / usage).is_file():  # cgroup version 1
+        usage, idle = "memory.usage_in_bytes", "total_inactive_file"
     try:
         used = int((folder / usage).read_text(encoding="ascii"))
         rows = (folder / "memory.stat").read_text(encoding="ascii").splitlines()

@@ -224,25 +224,21 @@ def _loads(timed: _Timed, limits: Limits) -> dict[str, Load]:
 
 def _result(pred: Path, ct: Path, folder: Path) -> tuple[str | None, str | None]:
     """Keep what a run left as its label map; return the digest if it is one, and what is wrong."""
-    try:
-        kept = _keep(pred, folder)
-    except KitError as refused:
-        return None, str(refused)
-    if kept is None:
+    if not os.path.lexists(pred):
         found = sorted(printable(path.name) for path in pred.parent.iterdir())
         what = f"only {', '.join(found[:3])}" if found else "nothing"
         return None, f"{what} in outputs instead of {pred.name}"
+    try:
+        kept = take(pred, folder)
+    except KitError as refused:
+        return None, str(refused)
     not_of = f"{pred.name} is no label map of {ct.name}"
     try:
         labels = read_label_map(kept)
     except VolumeError as error:
         return None, f"{not_of}: {error}"
-    amiss = elsewhere(labels, ct)
-    return digest(kept), amiss and f"{not_of}: {amiss}"
-
-
-def _keep(pred: Path, folder: Path) -> Path | None:
-    return take(pred, folder) if os.path.lexists(pred) else None
+    problem = elsewhere(labels, ct)
+    return digest(kept), problem and f"{not_of}: {problem}"
 
 
 def _failure(timed: _Timed, settings: Settings) -> str | None:
