@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from imaging.axis import center
 from imaging.geometry import Shape, as_shape
 
 SLAB_SLICES = 32
@@ -50,15 +51,15 @@ def linear_slabs(
     ratio = array.shape[0] / shape[0]
     for first in range(0, shape[0], SLAB_SLICES):
         last = min(first + SLAB_SLICES, shape[0]) - 1
-        start = max(0, math.floor((first + 0.5) * ratio - 0.5))
-        stop = math.floor((last + 0.5) * ratio - 0.5) + 2
+        place = center(first, ratio)
+        start = max(0, math.floor(place))
+        stop = math.floor(center(last, ratio)) + 2
         slab = _floats(array[start:stop], clip)
-        offset = (first + 0.5) * ratio - 0.5 - start
         size = (last + 1 - first, *shape[1:])
         spacing = (ratio, array.shape[1] / shape[1], array.shape[2] / shape[2])
         yield (
             slice(first, last + 1),
-            _resampled(slab, size, spacing, offset, sitk.sitkLinear),
+            _resampled(slab, size, spacing, place - start, sitk.sitkLinear),
         )
 
 
@@ -67,7 +68,7 @@ def resample_nearest(labels: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint
     if as_shape(labels) == shape:
         return labels
     z, y, x = (old / new for old, new in zip(labels.shape, shape, strict=True))
-    return _resampled(labels, shape, (z, y, x), 0.5 * z - 0.5, sitk.sitkNearestNeighbor)
+    return _resampled(labels, shape, (z, y, x), center(0, z), sitk.sitkNearestNeighbor)
 
 
 def _floats(
@@ -92,7 +93,7 @@ def _resampled(
             size[::-1],
             sitk.Transform(),
             interpolator,
-            (0.5 * x - 0.5, 0.5 * y - 0.5, offset_z),
+            (center(0, x), center(0, y), offset_z),
             spacing[::-1],
         )
     )

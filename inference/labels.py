@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.axis import Linear
 from imaging.geometry import Box, Shape
 
 Array = NDArray[np.float32]
@@ -35,7 +36,7 @@ class NativeLabels:
             labels: uint8 [Z, Y, X], zeros, to be filled; may be a view.
             threads: Slabs at a time; NumPy lets go of Python's lock. The labels are the same.
         """
-        self._axes = [_Axis(*sizes) for sizes in zip(old, labels.shape, strict=True)]
+        self._axes = [Linear(*sizes) for sizes in zip(old, labels.shape, strict=True)]
         self._labels = labels
         self._threads = threads
         self._done = 0
@@ -90,7 +91,7 @@ def _over_cells(corners: Array, extreme: np.ufunc) -> Array:
     return corners
 
 
-def _box(cells: NDArray[np.bool_], z: slice, axes: list["_Axis"]) -> Box | None:
+def _box(cells: NDArray[np.bool_], z: slice, axes: list[Linear]) -> Box | None:
     """Return the native box of the slices `z` around the True cells [Y, X]; None if it is empty."""
     spans = [np.flatnonzero(cells.any(axis=other)) for other in (1, 0)]
     if not spans[0].size:
@@ -100,7 +101,7 @@ def _box(cells: NDArray[np.bool_], z: slice, axes: list["_Axis"]) -> Box | None:
 
 
 def _slab_labels(
-    block: Array, axes: list["_Axis"], boxes: list[Box | None], whole: Box
+    block: Array, axes: list[Linear], boxes: list[Box | None], whole: Box
 ) -> NDArray[np.uint8]:
     """Return the labels of the box `whole`; class k is looked at in `boxes[k]` only."""
     best = np.full([part.stop - part.start for part in whole], -np.inf, dtype=np.float32)
@@ -128,56 +129,10 @@ def _common(one: Box, other: Box) -> Box | None:
     return (one[0], y, x) if y.start < y.stop and x.start < x.stop else None
 
 
-def _interpolated(volume: Array, axes: list["_Axis"], box: Box) -> Array:
+def _interpolated(volume: Array, axes: list[Linear], box: Box) -> Array:
     """Return the native voxels in `box` of `volume`: [Z, Y, X], no slices but the box's support."""
     y, x = (axis.support(part) for axis, part in zip(axes[1:], box[1:], strict=True))
     block = volume[:, y, x]
     for number, (axis, part) in enumerate(zip(axes, box, strict=True)):
         block = axis.blend(block, part, number)
     return block
-
-
-class _Axis:
-    """Linear interpolation along one axis from `old` to `new` voxels over the same length."""
-
-    def __init__(self, old: int, new: int) -> None:
-        place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
-        self._below = np.minimum(place.astype(np.intp), max(0, old - 2))
-        self._above = np.minimum(self._below + 1, old - 1)
-        self._share = (place - self._below).astype(np.float32)
-
-    def support(self, fine: slice) -> slice:
-        """Return the coarse voxels that the fine voxels in `fine` are made of."""
-        return slice(int(self._below[fine][0]), int(self._above[fine][-1]) + 1)
-
-    def within(self, first: int, last: int) -> slice:
-        """Return the fine voxels in the cells first..last; cell i starts at coarse voxel i."""
-        start, stop = np.searchsorted(self._below, (first, last + 1))
-        return slice(int(start), int(stop))
-
-    def decided_by(self, known: int) -> int:
-        """Return how many fine voxels are made of the first `known` coarse ones alone."""
-        return int(np.searchsorted(self._above, known))
-
-    def first_needed(self, fine: int) -> int:
-        """Return the first coarse voxel to keep once the first `fine` ones are decided.
-
-        None that the rest is made of is left behind, and none that may not have come is passed
-        over: where two fine voxels lie more than two coarse ones apart, those between them are in
-        no cell, and the last that are known may be among them.
-        """
-        past = int(self._above[fine - 1]) + 1 if fine else 0
-        return past if fine == self._below.size else min(past, int(self._below[fine]))
-
-    def blend(self, block: Array, fine: slice, axis: int) -> Array:
-        """Interpolate `block`, the support of `fine`, along its axis number `axis`."""
-        share = self._share[fine].reshape([-1 if a == axis else 1 for a in range(3)])
-        start = self.support(fine).start
-        low: Array = block.take(self._below[fine] - start, axis)
-        if not share.any():
-            return low
-        high = block.take(self._above[fine] - start, axis)
-        high -= low
-        high *= share
-        low += high
-        return low

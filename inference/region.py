@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.axis import strided, widened
 from imaging.components import connected
 from imaging.geometry import Box, Shape, SpacingMm, as_shape
 from inference.blank import DENSE_HU, Hu
@@ -104,10 +105,7 @@ class Cells:
 
     def inside(self, box: Box) -> tuple[slice, ...]:
         """Return which cells lie in a box of the CT."""
-        return tuple(
-            slice(-(-part.start // n), -(-part.stop // n))
-            for part, n in zip(box, self.strides, strict=True)
-        )
+        return tuple(strided(part, n) for part, n in zip(box, self.strides, strict=True))
 
 
 def body_box(cells: Cells) -> Box | None:
@@ -125,7 +123,9 @@ def body_box(cells: Cells) -> Box | None:
     trunk = _trunk(pieces.numbers[slices] == largest, cells.strides[0] * cells.spacing_mm[0])
     around = slice(slices.start + trunk.start, slices.start + trunk.stop)
     axes = zip((around, *plane), cells.strides, cells.spacing_mm, cells.shape, strict=True)
-    z, y, x = (_widened(part, stride, mm, size) for part, stride, mm, size in axes)
+    z, y, x = (
+        widened(part, stride, math.ceil(MARGIN_MM / mm), size) for part, stride, mm, size in axes
+    )
     return z, y, x
 
 
@@ -161,13 +161,6 @@ def limbs(split: Mask, touch: int) -> int:
             break
         count = int(place) + 1
     return count
-
-
-def _widened(coarse: slice, stride: int, mm: float, size: int) -> slice:
-    """Return a span of cells in voxels, with the margin."""
-    margin = math.ceil(MARGIN_MM / mm)
-    start, stop = coarse.start * stride - margin, coarse.stop * stride + margin
-    return slice(max(0, start), min(size, stop))
 
 
 def at_least(box: Box, voxels: Shape, shape: Shape) -> Box:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from evaluation.report.scene import Scene
+from imaging.axis import from_corner
 from imaging.components import connected
 from imaging.organs import ORGANS
 from inference.tools.show import VIEWS, cut, cut_mm
@@ -99,7 +100,8 @@ def _outline(
     if not mask.any():
         return
     rows, columns = (
-        (np.arange(-1, count + 1) + 0.5) * px for count, px in zip(mask.shape, size_px, strict=True)
+        from_corner(np.arange(-1.0, count + 1), px)
+        for count, px in zip(mask.shape, size_px, strict=True)
     )
     line = axes.contour(
         columns, rows, np.pad(mask, 1), levels=[0.5], colors=color, linestyles=[dashes],
@@ -129,7 +131,8 @@ def name_places(
         parts = connected(mask, 4)
         rows, columns = np.nonzero(parts.numbers == parts.sizes.argmax())
         half = len(organ) * _LETTER_PX / 2
-        x = float(np.clip((columns.mean() + 0.5) * size_px[1], half, max(half, width - half)))
+        x = from_corner(float(columns.mean()), size_px[1])
+        x = float(np.clip(x, half, max(half, width - half)))
         wanted.append((float(rows.max() + 1.2) * size_px[0], x, half, organ))
     written: list[tuple[float, float, float]] = []
     for y, x, half, organ in sorted(wanted):

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from imaging.axis import center
 from imaging.errors import VolumeError
 from imaging.overlap import labels_in
 
@@ -54,7 +55,7 @@ def oriented_grid(image: sitk.Image, spacing_mm: float) -> sitk.Image:
     image = sitk.DICOMOrient(image, "LPS")
     lengths_mm = np.multiply(image.GetSize(), image.GetSpacing())
     size = [max(1, round(length / spacing_mm)) for length in lengths_mm.tolist()]
-    offset = [0.5 * spacing_mm / s - 0.5 for s in image.GetSpacing()]
+    offset = [center(0, spacing_mm / s) for s in image.GetSpacing()]
     grid = sitk.Image(size, sitk.sitkUInt8)
     grid.SetSpacing([spacing_mm] * 3)
     grid.SetDirection(image.GetDirection())

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.axis import holding
 from imaging.files import make_folder
 from imaging.geometry import as_shape
 from imaging.resampling import linear_slabs
@@ -156,7 +157,6 @@ def stored_voxel(middle: list[float], prepared: Prepared) -> tuple[int, int, int
     ):
         stored = turn.order[axis]
         count = prepared.grid.shape[stored]
-        along = int(part.start + place * (part.stop - part.start) / size)
-        along = min(along, part.stop - 1)
+        along = part.start + holding(place, part.stop - part.start, size)
         found[stored] = count - 1 - along if turn.flipped[axis] else along
     return found[0], found[1], found[2]

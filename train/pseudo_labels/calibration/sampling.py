@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.scoring.annotated import Drawn
+from imaging.axis import nearest
 from imaging.components import connected
 from imaging.errors import KitError
 from imaging.label_maps import read_label_map
@@ -90,11 +91,7 @@ def working_voxel_ml(prepared: Prepared) -> float:
 def in_middles(labels: NDArray[np.uint8], prepared: Prepared) -> NDArray[np.uint8]:
     """Return the CT's labels in the middles of the working grid's voxels: uint8 [Z, Y, X]."""
     part = prepared.turn.apply(labels)[prepared.box]
-    middles = [
-        ((np.arange(n) + 0.5) * (size / n)).astype(np.intp)
-        for n, size in zip(prepared.image.shape, part.shape, strict=True)
-    ]
-    return part[np.ix_(*middles)]
+    return part[np.ix_(*map(nearest, part.shape, prepared.image.shape))]
 
 
 def pieces_of(
