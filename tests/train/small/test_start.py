@@ -5,9 +5,9 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from imaging.digest import file_sha256 as sha256
 from imaging.errors import KitError
 from tests.train.small.small_training import write_recipe
-from train.rounds.records import sha256
 from train.small.fit import _network
 from train.small.recipe import load_small_recipe
 from train.small.start import OneSampleNorm, load_start
