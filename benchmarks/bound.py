@@ -20,8 +20,7 @@ from imaging.files import replacing
 from imaging.machine import cpu_name
 from imaging.terminal import terminal
 from inference.engines import EngineOptions, Precision, open_engine, seconds_a_patch
-from inference.manifest import Manifest
-from inference.manifest_reader import load_manifest
+from inference.manifest import Manifest, load_manifest
 
 _SIDE = 4096
 """Of the matrices; large enough that two cores reach their rate."""

@@ -122,7 +122,7 @@ def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Pat
 
     Exit code 1: a labelled voxel does.
     """
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest
     from inference.tools.outside import outside_on_screen
 
     described = load_manifest(manifest)
@@ -133,7 +133,7 @@ def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Pat
 
 def _described(manifest: Path, weights: Path | None, engine: str) -> "Manifest":
     """Read the manifest; with the user's own ONNX file if there is one."""
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest
 
     if weights is not None and engine == "torch":
         raise click.UsageError("--weights is an ONNX file; the torch engine takes the manifest's")
@@ -147,8 +147,7 @@ def verify(manifest: Path) -> None:
     """Check every weights file that MANIFEST names."""
     import json
 
-    from inference.manifest import verify_files
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest, verify_files
 
     described = load_manifest(manifest)
     verify_files(described)
@@ -175,7 +174,7 @@ def build(manifest: Path, target: str | None, output: Path | None, **settings: A
     from inference.builders.screen import build_on_screen
     from inference.builders.tensorrt_build import Request
     from inference.engines.tensorrt_index import plan_folder
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest
 
     described = load_manifest(manifest)
     targets = tuple(part.strip() for part in target.split(",")) if target else ()

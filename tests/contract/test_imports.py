@@ -24,7 +24,7 @@ TRAINING = {
 RUNTIMES = {"cuda", "onnxruntime", "openvino", "tensorrt_bindings", "tensorrt_rtx_bindings"}
 RUNTIME_MODULES = {"cuda", "half_graph"}
 """Modules beside the engines that stand on a runtime, or on onnx; imported when they are used."""
-WORK = {"PIL", "SimpleITK", "cc3d", "numpy", "rich"}
+WORK = {"PIL", "SimpleITK", "cc3d", "msgspec", "numpy", "rich"}
 HELP_LIMIT_S = 0.25
 RUNS = 7
 EVALUATION_HAS = {"matplotlib", "scipy"}
@@ -166,3 +166,13 @@ def test_one_module_finds_connected_components():
         if finders.search(path.read_text(encoding="utf-8"))
     }
     assert found == {"imaging/components.py"}
+
+
+def test_one_module_meets_the_library_of_records():
+    found = {
+        str(path.relative_to(ROOT))
+        for package in ("imaging", "inference", "evaluation", "train", "benchmarks")
+        for path in (ROOT / package).rglob("*.py")
+        if "import msgspec" in path.read_text(encoding="utf-8")
+    }
+    assert found == {"imaging/records.py"}

@@ -28,8 +28,7 @@ from inference.engines.tensorrt_index import (
     read_plan,
 )
 from inference.engines.tensorrt_runtime import listener
-from inference.manifest import WeightsFile
-from inference.manifest_reader import load_manifest
+from inference.manifest import WeightsFile, load_manifest
 
 onnx = pytest.importorskip("onnx")
 evaluators = pytest.importorskip("onnx.reference")

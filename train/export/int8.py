@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from imaging.errors import KitError
 from imaging.files import make_folder
 from inference.engines import Precision
-from inference.manifest import INT8, Manifest, WeightsFile, verify_files
-from inference.manifest_reader import load_manifest
+from inference.manifest import INT8, Manifest, WeightsFile, load_manifest, verify_files
 from inference.pipeline import SUFFIX
 from train.data.release import LABEL_SUFFIX
 from train.export.patches import all_patches

@@ -13,7 +13,7 @@ from imaging.errors import KitError
 from imaging.files import make_folder, replacing
 from imaging.organs import ORGANS
 from inference.engines import Precision
-from inference.manifest_reader import load_manifest
+from inference.manifest import load_manifest
 from inference.predictor import Settings
 from inference.screen import predict_on_screen
 from train.data.release import LABEL_SUFFIX, Case
