@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
 from sys import float_info
@@ -80,7 +81,7 @@ def read_table(
             table = json.loads(text, object_pairs_hook=_once_each, parse_float=parse_float)
     except OSError as error:
         raise KitError(f"cannot read {what} {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KitError(f"{what} {path} is not {form}: {error}") from error
     if not isinstance(table, dict):
         raise KitError(f"{what} {path}: expected object, found {_SHORT.repr(table)}")
@@ -154,7 +155,9 @@ def _explained(text: str, table: Any, kind: type[T]) -> str:
         part = part[name or int(number)]
     told = message.replace("`", "").partition(", got ")[0]
     if told.startswith(_MISSING):
-        told = f"missing key: {told.removeprefix(_MISSING)}"
+        key = told.removeprefix(_MISSING)
+        like = get_close_matches(key, part, 1)
+        told = f"missing key: {key}" + "".join(f", found {other!r}" for other in like)
     else:
         told = f"{told[0].lower()}{told[1:]}, found {_SHORT.repr(part)}"
     return f"{keys.removeprefix('.')}: {told}" if keys else told

@@ -46,6 +46,7 @@ def test_a_table_becomes_dataclasses():
         ({"surname": "b", "age": 3}, "here: unknown keys: age, surname"),
         ({"folder": "/"}, "here: unknown keys: folder"),
         ({"organs": {"a b": {}}}, "here: organs.a b: missing key: ml"),
+        ({"organs": {"a b": {"mls": 1}}}, "here: organs.a b: missing key: ml, found 'mls'"),
         ({"organs": {"liver": {"ml": 1}, "a.b": {"ml": "1"}}}, "organs.a.b.ml: expected float, f"),
         ({"organs": {"liver": {"ml": 1, "nl": 1}}}, "here: organs.liver: unknown keys: nl"),
         ({"organs": {"liver": {"ml": -1}}}, "here: ml is -1.0; give 0 or more"),
