@@ -26,6 +26,7 @@ from imaging.files import replacing
 T = TypeVar("T")
 Finite = Annotated[float, msgspec.Meta(ge=-float_info.max, le=float_info.max)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=float_info.max)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 _MISSING = "Object missing required field "
@@ -200,4 +201,5 @@ def write_json(table: object, path: Path, indent: int = 1) -> None:
         KitError: It cannot be written.
     """
     with replacing(path) as partial:
-        partial.write_text(json.dumps(table, indent=indent) + "\n", encoding="utf-8")
+        text = json.dumps(table, indent=indent, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")

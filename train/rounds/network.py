@@ -10,8 +10,9 @@ from typing import cast
 import numpy as np
 
 from imaging.errors import KitError
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
 from imaging.organs import ORGANS
+from imaging.records import write_json
 from inference.engines import Precision
 from inference.manifest import load_manifest
 from inference.predictor import Settings
@@ -121,8 +122,7 @@ def judge(run: Run, stage: Stage) -> Job:
             case.case: dsc_of(path, folder / f"{case.case}{LABEL_SUFFIX}", case.drawn)
             for case, path in truths.items()
         }
-        with replacing(folder / "judge.json") as path:
-            path.write_text(json.dumps({"dsc": found}, indent=1) + "\n", encoding="utf-8")
+        write_json({"dsc": found}, folder / "judge.json")
 
     return Job(predicted.inputs | {run.named(path): path for path in truths.values()}, make)
 
@@ -157,9 +157,7 @@ def rules(run: Run, stage: Stage) -> Job:
         chosen = choose(pieces)
         shutil.copytree(place, folder, ignore=shutil.ignore_patterns(RECORD), dirs_exist_ok=True)
         replace(manifest, postprocess=rules_of(chosen)).write(folder / MANIFEST)
-        with replacing(folder / "rules.json") as path:
-            table = {name: asdict(one) for name, one in chosen.items()}
-            path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        write_json({name: asdict(one) for name, one in chosen.items()}, folder / "rules.json")
 
     paths = (place / MANIFEST, manifest.weights("onnx"), *said.values(), *truths.values())
     return Job({run.named(path): path for path in paths}, make)
