@@ -21,8 +21,7 @@ from imaging.machine import cpu_name
 from imaging.terminal import terminal
 from inference.engines import EngineOptions, Precision, open_engine
 from inference.limits import seconds_a_patch
-from inference.manifest import Manifest
-from inference.manifest_reader import load_manifest
+from inference.manifest import Manifest, load_manifest
 
 _SIDE = 4096
 """Of the matrices; large enough that two cores reach their rate."""

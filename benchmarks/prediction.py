@@ -20,7 +20,7 @@ from imaging.errors import KitError
 from imaging.files import replacing
 from imaging.machine import cpu_name
 from imaging.terminal import terminal
-from inference.manifest_reader import load_manifest
+from inference.manifest import load_manifest
 
 STOCK = "nnU-Net"
 WAYS = (STOCK, "nnU-Net, tuned", "kit, exact", "kit")

@@ -110,7 +110,7 @@ def predict(
 
 def described_network(manifest: Path, weights: Path | None, engine: str) -> "Manifest":
     """Read the manifest; with the user's own ONNX file if there is one."""
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest
 
     if weights is not None and engine == "torch":
         raise click.UsageError("--weights is an ONNX file; the torch engine takes the manifest's")

@@ -3,18 +3,18 @@
 The contract between training and prediction. `train.export` writes it, `inference` reads it.
 """
 
-import json
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
 from imaging.digest import file_sha256
-from imaging.errors import ManifestError
-from imaging.files import replacing
-from imaging.geometry import Shape, SpacingMm
+from imaging.errors import KitError, ManifestError
+from imaging.geometry import is_orientation
+from imaging.records import Finite, Positive, PositiveInt, read_table, to_record, write_json
 from inference.onnx_file import other_files
 
 SCHEMA = 1
+CROPS = ("none", "nonzero", "body")
 INT8 = ("int8", "int8_weights")
 """Kinds of file: an OpenVINO network of 8-bit integers, which is two files."""
 
@@ -41,19 +41,19 @@ class WeightsFile:
 class Intensity:
     """CT normalization: clip, then subtract and divide; in Hounsfield units."""
 
-    clip_hu: tuple[float, float]
-    mean_hu: float
-    std_hu: float
+    clip_hu: tuple[Finite, Finite]
+    mean_hu: Finite
+    std_hu: Positive
 
 
 @dataclass(frozen=True)
 class WindowSpec:
     """How the network's patch is moved over a volume; axes (Z, Y, X)."""
 
-    patch: Shape
-    step: float
-    blending: str
-    tta: str
+    patch: tuple[PositiveInt, PositiveInt, PositiveInt]
+    step: Positive
+    blending: Literal["gaussian", "constant"]
+    tta: Literal["none", "flip-x", "full"]
     mirror_axes: tuple[int, ...]
 
 
@@ -62,8 +62,8 @@ class ComponentRule:
     """Which connected components of a label stay: the largest, or all of `min_ml` and more."""
 
     label: str
-    keep: str | None = None
-    min_ml: float | None = None
+    keep: Literal["largest"] | None = None
+    min_ml: Finite | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Manifest:
     files: dict[str, WeightsFile]
     """By format: "onnx", and perhaps "torch" (an exported program) and the two of `INT8`."""
     orientation: str | None
-    spacing_mm: SpacingMm
+    spacing_mm: tuple[Positive, Positive, Positive]
     crop: str
     """"nonzero": look at the box of voxels that are not 0 alone, as nnU-Net does; "body": at the
     box of the body; or "none"."""
@@ -108,20 +108,59 @@ class Manifest:
         place = replace(files["onnx"], path=str(path.absolute()))
         return replace(self, files={**files, "onnx": place})
 
-    def to_json(self) -> str:
-        """Return the text of the manifest file."""
+    def write(self, path: Path) -> None:
+        """Write the manifest file at `path`, whole or not at all."""
         table = {"schema": SCHEMA, **asdict(self)}
         del table["folder"], table["sha256"]
         table["postprocess"] = [
             {key: value for key, value in rule.items() if value is not None}
             for rule in table["postprocess"]
         ]
-        return json.dumps(table, indent=2) + "\n"
+        write_json(table, path, indent=2)
 
-    def write(self, path: Path) -> None:
-        """Write the manifest file at `path`, whole or not at all."""
-        with replacing(path) as partial:
-            partial.write_text(self.to_json(), encoding="utf-8")
+
+def load_manifest(path: Path) -> Manifest:
+    """Read and check a manifest; the weights themselves are not read (see `verify_files`).
+
+    Raises:
+        ManifestError: It is missing, is not JSON, or does not say exactly what the schema asks.
+    """
+    where = f"manifest {path}"
+    try:
+        table, digest = read_table(path, "manifest")
+        known = {"folder": path.parent, "sha256": digest}
+        manifest = to_record(table, Manifest, where, head={"schema": SCHEMA}, known=known)
+    except KitError as error:
+        raise ManifestError(str(error)) from error
+    for key, holds, complaint in _facts(manifest):
+        if not holds:
+            raise ManifestError(f"{where}: {key}: {complaint}")
+    return manifest
+
+
+def _facts(manifest: Manifest) -> tuple[tuple[str, bool, str], ...]:
+    """Return what types cannot say: a key, whether it is as it must be, and how that is."""
+    values = [*manifest.labels.values()]
+    paths = [PurePosixPath(file.path) for file in manifest.files.values()]
+    inside = not any(path.is_absolute() or ".." in path.parts for path in paths)
+    flipped, rules = manifest.window.mirror_axes, manifest.postprocess
+    turn = manifest.orientation
+    low_hu, high_hu = manifest.intensity.clip_hu
+    one_each = all((rule.keep is None) != (rule.min_ml is None) for rule in rules)
+    return (
+        ("labels", values == [*range(1, len(values) + 1)] != [], "values must be 1, 2, 3, …"),
+        ("files", "onnx" in manifest.files, "an 'onnx' file is needed"),
+        ("files", len({*INT8} & {*manifest.files}) != 1, f"{' and '.join(INT8)} are a pair"),
+        ("files", inside, "path leaves folder"),
+        ("orientation", turn is None or is_orientation(turn), f"{turn!r} is no orientation"),
+        ("crop", manifest.crop in CROPS, f"must be one of {', '.join(CROPS)}"),
+        ("intensity.clip_hu", low_hu < high_hu, "the lower bound comes first"),
+        ("window.step", manifest.window.step <= 1, "must be in (0, 1]"),
+        ("window.mirror_axes", {*flipped} <= {0, 1, 2}, "must be of 0, 1, 2, each once"),
+        ("window.mirror_axes", len({*flipped}) == len(flipped), "must be each once"),
+        ("postprocess", all(rule.label in manifest.labels for rule in rules), "unknown label"),
+        ("postprocess", one_each, "a rule has either 'keep' or 'min_ml'"),
+    )
 
 
 def verify_weights(manifest: Manifest, kind: str) -> None:

@@ -12,7 +12,6 @@ from imaging.geometry import Box, Shape, SpacingMm, as_shape
 from inference.blank import DENSE_HU, Hu
 
 Mask = NDArray[np.bool_]
-CROPS = ("none", "nonzero", "body")
 MARGIN_MM = 10.0
 _COARSE_MM = 4.0
 _LEAST_ML = 100.0

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from imaging.volumes import Volume
 from inference.engines import EngineOptions, open_engine, weights_of
-from inference.manifest import Manifest, verify_weights
-from inference.manifest_reader import load_manifest
+from inference.manifest import Manifest, load_manifest, verify_weights
 from inference.predictor import AS_THE_MANIFEST, UNSEEN, Predictor, Progress, Segmentation, Settings
 
 

@@ -54,7 +54,7 @@ def network(tmp_path):
 
     Call it with fields of Manifest to change some. Working grid 2 mm, stored axes, no crop.
     """
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest
 
     folder = tmp_path / "network"
     folder.mkdir()

@@ -9,7 +9,7 @@ import click
 from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
-from inference.region import CROPS
+from inference.manifest import CROPS
 from train.rounds.cli import audit, plan, run, stage, verify
 from train.small.cli import small
 
@@ -118,7 +118,7 @@ def calibrate(
     Each case is judged with a temperature that was fitted on the others, and with thresholds on
     confidence that were chosen on the others.
     """
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest
     from inference.predictor import Settings
     from train.pseudo_labels.calibration.cross_validation import calibrate as fit_and_judge
     from train.pseudo_labels.calibration.cross_validation import show
@@ -163,7 +163,7 @@ def confidence(
     One of --temperature and --calibration is needed. Exit code 1: a case failed; the others are
     done.
     """
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest
     from inference.predictor import Settings
     from train.pseudo_labels.calibration.confidence import Questions
     from train.pseudo_labels.calibration.confidence_command import confidence as label_and_look

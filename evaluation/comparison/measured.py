@@ -1,6 +1,5 @@
 """One team's results as figures that can stand beside reported ones."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from evaluation.scoring.scores import Mean, Scores, load_scores
 from evaluation.scoring.tolerances import TUMOUR
 from imaging.errors import KitError
 from imaging.organs import ORGANS
+from imaging.records import read_table
 
 FILES = ("scores.json", "efficiency.json")
 
@@ -96,10 +96,7 @@ def load_results(path: Path) -> list[Scores | Efficiency]:
 
 
 def _load(path: Path) -> Scores | Efficiency:
-    try:
-        kind = json.loads(path.read_text("utf-8"))["kind"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise KitError(f"{path}: not a readable {' or '.join(FILES)} ({error})") from error
+    kind = read_table(path, "results")[0].get("kind")
     return load_efficiency(path) if kind == "efficiency" else load_scores(path)
 
 

@@ -3,16 +3,14 @@
 Strict: an unknown or missing key is an error, so that a misspelt one is never a silent gap.
 """
 
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from imaging.errors import KitError
 from imaging.organs import ORGANS
+from imaging.records import Text, read_table, to_record
 
 UNSPECIFIED = "unspecified"
 SPLITS: dict[str, int | None] = {
@@ -47,33 +45,47 @@ METRICS: dict[str, Metric] = {
 }
 """By the name of its table in the TOML files."""
 
-Figures = dict[str, dict[str, Decimal]]
-"""figures[metric][of], with the digits as printed."""
+Figures = dict[str, int | Decimal]
+"""By what they are of, with the digits as printed."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one source reports of one split."""
+    """What one source reports of one split; the figures by metric."""
 
     split: str
-    source: str
+    source: Text
     verified: bool
     """The source was read, and says both the figures and their split."""
-    figures: Figures
-    note: str = ""
+    note: Text = ""
+    dsc_percent: Figures | None = None
+    nsd_percent: Figures | None = None
+    seconds: Figures | None = None
+    gpu_auc_mib_s: Figures | None = None
+    stage_seconds: Figures | None = None
+
+    @property
+    def figures(self) -> dict[str, dict[str, Decimal]]:
+        """Return figures[metric][of]."""
+        tables = {key: getattr(self, key) for key in METRICS}
+        return {
+            key: {of: Decimal(value) for of, value in table.items()}
+            for key, table in tables.items()
+            if table is not None
+        }
 
 
 @dataclass(frozen=True)
 class Reported:
     """Everything that is known of one team."""
 
+    team: Text
+    title: Text
+    reference: Text
+    results: tuple[Result, ...]
     name: str
     """Name of its file."""
-    team: str
-    title: str
-    reference: str
-    results: tuple[Result, ...]
-    note: str = ""
+    note: Text = ""
 
 
 def reported_names() -> list[str]:
@@ -101,67 +113,40 @@ def load_reported(path: Path) -> Reported:
     Raises:
         KitError: It cannot be read, or does not say exactly what the format asks.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise KitError(f"{path}: not a readable table of figures: {error}") from error
-    where = str(path)
-    needed = {"team": str, "title": str, "reference": str, "results": list}
-    _check_keys(table, needed, {"note": str}, where)
-    results = tuple(
-        _result(row, f"{where}: result {number}") for number, row in enumerate(table["results"], 1)
-    )
-    if not results:
+    where = f"table of figures {path}"
+    table, _ = read_table(path, "table of figures", parse_float=Decimal)
+    reported = to_record(table, Reported, where, known={"name": path.stem})
+    if not reported.results:
         raise KitError(f"{where}: results: at least one is needed")
-    return Reported(**{**table, "name": path.stem, "results": results})
+    for number, result in enumerate(reported.results):
+        _check(result, f"{where}: results[{number}]")
+    return reported
 
 
 def _folder() -> Path:
     return Path(str(files("evaluation"))) / "reported"
 
 
-def _result(row: Any, where: str) -> Result:
-    if not isinstance(row, dict):
-        raise KitError(f"{where}: expected a table, found {row!r}")
-    needed = {"split": str, "source": str, "verified": bool}
-    _check_keys(row, needed, {"note": str, **dict.fromkeys(METRICS, dict)}, where)
-    if row["split"] not in SPLITS:
-        raise KitError(f"{where}: split: {row['split']!r} is none of {', '.join(SPLITS)}")
-    if row["split"] == UNSPECIFIED and row["verified"]:
-        raise KitError(f"{where}: verified: a figure of an unspecified split is not")
-    figures = {key: _figures(key, row.pop(key), where) for key in METRICS if key in row}
-    if not figures:
+def _check(result: Result, where: str) -> None:
+    """Check what types cannot say."""
+    if result.split not in SPLITS:
+        raise KitError(f"{where}.split: {result.split!r} is none of {', '.join(SPLITS)}")
+    if result.split == UNSPECIFIED and result.verified:
+        raise KitError(f"{where}.verified: a figure of an unspecified split is not")
+    if not result.figures:
         raise KitError(f"{where}: no figures; give at least one of {', '.join(METRICS)}")
-    return Result(**row, figures=figures)
+    for key, figures in result.figures.items():
+        _check_figures(METRICS[key], figures, f"{where}.{key}")
 
 
-def _figures(key: str, table: dict[str, Any], where: str) -> dict[str, Decimal]:
-    metric = METRICS[key]
-    for subject, value in table.items():
-        place = f"{where}: {key}: {subject}"
-        if metric.subjects is not None and subject not in metric.subjects:
+def _check_figures(metric: Metric, figures: dict[str, Decimal], where: str) -> None:
+    if not figures:
+        raise KitError(f"{where}: no figures")
+    for of, value in figures.items():
+        place = f"{where}.{of}"
+        if metric.subjects is not None and of not in metric.subjects:
             raise KitError(f"{place}: none of {', '.join(sorted(metric.subjects))}")
-        if type(value) not in (int, Decimal) or not Decimal(value).is_finite() or value < 0:
-            raise KitError(f"{place}: expected a number of {metric.unit}, found {value!r}")
+        if not value.is_finite() or value < 0:
+            raise KitError(f"{place}: expected a number of {metric.unit}, found {value}")
         if metric.unit == "%" and not 1 < value <= 100:
             raise KitError(f"{place}: {value} is no percentage; fractions are given as percent")
-    if not table:
-        raise KitError(f"{where}: {key}: no figures")
-    return {subject: Decimal(value) for subject, value in table.items()}
-
-
-def _check_keys(
-    table: dict[str, Any],
-    needed: Mapping[str, type],
-    optional: Mapping[str, type],
-    where: str,
-) -> None:
-    """Check that `table` has exactly these keys, with values of these types."""
-    if odd := sorted(
-        (table.keys() - needed.keys() - optional.keys()) | (needed.keys() - table.keys())
-    ):
-        raise KitError(f"{where}: unknown or missing keys: {', '.join(odd)}")
-    for key, value in table.items():
-        kind = {**needed, **optional}[key]
-        if type(value) is not kind or value == "":
-            raise KitError(f"{where}: {key}: expected {kind.__name__}, found {value!r}")

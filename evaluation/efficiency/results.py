@@ -1,19 +1,17 @@
 """What an efficiency run found: one value that saves and reads itself as efficiency.json."""
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.integrate import trapezoid
 
 import inference
 from evaluation.efficiency.sampling import INTERVAL_S
-from imaging.errors import KitError
-from imaging.files import replacing, writing
+from imaging.files import writing
+from imaging.records import read_record, write_json
 
 SCHEMA = 1
 COLUMNS: dict[str, tuple[str, int]] = {
@@ -185,10 +183,8 @@ class Efficiency:
 
     def write(self, path: Path) -> None:
         """Write efficiency.json at `path`, whole or not at all."""
-        table = {"schema": SCHEMA, "kind": "efficiency", "kit": inference.__version__}
-        with replacing(path) as partial:
-            text = json.dumps({**table, **asdict(self)}, indent=1, allow_nan=False)
-            partial.write_text(text + "\n", "utf-8")
+        head = {"schema": SCHEMA, "kind": "efficiency", "kit": inference.__version__}
+        write_json({**head, **asdict(self)}, path)
 
     def write_official(self, path: Path) -> None:
         """Write the CSV of the official script: a row a case, medians of the repeats.
@@ -212,23 +208,5 @@ def load_efficiency(path: Path) -> Efficiency:
     Raises:
         KitError: The file is no efficiency.json of this schema.
     """
-    try:
-        table = json.loads(path.read_text("utf-8"))
-        if (table.pop("schema"), table.pop("kind")) != (SCHEMA, "efficiency"):
-            raise KitError(f"{path}: not an efficiency of schema {SCHEMA}; measure with this kit")
-        table.pop("kit")
-        table["command"] = tuple(table["command"])
-        table["limits"] = Limits(**table["limits"])
-        table["cases"] = tuple(_case(case) for case in table["cases"])
-        return Efficiency(**table)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise KitError(f"{path}: not a readable efficiency.json ({error})") from error
-
-
-def _case(table: dict[str, Any]) -> CaseEfficiency:
-    for run in table["runs"]:
-        run["loads"] = {name: Load(**load) for name, load in run["loads"].items()}
-        run["left_running"] = tuple(run.get("left_running", ()))
-    table["runs"] = tuple(Run(**run) for run in table["runs"])
-    table["figures"] = {name: Spread(**spread) for name, spread in table["figures"].items()}
-    return CaseEfficiency(**table)
+    head = {"schema": SCHEMA, "kind": "efficiency", "kit": None}
+    return read_record(path, Efficiency, "efficiency", head=head, advice="measure with this kit")

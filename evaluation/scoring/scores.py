@@ -1,16 +1,13 @@
 """What a scoring found: one value for all cases, which saves and reads itself as scores.json."""
 
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import inference
 from evaluation.scoring.tolerances import TUMOUR
-from imaging.errors import KitError
-from imaging.files import replacing
 from imaging.organs import ORGANS
+from imaging.records import read_record, write_json
 
 SCHEMA = 1
 NOT_DRAWN = "not drawn"
@@ -145,8 +142,7 @@ class Scores:
     def write(self, path: Path) -> None:
         """Write scores.json at `path`, whole or not at all."""
         table = {"schema": SCHEMA, "kind": "scores", "kit": inference.__version__, **asdict(self)}
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n", "utf-8")
+        write_json(table, path)
 
 
 def load_scores(path: Path) -> Scores:
@@ -155,32 +151,8 @@ def load_scores(path: Path) -> Scores:
     Raises:
         KitError: The file is no scores.json of this schema.
     """
-    try:
-        table = json.loads(path.read_text("utf-8"))
-        if (table.pop("schema"), table.pop("kind")) != (SCHEMA, "scores"):
-            raise KitError(f"{path}: not scores of schema {SCHEMA}; score again with this kit")
-        table.pop("kit")
-        table["cases"] = tuple(_case(case) for case in table["cases"])
-        table["means"] = _means(table["means"])
-        table["strata"] = _means(table["strata"])
-        table["detection"] = tuple(Detection(**row) for row in table["detection"])
-        return Scores(**table)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise KitError(f"{path}: not a readable scores.json ({error})") from error
-
-
-def _means(table: dict[str, Any]) -> dict[str, dict[str, Mean]]:
-    return {
-        outer: {inner: Mean(**mean) for inner, mean in row.items()} for outer, row in table.items()
-    }
-
-
-def _case(table: dict[str, Any]) -> CaseScores:
-    table["labels"] = {organ: LabelScore(**row) for organ, row in table["labels"].items()}
-    for key in ("true_lesions", "pred_lesions"):
-        table[key] = tuple(Lesion(**row) for row in table[key])
-    table["truth_labels"] = tuple(table.get("truth_labels", ()))
-    return CaseScores(**table)
+    head = {"schema": SCHEMA, "kind": "scores", "kit": None}
+    return read_record(path, Scores, "scores", head=head, advice="score again with this kit")
 
 
 def organ_mean(case: CaseScores, metric: str) -> float | None:

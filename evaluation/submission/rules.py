@@ -1,13 +1,12 @@
 """The rules of a submission, and what was found of each: one value that saves itself."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import inference
 from imaging.errors import KitError
-from imaging.files import replacing
+from imaging.records import write_json
 
 SCHEMA = 1
 RULES = {
@@ -77,8 +76,7 @@ class Submission:
         ]
         head = {"schema": SCHEMA, "kind": "submission", "kit": inference.__version__}
         table = {**head, "team": self.team, "image": self.image, "cases": self.cases, "rules": rows}
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        write_json(table, path)
 
 
 def complete(found: Verdicts, why: str) -> Verdicts:

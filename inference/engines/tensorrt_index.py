@@ -4,7 +4,6 @@ A plan fits one network, one version of one runtime and one kind of GPU, and not
 says which, so that a plan that does not fit is never opened.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from imaging.digest import sha256
-from imaging.errors import EngineError
+from imaging.errors import EngineError, KitError
 from imaging.files import replacing
+from imaging.records import read_record, write_json
 from inference.engines import plan_folder
 from inference.manifest import Manifest
 
@@ -59,6 +59,11 @@ class EnginePlan:
         if self.gpu not in (None, gpu):
             return f"built for {self.gpu}, here is {gpu}"
         return None
+
+
+@dataclass(frozen=True)
+class _Index:
+    plans: list[EnginePlan]
 
 
 def plans_of(manifest: Manifest, engine: str | None = None) -> list[EnginePlan]:
@@ -119,19 +124,13 @@ def read_index(folder: Path) -> list[EnginePlan]:
         EngineError: It is no index, or of another schema.
     """
     path = folder / INDEX
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        found = table["schema"]
-        plans = [EnginePlan(**entry) for entry in table["plans"]] if found == SCHEMA else []
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EngineError(
-            f"{path} is no index of plans ({error}); delete the folder and build them again"
-        ) from error
-    if found != SCHEMA:
-        raise EngineError(f"{path} has schema {found}, this version reads {SCHEMA}; build again")
-    return plans
+    try:
+        head, advice = {"schema": SCHEMA}, "delete the folder and build them again"
+        return read_record(path, _Index, "index of plans", head=head, advice=advice).plans
+    except KitError as error:
+        raise EngineError(str(error)) from error
 
 
 def read_plan(folder: Path, plan: EnginePlan) -> bytes:
@@ -172,6 +171,5 @@ def add_plan(folder: Path, plan: EnginePlan, content: bytes) -> EnginePlan:
         partial.write_bytes(content)
     entries = sorted(map(asdict, (*others, made)), key=itemgetter("file"))
     table = {"schema": SCHEMA, "plans": entries}
-    with replacing(folder / INDEX) as partial:
-        partial.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    write_json(table, folder / INDEX, indent=2)
     return made

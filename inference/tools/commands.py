@@ -41,7 +41,7 @@ def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Pat
 
     Exit code 1: a labelled voxel does.
     """
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest
     from inference.tools.outside import outside_on_screen
 
     described = load_manifest(manifest)
@@ -56,8 +56,7 @@ def verify(manifest: Path) -> None:
     """Check every weights file that MANIFEST names."""
     import json
 
-    from inference.manifest import verify_files
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest, verify_files
 
     described = load_manifest(manifest)
     verify_files(described)
@@ -84,7 +83,7 @@ def build(manifest: Path, target: str | None, output: Path | None, **settings: A
     from inference.builders.screen import build_on_screen
     from inference.builders.tensorrt_build import Request
     from inference.engines import plan_folder
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest
 
     described = load_manifest(manifest)
     targets = tuple(part.strip() for part in target.split(",")) if target else ()

@@ -24,7 +24,7 @@ TRAINING = {
 RUNTIMES = {"cuda", "onnxruntime", "openvino", "tensorrt_bindings", "tensorrt_rtx_bindings"}
 RUNTIME_MODULES = {"cuda", "half_graph"}
 """Modules beside the engines that stand on a runtime, or on onnx; imported when they are used."""
-WORK = {"PIL", "SimpleITK", "cc3d", "numpy", "rich"}
+WORK = {"PIL", "SimpleITK", "cc3d", "msgspec", "numpy", "rich"}
 HELP_LIMIT_S = 0.25
 RUNS = 7
 EVALUATION_HAS = {"matplotlib", "scipy"}
@@ -160,6 +160,7 @@ def test_no_module_of_imaging_loads_anything_above_it():
 ONE_PLACE = {
     "components": r"\bimport cc3d\b|\bndimage\.label\(|measure\.label\(|ConnectedComponent",
     "digest": r"\bhashlib\b",
+    "records": r"\bimport msgspec\b",
     "overlap": r"minlength=(256|CLASSES)\)|\b2 \* (both|joint|np\.count_nonzero)",
 }
 """Modules of imaging, and what they alone do: once, for all packages."""

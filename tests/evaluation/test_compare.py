@@ -240,9 +240,9 @@ def contradiction(folder):
 @pytest.mark.parametrize(
     ("damage", "options", "status", "message"),
     [
-        (unreadable, (), 1, "not a readable scores.json"),
-        (another_kind, (), 1, "not scores of schema 1"),
-        (a_list, (), 1, "not a readable scores.json"),
+        (unreadable, (), 1, "scores.json is not JSON"),
+        (another_kind, (), 1, "kind: expected 'scores', found 'ranking'; score again"),
+        (a_list, (), 1, "scores.json: expected object, found []"),
         (empty, (), 1, "holds no scores.json or efficiency.json; run score or efficiency first"),
         (contradiction, (), 1, "said to be of public validation and of test"),
         (None, ("--split", "test"), 1, "said to be of public validation and of test"),

@@ -142,11 +142,14 @@ def test_what_was_written_is_what_is_read(tmp_path):
     [
         (None, "No such file"),
         ("", "Expecting value"),
-        ("[]", "not a readable efficiency.json"),
-        ("{}", "not a readable efficiency.json ('schema')"),
-        ('{"schema": 1, "kind": "scores"}', "not an efficiency of schema 1"),
-        ('{"schema": 2, "kind": "efficiency"}', "not an efficiency of schema 1"),
-        ('{"schema": 1, "kind": "efficiency", "kit": "0"}', "not a readable"),
+        ("[]", "expected object, found []"),
+        ("{}", "schema: expected 1, found None; measure with this kit"),
+        ('{"schema": 1, "kind": "scores"}', "kind: expected 'efficiency', found 'scores'; measure"),
+        (
+            '{"schema": 2, "kind": "efficiency"}',
+            "schema: expected 1, found 2; measure with",
+        ),
+        ('{"schema": 1, "kind": "efficiency", "kit": "0"}', "missing key: team; measure"),
     ],
 )
 def test_another_file_is_refused(tmp_path, text, told):

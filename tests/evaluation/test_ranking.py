@@ -223,8 +223,8 @@ def damaged_times(a, b):
         (other_limits, "the teams differ in --time-limit (a 15.0, b 60.0); measure all alike"),
         (no_scores, "b holds no scores.json; run score first"),
         (nothing, "b holds no scores.json or efficiency.json; run score or efficiency first"),
-        (damaged, "not a readable scores.json"),
-        (damaged_times, "not a readable efficiency.json"),
+        (damaged, "scores.json is not JSON"),
+        (damaged_times, "efficiency.json: schema: expected 1, found None; measure with"),
     ],
 )
 def test_results_that_cannot_be_set_against_each_other(damage, message, tmp_path):

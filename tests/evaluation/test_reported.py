@@ -43,28 +43,49 @@ def test_a_table_is_read_with_its_digits(tmp_path):
 
 
 BROKEN = {
-    "not TOML": (GOOD + "= 1", "not a readable table"),
-    "misspelt key of the team": (GOOD.replace("title", "titel"), "missing keys: titel, title"),
-    "no results": (GOOD[: GOOD.index("[[")], "missing keys: results"),
+    "not TOML": (GOOD + "= 1", "is not TOML"),
+    "misspelt key of the team": (
+        GOOD.replace("title", "titel"),
+        "key: title, found 'titel'",
+    ),
+    "no results": (GOOD[: GOOD.index("[[")], "missing key: results"),
     "results that are none": (GOOD[: GOOD.index("[[")] + "results = []", "at least one"),
-    "results of another kind": (GOOD[: GOOD.index("[[")] + "results = [1]", "result 1: expected"),
-    "misspelt key of a result": (GOOD.replace("verified", "verifed"), "keys: verifed, verified"),
-    "no split": (GOOD.replace('split = "test"\n', ""), "missing keys: split"),
-    "no source": (GOOD.replace('source = "table 1"\n', ""), "missing keys: source"),
-    "empty source": (GOOD.replace('"table 1"', '""'), "source: expected str, found ''"),
+    "results of another kind": (
+        GOOD[: GOOD.index("[[")] + "results = [1]",
+        "results[0]: expected object, found 1",
+    ),
+    "misspelt key of a result": (
+        GOOD.replace("verified", "verifed"),
+        "[0]: missing key: verified",
+    ),
+    "no split": (GOOD.replace('split = "test"\n', ""), "missing key: split"),
+    "no source": (GOOD.replace('source = "table 1"\n', ""), "missing key: source"),
+    "empty source": (
+        GOOD.replace('"table 1"', '""'),
+        "source: expected str of length >= 1",
+    ),
     "unknown split": (GOOD.replace('"test"', '"tests"'), "split: 'tests' is none of"),
-    "verified as text": (GOOD.replace("true", '"true"'), "verified: expected bool"),
+    "verified as text": (
+        GOOD.replace("true", '"true"'),
+        "[0].verified: expected bool, found",
+    ),
     "verified without a split": (GOOD.replace('"test"', '"unspecified"'), "verified: a figure"),
-    "misspelt metric": (GOOD.replace("dsc_percent", "dsc"), "unknown or missing keys: dsc"),
+    "misspelt metric": (GOOD.replace("dsc_percent", "dsc"), "results[0]: unknown keys: dsc"),
     "no metric": (GOOD[: GOOD.index("[results.")], "no figures; give at least one of"),
     "empty metric": (GOOD.replace("organs = 90.50\n", ""), "dsc_percent: no figures"),
-    "misspelt organ": (GOOD.replace("organs", "organ"), "dsc_percent: organ: none of"),
+    "misspelt organ": (GOOD.replace("organs", "organ"), "dsc_percent.organ: none of"),
     "a fraction": (GOOD.replace("90.50", "0.905"), "0.905 is no percentage"),
     "more than all": (GOOD.replace("90.50", "100.1"), "100.1 is no percentage"),
     "a negative figure": (GOOD.replace("90.50", "-1"), "expected a number of %, found -1"),
     "NaN": (GOOD.replace("90.50", "nan"), "expected a number of %"),
-    "a figure as text": (GOOD.replace("90.50", '"90"'), "expected a number of %, found '90'"),
-    "a figure as truth": (GOOD.replace("90.50", "true"), "expected a number of %, found True"),
+    "a figure as text": (
+        GOOD.replace("90.50", '"90"'),
+        "organs: expected int | decimal, found",
+    ),
+    "a figure as truth": (
+        GOOD.replace("90.50", "true"),
+        "[0].dsc_percent.organs: expected int",
+    ),
 }
 
 
@@ -78,7 +99,7 @@ def test_what_is_not_said_exactly_is_an_error(case, tmp_path):
 
 
 def test_a_missing_file_and_an_unknown_name_are_errors(tmp_path):
-    with pytest.raises(KitError, match="not a readable table"):
+    with pytest.raises(KitError, match=r"cannot read table of figures .*none\.toml: No such file"):
         find_reported(str(tmp_path / "none.toml"))
     with pytest.raises(KitError, match=r"no reported figures 'usst'; give one of aladdin5, .* ust"):
         find_reported("usst")

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from imaging.errors import EngineError
 from inference.engines import EngineOptions, infer_many, open_engine
-from inference.manifest_reader import load_manifest
+from inference.manifest import load_manifest
 from train.synthesis.phantom import write_sample
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,7 @@ import pytest
 from imaging.errors import EngineError, ManifestError
 from inference import engines
 from inference.engines import EngineOptions, infer_many, open_engine
-from inference.manifest import WeightsFile
-from inference.manifest_reader import load_manifest
+from inference.manifest import WeightsFile, load_manifest
 
 for needed in ("onnx", "onnxruntime", "openvino", "torch"):
     pytest.importorskip(needed)

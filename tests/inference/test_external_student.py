@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from inference.manifest_reader import load_manifest
+from inference.manifest import load_manifest
 from inference.pipeline import predict_folder
 from inference.predictor import Settings
 

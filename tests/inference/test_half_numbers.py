@@ -11,7 +11,7 @@ import pytest
 from inference.builders.logit_errors import logit_errors
 from inference.builders.tensorrt_parity import fullest_patch
 from inference.engines import EngineOptions, open_engine
-from inference.manifest_reader import load_manifest
+from inference.manifest import load_manifest
 from inference.predictor import Predictor, Settings
 
 onnx = pytest.importorskip("onnx")

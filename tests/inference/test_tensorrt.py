@@ -27,8 +27,7 @@ from inference.engines.tensorrt_index import (
     read_plan,
 )
 from inference.engines.tensorrt_runtime import listener
-from inference.manifest import WeightsFile
-from inference.manifest_reader import load_manifest
+from inference.manifest import WeightsFile, load_manifest
 
 onnx = pytest.importorskip("onnx")
 evaluators = pytest.importorskip("onnx.reference")
@@ -168,12 +167,12 @@ def test_a_plan_built_again_replaces_the_first(tmp_path):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"{", "is no index of plans"),
-        (b'{"plans": []}', "is no index of plans"),
-        (b'{"schema": 1, "plans": [{"file": "a"}]}', "is no index of plans"),
-        (b'{"schema": 9, "plans": []}', "has schema 9, this version reads 1"),
-        (b"[1]", "is no index of plans"),
-        (b"\xff", "is no index of plans"),
+        (b"{", "index.json is not JSON"),
+        (b'{"plans": []}', "index.json: schema: expected 1, found None; delete"),
+        (b'{"schema": 1, "plans": [{"file": "a"}]}', r"plans\[0\]: missing key: sha256"),
+        (b'{"schema": 9, "plans": []}', "schema: expected 1, found 9; delete the folder and build"),
+        (b"[1]", "index.json: expected object"),
+        (b"\xff", "index.json is not JSON"),
     ],
 )
 def test_an_index_that_is_none_is_refused(tmp_path, content, complaint):

@@ -1,6 +1,5 @@
 """FLARE23's release as it is unpacked: which cases there are, and who drew what in them."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -12,12 +11,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from imaging.errors import GeometryError, KitError, VolumeError, in_one_line
-from imaging.files import replacing
 from imaging.geometry import Shape
 from imaging.label_maps import read_label_map
 from imaging.nifti_header import LEAST_MM, MOST_MM, Place
 from imaging.organs import ORGANS
 from imaging.overlap import labels_in
+from imaging.records import read_record, write_json
 from imaging.volumes import read_header, read_place, read_volume
 
 SCHEMA = 1
@@ -53,6 +52,11 @@ class Case:
     """"partial", "unlabelled" or "validation"."""
     doubts: tuple[str, ...] = ()
     """What is odd about its CT, though it is usable."""
+
+
+@dataclass(frozen=True)
+class _Cases:
+    cases: tuple[Case, ...]
 
 
 @dataclass(frozen=True)
@@ -247,8 +251,7 @@ def drawn_in(present: Sequence[int], patterns: Iterable[set[int]]) -> tuple[int,
 def write_cases(cases: Sequence[Case], path: Path) -> None:
     """Write cases.json."""
     table = {"schema": SCHEMA, "cases": [asdict(case) for case in cases]}
-    with replacing(path) as partial_path:
-        partial_path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_json(table, path)
 
 
 def load_cases(path: Path) -> tuple[Case, ...]:
@@ -257,18 +260,5 @@ def load_cases(path: Path) -> tuple[Case, ...]:
     Raises:
         KitError: The file is not there, or not of this schema.
     """
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        if table["schema"] != SCHEMA:
-            raise KitError(f"{path}: not cases of schema {SCHEMA}; run `train data` again")
-        return tuple(
-            Case(
-                **{
-                    **row,
-                    **{key: tuple(row.get(key, ())) for key in ("present", "drawn", "doubts")},
-                }
-            )
-            for row in table["cases"]
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise KitError(f"{path}: not a readable cases.json ({error})") from error
+    head, advice = {"schema": SCHEMA}, "run `train data` again"
+    return read_record(path, _Cases, "cases", head=head, advice=advice).cases

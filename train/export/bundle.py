@@ -14,8 +14,14 @@ from typing import Any
 import torch
 
 from imaging.errors import KitError
-from inference.manifest import ComponentRule, Intensity, Manifest, WeightsFile, WindowSpec
-from inference.manifest_reader import load_manifest
+from inference.manifest import (
+    ComponentRule,
+    Intensity,
+    Manifest,
+    WeightsFile,
+    WindowSpec,
+    load_manifest,
+)
 from train.export.checkpoint import Checkpoint, load_checkpoint
 from train.export.network import build_network, resolved_configuration, round_to_f16
 from train.export.onnx_graph import exported_program, write_onnx

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from imaging.errors import KitError
 from imaging.files import make_folder
-from inference.manifest import INT8, Manifest, WeightsFile, verify_files
-from inference.manifest_reader import load_manifest
+from inference.manifest import INT8, Manifest, WeightsFile, load_manifest, verify_files
 from inference.pipeline import SUFFIX, predict_folder
 from inference.predictor import UNSEEN, Progress, Settings
 from train.data.release import LABEL_SUFFIX

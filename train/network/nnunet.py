@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import inference
 from imaging.digest import file_sha256
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
 from imaging.geometry import SpacingMm
+from imaging.records import read_record, write_json
 from train.data.raw import Drawn, link_dataset
 from train.network.naming import (
     CONFIGURATION,
@@ -27,7 +27,7 @@ from train.network.naming import (
     dataset_name,
     model_folder_name,
 )
-from train.network.recipe import Training, build
+from train.network.recipe import Training
 
 ROOT = Path(__file__).parents[2]
 MODEL_FILES = ("plans.json", "dataset.json", "fold_all/checkpoint_final.pth")
@@ -107,8 +107,7 @@ def train_round(
 def prepare(spec: TrainingSpec, work: Path) -> None:
     """Fingerprint, plan and preprocess the raw dataset under `work`."""
     make_folder(work)
-    with replacing(work / _SPEC) as partial:
-        partial.write_text(json.dumps(asdict(spec), indent=2) + "\n", encoding="utf-8")
+    write_json(asdict(spec), work / _SPEC, indent=2)
     processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     _run(*_PREPARE, [str(work), str(processes)], environment(work))
 
@@ -128,8 +127,7 @@ def model_folder(spec: TrainingSpec, work: Path) -> Path:
 
 def read_spec(work: Path) -> TrainingSpec:
     """Return what `work` was prepared for."""
-    table: dict[str, Any] = json.loads((work / _SPEC).read_text(encoding="utf-8"))
-    return build(TrainingSpec, table, str(work / _SPEC))
+    return read_record(work / _SPEC, TrainingSpec, "training")
 
 
 def environment(work: Path) -> dict[str, str]:

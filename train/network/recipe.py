@@ -1,11 +1,9 @@
-"""What a recipe says of one training, and how tables become dataclasses."""
+"""What a recipe says of one training."""
 
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar, cast, get_origin, get_type_hints
+from dataclasses import dataclass
 
 from imaging.errors import KitError
 
-T = TypeVar("T")
 _CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "augmentation": ("light", "nnunet"),
@@ -82,30 +80,3 @@ class Training:
                 f"training: a window of {list(self.window)} and a patch of {list(self.patch)}; "
                 "give both three numbers"
             )
-
-
-def build(kind: type[T], table: dict[str, Any], where: str) -> T:
-    """Make a dataclass of a table that has exactly its fields.
-
-    Raises:
-        KitError: A key is unknown, missing or of the wrong type; `where` says whose it is.
-    """
-    hints = get_type_hints(kind)
-    known = {field.name for field in fields(cast(Any, kind))}
-    if table.keys() != known:
-        odd = ", ".join(sorted(table.keys() ^ known))
-        raise KitError(f"{where}: unknown or missing keys: {odd}")
-    return kind(**{key: _value(hints[key], table[key], f"{where}: {key}") for key in sorted(known)})
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    kind = get_origin(hint) or hint
-    if kind is tuple:
-        kind, value = tuple, tuple(value) if isinstance(value, list) else value
-    elif hasattr(kind, "__dataclass_fields__") and isinstance(value, dict):
-        return build(kind, value, where)
-    elif kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise KitError(f"{where}: expected {kind.__name__}, found {value!r}")
-    return value

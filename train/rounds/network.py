@@ -12,12 +12,12 @@ import click
 import numpy as np
 
 from imaging.errors import KitError
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
+from imaging.records import write_json
 from inference.engines import Precision
-from inference.manifest import Manifest
-from inference.manifest_reader import load_manifest
+from inference.manifest import Manifest, load_manifest
 from inference.pipeline import predict_folder
 from inference.predictor import Progress, Settings
 from train.data.release import LABEL_SUFFIX, Case
@@ -138,8 +138,7 @@ def _judge(predicted: Job, truths: Mapping[Case, Path], folder: Path) -> None:
         case.case: dsc_of(path, folder / f"{case.case}{LABEL_SUFFIX}", case.drawn)
         for case, path in truths.items()
     }
-    with replacing(folder / "judge.json") as path:
-        path.write_text(json.dumps({"dsc": found}, indent=1) + "\n", encoding="utf-8")
+    write_json({"dsc": found}, folder / "judge.json")
 
 
 def _truths(run: Run) -> dict[Case, Path]:
@@ -183,9 +182,7 @@ def _rules(
     bundle, ignore = manifest.folder, shutil.ignore_patterns(RECORD)
     shutil.copytree(bundle, folder, ignore=ignore, dirs_exist_ok=True)
     replace(manifest, postprocess=rules_of(chosen)).write(folder / MANIFEST)
-    with replacing(folder / "rules.json") as path:
-        table = {name: asdict(one) for name, one in chosen.items()}
-        path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_json({name: asdict(one) for name, one in chosen.items()}, folder / "rules.json")
 
 
 def score(run: Run, stage: Stage) -> Job:

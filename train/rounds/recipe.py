@@ -1,16 +1,15 @@
 """A recipe of rounds: who labels whom, by which rule, from one TOML file."""
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-from imaging.digest import sha256
 from imaging.errors import KitError
+from imaging.records import Positive, PositiveInt, read_table, to_record
 from inference.engines import Precision
 from train.data.release import case_list
-from train.network.recipe import Training, build
+from train.network.recipe import Training
 from train.pseudo_labels.calibration.signals import Signals
 from train.pseudo_labels.reliability import MOST_SOURCES
 
@@ -95,8 +94,8 @@ class RoundsRecipe:
 
     name: str
     seed: int
-    spacing_mm: tuple[float, float, float]
-    shards: int
+    spacing_mm: tuple[Positive, Positive, Positive]
+    shards: PositiveInt
     """Parts in which cases are labelled, each a job."""
     precision: str
     """Of labelling: "f32", "bf16", or "auto", whichever the CPU has."""
@@ -144,17 +143,11 @@ def load_rounds(path: Path) -> RoundsRecipe:
         KitError: The file is not TOML, does not say exactly what a recipe says, or a round names a
             list that is not there, or a source that is not there before it.
     """
-    try:
-        content = path.read_bytes()
-        table: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise KitError(f"{path}: not a readable recipe: {error}") from error
+    table, digest = read_table(path, "recipe")
     table.pop("phantoms", None)
-    rows = table.get("rounds")
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+    if not table.get("rounds"):
         raise KitError(f"{path}: no [[rounds]]; this command is for recipes of rounds")
-    table["rounds"] = [build(Round, row, f"{path}: round {n}") for n, row in enumerate(rows, 1)]
-    recipe = build(RoundsRecipe, {**table, "sha256": sha256(content)}, str(path))
+    recipe = to_record(table, RoundsRecipe, f"recipe {path}", known={"sha256": digest})
     _check_rounds(recipe, path)
     return recipe
 
@@ -162,8 +155,6 @@ def load_rounds(path: Path) -> RoundsRecipe:
 def _check_rounds(recipe: RoundsRecipe, path: Path) -> None:
     if recipe.precision not in get_args(Precision):
         raise KitError(f"{path}: precision is {recipe.precision!r}; f32, bf16, int8 or auto")
-    if len(recipe.spacing_mm) != 3 or min(recipe.spacing_mm) <= 0 or recipe.shards < 1:
-        raise KitError(f"{path}: spacing_mm must be three positive numbers, shards at least 1")
     if recipe.confidence not in ("", *Signals._fields):
         told = ", ".join(Signals._fields)
         raise KitError(f"{path}: confidence is {recipe.confidence!r}; {told}, or nothing")

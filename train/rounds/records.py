@@ -4,7 +4,6 @@ The record is for people and for comparison. What is stale is Snakemake's decisi
 """
 
 import fcntl
-import json
 import os
 import platform
 import shutil
@@ -20,8 +19,9 @@ from typing import Any
 import inference
 from imaging.digest import file_sha256
 from imaging.errors import KitError
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
 from imaging.machine import cpu_name
+from imaging.records import read_table, write_json
 
 RECORD = "stage.json"
 SCHEMA = 1
@@ -74,7 +74,7 @@ def run_stage(work: Work, make: Callable[[Path], None]) -> Path:
                 partial.replace(place)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-            _write_json(load_record(place / RECORD)["outputs"], told)
+            write_json(load_record(place / RECORD)["outputs"], told)
     except OSError as error:
         raise KitError(f"stage {work.key}: {error.strerror or error}; nothing is kept") from error
     return place
@@ -91,7 +91,7 @@ def _make(work: Work, folder: Path, make: Callable[[Path], None]) -> None:
     seconds = round(time.perf_counter() - start_s, 3)
     record = {"schema": SCHEMA, "stage": work.key, **work.facts, **circumstances()}
     record.update(inputs=inputs, outputs=outputs, seconds=seconds)
-    _write_json(record, folder / RECORD)
+    write_json(record, folder / RECORD)
 
 
 @contextmanager
@@ -136,12 +136,9 @@ def load_record(path: Path) -> dict[str, Any]:
     Raises:
         KitError: It is none.
     """
-    try:
-        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if record["schema"] != SCHEMA or not isinstance(record["outputs"], dict):
-            raise KitError(f"{path}: not a stage record of schema {SCHEMA}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise KitError(f"{path}: not a readable stage record ({error})") from error
+    record, _ = read_table(path, "stage record")
+    if record.get("schema") != SCHEMA or not isinstance(record.get("outputs"), dict):
+        raise KitError(f"{path}: not a stage record of schema {SCHEMA}")
     return record
 
 
@@ -171,8 +168,3 @@ def _gpu() -> str | None:
             if row.startswith("Model:"):
                 return row.partition(":")[2].strip()
     return None
-
-
-def _write_json(table: object, path: Path) -> None:
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

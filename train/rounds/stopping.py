@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import KitError
+from imaging.records import read_record
 from train.rounds.fuse import agreement
 from train.rounds.plan import cases_of, consumers
 from train.rounds.recipe import Round, Stop
@@ -32,6 +32,11 @@ Dsc = Mapping[str, Mapping[str, float]]
 """By case and class."""
 Interval = tuple[float, float]
 Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    dsc: Dsc
 
 
 @dataclass(frozen=True)
@@ -252,12 +257,7 @@ def load_dsc(path: Path) -> Dsc:
     Raises:
         KitError: It is not there, or is none.
     """
-    try:
-        table: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        found: Dsc = table["dsc"]
-    except (OSError, ValueError, KeyError) as error:
-        raise KitError(f"{path}: not a readable judge.json ({error})") from error
-    return found
+    return read_record(path, _Scored, "record of held-out cases").dsc
 
 
 def told(verdicts: Sequence[Decision]) -> str:

@@ -14,7 +14,7 @@ from imaging.label_maps import read_label_map
 from imaging.resampling import resample_linear, resample_nearest
 from imaging.volumes import read_volume
 from inference.engines import EngineOptions, open_engine
-from inference.manifest_reader import load_manifest
+from inference.manifest import load_manifest
 from inference.pipeline import SUFFIX
 from inference.region import region
 from train.small.compact import (

@@ -1,11 +1,9 @@
 """The recipe of the default weights: one TOML file says everything."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaging.errors import KitError
-from train.network.recipe import build
+from imaging.records import read_record
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,4 @@ def load_small_recipe(path: Path) -> SmallRecipe:
     Raises:
         KitError: The file is not TOML, or does not say exactly what a recipe says.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise KitError(f"{path}: not a readable recipe: {error}") from error
-    return build(SmallRecipe, table, str(path))
+    return read_record(path, SmallRecipe, "recipe")

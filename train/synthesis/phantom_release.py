@@ -4,11 +4,9 @@ The truth of every case is kept aside, so that it can be known how good pseudo l
 """
 
 import math
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -17,10 +15,10 @@ from rich.progress import track
 
 from imaging.errors import KitError
 from imaging.files import make_folder
+from imaging.records import read_table, to_record
 from imaging.terminal import terminal
 from imaging.volumes import write_volume
 from train.data.release import IMAGE_SUFFIX, LABEL_SUFFIX, Layout, case_list
-from train.network.recipe import build
 from train.pseudo_labels.fusion import ORGAN_LABELS
 from train.synthesis.phantom import phantom
 
@@ -91,7 +89,7 @@ def load_phantoms(path: Path) -> tuple[Phantoms, int]:
     Raises:
         KitError: It cannot be read, or has none.
     """
-    phantoms, seed = phantoms_of(path), _table(path).get("seed")
+    phantoms, seed = phantoms_of(path), read_table(path, "recipe")[0].get("seed")
     if phantoms is None or type(seed) is not int:
         raise KitError(f"{path}: no [phantoms] or no seed; give a recipe of phantoms")
     return phantoms, seed
@@ -103,19 +101,12 @@ def phantoms_of(path: Path) -> Phantoms | None:
     Raises:
         KitError: It cannot be read, or they are described badly.
     """
-    phantoms = _table(path).get("phantoms")
+    phantoms = read_table(path, "recipe")[0].get("phantoms")
     if phantoms is None:
         return None
     if not isinstance(phantoms, dict):
         raise KitError(f"{path}: phantoms is {phantoms!r}; write a [phantoms] table")
-    return build(Phantoms, phantoms, f"{path}: phantoms")
-
-
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise KitError(f"{path}: not a readable recipe: {error}") from error
+    return to_record(phantoms, Phantoms, f"recipe {path}: phantoms")
 
 
 def _names() -> dict[str, list[str]]:

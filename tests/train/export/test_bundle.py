@@ -8,8 +8,7 @@ import SimpleITK as sitk
 from click.testing import CliRunner
 
 from imaging.errors import KitError
-from inference.manifest import verify_files
-from inference.manifest_reader import load_manifest
+from inference.manifest import load_manifest, verify_files
 
 pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")

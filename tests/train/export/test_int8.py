@@ -6,8 +6,7 @@ import pytest
 from imaging.errors import KitError
 from imaging.volumes import write_volume
 from inference.engines import EngineOptions, open_engine
-from inference.manifest import verify_files
-from inference.manifest_reader import load_manifest
+from inference.manifest import load_manifest, verify_files
 from inference.pipeline import find_cases, predict_folder
 from inference.predictor import Settings
 

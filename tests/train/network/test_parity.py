@@ -250,7 +250,7 @@ def compared(nnunet):
 
 
 def kit_prediction(nnunet: NnUnet, run: Run) -> Path:
-    from inference.manifest_reader import load_manifest
+    from inference.manifest import load_manifest
     from inference.pipeline import find_cases, predict_folder
     from inference.predictor import Settings
     from train.export.bundle import ExportRequest, export_bundle

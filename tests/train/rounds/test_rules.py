@@ -13,8 +13,7 @@ pytest.importorskip("openvino")
 from imaging.errors import KitError
 from imaging.label_maps import read_label_map
 from imaging.volumes import write_volume
-from inference.manifest import ComponentRule
-from inference.manifest_reader import load_manifest
+from inference.manifest import ComponentRule, load_manifest
 from tests.conftest import network, write_ct
 from train.data.release import Case, write_cases
 from train.rounds.network import judge, rules, score

@@ -53,4 +53,4 @@ def test_prepare_with_labels_of_another_grid_says_both(place):
 
 def test_fit_without_a_prepared_folder_is_one_line(tmp_path):
     result = CliRunner().invoke(main, ["small", "fit", "--work", str(tmp_path)])
-    failed(result, "recipe.toml: not a readable recipe")
+    failed(result, f"cannot read recipe {tmp_path}/prepared/recipe.toml: No such file")

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from inference.manifest_reader import load_manifest
+from inference.manifest import load_manifest
 from inference.pipeline import find_cases, predict_folder
 from inference.predictor import Settings
 from tests.imaging.bad_files import write_ct

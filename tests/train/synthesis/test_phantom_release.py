@@ -133,10 +133,10 @@ BAD = [
     ("validation = 1", "validation = 101", "validation is 101; choose from 0 to 100"),
     ("shape = [20, 24, 24]", "shape = [20, 24]", "give three positive numbers"),
     ("[16.0, 16.0, 16.0]", "[16.0, 16.0, 0.0]", "give three positive numbers"),
-    ("complete", "compleet", "unknown or missing keys: compleet, complete"),
+    ("complete", "compleet", "phantoms: missing key: complete, found 'compleet'"),
     ("seed = 5", "", "no [phantoms] or no seed"),
     ("[phantoms]", "[fantoms]", "no [phantoms] or no seed"),
-    ("seed = 5", "seed =", "not a readable recipe"),
+    ("seed = 5", "seed =", "recipe.toml is not TOML"),
 ]
 
 

@@ -1,0 +1,205 @@
+"""Records: dataclasses that JSON and TOML files hold, read as strictly as their types say.
+
+A key that is unknown, missing or of the wrong type is an error that names the file and the key.
+msgspec does the conversion, and no other module uses it.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from pathlib import Path
+from reprlib import Repr
+from sys import float_info
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from imaging.digest import sha256
+from imaging.errors import KitError
+from imaging.files import replacing
+
+T = TypeVar("T")
+Finite = Annotated[float, msgspec.Meta(ge=-float_info.max, le=float_info.max)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=float_info.max)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
+_STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
+_MISSING = "Object missing required field "
+_SHORT = Repr()
+
+
+def read_record(
+    path: Path,
+    kind: type[T],
+    what: str,
+    *,
+    head: Mapping[str, object] | None = None,
+    advice: str = "",
+) -> T:
+    """Read a record from a file.
+
+    Args:
+        path: A .toml file, or JSON.
+        kind: A dataclass.
+        what: What the file is, for messages.
+        head: As in `to_record`.
+        advice: What to do about a file that holds something else.
+
+    Raises:
+        KitError: The file cannot be read, or holds something else.
+    """
+    try:
+        return to_record(read_table(path, what)[0], kind, f"{what} {path}", head=head)
+    except KitError as error:
+        raise KitError(f"{error}; {advice}" if advice else str(error)) from error
+
+
+def read_table(
+    path: Path, what: str, parse_float: Callable[[str], Any] = float
+) -> tuple[dict[str, Any], str]:
+    """Return the table that a file holds, TOML if it is called so, else JSON; and its sha256.
+
+    Args:
+        path: The file.
+        what: What it is, for messages.
+        parse_float: What makes a number of one with a decimal point.
+
+    Raises:
+        KitError: It cannot be read, is of another format, or gives a key twice.
+    """
+    form = "TOML" if path.suffix == ".toml" else "JSON"
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8")
+        if form == "TOML":
+            table = tomllib.loads(text, parse_float=parse_float)
+        else:
+            table = json.loads(text, object_pairs_hook=_once_each, parse_float=parse_float)
+    except OSError as error:
+        raise KitError(f"cannot read {what} {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise KitError(f"{what} {path} is not {form}: {error}") from error
+    if not isinstance(table, dict):
+        raise KitError(f"{what} {path}: expected object, found {_SHORT.repr(table)}")
+    return table, sha256(content)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a JSON object that gives a key twice: the first would be lost without a word."""
+    table: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in table:
+            raise ValueError(f"{key!r} is given twice")
+        table[key] = value
+    return table
+
+
+def to_record(
+    table: Mapping[str, Any],
+    kind: type[T],
+    where: str,
+    *,
+    head: Mapping[str, object] | None = None,
+    known: Mapping[str, object] | None = None,
+) -> T:
+    """Convert a table that has exactly a dataclass's fields; those with a default may be missing.
+
+    Args:
+        table: As a file holds it.
+        kind: The dataclass.
+        where: Whose table it is, for messages.
+        head: Keys that the table has besides, and the value that each must have; None: any.
+        known: Fields that the table must not have, and their values.
+
+    Raises:
+        KitError: A key is unknown, missing or of the wrong type, or the record refuses a value.
+    """
+    head, known = head or {}, known or {}
+    for key, value in head.items():
+        found = table.get(key)
+        if value is not None and (type(found), found) != (type(value), value):
+            raise KitError(f"{where}: {key}: expected {value!r}, found {found!r}")
+    if odd := sorted(table.keys() & known.keys()):
+        raise KitError(f"{where}: unknown keys: {', '.join(odd)}")
+    table = {key: value for key, value in table.items() if key not in head} | {**known}
+    try:
+        record = msgspec.convert(table, kind, builtin_types=(Decimal,))
+        _refuse_unknown(record, table, "")
+    except msgspec.ValidationError as error:
+        raise KitError(f"{where}: {_explained(str(error), deepcopy(table), kind)}") from error
+    except KitError as error:
+        raise KitError(f"{where}: {error}") from error
+    return record
+
+
+def _explained(text: str, table: Any, kind: type[T]) -> str:
+    """Return the library's message with the keys in front, and what was found there.
+
+    Where the library writes `[...]` for the key of a mapping, that is found by trial.
+
+    Args:
+        text: The message.
+        table: A copy of what does not convert; it is changed.
+        kind: What it does not convert to.
+    """
+    message, _, place = text.partition(" - at ")
+    keys, part = "", table
+    for name, number in _STEP.findall(place):
+        if number == "...":
+            name = _failing(table, part, kind, message)
+        keys += f".{name}" if name else f"[{number}]"
+        part = part[name or int(number)]
+    told = message.replace("`", "").partition(", got ")[0]
+    if told.startswith(_MISSING):
+        key = told.removeprefix(_MISSING)
+        like = get_close_matches(key, part, 1)
+        told = f"missing key: {key}" + "".join(f", found {other!r}" for other in like)
+    else:
+        told = f"{told[0].lower()}{told[1:]}, found {_SHORT.repr(part)}"
+    return f"{keys.removeprefix('.')}: {told}" if keys else told
+
+
+def _failing(table: Any, part: dict[str, Any], kind: type[T], message: str) -> str:
+    """Leave in `part` of `table` only the entry that gives the message; return its key."""
+    entries = dict(part)
+    for key, value in entries.items():
+        part.clear()
+        part[key] = value
+        try:
+            msgspec.convert(table, kind, builtin_types=(Decimal,))
+        except msgspec.ValidationError as error:
+            if str(error).startswith(message):
+                return key
+    raise AssertionError(f"{message!r} has no cause")
+
+
+def _refuse_unknown(value: object, table: Any, place: str) -> None:
+    """Refuse keys that a dataclass does not have: the library passes them over."""
+    if isinstance(value, tuple | list):
+        for number, part in enumerate(value):
+            _refuse_unknown(part, table[number], f"{place}[{number}]")
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            _refuse_unknown(part, table[key], f"{place}.{key}")
+    elif is_dataclass(value):
+        names = {field.name for field in fields(value)}
+        if odd := sorted(table.keys() - names):
+            raise KitError(": ".join(filter(None, (place[1:], f"unknown keys: {', '.join(odd)}"))))
+        for key in names & table.keys():
+            _refuse_unknown(getattr(value, key), table[key], f"{place}.{key}")
+
+
+def write_json(table: object, path: Path, indent: int = 1) -> None:
+    """Write a table as a JSON file, whole or not at all.
+
+    Raises:
+        KitError: It cannot be written.
+    """
+    with replacing(path) as partial:
+        text = json.dumps(table, indent=indent, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
