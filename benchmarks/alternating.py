@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Measured:
+class Timing:
     """Runs of one command."""
 
     seconds: tuple[float, ...]
@@ -37,7 +37,7 @@ def alternate(
     commands: Mapping[str, Sequence[str]],
     repeats: int,
     done: Callable[[], None] = lambda: None,
-) -> dict[str, Measured]:
+) -> dict[str, Timing]:
     """Run each command `repeats` times, one after the other, in the repository's root.
 
     Raises:
@@ -48,7 +48,7 @@ def alternate(
         for name, command in commands.items():
             found[name].append(_timed(command))
             done()
-    return {name: Measured(*zip(*runs, strict=True)) for name, runs in found.items()}
+    return {name: Timing(*zip(*runs, strict=True)) for name, runs in found.items()}
 
 
 def python(*arguments: str | float | Path) -> list[str]:

@@ -64,7 +64,7 @@ def benchmark_augmentation(
     for name in (WHOLE, *FAMILIES):
         start_s = time.monotonic()
         network = trained(without(recipe, name), cases, torch.device("cpu"))
-        dice = agreement(network, recipe, judges)
+        dice = teacher_dice(network, recipe, judges)
         mean = float(np.mean(list(dice.values())))
         found[name] = {"mean": mean, "dice": dice, "train_s": round(time.monotonic() - start_s)}
         terminal(stderr=True).print(f"{name}: {mean:.3f}")
@@ -88,7 +88,7 @@ def without(recipe: SmallRecipe, family: str) -> SmallRecipe:
     return replace(recipe, **{family: replace(group, **off)})
 
 
-def agreement(
+def teacher_dice(
     network: torch.nn.Module, recipe: SmallRecipe, cases: Iterable[PreparedCase]
 ) -> dict[str, float]:
     """Return the Dice coefficient of each organ with the teacher's labels, a mean over cases.

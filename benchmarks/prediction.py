@@ -14,8 +14,8 @@ from rich.table import Column, Table
 
 from benchmarks.alternating import python
 from evaluation.agreement.label_maps import agree_case
-from evaluation.efficiency.protocol import Settings, Subject, evaluate
-from evaluation.efficiency.sampling import Sample
+from evaluation.efficiency.protocol import Protocol, Subject, evaluate
+from evaluation.efficiency.sampling import MemorySample
 from imaging.errors import KitError
 from imaging.files import replacing
 from imaging.machine import cpu_name
@@ -144,7 +144,7 @@ def _run(case: str, ct: Path, name: str, command: tuple[str, ...], output: Path)
         told = Path(folder) / "run.json"
         kit = name.startswith("kit")
         words = (*command, "--report", str(told)) if kit else command
-        (measured,) = evaluate({case: ct}, Path(folder), Subject(words), Settings())
+        (measured,) = evaluate({case: ct}, Path(folder), Subject(words), Protocol())
         (run,) = measured.efficiency.runs
         if run.error is not None:
             raise KitError(f"{case}: {name}: {run.error}: {run.stderr_tail[-500:]}")
@@ -164,7 +164,7 @@ def _run(case: str, ct: Path, name: str, command: tuple[str, ...], output: Path)
     )
 
 
-def _memory(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+def _memory(samples: Sequence[MemorySample]) -> list[tuple[float, float]]:
     return [
         (round(s.seconds, 2), round(s.own_ram_mib, 1))
         for s in samples

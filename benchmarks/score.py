@@ -13,7 +13,7 @@ from statistics import median
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.alternating import ROOT, Measured, alternate, python
+from benchmarks.alternating import ROOT, Timing, alternate, python
 from benchmarks.pairs import GRID, write_pair
 from evaluation.scoring.folders import Scoring, read_map
 from evaluation.scoring.official import LOW_DSC, score_labels
@@ -35,8 +35,8 @@ class ScoreBenchmark:
     cpu: str
     repeats: int
     shape: tuple[int, int, int]
-    plain: Measured
-    kit: Measured
+    plain: Timing
+    kit: Timing
     steps_s: dict[str, float]
     """Where the kit's median seconds go."""
     equal_values: int
@@ -98,7 +98,7 @@ def _measure(folder: Path, repeats: int) -> ScoreBenchmark:
     )
 
 
-def _steps(runs: dict[str, Measured], scoring: Scoring, repeats: int) -> dict[str, float]:
+def _steps(runs: dict[str, Timing], scoring: Scoring, repeats: int) -> dict[str, float]:
     """Split the kit's median: what starts it, what it reads, what it computes, the rest."""
     name = "case.nii.gz"
     seconds: dict[str, list[float]] = {"read both maps, one by one": [], "score": []}

@@ -125,12 +125,12 @@ def efficiency(
     """
     if (image is None) == (not command):
         raise click.UsageError("give either --image or, after --, the command to time")
-    from evaluation.efficiency.protocol import Settings, subject_of
-    from evaluation.efficiency.results import Limits
+    from evaluation.efficiency.protocol import Protocol, subject_of
+    from evaluation.efficiency.results import ChallengeLimits
     from evaluation.efficiency.screen import evaluate_on_screen
     from inference.pipeline import find_cases
 
-    settings = Settings(repeat, timeout, Limits(time_limit, memory_limit))
+    settings = Protocol(repeat, timeout, ChallengeLimits(time_limit, memory_limit))
     cases = find_cases(inputs)
     subject = subject_of(command, image, gpu_index)
     name = team or (subject.image.team if subject.image else output.resolve().name)
@@ -167,13 +167,13 @@ def submission(
 
     Exit code 1: a rule failed.
     """
-    from evaluation.efficiency.protocol import Settings
-    from evaluation.efficiency.results import Limits
+    from evaluation.efficiency.protocol import Protocol
+    from evaluation.efficiency.results import ChallengeLimits
     from evaluation.submission.check import Asked
     from evaluation.submission.screen import check_on_screen
     from inference.pipeline import find_cases
 
-    settings = Settings(1, timeout, Limits(time_limit, memory_limit))
+    settings = Protocol(1, timeout, ChallengeLimits(time_limit, memory_limit))
     request = Asked(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
     found = check_on_screen(request)
     if found.failed:

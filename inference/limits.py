@@ -30,7 +30,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Estimate:
     """What a case will take."""
 
     spent_s: float
@@ -70,7 +70,7 @@ def within_limits(
     return replace(prepared, step=found.chosen.step)
 
 
-def plan(predictor: Predictor, prepared: Prepared, report: CaseReport, spent_s: float) -> Plan:
+def plan(predictor: Predictor, prepared: Prepared, report: CaseReport, spent_s: float) -> Estimate:
     """Say what a prepared case will take, from the time of one window.
 
     What follows the network is taken to last as long as reading and preparing did: it touches the
@@ -87,7 +87,7 @@ def plan(predictor: Predictor, prepared: Prepared, report: CaseReport, spent_s: 
     spent_s += time.perf_counter() - start_s
     after_s = report.seconds.get("read", 0.0) + report.seconds["prepare"]
     shape, window, settings = as_shape(prepared.image), predictor.window, predictor.settings
-    choices, chosen = choose(shape, window, spent_s, window_s, after_s, settings.time_limit_s)
+    choices, chosen = choose_step(shape, window, spent_s, window_s, after_s, settings.time_limit_s)
     z, y, x = (part.stop - part.start for part in prepared.box)
     classes = len(predictor.manifest.labels) + 1
     needed = memory_mib(resident_mib(), prepared.grid.shape, (z, y, x), shape, window, classes)
@@ -97,7 +97,7 @@ def plan(predictor: Predictor, prepared: Prepared, report: CaseReport, spent_s: 
     if settings.memory_limit_mib is not None and needed > settings.memory_limit_mib:
         limit = f"the limit is {settings.memory_limit_mib:,.0f} MiB"
         over.append(f"{needed:,.0f} MiB expected, {limit}")
-    return Plan(spent_s, window_s, after_s, needed, choices, chosen, tuple(over))
+    return Estimate(spent_s, window_s, after_s, needed, choices, chosen, tuple(over))
 
 
 def _window_s(predictor: Predictor, prepared: Prepared) -> float:
@@ -130,7 +130,7 @@ def seconds_a_patch(engine: Engine, patch: NDArray[np.float32], count: int) -> f
     return (time.perf_counter() - start_s) / timed
 
 
-def choose(
+def choose_step(
     shape: Shape,
     window: Window,
     spent_s: float,

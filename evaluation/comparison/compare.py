@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import inference
-from evaluation.comparison.measured import Measured
+from evaluation.comparison.measured import TeamResults
 from evaluation.comparison.reported import METRICS, UNSPECIFIED, Reported, Result
 from imaging.errors import KitError
 from imaging.files import replacing, writing
@@ -47,7 +47,7 @@ class Comparison:
         return measured < self.reported if better else measured > self.reported
 
 
-def compare(tables: Iterable[Reported], teams: Sequence[Measured]) -> list[Comparison]:
+def compare(tables: Iterable[Reported], teams: Sequence[TeamResults]) -> list[Comparison]:
     """Set every figure of `tables` beside what each of `teams` has."""
     return [
         _compared(table.name, result, metric, of, team)
@@ -59,7 +59,7 @@ def compare(tables: Iterable[Reported], teams: Sequence[Measured]) -> list[Compa
     ]
 
 
-def _compared(name: str, result: Result, metric: str, of: str, team: Measured) -> Comparison:
+def _compared(name: str, result: Result, metric: str, of: str, team: TeamResults) -> Comparison:
     reported = result.figures[metric][of]
     figure = team.figures.get(metric, {}).get(of)
     why_not = NOT_MEASURED if figure is None else _split_apart(result, team) or figure.flaw
@@ -80,7 +80,7 @@ def _compared(name: str, result: Result, metric: str, of: str, team: Measured) -
     )
 
 
-def _split_apart(result: Result, team: Measured) -> str | None:
+def _split_apart(result: Result, team: TeamResults) -> str | None:
     """Say why the splits of two figures are not the same; None where they are."""
     if result.split == UNSPECIFIED:
         return "reported without a split"
@@ -122,7 +122,7 @@ def figure_name(metric: str, of: str) -> str:
     return f"{'organ' if of == 'organs' else of} {METRICS[metric].title}"
 
 
-def caveats(teams: Sequence[Measured]) -> dict[str, list[str]]:
+def caveats(teams: Sequence[TeamResults]) -> dict[str, list[str]]:
     """Return every caveat and the teams that it is about."""
     found: dict[str, list[str]] = {}
     for team in teams:
@@ -131,7 +131,9 @@ def caveats(teams: Sequence[Measured]) -> dict[str, list[str]]:
     return found
 
 
-def write_comparison(rows: Sequence[Comparison], teams: Sequence[Measured], folder: Path) -> None:
+def write_comparison(
+    rows: Sequence[Comparison], teams: Sequence[TeamResults], folder: Path
+) -> None:
     """Write compare.json and compare.csv into `folder`."""
     content = {
         "schema": SCHEMA,

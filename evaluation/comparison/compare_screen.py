@@ -17,7 +17,7 @@ from evaluation.comparison.compare import (
     figure_name,
     write_comparison,
 )
-from evaluation.comparison.measured import Measured, check_names, check_split, load_measured
+from evaluation.comparison.measured import TeamResults, check_names, check_split, load_measured
 from evaluation.comparison.reported import METRICS, find_reported
 from imaging.files import make_folder
 from imaging.terminal import terminal
@@ -58,7 +58,7 @@ def compare_on_screen(
         check_reached(rows, tables[name].name)
 
 
-def _show(rows: Sequence[Comparison], teams: Sequence[Measured], console: Console) -> None:
+def _show(rows: Sequence[Comparison], teams: Sequence[TeamResults], console: Console) -> None:
     console.print(_measured(teams))
     for caveat, names in caveats(teams).items():
         console.print(Text(f"Note on {', '.join(names)}: {caveat}."))
@@ -66,7 +66,7 @@ def _show(rows: Sequence[Comparison], teams: Sequence[Measured], console: Consol
         console.print(_result(list(group)))
 
 
-def _measured(teams: Sequence[Measured]) -> Table:
+def _measured(teams: Sequence[TeamResults]) -> Table:
     table = Table("measured", title="Measured")
     for team in teams:
         table.add_column(Text(f"{team.team}\n{team.split or 'split unknown'}"), justify="right")

@@ -33,7 +33,7 @@ Figures = dict[str, dict[str, Figure]]
 
 
 @dataclass(frozen=True)
-class Measured:
+class TeamResults:
     """One team's scores, its efficiency, or both."""
 
     team: str
@@ -43,7 +43,7 @@ class Measured:
     """What the figures depend on, although they can be compared."""
 
 
-def load_measured(path: Path, split: str | None = None) -> Measured:
+def load_measured(path: Path, split: str | None = None) -> TeamResults:
     """Read a results folder, or one scores.json or efficiency.json.
 
     Args:
@@ -70,7 +70,7 @@ def load_measured(path: Path, split: str | None = None) -> Measured:
             machine = (table.circumstances.get(key) for key in ("cpu", "gpu"))
             named = ", ".join(str(part) for part in machine if part)
             caveats.append(f"time and GPU memory are those of {named or 'an unnamed machine'}")
-    return Measured(found[0].team, split, figures, tuple(caveats))
+    return TeamResults(found[0].team, split, figures, tuple(caveats))
 
 
 def check_names(teams: Iterable[str]) -> None:

@@ -39,7 +39,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RankCorrelation:
     """Kendall's tau between the rankings of the bootstrap samples and that of all cases."""
 
     mean: float
@@ -60,7 +60,7 @@ class Ranking:
     bootstrap: int
     """Samples drawn."""
     seed: int
-    tau: Agreement | None
+    tau: RankCorrelation | None
     """None where all teams share a place, so that it is not defined."""
     notes: tuple[str, ...]
 
@@ -78,7 +78,7 @@ class Ranking:
                 rows.writerow([s.place, s.team, s.mean_rank, *ranks, *s.places])
 
 
-def weights_of(metrics: Mapping[str, object]) -> dict[str, float]:
+def rank_weights(metrics: Mapping[str, object]) -> dict[str, float]:
     """Return what each metric weighs: 1, but GPU and CPU a half each where the CPU is ranked."""
     halved = {GPU, CPU} if CPU in metrics else set()
     return {metric: 0.5 if metric in halved else 1.0 for metric in metrics}
@@ -92,7 +92,7 @@ def rank(contest: Contest, bootstrap: int, seed: int = SEED) -> Ranking:
         bootstrap: How often as many cases are drawn with replacement and ranked again.
         seed: Of the drawing.
     """
-    weights = weights_of(contest.costs)
+    weights = rank_weights(contest.costs)
     ranks = {metric: case_ranks(cost) for metric, cost in contest.costs.items()}
     by_case = np.average(
         [ranks[metric] for metric in weights], axis=0, weights=list(weights.values())
@@ -139,7 +139,7 @@ def places(mean_ranks: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(rankdata(np.round(mean_ranks, _DIGITS), method="min", axis=-1), np.float64)
 
 
-def _agreement(order: NDArray[np.float64], drawn: NDArray[np.float64]) -> Agreement | None:
+def _agreement(order: NDArray[np.float64], drawn: NDArray[np.float64]) -> RankCorrelation | None:
     """Compare the places `drawn` [samples, teams] with `order` [teams]."""
     found, counts = np.unique(drawn, axis=0, return_counts=True)
     taus = np.repeat([kendalltau(order, row).statistic for row in found], counts)
@@ -147,4 +147,4 @@ def _agreement(order: NDArray[np.float64], drawn: NDArray[np.float64]) -> Agreem
     if not taus.size:
         return None
     low, high = np.percentile(taus, (2.5, 97.5))
-    return Agreement(float(taus.mean()), float(low), float(high))
+    return RankCorrelation(float(taus.mean()), float(low), float(high))

@@ -7,8 +7,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.efficiency.results import CaseEfficiency, Limits, Run
-from evaluation.efficiency.sampling import Sample
+from evaluation.efficiency.results import CaseEfficiency, ChallengeLimits, EfficiencyRun
+from evaluation.efficiency.sampling import MemorySample
 from imaging.files import replacing
 
 BLACK, DARK, LIGHT, PALE = "0.0", "0.35", "0.65", "0.9"
@@ -33,8 +33,8 @@ PANELS = (
 
 def draw_case(
     case: CaseEfficiency,
-    samples: dict[int, tuple[Sample, ...]],
-    limits: Limits,
+    samples: dict[int, tuple[MemorySample, ...]],
+    limits: ChallengeLimits,
     no_gpu: str | None,
     path: Path,
 ) -> None:
@@ -81,9 +81,9 @@ def draw_case(
 def _draw(
     axis: Axes,
     panel: _Panel,
-    samples: Sequence[Sample],
-    others: Sequence[Sequence[Sample]],
-    run: Run,
+    samples: Sequence[MemorySample],
+    others: Sequence[Sequence[MemorySample]],
+    run: EfficiencyRun,
 ) -> None:
     for other in others:
         axis.plot(*_curve(other, panel.name, other[-1].seconds), color=LIGHT, linewidth=0.8)
@@ -112,7 +112,9 @@ def _draw(
     axis.set_ylim(0, max(1.0, 1.25 * axis.get_ylim()[1]))  # room for the legend
 
 
-def _curve(samples: Sequence[Sample], name: str, end_s: float) -> tuple[list[float], list[float]]:
+def _curve(
+    samples: Sequence[MemorySample], name: str, end_s: float
+) -> tuple[list[float], list[float]]:
     seen = [(s.seconds, v) for s in samples if (v := getattr(s, name)) is not None]
     times, values = [max(0.0, seconds) for seconds, _ in seen], [value for _, value in seen]
     return [*times, end_s], [*values, values[-1]]

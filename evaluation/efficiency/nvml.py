@@ -12,7 +12,7 @@ class NoGpuError(KitError):
 
 
 @dataclass(frozen=True)
-class Gpu:
+class GpuMemory:
     """One card, by its physical index."""
 
     index: int
@@ -36,7 +36,7 @@ class Gpu:
         return (int(memory.total) - int(memory.free)) / MIB
 
 
-def find_gpu(index: int) -> Gpu:
+def find_gpu(index: int) -> GpuMemory:
     """Return the GPU of physical index `index`; the official script reads index 1.
 
     Raises:
@@ -58,7 +58,7 @@ def find_gpu(index: int) -> Gpu:
                 f"GPU {index} was asked for, NVML finds {count}: give --gpu-index 0 to {count - 1}"
             )
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        gpu = Gpu(
+        gpu = GpuMemory(
             index=index,
             name=str(pynvml.nvmlDeviceGetName(handle)),
             uuid=str(pynvml.nvmlDeviceGetUUID(handle)),

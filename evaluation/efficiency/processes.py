@@ -14,7 +14,7 @@ from evaluation.efficiency.process_tree import EXIT_S, ProcessTree, adopting_orp
 from imaging.errors import KitError
 
 
-class Job(Protocol):
+class TimedJob(Protocol):
     """What is timed: a command in a folder, or a container."""
 
     def start(self, stdout: IO[bytes], stderr: IO[bytes]) -> "subprocess.Popen[bytes]":

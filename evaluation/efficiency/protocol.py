@@ -13,11 +13,24 @@ from pathlib import Path
 import psutil
 
 from evaluation.efficiency.containers import ContainerJob, Image, open_image, run_flags
-from evaluation.efficiency.nvml import Gpu, NoGpuError, find_gpu
+from evaluation.efficiency.nvml import GpuMemory, NoGpuError, find_gpu
 from evaluation.efficiency.outputs import digest, elsewhere, printable, tail, take, work_folder
-from evaluation.efficiency.processes import CommandJob, Job, Workspace, check_command, wait
-from evaluation.efficiency.results import CaseEfficiency, Limits, Load, Run, case_of, load_of
-from evaluation.efficiency.sampling import INTERVAL_S, MIB, Sample, Sampler, write_samples
+from evaluation.efficiency.processes import CommandJob, TimedJob, Workspace, check_command, wait
+from evaluation.efficiency.results import (
+    CaseEfficiency,
+    ChallengeLimits,
+    EfficiencyRun,
+    Load,
+    case_of,
+    load_of,
+)
+from evaluation.efficiency.sampling import (
+    INTERVAL_S,
+    MIB,
+    MemorySample,
+    MemorySampler,
+    write_samples,
+)
 from imaging.errors import KitError, VolumeError
 from imaging.label_maps import read_label_map
 from imaging.machine import cpu_name
@@ -26,21 +39,21 @@ TAIL_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
-class Settings:
+class Protocol:
     """How often, how long, and what is tolerated."""
 
     repeat: int = 1
     timeout_s: float = 3600.0
     """What FLARE22 counted for a container that hangs."""
-    limits: Limits = field(default_factory=Limits)
+    limits: ChallengeLimits = field(default_factory=ChallengeLimits)
 
 
 @dataclass(frozen=True)
-class Watch:
+class RunProgress:
     """Callbacks for whoever shows progress."""
 
     start: Callable[[str, int], None] = lambda case, number: None
-    done: Callable[[str, Run], None] = lambda case, run: None
+    done: Callable[[str, EfficiencyRun], None] = lambda case, run: None
 
 
 @dataclass(frozen=True)
@@ -49,11 +62,11 @@ class Subject:
 
     command: tuple[str, ...] = ()
     image: Image | None = None
-    gpu: Gpu | None = None
+    gpu: GpuMemory | None = None
     no_gpu: str | None = None
     """Why there is no GPU."""
 
-    def job(self, workspace: Workspace) -> Job:
+    def job(self, workspace: Workspace) -> TimedJob:
         """Return one fresh run of it."""
         if self.image is not None:
             return ContainerJob(self.image, workspace, None if self.gpu is None else self.gpu.index)
@@ -89,11 +102,11 @@ def subject_of(command: tuple[str, ...], image: str | None, gpu_index: int) -> S
 
 
 @dataclass(frozen=True)
-class Measured:
+class CaseMeasurement:
     """One case with what was sampled."""
 
     efficiency: CaseEfficiency
-    samples: dict[int, tuple[Sample, ...]]
+    samples: dict[int, tuple[MemorySample, ...]]
     """By the number of the run."""
 
 
@@ -101,9 +114,9 @@ def evaluate(
     cases: dict[str, Path],
     output: Path,
     subject: Subject,
-    settings: Settings,
-    watch: Watch | None = None,
-) -> tuple[Measured, ...]:
+    settings: Protocol,
+    watch: RunProgress | None = None,
+) -> tuple[CaseMeasurement, ...]:
     """Run every case `settings.repeat` times, all cases once before any case again.
 
     Args:
@@ -116,10 +129,10 @@ def evaluate(
     Raises:
         KitError: `output` cannot be written.
     """
-    watch = watch or Watch()
+    watch = watch or RunProgress()
     _prepare(output, cases)
-    runs: dict[str, list[Run]] = {case: [] for case in cases}
-    samples: dict[str, dict[int, tuple[Sample, ...]]] = {case: {} for case in cases}
+    runs: dict[str, list[EfficiencyRun]] = {case: [] for case in cases}
+    samples: dict[str, dict[int, tuple[MemorySample, ...]]] = {case: {} for case in cases}
     for number in range(1, settings.repeat + 1):
         for case, ct in cases.items():
             watch.start(case, number)
@@ -128,7 +141,7 @@ def evaluate(
             write_samples(samples[case], output / "samples" / f"{case}.csv")
             watch.done(case, run)
     return tuple(
-        Measured(case_of(case, ct.name, tuple(runs[case]), settings.limits), samples[case])
+        CaseMeasurement(case_of(case, ct.name, tuple(runs[case]), settings.limits), samples[case])
         for case, ct in cases.items()
     )
 
@@ -146,8 +159,8 @@ def _prepare(output: Path, cases: dict[str, Path]) -> None:
 
 
 def _run(
-    case: str, ct: Path, number: int, output: Path, subject: Subject, settings: Settings
-) -> tuple[Run, tuple[Sample, ...]]:
+    case: str, ct: Path, number: int, output: Path, subject: Subject, settings: Protocol
+) -> tuple[EfficiencyRun, tuple[MemorySample, ...]]:
     logs = output.resolve() / "logs"
     out, err = (logs / f"{case}_run{number}.{stream}.txt" for stream in ("stdout", "stderr"))
     err.unlink(missing_ok=True)
@@ -162,7 +175,7 @@ def _run(
             error = _failure(timed, settings) or (wrong and f"exit status 0, but {wrong}")
         except (KitError, OSError) as refused:
             error = str(refused)
-    run = Run(
+    run = EfficiencyRun(
         number=number,
         seconds=timed.seconds,
         exit_status=timed.exit_status,
@@ -180,7 +193,7 @@ def _run(
 class _Timed:
     seconds: float = 0.0
     exit_status: int | None = None
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[MemorySample, ...] = ()
     left_running: tuple[str, ...] = ()
 
 
@@ -190,7 +203,7 @@ def _time(subject: Subject, workspace: Workspace, out: Path, err: Path, timeout_
         out.open("wb") as stdout,
         err.open("wb") as stderr,
         contextlib.closing(job),
-        Sampler(subject.gpu_mib, job.own_ram_mib) as sampler,
+        MemorySampler(subject.gpu_mib, job.own_ram_mib) as sampler,
     ):
         start_s = time.perf_counter()
         process = job.start(stdout, stderr)
@@ -204,7 +217,7 @@ def _time(subject: Subject, workspace: Workspace, out: Path, err: Path, timeout_
     )
 
 
-def _loads(timed: _Timed, limits: Limits) -> dict[str, Load]:
+def _loads(timed: _Timed, limits: ChallengeLimits) -> dict[str, Load]:
     loads = {}
     for name in ("gpu_mib", "cpu_percent", "cpu_busy_percent", "ram_mib", "own_ram_mib"):
         seen = [
@@ -241,7 +254,7 @@ def _result(pred: Path, ct: Path, folder: Path) -> tuple[str | None, str | None]
     return digest(kept), problem and f"{not_of}: {problem}"
 
 
-def _failure(timed: _Timed, settings: Settings) -> str | None:
+def _failure(timed: _Timed, settings: Protocol) -> str | None:
     status = timed.exit_status
     if status is None:
         return f"killed after {settings.timeout_s:g} s, the time limit of --timeout"
@@ -253,7 +266,7 @@ def _failure(timed: _Timed, settings: Settings) -> str | None:
     return None
 
 
-def circumstances(subject: Subject, settings: Settings) -> dict[str, str | int | float | None]:
+def circumstances(subject: Subject, settings: Protocol) -> dict[str, str | int | float | None]:
     """Return what the figures depend on."""
     gpu = subject.gpu
     return {

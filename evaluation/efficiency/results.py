@@ -27,7 +27,7 @@ COLUMNS: dict[str, tuple[str, int]] = {
 
 
 @dataclass(frozen=True)
-class Limits:
+class ChallengeLimits:
     """What the challenge tolerates before it counts."""
 
     seconds: float = 15.0
@@ -56,7 +56,7 @@ def load_of(seconds: Sequence[float], values: Sequence[float], end_s: float) -> 
 
 
 @dataclass(frozen=True)
-class Run:
+class EfficiencyRun:
     """One command or container on one case."""
 
     number: int
@@ -79,7 +79,7 @@ class Run:
     formula), `cpu_busy_percent`, `ram_mib` (host), `own_ram_mib`; without what was not seen.
     """
 
-    def figures(self, limits: Limits) -> dict[str, float]:
+    def figures(self, limits: ChallengeLimits) -> dict[str, float]:
         """Return every figure of this run by name, also how far it is over the limits."""
         figures = {"seconds": self.seconds, "over_seconds": max(0.0, self.seconds - limits.seconds)}
         for name, load in self.loads.items():
@@ -104,7 +104,7 @@ class CaseEfficiency:
 
     case: str
     file: str
-    runs: tuple[Run, ...]
+    runs: tuple[EfficiencyRun, ...]
     figures: dict[str, Spread]
     """Over the runs that `counted` returns."""
     verdict: str
@@ -112,22 +112,24 @@ class CaseEfficiency:
     """No run failed, and all that was measured is within the limits."""
 
     @property
-    def failed(self) -> tuple[Run, ...]:
+    def failed(self) -> tuple[EfficiencyRun, ...]:
         """Runs that count as failed."""
         return tuple(run for run in self.runs if run.error)
 
     @property
-    def counted(self) -> tuple[Run, ...]:
+    def counted(self) -> tuple[EfficiencyRun, ...]:
         """Runs that the figures are of."""
         return counted(self.runs)
 
 
-def counted(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+def counted(runs: tuple[EfficiencyRun, ...]) -> tuple[EfficiencyRun, ...]:
     """Return the runs that succeeded, or all where none did."""
     return tuple(run for run in runs if run.error is None) or runs
 
 
-def case_of(case: str, file: str, runs: tuple[Run, ...], limits: Limits) -> CaseEfficiency:
+def case_of(
+    case: str, file: str, runs: tuple[EfficiencyRun, ...], limits: ChallengeLimits
+) -> CaseEfficiency:
     """Sum up the runs of one case."""
     tables = [run.figures(limits) for run in counted(runs)]
     shared = [name for name in tables[0] if all(name in table for table in tables)]
@@ -146,7 +148,7 @@ def case_of(case: str, file: str, runs: tuple[Run, ...], limits: Limits) -> Case
     return CaseEfficiency(case, file, runs, figures, verdict, not failed and not excess)
 
 
-def _excess(figures: dict[str, Spread], limits: Limits) -> list[str]:
+def _excess(figures: dict[str, Spread], limits: ChallengeLimits) -> list[str]:
     """Say by how much the medians are over the limits."""
     told = []
     if (by := figures["seconds"].median - limits.seconds) > 0:
@@ -173,7 +175,7 @@ class Efficiency:
     """Digest of the image; None where a command was timed."""
     circumstances: dict[str, str | int | float | None]
     """Machine, versions and settings that the figures depend on."""
-    limits: Limits
+    limits: ChallengeLimits
     cases: tuple[CaseEfficiency, ...]
 
     @property

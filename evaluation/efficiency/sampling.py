@@ -27,7 +27,7 @@ Probe = Callable[[], float | None]
 
 
 @dataclass(frozen=True)
-class Sample:
+class MemorySample:
     """One look at the machine."""
 
     seconds: float
@@ -77,7 +77,7 @@ def official_ram_mib() -> float:
     return float(memory.total - memory.free - memory.cached - memory.buffers) / MIB
 
 
-class Sampler:
+class MemorySampler:
     """Samples in a thread from `__enter__` to `__exit__`; the first sample is there at once.
 
     What stops the thread is raised by `__exit__`, as a KitError whatever it was.
@@ -86,7 +86,7 @@ class Sampler:
     def __init__(self, gpu_mib: Probe, own_ram_mib: Probe) -> None:
         self._gpu_mib = gpu_mib
         self._own_ram_mib = own_ram_mib
-        self._samples: list[Sample] = []
+        self._samples: list[MemorySample] = []
         self._error: KitError | None = None
         self._started = threading.Event()
         self._stop = threading.Event()
@@ -108,7 +108,7 @@ class Sampler:
         if self._error is not None and error is None:
             raise self._error
 
-    def between(self, start_s: float, end_s: float) -> tuple[Sample, ...]:
+    def between(self, start_s: float, end_s: float) -> tuple[MemorySample, ...]:
         """Return the samples up to `end_s`, their seconds counted from `start_s`.
 
         Both are readings of `time.perf_counter`. The first sample may lie just before the start.
@@ -134,7 +134,7 @@ class Sampler:
     def _take(self, before: CpuTimes) -> CpuTimes:
         seconds, gpu_mib, now = time.perf_counter(), self._gpu_mib(), cpu_times()
         self._samples.append(
-            Sample(
+            MemorySample(
                 seconds=seconds,
                 gpu_mib=gpu_mib,
                 cpu_percent=official_cpu_percent(before, now),
@@ -146,9 +146,9 @@ class Sampler:
         return now
 
 
-def write_samples(runs: dict[int, tuple[Sample, ...]], path: Path) -> None:
+def write_samples(runs: dict[int, tuple[MemorySample, ...]], path: Path) -> None:
     """Write a case's samples as CSV, a row a sample, by the number of the run."""
-    names = [field.name for field in fields(Sample)]
+    names = [field.name for field in fields(MemorySample)]
     with writing(path) as stream:
         table = csv.DictWriter(stream, ["run", *names], lineterminator="\n")
         table.writeheader()

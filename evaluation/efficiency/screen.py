@@ -9,14 +9,14 @@ from rich.text import Text
 
 from evaluation.efficiency.figure import draw_case
 from evaluation.efficiency.protocol import (
-    Measured,
-    Settings,
+    CaseMeasurement,
+    Protocol,
+    RunProgress,
     Subject,
-    Watch,
     circumstances,
     evaluate,
 )
-from evaluation.efficiency.results import CaseEfficiency, Efficiency, Run
+from evaluation.efficiency.results import CaseEfficiency, Efficiency, EfficiencyRun
 from imaging.terminal import terminal
 
 SHOWN = {
@@ -33,7 +33,7 @@ def evaluate_on_screen(
     cases: dict[str, Path],
     output: Path,
     subject: Subject,
-    settings: Settings,
+    settings: Protocol,
     *,
     team: str,
     split: str | None,
@@ -76,8 +76,8 @@ def evaluate_on_screen(
 
 
 def _with_progress(
-    console: Console, cases: dict[str, Path], output: Path, subject: Subject, settings: Settings
-) -> tuple[Measured, ...]:
+    console: Console, cases: dict[str, Path], output: Path, subject: Subject, settings: Protocol
+) -> tuple[CaseMeasurement, ...]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     # two refreshes a second: the measuring process should do little else
     with Progress(
@@ -85,18 +85,18 @@ def _with_progress(
     ) as bar:
         task = bar.add_task("runs", total=len(cases) * settings.repeat)
 
-        def done(case: str, run: Run) -> None:
+        def done(case: str, run: EfficiencyRun) -> None:
             bar.advance(task)
             console.print(_line(case, run), soft_wrap=True, highlight=False, markup=False)
 
-        watch = Watch(
+        watch = RunProgress(
             start=lambda case, number: bar.update(task, description=f"{case}, run {number}"),
             done=done,
         )
         return evaluate(cases, output, subject, settings, watch)
 
 
-def _line(case: str, run: Run) -> str:
+def _line(case: str, run: EfficiencyRun) -> str:
     told = f"{case}, run {run.number}: {run.seconds:.2f} s"
     if run.left_running:
         told += f"; left running, and ended: {', '.join(run.left_running)}"

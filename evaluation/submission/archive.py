@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from evaluation.efficiency.archives import image_tags, team_of, wrong_tags
-from evaluation.submission.rules import Verdict, Verdicts, judged
+from evaluation.submission.rules import RuleResult, Verdicts, judged
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\.tar\.gz")
 _MB = 1_000_000
@@ -28,8 +28,10 @@ def check_archive(path: Path, limit_mb: float | None) -> Verdicts:
     }
 
 
-def _size(size_mb: float, limit_mb: float | None) -> Verdict:
+def _size(size_mb: float, limit_mb: float | None) -> RuleResult:
     if limit_mb is None:
-        return Verdict("not checked", f"{size_mb:,.0f} MB; give --archive-limit to hold it to one")
+        return RuleResult(
+            "not checked", f"{size_mb:,.0f} MB; give --archive-limit to hold it to one"
+        )
     told = f"{size_mb:,.0f} MB, the limit is {limit_mb:,.0f} MB"
     return judged(told if size_mb > limit_mb else None, told)

@@ -7,11 +7,11 @@ from pathlib import Path
 from evaluation.efficiency.archives import SUFFIXES, team_of
 from evaluation.efficiency.containers import ANSWER_S, docker, open_image
 from evaluation.efficiency.outputs import work_folder
-from evaluation.efficiency.protocol import Settings, Subject, subject_of
-from evaluation.efficiency.results import Efficiency, Limits
+from evaluation.efficiency.protocol import Protocol, Subject, subject_of
+from evaluation.efficiency.results import ChallengeLimits, Efficiency
 from evaluation.submission.archive import check_archive
 from evaluation.submission.maps import check_maps
-from evaluation.submission.rules import Submission, Verdict, Verdicts, complete, judged
+from evaluation.submission.rules import RuleResult, Submission, Verdicts, complete, judged
 from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome, contain
 from imaging.errors import KitError
 from inference.pipeline import SUFFIX
@@ -30,7 +30,7 @@ class Asked:
     """An archive, or the name of a loaded image."""
     cases: dict[str, Path]
     output: Path
-    settings: Settings
+    settings: Protocol
     gpu_index: int = 0
     archive_limit_mb: float | None = None
 
@@ -68,9 +68,9 @@ def check(asked: Asked, timing: Timing, say: Callable[[str], None]) -> Submissio
     try:
         image = open_image(asked.image)
     except KitError as error:
-        found["loads"] = Verdict("failed", str(error))
+        found["loads"] = RuleResult("failed", str(error))
         return Submission(team, None, tuple(asked.cases), complete(found, "there is no image"))
-    found["loads"] = Verdict("passed", image.digest)
+    found["loads"] = RuleResult("passed", image.digest)
     say("looking for predict.sh")
     found["workdir"] = _workdir(image.team, asked.output)
     subject = subject_of((), image.team, asked.gpu_index)
@@ -86,7 +86,7 @@ def check(asked: Asked, timing: Timing, say: Callable[[str], None]) -> Submissio
     return Submission(team, image.digest, tuple(asked.cases), complete(found, why))
 
 
-def _workdir(team: str, output: Path) -> Verdict:
+def _workdir(team: str, output: Path) -> RuleResult:
     folder = docker("image", "inspect", "--format", "{{.Config.WorkingDir}}", f"{team}:latest")
     with work_folder(output) as made:
         id_file = made / "container"
@@ -95,13 +95,13 @@ def _workdir(team: str, output: Path) -> Verdict:
         command = ("docker", "container", "run", *flags, f"{team}:latest", *test)
         status, stderr, _ = contain(command, id_file, ANSWER_S)
     if status == 0:
-        return Verdict("passed", folder or "/")
+        return RuleResult("passed", folder or "/")
     told = f"WORKDIR is {folder or '/'}, it holds no predict.sh, or there is no /bin/bash"
     ended = f"no end within {ANSWER_S:g} s" if status is None else f"exit status {status}"
-    return Verdict("failed", f"{told} ({': '.join(filter(None, (ended, stderr)))})")
+    return RuleResult("failed", f"{told} ({': '.join(filter(None, (ended, stderr)))})")
 
 
-def judge_runs(timed: Efficiency, limits: Limits) -> Verdicts:
+def judge_runs(timed: Efficiency, limits: ChallengeLimits) -> Verdicts:
     """Judge what running every case alone has shown."""
     failures = [f"{case.case}: {case.failed[0].error}" for case in timed.cases if case.failed]
     digests = {case.case: {run.pred_sha256 for run in case.runs} for case in timed.cases}
@@ -118,12 +118,12 @@ def judge_runs(timed: Efficiency, limits: Limits) -> Verdicts:
     return found
 
 
-def _within(timed: Efficiency, figure: str, limit: float, unit: str) -> Verdict:
+def _within(timed: Efficiency, figure: str, limit: float, unit: str) -> RuleResult:
     """Judge the worst of all runs."""
     seen = {c.case: c.figures[figure].max for c in timed.cases if figure in c.figures}
     if not seen:
         no_gpu = timed.circumstances.get("no_gpu") if figure.startswith("gpu") else None
-        return Verdict("not checked", str(no_gpu or "it was not seen"))
+        return RuleResult("not checked", str(no_gpu or "it was not seen"))
     case = max(seen, key=lambda name: seen[name])
     told = f"at most {seen[case]:,.1f} {unit} ({case}), the limit is {limit:,.0f} {unit}"
     return judged(told if seen[case] > limit else None, told)
@@ -152,13 +152,13 @@ def _harder(
     }
 
 
-def _inside(outcome: Outcome) -> Verdict:
+def _inside(outcome: Outcome) -> RuleResult:
     if outcome.changed is None:
-        return Verdict("not checked", f"there was no container: {outcome.failure}")
+        return RuleResult("not checked", f"there was no container: {outcome.failure}")
     return judged(", ".join(outcome.changed) or None, "docker diff shows nothing")
 
 
-def same_maps(outcome: Outcome, alone: dict[str, str | None]) -> Verdict:
+def same_maps(outcome: Outcome, alone: dict[str, str | None]) -> RuleResult:
     """Judge a trial on good cases by its exit code and by the bytes of the maps from runs alone.
 
     Args:

@@ -36,7 +36,7 @@ Status = Literal["passed", "failed", "not checked"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RuleResult:
     """What was found of one rule."""
 
     status: Status
@@ -44,13 +44,13 @@ class Verdict:
     """What was seen, or why nothing was."""
 
 
-Verdicts = dict[str, Verdict]
+Verdicts = dict[str, RuleResult]
 """By the rule's name."""
 
 
-def judged(wrong: str | None, seen: str) -> Verdict:
+def judged(wrong: str | None, seen: str) -> RuleResult:
     """Return "failed" for `wrong`, or "passed" for what was `seen`."""
-    return Verdict("passed", seen) if wrong is None else Verdict("failed", wrong)
+    return RuleResult("passed", seen) if wrong is None else RuleResult("failed", wrong)
 
 
 @dataclass(frozen=True)
@@ -87,4 +87,4 @@ def complete(found: Verdicts, why: str) -> Verdicts:
     """
     if odd := found.keys() - RULES.keys():
         raise KitError(f"no such rules: {', '.join(sorted(odd))}")
-    return {rule: found.get(rule, Verdict("not checked", why)) for rule in RULES}
+    return {rule: found.get(rule, RuleResult("not checked", why)) for rule in RULES}

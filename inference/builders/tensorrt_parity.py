@@ -58,12 +58,12 @@ def measured(
         logits = candidate.infer(patch).copy()
     finally:
         candidate.close()
-    found = agreement(reference, logits)
+    found = plan_agreement(reference, logits)
     source = case.name if case else "the sample CT"
     return {"reference": f"{_REFERENCE} f32", "patch": source, "gpu": gpu.name, **found}
 
 
-def agreement(reference: NDArray[np.float32], logits: NDArray[np.float32]) -> dict[str, float]:
+def plan_agreement(reference: NDArray[np.float32], logits: NDArray[np.float32]) -> dict[str, float]:
     """Return how far float32 logits [1, K, Z, Y, X] of a plan are from the reference's.
 
     Raises:

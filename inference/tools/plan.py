@@ -8,7 +8,7 @@ from rich.table import Table
 
 from imaging.files import replacing
 from imaging.terminal import terminal
-from inference.limits import Plan, plan
+from inference.limits import Estimate, plan
 from inference.manifest import Manifest
 from inference.predictor import Settings, read_ct
 from inference.report import CaseReport, now_s, process_start_s
@@ -49,7 +49,7 @@ def plan_on_screen(
     return found.over
 
 
-def _table(report: CaseReport, plan: Plan, limit_s: float | None) -> Table:
+def _table(report: CaseReport, plan: Estimate, limit_s: float | None) -> Table:
     sizes = ("×".join(map(str, shape)) for shape in (report.input_shape, report.working_shape))
     title = "{}: {} voxels, {} on the working grid".format(report.case, *sizes)
     kept = "no limit" if limit_s is None else f"the limit is {limit_s:g} s"

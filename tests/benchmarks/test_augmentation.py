@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.augmentation import FAMILIES, WHOLE, agreement, without
+from benchmarks.augmentation import FAMILIES, WHOLE, teacher_dice, without
 from benchmarks.cli import main
 from tests.train.small.small_training import certain, write_prepared, write_recipe
 from train.small.compact import PreparedCase
@@ -39,7 +39,7 @@ def test_agreement_is_dice_by_organ_over_known_voxels(recipe):
     labels[9], hu[9] = 255, 150
     case = PreparedCase("one", hu, certain(labels))
     recipe = replace(recipe, spacing_mm=(recipe.stored_mm,) * 3)
-    assert agreement(Thresholds(), recipe, [case]) == {"liver": pytest.approx(2 * 192 / 512)}
+    assert teacher_dice(Thresholds(), recipe, [case]) == {"liver": pytest.approx(2 * 192 / 512)}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -54,9 +54,9 @@ def test_thicker_slices_are_fewer(tmp_path):
 
 @pytest.mark.slow
 def test_the_kit_alone_is_run_timed_and_drawn(tmp_path):
-    from train.synthesis.phantom import write_sample
+    from train.synthesis.phantom import write_phantom
 
-    ct = write_sample(tmp_path / "in", 0)
+    ct = write_phantom(tmp_path / "in", 0)
     out = tmp_path / "out"
     command = ["inference", str(ct), "--repeats", "2", "-o", str(out)]
     done = CliRunner().invoke(main, command)

@@ -1,6 +1,6 @@
 """Results of teams, made in the test: folders as `score` and `efficiency` leave them."""
 
-from evaluation.efficiency.results import Efficiency, Limits, Load, Run, case_of
+from evaluation.efficiency.results import ChallengeLimits, Efficiency, EfficiencyRun, Load, case_of
 from evaluation.scoring import official
 from evaluation.scoring.scores import CaseScores, LabelScore, Scores
 from evaluation.scoring.tolerances import TUMOUR
@@ -31,10 +31,10 @@ def run(seconds=10.0, gpu_over=None, gpu=None, cpu=None, error=None):
     """Return a run with these areas of GPU memory above the limit, GPU memory and CPU."""
     areas = {"gpu_over_mib": gpu_over, "gpu_mib": gpu, "cpu_percent": cpu}
     loads = {name: Load(area, area, area) for name, area in areas.items() if area is not None}
-    return Run(1, seconds, 0, error, loads=loads)
+    return EfficiencyRun(1, seconds, 0, error, loads=loads)
 
 
-def write_efficiency(folder, limits=Limits(), split=None, machine=None, **runs):  # noqa: B008
+def write_efficiency(folder, limits=ChallengeLimits(), split=None, machine=None, **runs):  # noqa: B008
     """Write efficiency.json with a run (or several) a case."""
     folder.mkdir(parents=True, exist_ok=True)
     cases = tuple(

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from evaluation.cli import main
-from evaluation.efficiency.nvml import Gpu, NoGpuError
+from evaluation.efficiency.nvml import GpuMemory, NoGpuError
 from tests.evaluation.archives import write_archive
 from tests.evaluation.maps import write_both
 
@@ -91,9 +91,9 @@ def test_the_container_gets_the_organisers_flags(fake, name):
 
 
 def test_a_gpu_is_given_to_the_container_by_its_index(fake, monkeypatch):
-    gpu = Gpu(1, "Fake card", "GPU-fake", "510", None)
+    gpu = GpuMemory(1, "Fake card", "GPU-fake", "510", None)
     monkeypatch.setattr("evaluation.efficiency.protocol.find_gpu", lambda index: gpu)
-    monkeypatch.setattr(Gpu, "used_mib", lambda self: 10.0)
+    monkeypatch.setattr(GpuMemory, "used_mib", lambda self: 10.0)
     assert efficiency("--image", "team", "--gpu-index", 1).exit_code == 0
     (line,) = [line for line in asked() if line.startswith("container run")]
     assert "--shm-size=28gb -m 28G --gpus=device=1 --name team" in line

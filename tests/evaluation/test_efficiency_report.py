@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 
 from evaluation.efficiency.figure import draw_case
 from evaluation.efficiency.results import (
+    ChallengeLimits,
     Efficiency,
-    Limits,
+    EfficiencyRun,
     Load,
-    Run,
     Spread,
     case_of,
     load_efficiency,
     load_of,
 )
-from evaluation.efficiency.sampling import Sample
+from evaluation.efficiency.sampling import MemorySample
 from imaging.errors import KitError
 
-LIMITS = Limits()
+LIMITS = ChallengeLimits()
 
 
 def run(number=1, seconds=10.0, gpu_mib=None, error=None, ram_mib=1000.0):
@@ -32,7 +32,7 @@ def run(number=1, seconds=10.0, gpu_mib=None, error=None, ram_mib=1000.0):
         over = max(0.0, gpu_mib - 4096.0)
         loads["gpu_mib"] = Load(gpu_mib, gpu_mib * 9, gpu_mib * 10)
         loads["gpu_over_mib"] = Load(over, over * 9, over * 10)
-    return Run(number, seconds, None if error else 0, error, samples=90, loads=loads)
+    return EfficiencyRun(number, seconds, None if error else 0, error, samples=90, loads=loads)
 
 
 def efficiency(*cases):
@@ -112,7 +112,7 @@ def test_the_official_csv_byte_for_byte(tmp_path):
     cases = (
         case_of("a", "a_0000.nii.gz", (run(seconds=9.876, gpu_mib=1995.4375),), LIMITS),
         case_of("b", "b_0000.nii.gz", (run(seconds=3.0),), LIMITS),
-        case_of("c", "c_0000.nii.gz", (Run(1, 0.0, None, "cannot start"),), LIMITS),
+        case_of("c", "c_0000.nii.gz", (EfficiencyRun(1, 0.0, None, "cannot start"),), LIMITS),
     )
     efficiency(*cases).write_official(tmp_path / "efficiency.csv")
     # 1995.4375 * 9 = 17958.9375; the official script rounds with NumPy and ends lines as csv does
@@ -164,9 +164,9 @@ def test_another_file_is_refused(tmp_path, text, told):
 
 @pytest.mark.parametrize("gpu_mib", [None, 5000.0])
 def test_the_figure_is_drawn_also_of_failed_and_unmeasured_runs(tmp_path, gpu_mib):
-    samples = tuple(Sample(t / 10, gpu_mib, 50.0, 40.0, 900.0, 20.0) for t in range(5))
-    runs = (run(1, 0.5, gpu_mib), run(2, 0.4, gpu_mib), Run(3, 0.0, None, "cannot start"))
-    case = case_of("a", "a_0000.nii.gz", runs, Limits(0.3, 4096.0))
+    samples = tuple(MemorySample(t / 10, gpu_mib, 50.0, 40.0, 900.0, 20.0) for t in range(5))
+    runs = (run(1, 0.5, gpu_mib), run(2, 0.4, gpu_mib), EfficiencyRun(3, 0.0, None, "cannot start"))
+    case = case_of("a", "a_0000.nii.gz", runs, ChallengeLimits(0.3, 4096.0))
     by_run = {1: samples, 2: samples, 3: ()}
-    draw_case(case, by_run, Limits(0.3, 4096.0), "no driver", tmp_path / "a.png")
+    draw_case(case, by_run, ChallengeLimits(0.3, 4096.0), "no driver", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

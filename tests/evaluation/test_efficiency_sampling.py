@@ -15,8 +15,8 @@ from evaluation.efficiency.process_tree import ProcessTree
 from evaluation.efficiency.processes import wait
 from evaluation.efficiency.sampling import (
     CpuTimes,
-    Sample,
-    Sampler,
+    MemorySample,
+    MemorySampler,
     official_cpu_percent,
     official_ram_mib,
     write_samples,
@@ -88,7 +88,7 @@ def test_samples_have_their_true_times():
         time.sleep(0.05)
         return 7.0
 
-    with Sampler(lambda: None, slow) as sampler:
+    with MemorySampler(lambda: None, slow) as sampler:
         start_s = time.perf_counter()
         time.sleep(0.5)
         end_s = time.perf_counter()
@@ -105,7 +105,7 @@ def test_a_probe_that_fails_is_not_silent():
     def lost():
         raise KitError("GPU 0 stopped answering")
 
-    with pytest.raises(KitError, match="stopped answering"), Sampler(lost, lambda: None):
+    with pytest.raises(KitError, match="stopped answering"), MemorySampler(lost, lambda: None):
         pass
 
 
@@ -121,7 +121,7 @@ def test_whatever_ends_the_sampling_is_told(kind, looks):
 
     with (
         pytest.raises(KitError, match=f"sampling ended with {kind.__name__}: .*getsid"),
-        Sampler(lambda: 1.0, probe) as sampler,
+        MemorySampler(lambda: 1.0, probe) as sampler,
     ):
         sampler._thread.join(60)  # nobody asks it to end
         assert len(sampler._samples) == looks
@@ -131,12 +131,12 @@ def test_an_error_of_the_command_is_not_hidden_by_one_of_the_sampling():
     def lost():
         raise ValueError("gone")
 
-    with pytest.raises(KeyError), Sampler(lost, lambda: None):
+    with pytest.raises(KeyError), MemorySampler(lost, lambda: None):
         raise KeyError("the command's own")
 
 
 def test_the_sidecar_has_a_row_a_sample_and_empty_cells(tmp_path):
-    sample = Sample(0.25, None, 50.0, 40.0, 900.5, 12.25)
+    sample = MemorySample(0.25, None, 50.0, 40.0, 900.5, 12.25)
     write_samples({1: (sample, sample), 2: (sample,)}, tmp_path / "a.csv")
     with (tmp_path / "a.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -12,8 +12,8 @@ from PIL import Image
 
 from evaluation.cli import main
 from evaluation.comparison.contest import CPU, GPU, Contest, load_contest
-from evaluation.comparison.ranking import case_ranks, places, rank, weights_of
-from evaluation.efficiency.results import Limits
+from evaluation.comparison.ranking import case_ranks, places, rank, rank_weights
+from evaluation.efficiency.results import ChallengeLimits
 from imaging.errors import KitError
 from tests.evaluation.results import failed, run, scored, write_efficiency, write_scores
 
@@ -69,8 +69,8 @@ class TestAggregate:
         assert found.standings[0].ranks == {"x": 1.5, "y": 1.25}
 
     def test_gpu_and_cpu_weigh_a_half_where_both_are_ranked(self):
-        assert weights_of({"time": 0, GPU: 0, CPU: 0}) == {"time": 1, GPU: 0.5, CPU: 0.5}
-        assert weights_of({"time": 0, GPU: 0}) == {"time": 1, GPU: 1}
+        assert rank_weights({"time": 0, GPU: 0, CPU: 0}) == {"time": 1, GPU: 0.5, CPU: 0.5}
+        assert rank_weights({"time": 0, GPU: 0}) == {"time": 1, GPU: 1}
         # a: time 1, GPU 2, CPU 2: (1 + 1 + 1) / 2 = 1.5; b: (2 + 0.5 + 0.5) / 2 = 1.5
         found = rank(contest(**{"time": [[1], [2]], GPU: [[9], [8]], CPU: [[9], [8]]}), 10)
         assert [s.mean_rank for s in found.standings] == [1.5, 1.5]
@@ -191,7 +191,7 @@ def timed_elsewhere(a, b):
 
 def other_limits(a, b):
     write_efficiency(a, one=run())
-    write_efficiency(b, Limits(60.0), one=run())
+    write_efficiency(b, ChallengeLimits(60.0), one=run())
 
 
 def no_scores(a, b):

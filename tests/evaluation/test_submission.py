@@ -12,11 +12,11 @@ from evaluation.cli import main
 from evaluation.efficiency.archives import image_tags
 from evaluation.efficiency.containers import Image
 from evaluation.efficiency.nvml import NoGpuError
-from evaluation.efficiency.results import Efficiency, Limits, Load, Run, case_of
+from evaluation.efficiency.results import ChallengeLimits, Efficiency, EfficiencyRun, Load, case_of
 from evaluation.submission.archive import check_archive
 from evaluation.submission.check import judge_broken, judge_runs, same_maps
 from evaluation.submission.maps import check_maps, unreadable
-from evaluation.submission.rules import RULES, Submission, Verdict, complete
+from evaluation.submission.rules import RULES, RuleResult, Submission, complete
 from evaluation.submission.trials import OFFLINE, Bench, Outcome, outside
 from imaging.errors import KitError
 from tests.evaluation.archives import write_archive
@@ -164,7 +164,7 @@ def test_half_written_files_are_found(tmp_path):
 # ----- runs and trials ------------------------------------------------------------------------
 
 
-def timed(*runs, limits=Limits(15.0, 4096.0)):  # noqa: B008
+def timed(*runs, limits=ChallengeLimits(15.0, 4096.0)):  # noqa: B008
     cases = tuple(
         case_of(name, f"{name}_0000.nii.gz", pair, limits)
         for name, pair in zip("abc", runs, strict=False)
@@ -176,7 +176,7 @@ def run(number=1, seconds=3.0, digest="1", ram=300.0, gpu=None, error=None):
     loads = {"own_ram_mib": Load(ram, ram, ram)}
     if gpu is not None:
         loads["gpu_mib"] = Load(gpu, gpu, gpu)
-    return Run(number, seconds, 0, error, pred_sha256=digest, loads=loads)
+    return EfficiencyRun(number, seconds, 0, error, pred_sha256=digest, loads=loads)
 
 
 RUNS_PASS = {
@@ -200,32 +200,34 @@ RUNS_PASS = {
     ],
 )
 def test_runs_alone_are_judged_by_the_worst(second, changed, told):
-    found = judge_runs(timed((run(), second), (run(), run(2))), Limits(15.0, 4096.0))
+    found = judge_runs(timed((run(), second), (run(), run(2))), ChallengeLimits(15.0, 4096.0))
     assert statuses(found) == RUNS_PASS | changed
     assert all(told in found[rule].reason for rule in changed)
 
 
 @pytest.mark.parametrize(("gpu", "status"), [(4096.0, "passed"), (4097.0, "failed")])
 def test_gpu_memory_is_judged_where_it_was_seen(gpu, status):
-    found = judge_runs(timed((run(gpu=gpu), run(2, gpu=10.0))), Limits(15.0, 4096.0))
+    found = judge_runs(timed((run(gpu=gpu), run(2, gpu=10.0))), ChallengeLimits(15.0, 4096.0))
     assert found["GPU memory"].status == status
 
 
 def test_what_was_not_seen_says_why():
-    first, second = (Run(n, 3.0, 0, pred_sha256="1") for n in (1, 2))  # too short for a sample
-    found = judge_runs(timed((first, second)), Limits())
-    assert found["GPU memory"] == Verdict("not checked", "no card")
-    assert found["RAM"] == Verdict("not checked", "it was not seen")
+    first, second = (
+        EfficiencyRun(n, 3.0, 0, pred_sha256="1") for n in (1, 2)
+    )  # too short for a sample
+    found = judge_runs(timed((first, second)), ChallengeLimits())
+    assert found["GPU memory"] == RuleResult("not checked", "no card")
+    assert found["RAM"] == RuleResult("not checked", "it was not seen")
 
 
 def test_a_case_without_a_map_does_not_repeat_beside_others_that_do():
     none = run(digest=None), run(2, digest=None)
-    found = judge_runs(timed((run(), run(2)), none), Limits())["repeats"]
-    assert found == Verdict("failed", "no map, or other bytes: b")
+    found = judge_runs(timed((run(), run(2)), none), ChallengeLimits())["repeats"]
+    assert found == RuleResult("failed", "no map, or other bytes: b")
 
 
 def test_runs_without_any_map_say_nothing_of_repeats():
-    found = judge_runs(timed((run(digest=None), run(2, digest=None))), Limits())
+    found = judge_runs(timed((run(digest=None), run(2, digest=None))), ChallengeLimits())
     assert "repeats" not in found
 
 
@@ -262,12 +264,14 @@ def outcome(status=0, stderr="", maps=None, half_written=()):
     ],
 )
 def test_a_trial_must_give_the_same_maps(seen, told):
-    assert same_maps(seen, {"a": "1"}) == Verdict("passed" if seen == outcome() else "failed", told)
+    assert same_maps(seen, {"a": "1"}) == RuleResult(
+        "passed" if seen == outcome() else "failed", told
+    )
 
 
 def test_a_trial_without_maps_beside_runs_without_maps_is_no_success():
     found = same_maps(outcome(maps={}), {"a": None, "b": None})
-    assert found == Verdict("failed", "no map, or other bytes: a, b")
+    assert found == RuleResult("failed", "no map, or other bytes: a, b")
     assert same_maps(outcome(), {"a": None}).status == "failed"  # not valid when it ran alone
 
 
@@ -483,9 +487,9 @@ def test_a_container_that_does_not_end_is_killed_by_its_id(fake):
 
 
 def test_rules_that_nobody_looked_at_are_in_the_table(tmp_path):
-    found = complete({"tag": Verdict("failed", "x")}, "no image")
+    found = complete({"tag": RuleResult("failed", "x")}, "no image")
     assert list(found) == list(RULES)
-    assert found["runs"] == Verdict("not checked", "no image")
+    assert found["runs"] == RuleResult("not checked", "no image")
     assert Submission("team", None, (), found).failed == ("tag",)
     with pytest.raises(KitError, match="no such rules: colour"):
-        complete({"colour": Verdict("passed", "red")}, "")
+        complete({"colour": RuleResult("passed", "red")}, "")

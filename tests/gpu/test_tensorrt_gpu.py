@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from imaging.errors import EngineError
 from inference.engines import EngineOptions, infer_many, open_engine
 from inference.manifest import load_manifest
-from train.synthesis.phantom import write_sample
+from train.synthesis.phantom import write_phantom
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.gpu
@@ -81,7 +81,7 @@ def test_auto_takes_the_plan(planned):
 
 def test_a_case_is_labelled_as_on_a_cpu_and_timed(planned, tmp_path, record_property):
     name, manifest = planned
-    write_sample(tmp_path / "in", 0)
+    write_phantom(tmp_path / "in", 0)
     path = manifest.folder / "weights_manifest.json"
     labels = {}
     for engine in (name, "openvino"):

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from imaging.machine import peak_memory_mib
 from inference.cli import main
-from inference.limits import choose, memory_mib, resident_mib
+from inference.limits import choose_step, memory_mib, resident_mib
 from inference.pipeline import predict_folder
 from inference.predictor import Settings
 from inference.report import now_s, process_start_s
@@ -36,14 +36,14 @@ ONE_THREAD = {"threads": 1, "precision": "f32"}
     ],
 )
 def test_the_first_step_that_keeps_the_time_limit(limit_s, step, windows, seconds):
-    choices, chosen = choose((30, 30, 30), WINDOW, 2.0, 1.0, 1.0, limit_s)
+    choices, chosen = choose_step((30, 30, 30), WINDOW, 2.0, 1.0, 1.0, limit_s)
     assert (chosen.step, chosen.windows, chosen.seconds) == (step, windows, seconds)
     assert [choice.windows for choice in choices] == [125, 125, 64, 64, 64, 27]
 
 
 def test_no_step_narrower_than_the_manifests_is_tried():
     wide = Window((10, 10, 10), 0.8, "gaussian", ((),))
-    choices, _ = choose((30, 30, 30), wide, 0.0, 1.0, 0.0, None)
+    choices, _ = choose_step((30, 30, 30), wide, 0.0, 1.0, 0.0, None)
     assert [choice.step for choice in choices] == [0.8, 0.9, 1.0]
 
 
@@ -126,9 +126,9 @@ def test_only_the_first_case_pays_for_starting(tmp_path, write_ct, boxes, networ
 
     def noting(shape, window, spent_s, window_s, after_s, limit_s):
         spent.append(spent_s)
-        return choose(shape, window, spent_s, window_s, after_s, limit_s)
+        return choose_step(shape, window, spent_s, window_s, after_s, limit_s)
 
-    monkeypatch.setattr("inference.limits.choose", noting)
+    monkeypatch.setattr("inference.limits.choose_step", noting)
     monkeypatch.setattr("inference.pipeline.process_start_s", lambda: now_s() - 1000)
     inputs = {n: write_ct(tmp_path / "in" / f"{n}_0000.nii.gz", boxes[0]) for n in "ab"}
     predict_folder(inputs, tmp_path / "out", network(), Settings(**ONE_THREAD, time_limit_s=5e3))

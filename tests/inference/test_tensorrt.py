@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from imaging.errors import EngineError, KitError
-from inference.builders.tensorrt_parity import agreement
+from inference.builders.tensorrt_parity import plan_agreement
 from inference.cli import main
 from inference.engines import EngineOptions, open_engine, plan_folder
 from inference.engines import tensorrt_index as index
@@ -260,7 +260,7 @@ LIVER = np.float32([[[[[1]]], [[[2]]]]])
 )
 def test_a_plan_that_is_not_the_network_is_refused(reference, logits, complaint):
     with pytest.raises(EngineError, match=complaint):
-        agreement(reference, logits)
+        plan_agreement(reference, logits)
 
 
 def test_a_plan_whose_labels_differ_too_often_is_refused():
@@ -270,8 +270,8 @@ def test_a_plan_whose_labels_differ_too_often_is_refused():
     logits = reference.copy()
     logits[0, 1, 0, 0, 2] = 2e-4  # one voxel of a hundred
     with pytest.raises(EngineError, match=r"label agreement 0\.99000"):
-        agreement(reference, logits)
-    assert agreement(reference, reference) == {
+        plan_agreement(reference, logits)
+    assert plan_agreement(reference, reference) == {
         "relative_rms": 0.0, "max_abs": 0.0, "label_agreement": 1.0
     }  # fmt: skip
 

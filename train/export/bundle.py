@@ -25,7 +25,7 @@ from inference.manifest import (
 from train.export.checkpoint import Checkpoint, load_checkpoint
 from train.export.network import build_network, resolved_configuration, round_to_f16
 from train.export.onnx_graph import exported_program, write_onnx
-from train.export.parity import Agreement, measure, refuse_disagreement, report
+from train.export.parity import LogitAgreement, measure, refuse_disagreement, report
 from train.export.patches import parity_patches
 from train.export.plans import PlannedModel, planned_model, read_json
 
@@ -58,7 +58,7 @@ class Export:
     """What was exported."""
 
     manifest: Path
-    agreements: tuple[Agreement, ...]
+    agreements: tuple[LogitAgreement, ...]
     warnings: tuple[str, ...]
 
 

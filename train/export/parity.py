@@ -25,7 +25,7 @@ _MEASURED: tuple[tuple[str, Precision], ...] = (
 
 
 @dataclass(frozen=True)
-class Agreement:
+class LogitAgreement:
     """How far one engine's logits are from torch's float32 ones on the same patches.
 
     `relative_rms` is the error's root mean square over that of torch's logits, `max_abs` the
@@ -57,7 +57,7 @@ def torch_logits(network: torch.nn.Module, patches: NDArray[np.float32]) -> NDAr
 
 def measure(
     network: torch.nn.Module, patches: NDArray[np.float32], manifest: Manifest, threads: int
-) -> list[Agreement]:
+) -> list[LogitAgreement]:
     """Run the manifest's network in every engine.
 
     Args:
@@ -82,11 +82,11 @@ def measure(
             used = str(engine.description["precision"])
         label = used if precision != "auto" else f"auto: {used}"
         row = (name, version, label, precision == "f32")
-        found.append(Agreement(*row, *logit_errors(reference, logits)))
+        found.append(LogitAgreement(*row, *logit_errors(reference, logits)))
     return found
 
 
-def refuse_disagreement(rows: Sequence[Agreement]) -> None:
+def refuse_disagreement(rows: Sequence[LogitAgreement]) -> None:
     """Stop an export whose network is not the trained one.
 
     Raises:
@@ -102,7 +102,7 @@ def refuse_disagreement(rows: Sequence[Agreement]) -> None:
 
 
 def report(
-    rows: Sequence[Agreement], patches_from: Sequence[str], onnx_sha256: str
+    rows: Sequence[LogitAgreement], patches_from: Sequence[str], onnx_sha256: str
 ) -> dict[str, Any]:
     """Gather the figures with their circumstances, for `parity.json`."""
     return {

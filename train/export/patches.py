@@ -94,9 +94,9 @@ def all_patches(path: Path, manifest: Manifest) -> list[NDArray[np.float32]]:
 
 
 def _phantom(folder: Path) -> Path:
-    from train.synthesis.phantom import write_sample  # not needed where CTs are given
+    from train.synthesis.phantom import write_phantom  # not needed where CTs are given
 
-    return write_sample(folder, 0)
+    return write_phantom(folder, 0)
 
 
 def _patches_of(path: Path, manifest: Manifest) -> list[NDArray[np.float32]]:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from imaging.terminal import terminal
-from train.export.parity import Agreement
+from train.export.parity import LogitAgreement
 
 
-def show_agreements(rows: Sequence[Agreement]) -> None:
+def show_agreements(rows: Sequence[LogitAgreement]) -> None:
     """Print one line for each engine on stderr."""
     table = Table(title="Agreement with torch (eager, f32)")
     for heading in (

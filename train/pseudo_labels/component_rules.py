@@ -70,7 +70,7 @@ def least_ml(volumes_ml: NDArray[np.float64], right: NDArray[np.bool_]) -> float
     return float(min(past, largest))
 
 
-def choose(pieces: Pieces) -> dict[str, Chosen]:
+def choose_rules(pieces: Pieces) -> dict[str, Chosen]:
     """Return the choice for every class that was found in a held-out case, by name."""
     found = {}
     for name, label in ORGANS.items():

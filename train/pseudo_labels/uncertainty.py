@@ -24,7 +24,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Uncertainty:
     """By label, from background to "ignore", the percent under which a network is unsure."""
 
     least: tuple[int, ...]
@@ -44,7 +44,7 @@ class Doubt:
 
 
 def unsure_of(
-    doubts: Sequence[Doubt | None], maps: Sequence[NDArray[np.uint8]]
+    doubts: Sequence[Uncertainty | None], maps: Sequence[NDArray[np.uint8]]
 ) -> list[NDArray[np.bool_] | None]:
     """Return where each source is unsure; None for one that does not tell.
 
@@ -92,12 +92,12 @@ class Confidences:
         for row, which in zip(self.wrong_right, (~right, right), strict=True):
             row += joint_counts(said[which], sure[which])[:LABELS, :PERCENTS]
 
-    def doubt(self) -> Doubt:
+    def doubt(self) -> Uncertainty:
         """Choose each label's threshold: the bit under it has the most information of "right".
 
         The lowest of several; 0, so that nothing is unsure, where no threshold tells anything.
         """
-        return Doubt(tuple(_most_telling(table) for table in self.wrong_right.swapaxes(0, 1)))
+        return Uncertainty(tuple(_most_telling(table) for table in self.wrong_right.swapaxes(0, 1)))
 
 
 def _most_telling(wrong_right: Counts) -> int:

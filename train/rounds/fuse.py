@@ -18,7 +18,7 @@ from train.data.release import Case
 from train.pseudo_labels import fusion
 from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
 from train.pseudo_labels.fusion import Labels, fuse_case, read_flare_labels, same_shape
-from train.pseudo_labels.uncertainty import Confidences, Doubt, unsure_of
+from train.pseudo_labels.uncertainty import Confidences, Uncertainty, unsure_of
 from train.pseudo_labels.weighting import HeldOut, Weighting, learn
 from train.rounds.plan import Stage, cases_of
 from train.rounds.recipe import WEIGHTED, Round
@@ -101,7 +101,7 @@ class _Learnt:
     """What was learnt of a round's sources."""
 
     weighting: Weighting
-    uncertainties: tuple[Doubt | None, ...]
+    uncertainties: tuple[Uncertainty | None, ...]
     """Of each source; None of one that writes no confidence."""
 
     def apply(self, voxel_ml: float, *maps: Labels) -> Labels:
@@ -124,7 +124,7 @@ def _learn(step: Round, held_out: Files, folder: Path) -> _Learnt:
     return _Learnt(weighting, uncertainties)
 
 
-def _uncertainties(step: Round, held_out: Files) -> tuple[Doubt | None, ...]:
+def _uncertainties(step: Round, held_out: Files) -> tuple[Uncertainty | None, ...]:
     """Learn under which percents each of a round's sources is unsure."""
     counted: dict[str, Confidences] = {}
     for case, of in held_out.items():
@@ -137,7 +137,7 @@ def _uncertainties(step: Round, held_out: Files) -> tuple[Doubt | None, ...]:
     return tuple(counted[name].doubt() if name in counted else None for name in step.sources)
 
 
-def _read_case(case: Case, of: CaseFiles, uncertainties: Sequence[Doubt | None]) -> HeldOut:
+def _read_case(case: Case, of: CaseFiles, uncertainties: Sequence[Uncertainty | None]) -> HeldOut:
     """Read a held-out case."""
     truth, *read = _read_maps(case, of)
     maps = [one.labels for one in read]

@@ -23,7 +23,7 @@ from inference.predictor import Progress, Settings
 from train.data.release import LABEL_SUFFIX, Case
 from train.pseudo_labels.calibration.confidence import Questions
 from train.pseudo_labels.calibration.confidence_command import look_at_all
-from train.pseudo_labels.component_rules import choose, look_at, rules_of
+from train.pseudo_labels.component_rules import choose_rules, look_at, rules_of
 from train.pseudo_labels.fusion import read_flare_labels, same_shape
 from train.pseudo_labels.selection import Pieces
 from train.rounds.plan import Stage, cases_of, cases_to_label
@@ -178,7 +178,7 @@ def _rules(
         truth, pred = read_flare_labels(path), read_flare_labels(preds[case.case]).labels
         same_shape(truth.labels, pred)
         look_at(pieces, truth.labels, pred, case.drawn, truth.grid.voxel_ml)
-    chosen = choose(pieces)
+    chosen = choose_rules(pieces)
     bundle, ignore = manifest.folder, shutil.ignore_patterns(RECORD)
     shutil.copytree(bundle, folder, ignore=ignore, dirs_exist_ok=True)
     replace(manifest, postprocess=rules_of(chosen)).write(folder / MANIFEST)

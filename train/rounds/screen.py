@@ -8,7 +8,7 @@ from evaluation.scoring.scores import Scores, load_scores
 from imaging.files import replacing, writing
 from imaging.terminal import terminal
 from train.rounds.run import Run
-from train.rounds.stopping import decide, judged, told
+from train.rounds.stopping import decide, judged, stop_json
 
 _COLUMNS = ("round", "cases", "organ DSC", "organ NSD", "tumour DSC", "tumour NSD")
 
@@ -44,7 +44,7 @@ def show_verdict(run: Run, count: int) -> bool:
     rounds = judged(run, count)
     verdicts = [decide(rounds[:n], run.recipe.stop) for n in range(2, count + 1)]
     with replacing(run.folder / "stop.json") as partial:
-        partial.write_text(told(verdicts), encoding="utf-8")
+        partial.write_text(stop_json(verdicts), encoding="utf-8")
     if not verdicts:
         return True
     last = verdicts[-1]

@@ -260,6 +260,6 @@ def load_dsc(path: Path) -> Dsc:
     return read_record(path, _Scored, "record of held-out cases").dsc
 
 
-def told(verdicts: Sequence[Decision]) -> str:
+def stop_json(verdicts: Sequence[Decision]) -> str:
     """Return stop.json's text."""
     return json.dumps({"verdicts": [asdict(verdict) for verdict in verdicts]}, indent=1) + "\n"

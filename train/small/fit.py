@@ -24,7 +24,7 @@ from train.network.naming import CONFIGURATION, TRAINER, dataset_name, model_fol
 from train.network.streams import seed_everything
 from train.small.compact import PreparedCase, read_case
 from train.small.loss import soft_loss
-from train.small.plans import dataset_of, plans_of
+from train.small.plans import dataset_of, nnunet_plans
 from train.small.recipe import SmallRecipe, load_small_recipe
 from train.small.sampling import CLASSES, Sampler
 from train.small.start import OneSampleNorm, load_start
@@ -87,7 +87,7 @@ def fit(
     folder = results / dataset_name(recipe.name) / model_folder_name()
     fold = folder / "fold_all"
     make_folder(fold)
-    _write_json(folder / "plans.json", plans_of(recipe))
+    _write_json(folder / "plans.json", nnunet_plans(recipe))
     _write_json(folder / "dataset.json", dataset_of(recipe))
     if (fold / FINAL).is_file():
         return folder
@@ -168,7 +168,7 @@ def _start(recipe: SmallRecipe, device: torch.device, start: Path | None) -> _Tr
 
 def _network(recipe: SmallRecipe) -> PlainConvUNet:
     """Build what plans.json describes, as nnU-Net does."""
-    planned = plans_of(recipe)["configurations"][CONFIGURATION]["architecture"]
+    planned = nnunet_plans(recipe)["configurations"][CONFIGURATION]["architecture"]
     network: PlainConvUNet = get_network_from_plans(
         planned["network_class_name"],
         planned["arch_kwargs"],
@@ -249,7 +249,7 @@ def _result(training: _Training, recipe: SmallRecipe) -> dict[str, Any]:
         "_best_ema": None,
         "current_epoch": training.step,
         "init_args": {
-            "plans": plans_of(recipe),
+            "plans": nnunet_plans(recipe),
             "configuration": CONFIGURATION,
             "fold": "all",
             "dataset_json": dataset_of(recipe),
@@ -272,7 +272,7 @@ def _resume(training: _Training, recipe: SmallRecipe, path: Path) -> None:
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         raise KitError(f"{path}: damaged ({reason}); delete it to train from the start") from error
-    if stored["init_args"]["plans"] != plans_of(recipe):
+    if stored["init_args"]["plans"] != nnunet_plans(recipe):
         raise KitError(
             f"{path} is of a recipe with another network; take another --work, or delete it"
         )

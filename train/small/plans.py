@@ -30,7 +30,7 @@ def dataset_of(recipe: SmallRecipe) -> dict[str, Any]:
     }
 
 
-def plans_of(recipe: SmallRecipe) -> dict[str, Any]:
+def nnunet_plans(recipe: SmallRecipe) -> dict[str, Any]:
     """Return the content of plans.json.
 
     Raises:

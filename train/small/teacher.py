@@ -20,7 +20,7 @@ from train.small.compact import SoftLabels
 
 
 @dataclass(frozen=True)
-class View:
+class TeacherView:
     """One way to show a CT to the teacher."""
 
     scale: float = 1.0
@@ -31,7 +31,13 @@ class View:
     """Factor of the normalized intensities."""
 
 
-VIEWS = (View(), View(shift=0.25), View(scale=1.12), View(scale=0.9, shift=0.15), View(gain=1.12))
+VIEWS = (
+    TeacherView(),
+    TeacherView(shift=0.25),
+    TeacherView(scale=1.12),
+    TeacherView(scale=0.9, shift=0.15),
+    TeacherView(gain=1.12),
+)
 
 
 _STEP = 0.75
@@ -67,7 +73,7 @@ def two_best(probabilities: torch.Tensor) -> SoftLabels:
 
 
 def _probabilities(
-    volume: Volume, manifest: Manifest, engine: Engine, view: View, shape: Shape
+    volume: Volume, manifest: Manifest, engine: Engine, view: TeacherView, shape: Shape
 ) -> torch.Tensor:
     """Return float32 [K, *shape]: the network's softmax for one view."""
     z, y, x = (mm * view.scale for mm in manifest.spacing_mm)

@@ -4,7 +4,7 @@ Zero is the middle of the trunk at the first lumbar vertebra. Sizes are an adult
 varies every solid and warps the space that holds them.
 """
 
-from train.synthesis.solids import Ellipsoid, Solid, Tube
+from train.synthesis.solids import Solid, SolidEllipsoid, Tube
 
 BODY_RADII = (115.0, 165.0)
 """Half depth and half width of the trunk."""
@@ -13,15 +13,15 @@ ORGANS_IN_CAVITY: tuple[tuple[str, tuple[Solid, ...]], ...] = (
     (
         "liver",
         (
-            Ellipsoid((36, 4, -82), (75, 77, 67)),
-            Ellipsoid((50, -40, -16), (40, 38, 65)),
+            SolidEllipsoid((36, 4, -82), (75, 77, 67)),
+            SolidEllipsoid((50, -40, -16), (40, 38, 65)),
         ),
     ),
-    ("spleen", (Ellipsoid((46, 42, 106), (57, 48, 34)),)),
+    ("spleen", (SolidEllipsoid((46, 42, 106), (57, 48, 34)),)),
     (
         "stomach",
         (
-            Ellipsoid((62, 0, 62), (32.5, 34.5, 31)),
+            SolidEllipsoid((62, 0, 62), (32.5, 34.5, 31)),
             Tube(
                 ((58, -12, 62), (14, -46, 58), (-16, -58, 28), (-14, -52, -6), (-8, -46, -22)),
                 (28, 25, 20, 14.5, 8.5),
@@ -92,7 +92,7 @@ ORGANS_ACROSS_DIAPHRAGM: tuple[tuple[str, tuple[Solid, ...]], ...] = (
     ("esophagus", (Tube(((200, 36, 2), (96, 24, 8), (72, 6, 34)), (7, 7, 8)),)),
 )
 
-HEART = Ellipsoid((128, -38, 28), (40, 46, 58))
+HEART = SolidEllipsoid((128, -38, 28), (40, 46, 58))
 VERTEBRAE = Tube(((-400, 59, 0), (400, 55, 0)), (21, 20))
 CANAL = Tube(((-400, 82, 0), (400, 78, 0)), (8, 8))
 ARCHES: tuple[Solid, ...] = (
@@ -107,8 +107,8 @@ BACK_MUSCLES: tuple[Solid, ...] = (
     Tube(((-160, 52, 50), (-60, 56, 36), (30, 54, 24)), (24, 18, 6)),
 )
 KIDNEY_SINUS: tuple[Solid, ...] = (
-    Ellipsoid((-20, 36, -50), (15, 10, 12)),
-    Ellipsoid((-10, 34, 52), (15, 10, 12)),
+    SolidEllipsoid((-20, 36, -50), (15, 10, 12)),
+    SolidEllipsoid((-10, 34, 52), (15, 10, 12)),
 )
 LIVER_VESSELS: tuple[Solid, ...] = (
     Tube(((10, -10, -30), (28, -8, -60), (40, 14, -98)), (6, 5, 3)),
@@ -132,7 +132,7 @@ COLON: tuple[Solid, ...] = (
         (17, 17, 15, 14, 14),
     ),
 )
-BOWEL_REGION = Ellipsoid((-98, -24, 4), (60, 52, 90))
+BOWEL_REGION = SolidEllipsoid((-98, -24, 4), (60, 52, 90))
 """Where loops of the small bowel are drawn at random."""
 
 RIB_PITCH_MM = 27.0

@@ -16,7 +16,7 @@ from imaging.geometry import Grid, Shape, SpacingMm
 from imaging.organs import ORGANS
 from imaging.volumes import write_volume
 from train.synthesis import patient as anatomy
-from train.synthesis.solids import Ellipsoid, Mask, Solid, Space, Tube, smooth_noise
+from train.synthesis.solids import Mask, Solid, SolidEllipsoid, Tube, WarpedSpace, smooth_noise
 
 # Tissues that have no FLARE label; 1 to 14 are the labels themselves.
 AIR, FAT, MUSCLE, BONE, MARROW, LUNG, HEART, BOWEL, GAS, COUCH, VESSEL, FLUID = range(20, 32)
@@ -65,7 +65,7 @@ _STREAM = 23
 class _Patient:
     """What is drawn so far."""
 
-    space: Space
+    space: WarpedSpace
     rng: np.random.Generator
     tissue: NDArray[np.uint8]
     """[Z, Y, X] tissue codes."""
@@ -99,7 +99,7 @@ def phantom(
     """
     rng = np.random.default_rng((_STREAM, seed))
     grid = Grid(shape, spacing_mm)
-    space = Space(grid, rng, warp_mm=2.5, scale=float(rng.uniform(0.94, 1.05)))
+    space = WarpedSpace(grid, rng, warp_mm=2.5, scale=float(rng.uniform(0.94, 1.05)))
     tissue = np.full(shape, AIR, dtype=np.uint8)
     patient = _Patient(space, rng, tissue, np.zeros(shape, np.bool_), grid)
     _trunk(patient)
@@ -114,7 +114,7 @@ def phantom(
     return _hounsfield(patient), labels
 
 
-def write_sample(folder: Path, seed: int = 0) -> Path:
+def write_phantom(folder: Path, seed: int = 0) -> Path:
     """Write a generated CT as `sample_0000.nii.gz` into `folder`, made if missing.
 
     Raises:
@@ -210,7 +210,7 @@ def _tumours(patient: _Patient, diameters_mm: tuple[float, ...]) -> None:
             return
         at = patient.space.places.reshape(3, -1)[:, int(rng.choice(inside))]
         radius = diameters_mm[number] / 2 if diameters_mm else float(rng.uniform(8, 22))
-        ball = Ellipsoid((float(at[0]), float(at[1]), float(at[2])), (radius, radius, radius))
+        ball = SolidEllipsoid((float(at[0]), float(at[1]), float(at[2])), (radius, radius, radius))
         mask = patient.space.mask(ball.varied(rng)) & (patient.tissue == liver)
         patient.tissue[mask] = ORGANS["tumour"]
 

@@ -19,24 +19,24 @@ _WARP_REACH = 3.0
 
 
 @dataclass(frozen=True)
-class Ellipsoid:
+class SolidEllipsoid:
     """A ball stretched along the axes."""
 
     center: Point
     radii: Point
 
-    def varied(self, rng: np.random.Generator) -> "Ellipsoid":
+    def varied(self, rng: np.random.Generator) -> "SolidEllipsoid":
         """Return another patient's: moved by about 2 mm, each radius up to 8 % off."""
         z, y, x = self.center + rng.normal(0, 2, 3)
         a, b, c = self.radii * rng.uniform(0.92, 1.08, 3)
-        return Ellipsoid((z, y, x), (a, b, c))
+        return SolidEllipsoid((z, y, x), (a, b, c))
 
-    def shrunk(self, by_mm: float) -> "Ellipsoid":
+    def shrunk(self, by_mm: float) -> "SolidEllipsoid":
         """Return the solid that lies `by_mm` under this one's surface."""
         a, b, c = (max(radius - by_mm, 0.1) for radius in self.radii)
         return replace(self, radii=(a, b, c))
 
-    def parts(self) -> Iterator[tuple[Point, Point, "Ellipsoid"]]:
+    def parts(self) -> Iterator[tuple[Point, Point, "SolidEllipsoid"]]:
         """Yield the lowest and highest corner around each piece, and the piece."""
         center, radii = np.array(self.center), np.array(self.radii)
         yield _point(center - radii), _point(center + radii), self
@@ -83,10 +83,10 @@ class Tube:
         return inside
 
 
-Solid = Ellipsoid | Tube
+Solid = SolidEllipsoid | Tube
 
 
-class Space:
+class WarpedSpace:
     """The millimetres of a grid's voxels, its middle at 0, gently warped: no two patients alike."""
 
     def __init__(self, grid: Grid, rng: np.random.Generator, warp_mm: float, scale: float) -> None:

@@ -196,17 +196,17 @@ def test_errors_worked_out_by_hand():
 
 
 def test_nan_is_never_within_tolerance():
-    from train.export.parity import Agreement, refuse_disagreement
+    from train.export.parity import LogitAgreement, refuse_disagreement
 
-    row = Agreement("onnxruntime", "1", "f32", True, float("nan"), float("nan"), 1.0)
+    row = LogitAgreement("onnxruntime", "1", "f32", True, float("nan"), float("nan"), 1.0)
     with pytest.raises(KitError, match="nan"):
         refuse_disagreement([row])
 
 
 def test_reported_precision_is_not_held_to_the_tolerance():
-    from train.export.parity import Agreement, refuse_disagreement
+    from train.export.parity import LogitAgreement, refuse_disagreement
 
-    refuse_disagreement([Agreement("openvino", "1", "auto: bf16", False, 0.1, 9.0, 0.9)])
+    refuse_disagreement([LogitAgreement("openvino", "1", "auto: bf16", False, 0.1, 9.0, 0.9)])
 
 
 def test_command_reports_json_and_a_table(model_folder, ct, tmp_path):

@@ -12,8 +12,8 @@ from imaging.organs import ORGANS
 from imaging.volumes import write_labels, write_volume
 from train.cli import main
 from train.data.anatomy import IGNORE
-from train.pseudo_labels.audit.measure import Files, Measured, agreement_of, measure, oddities
-from train.pseudo_labels.audit.ranking import FLAG, Normal, normals_of, rank
+from train.pseudo_labels.audit.measure import CaseMeasures, Files, agreement_of, measure, oddities
+from train.pseudo_labels.audit.ranking import FLAG, Normal, normals_of, rank_cases
 from train.synthesis.phantom_release import HIDDEN, Phantoms, from_shapes, write_release
 
 PHANTOM = Path(__file__).parents[3] / "train" / "recipes" / "phantom.toml"
@@ -110,7 +110,7 @@ def test_no_score_where_there_is_too_little_to_compare(ml):
 def labelled(count):
     """Return cases whose liver was drawn, 100 ml and more, and whose spleen half of them have."""
     return [
-        Measured(f"labelled{n}", real_ml={"liver": 100.0 + 10 * n, "spleen": 50.0 * (n % 2)})
+        CaseMeasures(f"labelled{n}", real_ml={"liver": 100.0 + 10 * n, "spleen": 50.0 * (n % 2)})
         for n in range(count)
     ]
 
@@ -127,13 +127,13 @@ def test_the_cases_most_worth_a_look_come_first():
     normals = normals_of(labelled(6))
     agreement = {"liver": 0.9, "spleen": 0.5}
     cases = [
-        Measured("fine", {"liver": 120.0}, agreement={"liver": 1.0}),
-        Measured("huge", {"liver": 900.0}, agreement={"liver": 1.0}),
-        Measured("lost", {"spleen": 50.0}, agreement={"liver": 1.0}),
-        Measured("odd", {"liver": 120.0}, agreement=agreement, odd=("a second liver of 9 ml",)),
-        Measured("broken", error="no file"),
+        CaseMeasures("fine", {"liver": 120.0}, agreement={"liver": 1.0}),
+        CaseMeasures("huge", {"liver": 900.0}, agreement={"liver": 1.0}),
+        CaseMeasures("lost", {"spleen": 50.0}, agreement={"liver": 1.0}),
+        CaseMeasures("odd", {"liver": 120.0}, agreement=agreement, odd=("a second liver of 9 ml",)),
+        CaseMeasures("broken", error="no file"),
     ]
-    ranked = rank(cases, normals)
+    ranked = rank_cases(cases, normals)
     # odd: mean of .1 and .5, and one flag; huge and lost: one flag, by name
     assert [row.measured.case for row in ranked] == ["broken", "odd", "huge", "lost", "fine"]
     assert [row.worth for row in ranked[1:]] == pytest.approx([0.3 + FLAG, FLAG, FLAG, 0.0])

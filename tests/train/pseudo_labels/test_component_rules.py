@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.manifest import ComponentRule
-from train.pseudo_labels.component_rules import Chosen, choose, least_ml, look_at, rules_of
+from train.pseudo_labels.component_rules import Chosen, choose_rules, least_ml, look_at, rules_of
 from train.pseudo_labels.selection import Pieces
 
 PIECES = st.lists(st.tuples(st.floats(0.001, 100), st.booleans()), min_size=1, max_size=12)
@@ -80,7 +80,7 @@ def test_pieces_are_judged_where_their_class_was_looked_for():
         (32.0, True),
     ]
     assert [len(found) for found in pieces.scores] == [0, 3] + [0] * 13
-    chosen = choose(pieces)
+    chosen = choose_rules(pieces)
     assert chosen == {"liver": Chosen(1.001, 1, 2, 0, 2)}
     assert rules_of(chosen) == (ComponentRule("liver", min_ml=1.001),)
 

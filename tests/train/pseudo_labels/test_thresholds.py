@@ -17,7 +17,7 @@ from inference.predictor import Prepared
 from tests.conftest import network, write_ct
 from train.cli import main
 from train.pseudo_labels.calibration.sampling import in_middles, pieces_of, working_voxel_ml
-from train.pseudo_labels.calibration.temperature import Pieces, Samples
+from train.pseudo_labels.calibration.temperature import ConfidencePieces, Samples
 from train.pseudo_labels.calibration.thresholds import (
     COMPONENT,
     COMPONENT_VOXELS,
@@ -27,8 +27,8 @@ from train.pseudo_labels.calibration.thresholds import (
     kept,
     scored,
     summary,
+    threshold_message,
     threshold_of,
-    told,
 )
 
 
@@ -36,7 +36,7 @@ def case(probabilities, truth, of, voxels=(), right=(), drawn=(1, 2)):
     """One case: class 1 with these probabilities, the rest is background's."""
     shares = np.array([[1 - p, p, 1e-30] for p in probabilities])
     samples = Samples(np.log(shares).astype(np.float32), np.uint8(truth), drawn)
-    return samples, Pieces(*(np.array(n, np.int64) for n in (of, voxels, right)))
+    return samples, ConfidencePieces(*(np.array(n, np.int64) for n in (of, voxels, right)))
 
 
 def counted(scores, good):
@@ -103,9 +103,11 @@ def test_where_the_others_are_never_right_nothing_is_kept():
     b = case([0.9, 0.7], [1, 1], [0, 0], [2], [2])
     selection = cross_validated({"a": a, "b": b}, {"a": 1.0, "b": 1.0})
     assert selection["margin"]["0.9"]["b"] == Kept(None, 1.0, 0.0, None)
-    whole = told(selection)["margin"]["0.9"]["all"]
+    whole = threshold_message(selection)["margin"]["0.9"]["all"]
     assert (whole["reached"], whole["empty"], whole["worst"]) == (0, 1, 0.0)
-    assert json.loads(json.dumps(told(selection), allow_nan=False)) == told(selection)
+    assert json.loads(
+        json.dumps(threshold_message(selection), allow_nan=False)
+    ) == threshold_message(selection)
 
 
 def test_where_no_drawn_organ_is_called_nothing_is_judged():
@@ -114,7 +116,9 @@ def test_where_no_drawn_organ_is_called_nothing_is_judged():
     selection = cross_validated({"a": a, "b": nothing}, {"a": 1.0, "b": 1.0})
     assert list(selection["probability"]["0.9"]) == list(selection[COMPONENT]["0.9"]) == ["a"]
     assert selection["probability"]["0.9"]["a"].threshold == 0.0  # nothing to choose it by
-    assert json.loads(json.dumps(told(selection), allow_nan=False)) == told(selection)
+    assert json.loads(
+        json.dumps(threshold_message(selection), allow_nan=False)
+    ) == threshold_message(selection)
 
 
 @given(

@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from imaging.errors import GeometryError
 from train.data.anatomy import IGNORE
-from train.pseudo_labels.uncertainty import LABELS, Confidences, Doubt, unsure_of
+from train.pseudo_labels.uncertainty import LABELS, Confidences, Uncertainty, unsure_of
 
 ALL = tuple(range(1, 15))
 
@@ -79,7 +79,7 @@ def test_the_order_of_cases_does_not_matter(truth, labels, percents):
 
 
 def test_sources_that_do_not_tell_have_no_doubts():
-    doubt = Doubt((50,) * LABELS)
+    doubt = Uncertainty((50,) * LABELS)
     maps = [line(1, 1), line(2, 2), line(3, 3), line(40, 60), line(60, 40)]
     first, second, third = unsure_of((doubt, None, doubt), maps)
     assert first.tolist() == [[[True, False]]]
@@ -91,4 +91,4 @@ def test_maps_of_several_shapes_are_refused():
     with pytest.raises(GeometryError, match="give maps of one CT"):
         Confidences().add(line(1), line(1), line(1, 1), ALL)
     with pytest.raises(GeometryError, match="give maps of one CT"):
-        Doubt((0,) * LABELS).of(line(1), line(1, 1))
+        Uncertainty((0,) * LABELS).of(line(1), line(1, 1))

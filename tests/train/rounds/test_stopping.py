@@ -6,7 +6,15 @@ import pytest
 from imaging.errors import KitError
 from imaging.volumes import write_volume
 from train.rounds.recipe import Stop
-from train.rounds.stopping import Judged, chance_of_fall, changed, decide, load_dsc, paired, told
+from train.rounds.stopping import (
+    Judged,
+    chance_of_fall,
+    changed,
+    decide,
+    load_dsc,
+    paired,
+    stop_json,
+)
 
 STOP = Stop(least_gain=0.005, least_change=0.01)
 
@@ -151,7 +159,7 @@ def test_cases_that_are_new_are_change(tmp_path):
 
 def test_verdicts_are_told_in_json():
     better = judged("student", (0.84, 0.86, 0.88, 0.90), (0.30, 0.40, 0.50))
-    (row,) = json.loads(told([decide([FIRST, better], STOP)]))["verdicts"]
+    (row,) = json.loads(stop_json([decide([FIRST, better], STOP)]))["verdicts"]
     assert (row["round"], row["go_on"]) == ("student", True)
 
 

@@ -12,7 +12,7 @@ from imaging.volumes import read_volume
 from inference.engines import EngineOptions, open_engine
 from tests.conftest import network
 from tests.imaging.bad_files import write_ct
-from train.small.teacher import VIEWS, View, _probabilities, ask, sum_of, two_best
+from train.small.teacher import VIEWS, TeacherView, _probabilities, ask, sum_of, two_best
 
 SHAPE = (10, 12, 14)
 
@@ -50,7 +50,9 @@ def test_the_shares_of_an_even_part_are_the_mean_of_the_views(teacher, tmp_path,
     assert np.abs(even.share - share).max() <= 1.5  # the views are kept in bfloat16
 
 
-@pytest.mark.parametrize("view", [View(), View(shift=0.25), View(shift=0.6), View(gain=1.12)])
+@pytest.mark.parametrize(
+    "view", [TeacherView(), TeacherView(shift=0.25), TeacherView(shift=0.6), TeacherView(gain=1.12)]
+)
 def test_shifted_windows_give_every_voxel_its_own_answer(teacher, tmp_path, view):
     hu = np.random.default_rng(0).integers(-100, 300, SHAPE)
     found = _probabilities(volume(tmp_path, hu), *teacher, view, SHAPE).numpy()
@@ -60,7 +62,9 @@ def test_shifted_windows_give_every_voxel_its_own_answer(teacher, tmp_path, view
 def test_another_working_grid_covers_the_same_box(teacher, tmp_path):
     hu = np.zeros(SHAPE)
     hu[:, :, 7:] = 200
-    found = _probabilities(volume(tmp_path, hu), *teacher, View(scale=1.12, shift=0.15), SHAPE)
+    found = _probabilities(
+        volume(tmp_path, hu), *teacher, TeacherView(scale=1.12, shift=0.15), SHAPE
+    )
     np.testing.assert_array_equal(found[2].numpy() > found[0].numpy(), hu == 200)
 
 

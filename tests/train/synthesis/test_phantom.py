@@ -8,8 +8,8 @@ from imaging.errors import KitError
 from imaging.geometry import Grid
 from imaging.organs import ORGANS
 from imaging.volumes import read_volume
-from train.synthesis.phantom import phantom, write_sample
-from train.synthesis.solids import Ellipsoid, Space, Tube, smooth_noise
+from train.synthesis.phantom import phantom, write_phantom
+from train.synthesis.solids import SolidEllipsoid, Tube, WarpedSpace, smooth_noise
 
 SHAPE, SPACING_MM = (58, 76, 76), (5.0, 5.0, 5.0)
 # Adults' volumes in ml, from small to large; organs in a small field of view are not asked for.
@@ -114,7 +114,7 @@ def test_any_box_can_be_drawn(shape):
 
 
 def test_a_sample_is_a_case_that_can_be_read(tmp_path):
-    path = write_sample(tmp_path / "inputs", seed=0)
+    path = write_phantom(tmp_path / "inputs", seed=0)
     assert path == tmp_path / "inputs/sample_0000.nii.gz"
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     volume = read_volume(path)
@@ -127,11 +127,11 @@ def test_a_sample_is_a_case_that_can_be_read(tmp_path):
 def test_a_sample_that_cannot_be_written_says_where(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(KitError, match=r"cannot make .*file: .*; choose another folder"):
-        write_sample(tmp_path / "file", seed=0)
+        write_phantom(tmp_path / "file", seed=0)
 
 
 def straight(shape, spacing_mm):
-    return Space(Grid(shape, spacing_mm), np.random.default_rng(0), warp_mm=0.0, scale=1.0)
+    return WarpedSpace(Grid(shape, spacing_mm), np.random.default_rng(0), warp_mm=0.0, scale=1.0)
 
 
 def test_a_space_has_its_zero_in_the_middle():
@@ -143,7 +143,7 @@ def test_a_space_has_its_zero_in_the_middle():
 
 def test_an_ellipsoid_fills_what_it_should():
     # centers at -2..2 in mm; radii 1, 2, 1: along y the voxels -2..2, one voxel on the others
-    mask = straight((5, 5, 5), (1.0, 1.0, 1.0)).mask(Ellipsoid((0, 0, 0), (0.9, 2, 0.9)))
+    mask = straight((5, 5, 5), (1.0, 1.0, 1.0)).mask(SolidEllipsoid((0, 0, 0), (0.9, 2, 0.9)))
     expected = np.zeros((5, 5, 5), dtype=bool)
     expected[2, :, 2] = True
     np.testing.assert_array_equal(mask, expected)
@@ -159,7 +159,7 @@ def test_a_tube_has_round_ends_and_tapers():
 
 
 def test_shrinking_leaves_a_wall():
-    assert Ellipsoid((1, 2, 3), (5, 6, 1)).shrunk(2) == Ellipsoid((1, 2, 3), (3, 4, 0.1))
+    assert SolidEllipsoid((1, 2, 3), (5, 6, 1)).shrunk(2) == SolidEllipsoid((1, 2, 3), (3, 4, 0.1))
     assert Tube(((0, 0, 0), (1, 1, 1)), (5, 4)).shrunk(1).radii == (4, 3)
 
 

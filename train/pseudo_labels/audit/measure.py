@@ -33,7 +33,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Measured:
+class CaseMeasures:
     """One case; `error` says why there is nothing else."""
 
     case: str
@@ -50,7 +50,7 @@ class Measured:
     error: str | None = None
 
 
-def measure(files: Files) -> Measured:
+def measure(files: Files) -> CaseMeasures:
     """Look at one case; what cannot be read is told in `error`."""
     try:
         fused = read_flare_labels(files.fused)
@@ -58,7 +58,7 @@ def measure(files: Files) -> Measured:
         counts = label_counts(fused.labels)
         labelled = int(counts[1 : IGNORE + 1].sum())
         real = {} if files.real is None else _volumes(files.real, files.drawn)
-        return Measured(
+        return CaseMeasures(
             files.case,
             {NAMES[k]: float(counts[k] * voxel_ml) for k in NAMES if counts[k]},
             real,
@@ -67,7 +67,7 @@ def measure(files: Files) -> Measured:
             tuple(oddities(fused.labels, voxel_ml)),
         )
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
-        return Measured(files.case, error=in_one_line(error, files.case))
+        return CaseMeasures(files.case, error=in_one_line(error, files.case))
 
 
 def _volumes(path: Path, drawn: Sequence[int]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from imaging.files import make_folder, replacing
 from imaging.terminal import terminal
 from train.pseudo_labels.audit.figure import draw_volumes
 from train.pseudo_labels.audit.measure import Files, measure
-from train.pseudo_labels.audit.ranking import FLAG, MOST_Z, Normal, Ranked, normals_of, rank
+from train.pseudo_labels.audit.ranking import FLAG, MOST_Z, Normal, Ranked, normals_of, rank_cases
 from train.rounds.plan import cases_of
 from train.rounds.recipe import Round
 from train.rounds.run import Run
@@ -66,7 +66,7 @@ def audit(run: Run, name: str, output: Path, jobs: int, drawn: int = 6) -> int:
         found = pool.map(measure, files.values(), chunksize=4)
         cases = list(track(found, "cases", len(files), console=console, transient=True))
     normals = normals_of(cases)
-    ranked = rank(cases, normals)
+    ranked = rank_cases(cases, normals)
     worst = [_shown(row, files[row.measured.case], run) for row in _worth_drawing(ranked)[:drawn]]
     _write_json(ranked, normals, output / "audit.json")
     html = _environment().get_template("audit.html").render(

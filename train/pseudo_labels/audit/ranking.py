@@ -7,7 +7,7 @@ import numpy as np
 
 from evaluation.scoring.tolerances import TUMOUR
 from imaging.organs import ORGANS
-from train.pseudo_labels.audit.measure import Measured
+from train.pseudo_labels.audit.measure import CaseMeasures
 
 MOST_Z = 3.5
 """Beyond it a modified z-score is an outlier's (Iglewicz and Hoaglin 1993)."""
@@ -51,14 +51,14 @@ class Normal:
 class Ranked:
     """A case, how much it is worth a look, and why."""
 
-    measured: Measured
+    measured: CaseMeasures
     worth: float
     reasons: tuple[str, ...]
     outliers: tuple[str, ...]
     """Classes whose volume is one."""
 
 
-def normals_of(cases: Sequence[Measured]) -> dict[str, Normal]:
+def normals_of(cases: Sequence[CaseMeasures]) -> dict[str, Normal]:
     """Return every class's volumes in the cases whose annotators looked for it."""
     found = {}
     for organ in ORGANS:
@@ -68,7 +68,7 @@ def normals_of(cases: Sequence[Measured]) -> dict[str, Normal]:
     return found
 
 
-def rank(cases: Sequence[Measured], normals: dict[str, Normal]) -> list[Ranked]:
+def rank_cases(cases: Sequence[CaseMeasures], normals: dict[str, Normal]) -> list[Ranked]:
     """Return the cases, those most worth a human look first.
 
     Worth is the mean over the classes of one less their agreement, so that a small organ counts as
@@ -79,7 +79,7 @@ def rank(cases: Sequence[Measured], normals: dict[str, Normal]) -> list[Ranked]:
     return sorted(ranked, key=lambda row: (-row.worth, row.measured.case))
 
 
-def _ranked(case: Measured, normals: dict[str, Normal]) -> Ranked:
+def _ranked(case: CaseMeasures, normals: dict[str, Normal]) -> Ranked:
     if case.error is not None:
         return Ranked(case, float("inf"), (case.error,), ())
     disagreement = [1 - value for value in case.agreement.values()]

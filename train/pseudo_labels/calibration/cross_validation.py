@@ -19,15 +19,15 @@ from inference.predictor import Settings
 from inference.segmentation import open_predictor
 from train.data.release import LABEL_SUFFIX
 from train.pseudo_labels.calibration.figure import draw, draw_kept
-from train.pseudo_labels.calibration.sampling import sample
+from train.pseudo_labels.calibration.sampling import sample_voxels
 from train.pseudo_labels.calibration.temperature import (
-    Pieces,
+    ConfidencePieces,
     Reliability,
     Samples,
     fit_temperature,
     reliability,
 )
-from train.pseudo_labels.calibration.thresholds import Selection, cross_validated, told
+from train.pseudo_labels.calibration.thresholds import Selection, cross_validated, threshold_message
 
 SEED = 2310011597
 
@@ -86,7 +86,7 @@ def calibrate(
     draw(found.network, found.temperature, found.before, found.after, output / "calibration.png")
     draw_kept(found.network, selection, output / "selection.png")
     _write(asdict(found), output / "calibration.json")
-    table = {"network": found.network, "engine": description, **told(selection)}
+    table = {"network": found.network, "engine": description, **threshold_message(selection)}
     _write(table, output / "selection.json")
     return found, selection
 
@@ -98,7 +98,7 @@ def _sampled(
     output: Path,
     settings: Settings,
     drawn: Drawn | None,
-) -> tuple[dict[str, str | int], dict[str, tuple[Samples, Pieces]]]:
+) -> tuple[dict[str, str | int], dict[str, tuple[Samples, ConfidencePieces]]]:
     """Run the network on the labelled CTs; return the engine, and what was kept of each case."""
     cases = {
         case: (ct, truth / f"{case}{LABEL_SUFFIX}")
@@ -110,7 +110,7 @@ def _sampled(
     make_folder(output)
     with open_predictor(manifest, settings) as predictor:
         sampled = {
-            case: sample(predictor, *paths, SEED + number, drawn)
+            case: sample_voxels(predictor, *paths, SEED + number, drawn)
             for number, (case, paths) in enumerate(
                 track(cases.items(), "cases", console=terminal(stderr=True), transient=True)
             )

@@ -17,19 +17,19 @@ from inference.postprocess import clean
 from inference.predictor import Predictor, Prepared
 from inference.report import CaseReport
 from train.data.release import LABEL_SUFFIX
-from train.pseudo_labels.calibration.temperature import Pieces, Samples
+from train.pseudo_labels.calibration.temperature import ConfidencePieces, Samples
 
 SHARE = 0.25
 """Of the voxels of the working grid that the truth or the network calls a drawn organ."""
 
 
-def sample(
+def sample_voxels(
     predictor: Predictor,
     ct: Path,
     truth: Path,
     seed: int,
     drawn_in: Drawn | None = None,
-) -> tuple[Samples, Pieces]:
+) -> tuple[Samples, ConfidencePieces]:
     """Run the network on a labelled CT; keep some voxels' logits, and where its components are.
 
     Only voxels that the truth or the network calls an organ that is drawn in this case: all others
@@ -96,7 +96,7 @@ def in_middles(labels: NDArray[np.uint8], prepared: Prepared) -> NDArray[np.uint
 
 def pieces_of(
     said: NDArray[np.uint8], truth: NDArray[np.uint8], taken: NDArray[np.bool_]
-) -> Pieces:
+) -> ConfidencePieces:
     """Find the 26-connected components of what a network calls a drawn organ.
 
     Args:
@@ -106,4 +106,4 @@ def pieces_of(
     """
     found = connected(said)
     right = found.within(said == truth)[1:]
-    return Pieces(found.numbers[taken].astype(np.int64) - 1, found.sizes[1:], right)
+    return ConfidencePieces(found.numbers[taken].astype(np.int64) - 1, found.sizes[1:], right)

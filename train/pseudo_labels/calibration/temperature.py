@@ -39,7 +39,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Pieces:
+class ConfidencePieces:
     """Connected components of what a network calls a drawn organ in one labelled case.
 
     Of the labels that prediction would write: after the manifest's rules for components.

@@ -17,7 +17,7 @@ from scipy.special import softmax
 
 from imaging.terminal import terminal
 from train.pseudo_labels.calibration.signals import signals_of
-from train.pseudo_labels.calibration.temperature import Pieces, Samples
+from train.pseudo_labels.calibration.temperature import ConfidencePieces, Samples
 from train.pseudo_labels.reliability import Counts, least_score
 from train.pseudo_labels.selection import RIGHT_SHARE
 
@@ -74,7 +74,7 @@ class Summary:
     """Cases of which nothing is kept."""
 
 
-def scored(samples: Samples, pieces: Pieces, signal: str, temperature: float) -> Scored:
+def scored(samples: Samples, pieces: ConfidencePieces, signal: str, temperature: float) -> Scored:
     """Return the scores of one case's voxels or components.
 
     A component's mean is that of its samples; one without any is left out.
@@ -116,7 +116,7 @@ def kept(case: Scored, threshold: float) -> Kept:
 
 
 def cross_validated(
-    cases: Mapping[str, tuple[Samples, Pieces]], temperatures: Mapping[str, float]
+    cases: Mapping[str, tuple[Samples, ConfidencePieces]], temperatures: Mapping[str, float]
 ) -> Selection:
     """Judge every signal and wanted precision on each case with what was chosen on the others.
 
@@ -154,7 +154,7 @@ def summary(rows: Sequence[Kept], wanted: float) -> Summary:
     )
 
 
-def told(selection: Selection) -> dict[str, Any]:
+def threshold_message(selection: Selection) -> dict[str, Any]:
     """Return a selection, with its sums, in a form for JSON."""
     return {
         signal: {
