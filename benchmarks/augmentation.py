@@ -22,6 +22,7 @@ from imaging.files import replacing
 from imaging.geometry import Shape
 from imaging.machine import cpu_name
 from imaging.organs import ORGANS
+from imaging.overlap import dice_by_label, joint_counts
 from imaging.resampling import resample_linear, resample_nearest
 from imaging.terminal import terminal
 from inference.sliding_window import Window, logit_slabs
@@ -102,14 +103,16 @@ def teacher_dice(
             for n, mm in zip(case.hu.shape, recipe.spacing_mm, strict=True)
         )
         teacher = resample_nearest(case.labels.first, (shape[0], shape[1], shape[2]))
-        said = labels_of(network, recipe, resample_linear(case.hu, (shape[0], shape[1], shape[2])))
+        prediction = labels_of(
+            network, recipe, resample_linear(case.hu, (shape[0], shape[1], shape[2]))
+        )
         known = teacher != UNKNOWN
+        joint = joint_counts(teacher[known], prediction[known])
+        dice, voxels = dice_by_label(joint), joint.sum(axis=1)
         least = 1000 * _LEAST_ML / float(np.prod(recipe.spacing_mm))
         for organ, label in ORGANS.items():
-            here, there = (teacher == label) & known, (said == label) & known
-            if organ != "tumour" and here.sum() >= least:
-                both = int((here & there).sum())
-                found.setdefault(organ, []).append(2 * both / int(here.sum() + there.sum()))
+            if organ != "tumour" and voxels[label] >= least:
+                found.setdefault(organ, []).append(float(dice[label]))
     return {organ: float(np.mean(values)) for organ, values in found.items()}
 
 
