@@ -62,19 +62,19 @@ def run_stage(work: Work, make: Callable[[Path], None]) -> Path:
     Raises:
         KitError: The stage failed, a file cannot be written, or another process runs this stage.
     """
-    place, told = work.run / work.key, digests_path(work.run, work.key)
+    place, digests = work.run / work.key, digests_path(work.run, work.key)
     partial = place.with_name(place.name + ".partial")
     try:
-        make_folder(told.parent)
-        with locked(told.with_suffix(".lock")):
+        make_folder(digests.parent)
+        with locked(digests.with_suffix(".lock")):
             try:
                 _make(work, partial, make)
-                told.unlink(missing_ok=True)
+                digests.unlink(missing_ok=True)
                 shutil.rmtree(place, ignore_errors=True)
                 partial.replace(place)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-            write_json(load_record(place / RECORD)["outputs"], told)
+            write_json(load_record(place / RECORD)["outputs"], digests)
     except OSError as error:
         raise KitError(f"stage {work.key}: {error.strerror or error}; nothing is kept") from error
     return place

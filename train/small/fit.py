@@ -71,7 +71,7 @@ def fit(
         prepared: Folder that `train small prepare` wrote.
         results: Folder for nnU-Net's result folder.
         device: "cpu" or "cuda".
-        report: Told of progress every 50 steps.
+        report: Called with a progress message every 50 steps.
         until: Stop after this step, as if killed there; None: the recipe's last.
         start: ONNX file of the weights that the recipe starts from, where it names one.
 

@@ -13,7 +13,7 @@ from train.small.recipe import Contrast, Filling
 from train.small.shapes import Tensor, ellipsoid, grain
 
 _ORGANS = tuple(range(1, 14))
-# Mean HU by label 1 to 13: typical radiological values; what is drawn around them is wider than
+# Mean HU by label 1 to 13: typical radiological values; what is sampled around them is wider than
 # the differences between textbooks.
 PHASES: dict[str, tuple[int, ...]] = {
     "native": (55, 32, 48, 40, 42, 40, 28, 28, 8, 38, 38, 38, 32),

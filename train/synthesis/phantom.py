@@ -1,6 +1,6 @@
 """A generated abdominal CT with all fourteen labels: to try the kit on, and to test it with.
 
-A patient drawn from solids: not a substitute for a CT, but adult sizes, true neighbours, Hounsfield
+A patient made of solids: not a substitute for a CT, but adult sizes, true neighbours, Hounsfield
 units of a contrast phase, noise, gas, bone and a couch, at any spacing, in about a second.
 """
 
@@ -63,7 +63,7 @@ _STREAM = 23
 
 @dataclass
 class _Patient:
-    """What is drawn so far."""
+    """What is painted so far."""
 
     space: WarpedSpace
     rng: np.random.Generator
@@ -237,8 +237,8 @@ def _contents(patient: _Patient) -> None:
 def _hounsfield(patient: _Patient) -> NDArray[np.int16]:
     """Turn tissues into a CT: means of a phase, grain, blurred edges, scanner noise."""
     rng, tissue = patient.rng, patient.tissue
-    drawn = float(rng.uniform())
-    phase = _ARTERIAL if drawn < 0.25 else _PORTAL if drawn < 0.7 else _NATIVE
+    sampled = float(rng.uniform())
+    phase = _ARTERIAL if sampled < 0.25 else _PORTAL if sampled < 0.7 else _NATIVE
     means = np.zeros(256, dtype=np.float32)
     for code, phases in _HU.items():
         means[code] = phases[phase] + rng.normal(0, 4)

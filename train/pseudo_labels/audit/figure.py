@@ -13,7 +13,7 @@ from train.pseudo_labels.audit.ranking import Normal, Ranked
 _STYLE: dict[str, Any] = {
     "font.size": 9,
     "svg.fonttype": "path",
-    "svg.hashsalt": "flare23",  # ids of the SVG's parts, else drawn at random
+    "svg.hashsalt": "flare23",  # ids of the SVG's parts, else chosen at random
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
