@@ -1,4 +1,4 @@
-"""Command line of the training side: parse, call one function, report."""
+"""Command line of training and export: each command parses its options and calls one function."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Labelled anatomy on the recipe's grid: where the shapes of the training cases come from."""
+"""Read label maps of several collections as anatomies on one isotropic grid."""
 
 import os
 from dataclasses import dataclass

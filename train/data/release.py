@@ -1,4 +1,4 @@
-"""FLARE23's release as it is unpacked: which cases there are, and who drew what in them."""
+"""Read FLARE23's unpacked release: its cases, and which labels were annotated in each."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

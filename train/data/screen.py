@@ -1,4 +1,4 @@
-"""`train data` for people: progress, a table of what there is and of what is wrong."""
+"""Output of `train data`: progress, and tables of the cases and their problems."""
 
 import csv
 from collections import Counter

@@ -1,4 +1,4 @@
-"""From an nnU-Net result folder to a bundle: weights, manifest, parity report; all or nothing."""
+"""Export an nnU-Net result folder to a bundle of weights, manifest and parity report."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""8-bit integers: quantize an exported network, and ship it only if no organ pays for it."""
+"""Quantize an exported network to 8-bit integers, and refuse it if the DSC falls too much."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""What an nnU-Net result folder says of its network; what inference cannot keep is refused."""
+"""Read a network's description from an nnU-Net result folder; refuse what inference cannot do."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""nnU-Net's loss in the form that is deterministic on a GPU, and for partial labels."""
+"""nnU-Net's loss, deterministic on a GPU, and a marginal loss for partial labels."""
 
 from collections.abc import Collection, Sequence
 

@@ -1,4 +1,4 @@
-"""Train with nnU-Net v2, each step in a process of its own that keeps its files in one folder."""
+"""Train with nnU-Net v2: every step runs in its own process and writes into one folder."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""`train ablate`: every rule that fuses pseudo labels, ours without each source too, and truth."""
+"""`train ablate`: compare every fusion rule with the truth, and ours without each source."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,8 +1,8 @@
 """Choose by held-out cases which pieces of a network's labels are too small to keep.
 
 A piece is a 26-connected component of one class, and right or wrong as in
-`train.pseudo_labels.selection`. nnU-Net asks cross-validation whether all but the largest shall go
-(`determine_postprocessing`); tumours are many, so here a volume decides.
+`train.pseudo_labels.selection`. nnU-Net chooses by cross-validation whether all but the largest are
+removed (`determine_postprocessing`); a case may have many tumours, so here a volume decides.
 """
 
 from collections.abc import Collection

@@ -1,9 +1,9 @@
-"""Rules that make one label map of several: the paper's, and ours.
+"""Rules that fuse several label maps into one: the paper's, and ours.
 
-Every rule is a pure function of uint8 arrays [Z, Y, X] of one shape with FLARE's labels; what
-nobody may be taught is `IGNORE`. The paper's are those of its scripts under `process/`
-(USTguy/Flare23), where two sources that disagree make background; here they can make "ignore"
-instead.
+Every rule is a pure function of uint8 arrays [Z, Y, X] of one shape with FLARE's labels; voxels
+that should not be trained on are `IGNORE`. The paper's rules are those of its scripts under
+`process/` (USTguy/Flare23). There, sources that disagree make background; here they can make
+"ignore" instead.
 """
 
 from collections.abc import Callable, Collection, Sequence

@@ -1,8 +1,8 @@
-"""Which pieces of a pseudo label are taught, which are ignored, and which are taken out again.
+"""Select which pieces of a pseudo label are kept, ignored or dropped.
 
 A piece is a connected component of one class. It is judged by the mean probability of its voxels or
-by the volume that is probably right, whichever tells right from wrong better in that class, and by
-whether a patient can look like that. Scores and thresholds are chosen on labelled cases that no
+by the volume that is probably right, whichever separates right from wrong better in that class, and
+by whether a patient can look like that. Scores and thresholds are chosen on labelled cases that no
 network was trained on.
 """
 

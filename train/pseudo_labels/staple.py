@@ -1,9 +1,9 @@
-"""STAPLE that starts from what held-out labelled cases say of the sources, not from nothing.
+"""STAPLE that starts from the sources' errors on held-out labelled cases.
 
 STAPLE (Warfield et al. 2004, doi:10.1109/TMI.2004.828354) estimates each source's errors and the
-labels together, from the maps of one case alone: sources that err alike are believed. Here the
-held-out cases take part in the estimate as further voxels whose label is known, so that a case's
-own voxels only add to what was counted.
+labels together, from the maps of one case alone, so it believes sources that make the same errors.
+Here the held-out cases take part in the estimate as further voxels whose label is known, so that a
+case's own voxels only add to what was counted.
 """
 
 import numpy as np

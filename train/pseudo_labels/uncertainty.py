@@ -1,7 +1,7 @@
-"""When a network is unsure of a voxel: a threshold on its confidence, learnt on held-out cases.
+"""Thresholds on confidence under which a network is unsure, learnt on held-out cases.
 
-The fusion by reliability has one bit beside the label that a source gives a voxel. A network that
-also says how sure it is, in percent, is unsure under a threshold of its own for every label. The
+Fusion by reliability has one bit beside the label that a source gives a voxel. For a network that
+writes its confidence in percent, the bit is whether the percent is below the label's threshold. The
 threshold is the one whose bit tells most about whether the label is right.
 """
 

@@ -1,4 +1,4 @@
-"""The rule "weighted": fuse by reliability, then teach only what is sure enough."""
+"""The rule "weighted": fuse by reliability, then ignore what is not sure enough."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass

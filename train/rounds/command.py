@@ -1,4 +1,4 @@
-"""Run a whole recipe: Snakemake decides what is to be done, and where."""
+"""Run a whole recipe with Snakemake."""
 
 import json
 import os

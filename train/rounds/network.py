@@ -1,4 +1,4 @@
-"""Stages `train`, `export`, `label`, `judge`, `rules`, `score`: a network, and what it says."""
+"""Stages `train`, `export`, `label`, `judge`, `rules` and `score` of a round's network."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A recipe of rounds: who labels whom, by which rule, from one TOML file."""
+"""Recipe of rounds: the sources, rules and settings of every round, from one TOML file."""
 
 import re
 from dataclasses import dataclass

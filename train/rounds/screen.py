@@ -1,4 +1,4 @@
-"""What the rounds of a run reached and whether to go on: on the screen and on disk."""
+"""Print and save the scores of a run's rounds, and the decision whether to go on."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""Run one stage: what it reads, what it makes, and the record of both."""
+"""Run one stage of a run, and record its inputs and outputs."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""When to stop: what a round gained on the held-out cases, and the signs that it went wrong.
+"""Decide after each round whether to run another, by the gain on held-out cases.
 
-The authors end with the question and name the signs: falling Dice, growing variance, a network that
-learns its labels' noise (arXiv 2310.01159, discussion). Each round is compared with the one before
-it on the same cases, so a case that is hard for both says nothing.
+The authors name the signs of failure: falling Dice, growing variance, a network that learns its
+labels' noise (arXiv 2310.01159, discussion). Each round is compared with the one before it on the
+same cases, so a case that is hard for both does not count.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Are two runs the same? If not, where do they begin to differ?"""
+"""Compare two runs, and find the first stage in which they differ."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Move every organ to its brightness in another contrast phase; fill hollow organs anew.
+"""Change a CT's contrast phase: new mean HU for every organ, new contents of hollow organs.
 
 The idea is SynthSeg's (arXiv 2107.09559): a network that has seen every organ at every plausible
 brightness does not rely on one scanner's or one phase's. The texture stays real; the means move.

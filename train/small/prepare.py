@@ -1,4 +1,4 @@
-"""From CTs and their sources to the one compact folder that a training needs."""
+"""Prepare a training: label the CTs with both sources and write the compact folder."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The recipe of the default weights: one TOML file says everything."""
+"""Recipe of the default weights: one TOML file with every setting."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Shapes that samples are painted with: soft ellipsoids, blurs and noise. All on the device."""
+"""Soft ellipsoids, blurs and noise for generated samples, all on the training device."""
 
 from dataclasses import dataclass
 

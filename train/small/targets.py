@@ -1,4 +1,4 @@
-"""Merge what is known of a case: real labels, two external sources, and what nobody can know."""
+"""Merge real labels and two external sources into one target with unknown voxels."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,7 +1,8 @@
-"""A generated abdominal CT with all fourteen labels: to try the kit on, and to test it with.
+"""Generate an abdominal CT with all fourteen labels, for trials and tests.
 
-A patient made of solids: not a substitute for a CT, but adult sizes, true neighbours, Hounsfield
-units of a contrast phase, noise, gas, bone and a couch, at any spacing, in about a second.
+The patient is made of solids. It does not replace a real CT, but it has adult sizes, true
+neighbours, Hounsfield units of a contrast phase, noise, gas, bone and a couch, at any spacing. One
+takes about a second.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Phantoms in the shapes of real label maps: generated tissue, laid into organs somebody drew."""
+"""Phantoms in the shapes of real label maps: generated tissue in annotated organs."""
 
 from pathlib import Path
 

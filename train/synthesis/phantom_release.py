@@ -1,6 +1,6 @@
-"""A release in FLARE23's layout that anybody may have: generated abdomens, some of them labelled.
+"""Generate a release in FLARE23's layout: synthetic abdomens, some of them labelled.
 
-The truth of every case is kept aside, so that it can be known how good pseudo labels are.
+The truth of every case is written into a folder of its own, to measure pseudo labels with.
 """
 
 import math

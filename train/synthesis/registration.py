@@ -1,4 +1,4 @@
-"""Bend one labelled anatomy onto another: the organs guide it, not the images.
+"""Deform one labelled anatomy onto another, guided by the organs and not by the images.
 
 A small free-form deformation is fitted by gradient descent on the organs' soft overlap, coarse to
 fine. The result moves a real CT, with its labels, into another patient's organ shapes.

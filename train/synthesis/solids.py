@@ -1,4 +1,4 @@
-"""Solids in a warped space, to draw anatomy with; all places are (Z, Y, X) in millimetres."""
+"""Solids in a warped space: the phantom's parts. All places are (Z, Y, X) in millimetres."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""A labelled CT laid into another patient's organs: what phantoms in real shapes are made by."""
+"""Transplant a labelled CT into another patient's organ shapes, for phantoms in real shapes."""
 
 from dataclasses import dataclass
 

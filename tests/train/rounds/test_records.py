@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from imaging.digest import file_sha256
 from imaging.errors import KitError
-from train.rounds.records import RECORD, Work, digests_path, load_record, locked, run_stage, sha256
+from train.rounds.records import RECORD, Work, digests_path, load_record, locked, run_stage
 
 ROOT = Path(__file__).parents[3]
 # sha256 of "abc" and of nothing: FIPS 180-2's examples
@@ -115,4 +116,4 @@ def test_what_is_no_record_is_refused(tmp_path, text):
 
 def test_the_digest_of_a_folder_is_refused(tmp_path):
     with pytest.raises(KitError, match="Is a directory"):
-        sha256(tmp_path)
+        file_sha256(tmp_path)

@@ -1,4 +1,4 @@
-"""The picture of an audit: every class's volumes against the labelled cases'."""
+"""Plot every class's volumes against those of the labelled cases."""
 
 import io
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Which volumes are unlike the labelled cases', and which cases are most worth a look."""
+"""Find volumes unlike the labelled cases', and rank the cases that a person should review."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One CT to labels and to how sure the network is of them, by voxel, class and component."""
+"""Label a CT, and measure the network's confidence by voxel, class and component."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

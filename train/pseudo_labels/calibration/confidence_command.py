@@ -1,4 +1,4 @@
-"""`train confidence`: label CTs, and say how sure the network is of what it labels."""
+"""`train confidence`: label CTs, and write the network's confidence."""
 
 import itertools
 import json

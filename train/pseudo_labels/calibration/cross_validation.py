@@ -1,4 +1,4 @@
-"""`train calibrate`: one temperature for a network, judged on cases that it was not fitted on."""
+"""`train calibrate`: fit a network's temperature, and judge it by cross-validation."""
 
 import json
 from collections.abc import Sequence

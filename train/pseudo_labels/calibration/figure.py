@@ -1,4 +1,4 @@
-"""The pictures of a calibration: accuracy over confidence, and what thresholds keep."""
+"""Plots of a calibration: accuracy over confidence, and what thresholds keep."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Labelled voxels with their logits, taken slab by slab: no case's logits are ever held whole."""
+"""Sample labelled voxels with their logits, slab by slab: no case's logits are held whole."""
 
 import math
 from pathlib import Path
