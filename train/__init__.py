@@ -1,1 +1,1 @@
-"""Train on nnU-Net v2, and export what was trained."""
+"""Train networks with nnU-Net v2 and export them."""

@@ -1,4 +1,4 @@
-"""Command line of the training side: parse, call one function, report."""
+"""Command line of training and export: each command parses its options and calls one function."""
 
 import json
 from pathlib import Path
@@ -166,7 +166,7 @@ def confidence(
     from inference.manifest import load_manifest
     from inference.predictor import Settings
     from train.pseudo_labels.calibration.confidence import Questions
-    from train.pseudo_labels.calibration.confidence_command import confidence as label_and_look
+    from train.pseudo_labels.calibration.confidence_command import confidence as label_folder
     from train.pseudo_labels.calibration.confidence_command import temperature_in
 
     if (temperature is None) == (calibration is None):
@@ -175,7 +175,7 @@ def confidence(
     if calibration is not None:
         temperature = temperature_in(calibration, loaded)
     questions = Questions(temperature or 1.0, flips)
-    label_and_look(loaded, images, output, Settings(**settings), questions)
+    label_folder(loaded, images, output, Settings(**settings), questions)
 
 
 @main.command()
@@ -202,7 +202,7 @@ def ablate(truth: Path, sources: tuple[str, ...], output: Path) -> None:
 @click.option("--deep", is_flag=True, help="Read every CT whole; else its header, and the labels.")
 @click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Processes.")
 def data(release: Path, output: Path, jobs: int, deep: bool, **folders: str) -> None:
-    """Check FLARE23's RELEASE folder: which cases are usable, and what was drawn in each.
+    """Check FLARE23's RELEASE folder: which cases are usable, and what was annotated in each.
 
     Writes OUTPUT/cases.json and OUTPUT/problems.csv. Exit code 1: there are problems; the cases
     that have them are left out.

@@ -1,1 +1,1 @@
-"""The challenge's release: which cases there are, who drew what, and nnU-Net's raw dataset."""
+"""The challenge's release: its cases, their annotated labels, and nnU-Net's raw dataset."""

@@ -1,4 +1,4 @@
-"""Labelled anatomy on the recipe's grid: where the shapes of the training cases come from."""
+"""Read label maps of several collections as anatomies on one isotropic grid."""
 
 import os
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ IGNORE = 15
 """nnU-Net's ignore label: one above the last of FLARE's fourteen."""
 
 ADRENALS = 20  # both glands under one id (WORD); split at the patient's midline on reading
-BOWEL = 21  # colon, intestine, rectum: tissue that is drawn but is no FLARE organ
+BOWEL = 21  # colon, intestine, rectum: tissue that is annotated but is no FLARE organ
 BLADDER = 22
 BONE = 23
 
@@ -33,7 +33,7 @@ class Anatomy:
 
     name: str
     labels: Labels
-    drawn: tuple[int, ...]
+    annotated: tuple[int, ...]
     """Ids that the annotators drew; any other id is unknown here, not absent."""
 
 

@@ -9,21 +9,22 @@ from imaging.organs import ORGANS
 from train.data.anatomy import IGNORE
 from train.pseudo_labels.fusion import read_flare_labels
 
-Drawn = Mapping[str, Sequence[int]]
+AnnotatedLabels = Mapping[str, Sequence[int]]
 """Labels that the annotators of each case looked for."""
 
 
 def link_dataset(
-    cases: Mapping[str, tuple[Path, Path]], folder: Path, drawn: Drawn | None = None
+    cases: Mapping[str, tuple[Path, Path]], folder: Path, annotated: AnnotatedLabels | None = None
 ) -> None:
     """Lay out files that lie elsewhere as a raw dataset, by links.
 
-    nnU-Net is told of "ignore" only where some voxel says so: it samples patches otherwise then.
+    "ignore" is declared only where some voxel has it, because nnU-Net then samples patches
+    differently.
 
     Args:
         cases: CT and label map of each case.
         folder: The dataset's; must not exist yet.
-        drawn: Goes into dataset.json, for the trainer; None where its loss does not ask.
+        annotated: Goes into dataset.json, for the trainer; None where its loss does not need them.
 
     Raises:
         KitError: A label map cannot be read, or holds other labels than FLARE's and "ignore".
@@ -35,10 +36,12 @@ def link_dataset(
         ignore |= bool((read_flare_labels(labels).labels == IGNORE).any())
         (folder / "imagesTr" / f"{case}_0000.nii.gz").symlink_to(image.resolve())
         (folder / "labelsTr" / f"{case}.nii.gz").symlink_to(labels.resolve())
-    _describe(folder, len(cases), ignore, drawn)
+    _describe(folder, len(cases), ignore, annotated)
 
 
-def _describe(folder: Path, count: int, ignore: bool, drawn: Drawn | None = None) -> None:
+def _describe(
+    folder: Path, count: int, ignore: bool, annotated: AnnotatedLabels | None = None
+) -> None:
     """Write dataset.json."""
     description = {
         "channel_names": {"0": "CT"},
@@ -46,7 +49,7 @@ def _describe(folder: Path, count: int, ignore: bool, drawn: Drawn | None = None
         "numTraining": count,
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "NibabelIOWithReorient",
-        **({} if drawn is None else {"drawn": drawn}),
+        **({} if annotated is None else {"drawn": annotated}),
     }
     with replacing(folder / "dataset.json") as partial:
         partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""FLARE23's release as it is unpacked: which cases there are, and who drew what in them."""
+"""Read FLARE23's unpacked release: its cases, and which labels were annotated in each."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -90,7 +90,7 @@ def case_list(name: str) -> tuple[str, ...]:
 
 
 def list_cases(folder: Path, layout: Layout) -> list[Case]:
-    """List the files of a release without opening them; nothing is known to be drawn yet.
+    """List the files of a release without opening them; the annotated labels are not known yet.
 
     Raises:
         KitError: The folder is not laid out so, or is empty.
@@ -153,32 +153,32 @@ def check_case(folder: Path, case: Case, *, deep: bool = False) -> Case | Proble
         deep: Read every voxel of the CT too, not its header alone.
     """
     try:
-        place, shape, doubts = _image_checked(folder, case.image, deep)
+        place, shape, warnings = _image_checked(folder, case.image, deep)
         if case.label is None:
-            return replace(case, doubts=doubts)
+            return replace(case, doubts=warnings)
         present = _label_checked(folder, case.label, place, shape)
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
         return Problem(case.case, in_one_line(error, case.image))
-    return replace(case, present=present, drawn=present, doubts=doubts)
+    return replace(case, present=present, drawn=present, doubts=warnings)
 
 
 def _image_checked(folder: Path, image: str, deep: bool) -> tuple[Place, Shape, tuple[str, ...]]:
-    """Return where a CT lies, its shape and what is in doubt of it."""
+    """Return where a CT lies, its shape and the warnings about it."""
     path = _file(folder, image, IMAGE_SUFFIX)
     header = read_header(path)
     place = read_place(path, header)
     if not all(LEAST_MM <= mm <= MOST_MM for mm in place.spacing_mm.tolist()):
-        told = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
-        raise VolumeError(f"{image}: voxel size {told} mm is no CT's; mend the header")
+        spacing = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
+        raise VolumeError(f"{image}: voxel size {spacing} mm is no CT's; mend the header")
     _refuse_misread(image, place)
-    doubts = read_volume(path).warnings if deep else place.warnings
-    return place, header.shape, doubts
+    warnings = read_volume(path).warnings if deep else place.warnings
+    return place, header.shape, warnings
 
 
 def _refuse_misread(name: str, place: Place) -> None:
     if place.misread:
-        told = "; ".join(place.warnings) or "the quaternion is longer than 1"
-        raise GeometryError(f"{name}: {told}; nnU-Net reads it otherwise, so mend the header")
+        reason = "; ".join(place.warnings) or "the quaternion is longer than 1"
+        raise GeometryError(f"{name}: {reason}; nnU-Net reads it otherwise, so mend the header")
 
 
 def _label_checked(folder: Path, label: str, place: Place, shape: Shape) -> tuple[int, ...]:
@@ -204,17 +204,17 @@ def _file(folder: Path, name: str, suffix: str) -> Path:
 
 
 def sorted_out(found: Sequence[Case], checked: Iterable[Case | Problem]) -> Release:
-    """Part the usable cases, with what was drawn in them, from the problems.
+    """Separate the usable cases, with their annotated labels, from the problems.
 
     Args:
         found: As listed; a name that is there twice is a problem.
-        checked: What `check_cases` said of them.
+        checked: What `check_cases` returned for them.
     """
     rows = list(checked)
     problems = [*_duplicates(found), *(row for row in rows if isinstance(row, Problem))]
     refused = {problem.case for problem in problems}
     cases = [row for row in rows if isinstance(row, Case) and row.case not in refused]
-    return Release(tuple(with_drawn(cases)), tuple(sorted(problems, key=lambda p: p.case)))
+    return Release(tuple(with_annotated(cases)), tuple(sorted(problems, key=lambda p: p.case)))
 
 
 def _duplicates(cases: Sequence[Case]) -> Iterator[Problem]:
@@ -224,21 +224,21 @@ def _duplicates(cases: Sequence[Case]) -> Iterator[Problem]:
             yield Problem(name, f"there are {count}: {places}; keep one")
 
 
-def with_drawn(cases: Sequence[Case]) -> Iterator[Case]:
+def with_annotated(cases: Sequence[Case]) -> Iterator[Case]:
     """Fill in what each case's annotators looked for.
 
-    FLARE23 joins collections that each drew their own organs; the release does not say which case
-    is of which. A set of labels that at least `LEAST_SHARED` cases have is taken for the way one
-    collection was drawn. A case with fewer labels (no gallbladder, say) was drawn in one of the
-    ways that have all of its labels.
+    FLARE23 joins collections with different annotated organs, and the release does not say which
+    case is of which. A set of labels that at least `LEAST_SHARED` cases have is taken for the way
+    one collection was annotated. A case with fewer labels (no gallbladder, say) was annotated in
+    one of the ways that have all of its labels.
     """
     counts = Counter(case.present for case in cases if case.label is not None)
     patterns = [set(labels) for labels, count in counts.items() if count >= LEAST_SHARED]
     for case in cases:
-        yield replace(case, drawn=drawn_in(case.present, patterns))
+        yield replace(case, drawn=annotated_in(case.present, patterns))
 
 
-def drawn_in(present: Sequence[int], patterns: Iterable[set[int]]) -> tuple[int, ...]:
+def annotated_in(present: Sequence[int], patterns: Iterable[set[int]]) -> tuple[int, ...]:
     """Return what was looked for in a case with the labels `present`: no more than is sure.
 
     That is the smallest of `patterns` that holds them all; where two ways of drawing compete, what

@@ -1,4 +1,4 @@
-"""`train data` for people: progress, a table of what there is and of what is wrong."""
+"""Output of `train data`: progress, and tables of the cases and their problems."""
 
 import csv
 from collections import Counter
@@ -52,17 +52,17 @@ def _write_problems(problems: tuple[Problem, ...], path: Path) -> None:
 def _show(release: Release) -> None:
     console = terminal()
     names = {label: organ for organ, label in ORGANS.items()}
-    drawn = Counter((case.subset, case.drawn) for case in release.cases)
+    counts = Counter((case.subset, case.drawn) for case in release.cases)
     table = Table("subset", "cases", "drawn", title="Cases by what their annotators looked for")
-    for (subset, labels), count in sorted(drawn.items(), key=lambda row: (row[0][0], -row[1])):
+    for (subset, labels), count in sorted(counts.items(), key=lambda row: (row[0][0], -row[1])):
         missing = [organ for organ, label in ORGANS.items() if label not in labels]
-        told = ", ".join(names[label] for label in labels) or "nothing"
+        text = ", ".join(names[label] for label in labels) or "nothing"
         if labels and len(missing) < len(labels):
-            told = f"all but {', '.join(missing)}" if missing else "all 14"
-        table.add_row(subset, str(count), told)
+            text = f"all but {', '.join(missing)}" if missing else "all 14"
+        table.add_row(subset, str(count), text)
     console.print(table)
-    doubtful = [(case.case, "; ".join(case.doubts)) for case in release.cases if case.doubts]
-    _list(console, "Used, but in doubt", doubtful, "cases.json")
+    with_warnings = [(case.case, "; ".join(case.doubts)) for case in release.cases if case.doubts]
+    _list(console, "Used, with warnings", with_warnings, "cases.json")
     left_out = [(problem.case, problem.reason) for problem in release.problems]
     _list(console, "Left out", left_out, "problems.csv")
 

@@ -1,4 +1,4 @@
-"""From an nnU-Net result folder to a bundle: weights, manifest, parity report; all or nothing."""
+"""Export an nnU-Net result folder to a bundle of weights, manifest and parity report."""
 
 import json
 import re
@@ -93,7 +93,7 @@ def export_bundle(request: ExportRequest) -> Export:
             crop=request.crop,
         )
         manifest.write(stage / MANIFEST)
-        load_manifest(stage / MANIFEST)  # what prediction would refuse is not let out
+        load_manifest(stage / MANIFEST)  # what prediction would refuse is not published
         patches, sources = parity_patches(manifest, request.parity_cases)
         agreements = measure(network, patches, manifest, request.threads)
         refuse_disagreement(agreements)
@@ -162,7 +162,7 @@ def _staged(bundle: Path) -> Iterator[Path]:
 def _write_weights(
     network: torch.nn.Module, model: PlannedModel, stage: Path, name: str, request: ExportRequest
 ) -> tuple[dict[str, WeightsFile], int]:
-    """Write the ONNX file, and the torch program where it is asked for; give the operator set."""
+    """Write the ONNX file, and the torch program where it is requested; return the operator set."""
     (stage / "weights").mkdir()
     program = exported_program(network, model.patch)
     onnx_path = stage / "weights" / f"{name}.onnx"

@@ -1,4 +1,4 @@
-"""Read an nnU-Net checkpoint without running code that may hide in it."""
+"""Read an nnU-Net checkpoint without executing code that is pickled in it."""
 
 import pickle
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""8-bit integers: quantize an exported network, and ship it only if no organ pays for it."""
+"""Quantize an exported network to 8-bit integers, and refuse it if the DSC falls too much."""
 
 import shutil
 import tempfile
@@ -30,7 +30,7 @@ class Gate:
 
     cases: tuple[str, ...]
     f32_dsc: float
-    """Mean over organs, of each one's mean over the cases in which it was drawn."""
+    """Mean over organs, of each one's mean over the cases in which it was annotated."""
     int8_dsc: float
     threads: int
 
@@ -80,9 +80,9 @@ def quantize(
             place = described.weights("onnx").parent / path.name
             files[kind] = WeightsFile.of(path, place.relative_to(described.folder).as_posix())
             shutil.move(path, place)
-    told = {**provenance, "mean_dsc": {"f32": gate.f32_dsc, "int8": gate.int8_dsc}}
-    told["labelled"] = list(gate.cases)
-    replace(described, files=files, provenance={**described.provenance, "int8": told}).write(
+    record = {**provenance, "mean_dsc": {"f32": gate.f32_dsc, "int8": gate.int8_dsc}}
+    record["labelled"] = list(gate.cases)
+    replace(described, files=files, provenance={**described.provenance, "int8": record}).write(
         manifest
     )
     return gate

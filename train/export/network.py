@@ -75,8 +75,8 @@ def build_network(
                 deep_supervision=False,
             )
         except Exception as error:  # whatever its layers make of their arguments
-            told = one_line(error)
-            raise KitError(f"{architecture.class_path} cannot be built: {told}") from error
+            reason = one_line(error)
+            raise KitError(f"{architecture.class_path} cannot be built: {reason}") from error
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Write the network as ONNX: static shapes, one file, nothing of the exporting machine in it."""
+"""Write a network as one ONNX file: static shapes, no trace of the exporting machine."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Does every engine say what torch says? Measured on patches before an export is let out."""
+"""Compare every engine with torch on patches, before an export is published."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Patches for the parity report: what the pipeline itself gives the network."""
+"""Cut patches for the parity report, as the prediction pipeline does."""
 
 import tempfile
 from collections.abc import Sequence

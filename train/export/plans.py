@@ -1,4 +1,4 @@
-"""What an nnU-Net result folder says of its network; what inference cannot keep is refused."""
+"""Read a network's description from an nnU-Net result folder; refuse what inference cannot do."""
 
 import json
 import math
@@ -226,9 +226,9 @@ def _intensity(
     names = ("percentile_00_5", "percentile_99_5", "mean", "std")
     low, high, mean, std = (float(properties[name]) for name in names)
     if not (math.isfinite(low + high + mean + std) and low < high):
-        told = ", ".join(f"{name} {properties[name]}" for name in names)
+        found = ", ".join(f"{name} {properties[name]}" for name in names)
         raise KitError(
-            f"the plans' intensities of the foreground are not those of a CT: {told}; "
+            f"the plans' intensities of the foreground are not those of a CT: {found}; "
             "plan the dataset again"
         )
     return (low, high), mean, max(std, _MIN_STD)
@@ -236,15 +236,15 @@ def _intensity(
 
 def _reader(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Name the reader nnU-Net predicts with: the plans' own; the dataset's where they name none."""
-    asked = dataset.get("overwrite_image_reader_writer", "None")
-    reader = plans.get("image_reader_writer") or asked
+    requested = dataset.get("overwrite_image_reader_writer", "None")
+    reader = plans.get("image_reader_writer") or requested
     if reader not in _ORIENTATIONS:
         raise KitError(
             f"image reader {reader!r} is unknown here, so the axes' order would be a guess; "
             f"supported: {', '.join(_ORIENTATIONS)}"
         )
-    if asked not in ("None", reader):
-        return reader, (f"dataset.json asks for {asked}, the plans were made with {reader}",)
+    if requested not in ("None", reader):
+        return reader, (f"dataset.json asks for {requested}, the plans were made with {reader}",)
     return reader, ()
 
 

@@ -1,4 +1,4 @@
-"""The parity report as a table on the terminal."""
+"""Print the parity report as a table."""
 
 from collections.abc import Sequence
 

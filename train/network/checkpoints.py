@@ -1,4 +1,4 @@
-"""Checkpoints whose bytes depend on what was learnt, and on nothing else.
+"""Write checkpoints whose bytes depend only on what was learnt.
 
 `torch.save` pickles. A pickle also tells which strings are one object, when each epoch ended and
 what the file was called; so two equal trainings, or one that was resumed, would differ.

@@ -1,4 +1,4 @@
-"""nnU-Net's loss in the form that is deterministic on a GPU, and for partial labels."""
+"""nnU-Net's loss, deterministic on a GPU, and a marginal loss for partial labels."""
 
 from collections.abc import Collection, Sequence
 
@@ -32,7 +32,7 @@ class DeterministicCrossEntropy(nn.Module):
 
 
 class MarginalLoss(nn.Module):
-    """nnU-Net's Dice and cross-entropy; a voxel labelled `ignore` is none of what was drawn there.
+    """nnU-Net's Dice and cross-entropy; a voxel labelled `ignore` has no annotated class.
 
     Such a voxel is undecided: where a case's annotators looked for the classes D and drew none of
     them, it is background or a class not in D.
@@ -51,40 +51,40 @@ class MarginalLoss(nn.Module):
         super().__init__()
         self.dice = dice
         self.ignore = ignore
-        self._drawn: Sequence[Collection[int]] = ()
+        self._annotated: Sequence[Collection[int]] = ()
 
-    def tell(self, drawn: Sequence[Collection[int]]) -> None:
-        """Say which labels, 1 to C - 1, were looked for in each sample of the batch that comes."""
-        self._drawn = drawn
+    def set_annotated(self, annotated: Sequence[Collection[int]]) -> None:
+        """Set which labels, 1 to C - 1, were annotated in each sample of the next batch."""
+        self._annotated = annotated
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the loss of logits [N, C, Z, Y, X] and labels [N, 1, Z, Y, X]."""
         logits = logits.float()
-        drawn = self._drawn_classes(logits)
+        annotated = self._annotated_classes(logits)
         decided = target != self.ignore
         known = torch.where(decided, target, 0)
-        dice: torch.Tensor = self.dice(logits, known, loss_mask=decided | drawn[:, 1:])
+        dice: torch.Tensor = self.dice(logits, known, loss_mask=decided | annotated[:, 1:])
         each = nn.functional.cross_entropy(
             logits, target[:, 0].long(), ignore_index=self.ignore, reduction="none"
         )
-        each = torch.where(decided[:, 0], each, _none_of(drawn, logits))
-        counted = decided | drawn.any(dim=1, keepdim=True)
+        each = torch.where(decided[:, 0], each, _none_of(annotated, logits))
+        counted = decided | annotated.any(dim=1, keepdim=True)
         return each.sum() / counted.sum().clamp_min(1) + dice
 
-    def _drawn_classes(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return bool [N, C, 1, 1, 1]: whether a class was looked for in a sample."""
+    def _annotated_classes(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return bool [N, C, 1, 1, 1]: whether a class was annotated in a sample."""
         classes = range(logits.shape[1])
-        rows = [[label in labels for label in classes] for labels in self._drawn]
+        rows = [[label in labels for label in classes] for labels in self._annotated]
         return torch.tensor(rows, device=logits.device)[:, :, None, None, None]
 
 
-def _none_of(drawn: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return -log P of the classes not `drawn` in every voxel, float32 [N, Z, Y, X].
+def _none_of(annotated: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Return -log P of the classes not `annotated` in every voxel, float32 [N, Z, Y, X].
 
-    With the odds of the drawn ones, r = P(drawn) / P(not drawn), it is log(1 + r): no difference
-    of near numbers where P is almost 1, and no log of 0 where it is almost 0.
+    With the odds of the annotated ones, r = P(annotated) / P(not annotated), it is log(1 + r): no
+    difference of near numbers where P is almost 1, and no log of 0 where it is almost 0.
     """
     least = torch.finfo(logits.dtype).min  # not -inf: a sum over no class at all has a gradient
-    inside = logits.masked_fill(~drawn, least).logsumexp(dim=1)
-    outside = logits.masked_fill(drawn, least).logsumexp(dim=1)
+    inside = logits.masked_fill(~annotated, least).logsumexp(dim=1)
+    outside = logits.masked_fill(annotated, least).logsumexp(dim=1)
     return nn.functional.softplus(inside - outside)

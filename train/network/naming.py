@@ -1,4 +1,4 @@
-"""What the kit's trainings are called in nnU-Net's folders."""
+"""Names of the kit's trainings in nnU-Net's folders."""
 
 DATASET = 23
 """The challenge's year."""

@@ -1,4 +1,4 @@
-"""Train with nnU-Net v2, each step in a process of its own that keeps its files in one folder."""
+"""Train with nnU-Net v2: every step runs in its own process and writes into one folder."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ from imaging.errors import KitError
 from imaging.files import make_folder, replacing
 from imaging.geometry import SpacingMm
 from imaging.records import read_record, write_json
-from train.data.raw import Drawn, link_dataset
+from train.data.raw import AnnotatedLabels, link_dataset
 from train.network.naming import (
     CONFIGURATION,
     DATASET,
@@ -63,11 +63,11 @@ def train_round(
     cases: Mapping[str, tuple[Path, Path]],
     work: Path,
     device: str = "cpu",
-    drawn: Drawn | None = None,
+    annotated: AnnotatedLabels | None = None,
 ) -> Path:
     """Train a network on files that lie elsewhere; a killed training goes on when called again.
 
-    What an earlier call left in `work` is used only if it was told to do the same: the same recipe,
+    What an earlier call left in `work` is used only if the request was the same: the same recipe,
     bytes of the cases, version of the kit and of packages, device. Otherwise it is deleted: a stage
     that a new version made stale must not name that version beside what the old one trained.
 
@@ -76,26 +76,26 @@ def train_round(
         cases: CT and label map of each case, on the same voxels.
         work: Folder for nnU-Net's own files.
         device: "cpu" or "cuda".
-        drawn: Labels that the annotators of each case looked for. The marginal loss asks; where
+        annotated: Labels that the annotators of each case looked for. The marginal loss asks; where
             the recipe has none, it decides nothing.
 
     Returns:
         nnU-Net's result folder, for `train export`; MODEL_FILES are its files to keep.
 
     Raises:
-        KitError: A label map cannot be trained on, `drawn` lacks a case, or a step of nnU-Net
+        KitError: A label map cannot be trained on, `annotated` lacks a case, or a step of nnU-Net
             failed.
     """
     work = work.resolve()
-    asked = _asked(spec, cases, drawn or {})
-    order = _order(spec, cases, device, asked)
+    loss_labels = _labels_for_loss(spec, cases, annotated or {})
+    order = _order(spec, cases, device, loss_labels)
     prepared = work / _PREPARED
     model = model_folder(spec, work)
     with _alone_in(work):
         if not (prepared.is_file() and prepared.read_text(encoding="utf-8") == order):
             for stale in ("raw", "preprocessed", "results"):
                 shutil.rmtree(work / stale, ignore_errors=True)
-            link_dataset(cases, work / "raw" / spec.dataset, asked)
+            link_dataset(cases, work / "raw" / spec.dataset, loss_labels)
             prepare(spec, work)
             with replacing(prepared) as partial:
                 partial.write_text(order, encoding="utf-8")
@@ -155,8 +155,10 @@ def _run(module: str, entry: str, arguments: list[str], variables: Mapping[str, 
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, env=variables, stdout=sys.__stderr__)
     if done.returncode:
-        told = " ".join([entry, *arguments])
-        raise KitError(f"nnU-Net's `{told}` ended with exit code {done.returncode}; see above")
+        command_line = " ".join([entry, *arguments])
+        raise KitError(
+            f"nnU-Net's `{command_line}` ended with exit code {done.returncode}; see above"
+        )
 
 
 @contextmanager
@@ -168,23 +170,25 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def _asked(spec: TrainingSpec, cases: Iterable[str], drawn: Drawn) -> Drawn | None:
+def _labels_for_loss(
+    spec: TrainingSpec, cases: Iterable[str], annotated: AnnotatedLabels
+) -> AnnotatedLabels | None:
     """Return what the recipe's loss must know of each case; None where it asks for nothing."""
     if spec.training.undecided != "marginal":
         return None
-    if missing := sorted(set(cases) - drawn.keys()):
+    if missing := sorted(set(cases) - annotated.keys()):
         raise KitError(
-            f"the marginal loss must know what was drawn in {', '.join(missing)}; say it for every "
-            'case, or set undecided = "ignore"'
+            f"the marginal loss must know which labels were annotated in {', '.join(missing)}; "
+            'give them for every case, or set undecided = "ignore"'
         )
-    return {case: sorted(drawn[case]) for case in sorted(cases)}
+    return {case: sorted(annotated[case]) for case in sorted(cases)}
 
 
 def _order(
     spec: TrainingSpec,
     cases: Mapping[str, tuple[Path, Path]],
     device: str,
-    asked: Drawn | None,
+    loss_labels: AnnotatedLabels | None,
 ) -> str:
     """Say what decides a training's result."""
     order = {
@@ -193,6 +197,6 @@ def _order(
         "kit": inference.__version__,
         "packages": {name: version(name) for name in _PACKAGES},
         "device": device,
-        **({} if asked is None else {"drawn": asked}),
+        **({} if loss_labels is None else {"drawn": loss_labels}),
     }
     return json.dumps(order, indent=2, sort_keys=True) + "\n"

@@ -1,4 +1,4 @@
-"""A process that ends when the one that started it is killed."""
+"""End a process when its parent is killed."""
 
 import ctypes
 import multiprocessing

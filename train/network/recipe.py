@@ -1,4 +1,4 @@
-"""What a recipe says of one training."""
+"""Settings of one training: the `[training]` table of a recipe."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
 """Training batches that depend on a seed and on their number, and on nothing else.
 
 nnU-Net's own augmenter takes whichever worker is ready first and seeds none of them; its forked
-workers even share one torch stream. Here batch number n is drawn after seeding with n. So it is the
-same whoever draws it, and the same again when a training that was killed draws it once more.
+workers even share one torch stream. Here batch number n is sampled after seeding with n. So it is
+the same whichever process samples it, and the same again after a training was killed and resumed.
 """
 
 import random
@@ -52,9 +52,9 @@ class Batches(Iterator[Batch]):
 def stream(
     loader: Iterator[Batch], entropy: tuple[int, ...], first: int, workers: int, pin_memory: bool
 ) -> Iterator[Batch]:
-    """Return the batches from number `first` on, drawn here or ahead by `workers` processes.
+    """Return the batches from number `first` on, sampled here or ahead by `workers` processes.
 
-    The augmenter asks its workers in turn, so the order is theirs by number.
+    The augmenter queries its workers in turn, so the order is theirs by number.
     """
     if workers == 0:
         return Batches(loader, entropy, first)

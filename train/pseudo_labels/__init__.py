@@ -1,1 +1,1 @@
-"""Labels made of several sources: fused, weighted, selected, calibrated, audited."""
+"""Pseudo labels from several sources: fusion, weighting, selection, calibration, audit."""

@@ -1,4 +1,4 @@
-"""`train ablate`: every rule that fuses pseudo labels, ours without each source too, and truth."""
+"""`train ablate`: compare every fusion rule with the truth, and ours without each source."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ from train.pseudo_labels.weighting import HeldOut, learn
 
 TUMOUR = ORGANS["tumour"]
 PRECISIONS = (0.7, 0.8, 0.9)
-"""That our rule is asked for, where it may ignore and drop."""
+"""That our rule is required to reach, where it may ignore and drop."""
 FOLDS = 2
 Rule = Callable[[Sequence[Labels], float], Labels]
 
@@ -55,7 +55,7 @@ class _Tally:
     """Voxels and tumours, added up case by case."""
 
     def __init__(self) -> None:
-        self.counts = np.zeros((3, CLASSES))  # both, said, true
+        self.counts = np.zeros((3, CLASSES))  # both, predicted, true
         self.dsc: list[list[float]] = [[] for _ in range(CLASSES)]
         self.found = {name: [0, 0] for name in size_names()}
         self.false_tumours, self.ignored, self.wrong, self.voxels = 0, 0, 0, 0
@@ -68,8 +68,8 @@ class _Tally:
         joint[:, IGNORE] = 0
         self.wrong += int(joint.sum() - joint.trace())
         joint[:, 0] += ignored
-        said, present = joint.sum(axis=0)[:CLASSES], joint.sum(axis=1)[:CLASSES]
-        self.counts += [joint.diagonal()[:CLASSES], said, present]
+        predicted, present = joint.sum(axis=0)[:CLASSES], joint.sum(axis=1)[:CLASSES]
+        self.counts += [joint.diagonal()[:CLASSES], predicted, present]
         dsc = dice_by_label(joint)
         for label in np.flatnonzero(present):
             self.dsc[label].append(float(dsc[label]))
@@ -81,12 +81,12 @@ class _Tally:
         self.false_tumours += sum(not lesion.found for lesion in lesions_of(pred, true, voxel_ml))
 
     def result(self) -> Ways:
-        both, said, true = self.counts
+        both, predicted, true = self.counts
         means = {o: float(np.mean(self.dsc[k])) if self.dsc[k] else None for o, k in ORGANS.items()}
         organs = [m for o, m in means.items() if m is not None and ORGANS[o] != TUMOUR]
         return Ways(
             means,
-            {o: float(both[k] / said[k]) if said[k] else None for o, k in ORGANS.items()},
+            {o: float(both[k] / predicted[k]) if predicted[k] else None for o, k in ORGANS.items()},
             {o: float(both[k] / true[k]) if true[k] else None for o, k in ORGANS.items()},
             float(np.mean(organs)),
             {name: (row[0], row[1]) for name, row in self.found.items()},
@@ -99,11 +99,11 @@ class _Tally:
 def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, Ways]:
     """Fuse the sources' maps of every labelled case by every rule; write and show the table.
 
-    Reliabilities are counted on one half of the cases, drawn at random, and used on the other, in
+    Reliabilities are counted on one half of the cases, sampled at random, and used on the other, in
     turn.
 
     Args:
-        truth: Folder of `<case>.nii.gz`, all organs drawn.
+        truth: Folder of `<case>.nii.gz`, all organs annotated.
         sources: Folders of the same names, by source.
         output: Folder for ablation.json and ablation.png.
 
@@ -123,7 +123,7 @@ def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, 
         for case in track(used, f"fold {fold + 1}", console=terminal(stderr=True), transient=True):
             read = _read(truth, sources, case)
             for name, rule in rules.items():
-                fused = rule(read.said, read.voxel_ml)
+                fused = rule(read.maps, read.voxel_ml)
                 tallies.setdefault(name, _Tally()).add(read.truth, fused, read.voxel_ml)
     found = {name: tally.result() for name, tally in tallies.items()}
     with replacing(output / "ablation.json") as partial:
@@ -137,22 +137,22 @@ def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, 
 
 def _read(truth: Path, sources: Mapping[str, Path], case: str) -> HeldOut:
     true = read_flare_labels(truth / case)
-    said = []
+    maps = []
     for name, folder in sources.items():
         found = read_flare_labels(folder / case)
         if odd := found.elsewhere_than(true.place, true.header.shape):
             raise KitError(f"{name}: {case}: {odd}, as in the truth; give maps of one CT")
-        said.append(found.labels)
-    return HeldOut(true.labels, said, range(1, CLASSES), true.grid.voxel_ml)
+        maps.append(found.labels)
+    return HeldOut(true.labels, maps, range(1, CLASSES), true.grid.voxel_ml)
 
 
 def _rules(truth: Path, sources: Mapping[str, Path], learnt: Sequence[str]) -> dict[str, Rule]:
     """Return every rule by its name, ours as learnt on the cases `learnt`."""
     names = list(sources)
     rules: dict[str, Rule] = {
-        "first two agree, else background": lambda said, _: agree_or_background(*said[:2]),
-        "vote": lambda said, _: vote(*said),
-        "STAPLE": lambda said, _: staple(*said),
+        "first two agree, else background": lambda maps, _: agree_or_background(*maps[:2]),
+        "vote": lambda maps, _: vote(*maps),
+        "STAPLE": lambda maps, _: staple(*maps),
         **{f"{name} alone": _alone(place) for place, name in enumerate(names)},
         "STAPLE, from held-out cases": _known_staple(truth, sources, learnt),
     }
@@ -163,7 +163,7 @@ def _rules(truth: Path, sources: Mapping[str, Path], learnt: Sequence[str]) -> d
             [partial(_read, truth, some, case) for case in learnt], len(some), precision
         )
         places = [names.index(name) for name in kept]
-        return lambda said, voxel_ml: weighting.apply([said[place] for place in places], voxel_ml)
+        return lambda maps, voxel_ml: weighting.apply([maps[place] for place in places], voxel_ml)
 
     for title, kept in without_each(names).items():
         rules[f"weighted, {title}"] = weighted(kept, 0.0)
@@ -177,11 +177,11 @@ def _known_staple(truth: Path, sources: Mapping[str, Path], learnt: Sequence[str
     for case in learnt:
         evidence.add(*_read(truth, sources, case)[:3])
     staple = KnownStaple(evidence)
-    return lambda said, _: staple.apply(*said)[0]
+    return lambda maps, _: staple.apply(*maps)[0]
 
 
 def _alone(place: int) -> Rule:
-    return lambda said, _: said[place]
+    return lambda maps, _: maps[place]
 
 
 def without_each(names: Sequence[str]) -> dict[str, tuple[str, ...]]:

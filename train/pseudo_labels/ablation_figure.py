@@ -1,4 +1,4 @@
-"""The picture of `train ablate`: every rule's DSC, and the tumours it found by size."""
+"""Plot of `train ablate`: every rule's DSC, and the tumours it found by size."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Which pieces of what a network says are too small to believe, by what held-out cases show.
+"""Choose by held-out cases which pieces of a network's labels are too small to keep.
 
 A piece is a 26-connected component of one class, and right or wrong as in
-`train.pseudo_labels.selection`. nnU-Net asks cross-validation whether all but the largest shall go
-(`determine_postprocessing`); tumours are many, so here a volume decides.
+`train.pseudo_labels.selection`. nnU-Net chooses by cross-validation whether all but the largest are
+removed (`determine_postprocessing`); a case may have many tumours, so here a volume decides.
 """
 
 from collections.abc import Collection
@@ -19,8 +19,8 @@ from train.pseudo_labels.selection import SCORES, Pieces, components
 _VOLUME = SCORES.index("probable_ml")
 
 
-def look_at(
-    pieces: Pieces, truth: Labels, pred: Labels, drawn: Collection[int], voxel_ml: float
+def add_pieces(
+    pieces: Pieces, truth: Labels, pred: Labels, annotated: Collection[int], voxel_ml: float
 ) -> None:
     """Add one held-out case's pieces of the classes that its annotators looked for.
 
@@ -29,11 +29,11 @@ def look_at(
         truth: uint8 [Z, Y, X].
         pred: uint8 of the same shape; it stands for itself, so its voxels' probability is 1 and the
             volume that is probably right is the volume.
-        drawn: Classes that were looked for.
+        annotated: Classes that were looked for.
         voxel_ml: Volume of a voxel in millilitres.
     """
     sure = np.ones(pred.shape, np.float32)
-    pieces.add(truth, list(components(pred, sure)), drawn, voxel_ml)
+    pieces.add(truth, list(components(pred, sure)), annotated, voxel_ml)
 
 
 @dataclass(frozen=True)

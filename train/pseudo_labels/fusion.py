@@ -1,9 +1,9 @@
-"""Rules that make one label map of several: the paper's, and ours.
+"""Rules that fuse several label maps into one: the paper's, and ours.
 
-Every rule is a pure function of uint8 arrays [Z, Y, X] of one shape with FLARE's labels; what
-nobody may be taught is `IGNORE`. The paper's are those of its scripts under `process/`
-(USTguy/Flare23), where two sources that disagree make background; here they can make "ignore"
-instead.
+Every rule is a pure function of uint8 arrays [Z, Y, X] of one shape with FLARE's labels; voxels
+that should not be trained on are `IGNORE`. The paper's rules are those of its scripts under
+`process/` (USTguy/Flare23). There, sources that disagree make background; here they can make
+"ignore" instead.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -75,24 +75,26 @@ def _agreed(first: Labels, second: Labels, otherwise: int) -> Labels:
     return np.where(first == second, first, np.uint8(otherwise))
 
 
-def annotated_only(real: Labels, pseudo: Labels | None = None, *, drawn: Collection[int]) -> Labels:
-    """Believe the annotators in what they drew, and the pseudo label in the rest alone.
+def annotated_only(
+    real: Labels, pseudo: Labels | None = None, *, annotated: Collection[int]
+) -> Labels:
+    """Take annotated classes from the annotators, and only the others from the pseudo label.
 
-    Where the pseudo label claims a class that was drawn but not there, it is background. Without a
+    Where the pseudo label claims an annotated class that is not there, it is background. Without a
     pseudo label nothing is known outside the real labels, and nothing is taught there, unless all
-    thirteen organs were drawn: the rest is background then, whether or not tumours were looked for,
-    as it is for the paper's teacher.
+    thirteen organs were annotated: the rest is background then, whether or not tumours were
+    annotated, as it is for the paper's teacher.
 
     Args:
         real: The annotators' map.
         pseudo: Labels of the others; None where there are none.
-        drawn: Classes that the annotators looked for in this case.
+        annotated: Classes that the annotators looked for in this case.
     """
     if pseudo is None:
-        rest = 0 if ORGAN_LABELS <= set(drawn) else IGNORE
+        rest = 0 if ORGAN_LABELS <= set(annotated) else IGNORE
         return np.where(real > 0, real, np.uint8(rest))
     same_shape(real, pseudo)
-    kept = np.where(np.isin(pseudo, list(drawn)), np.uint8(0), pseudo)
+    kept = np.where(np.isin(pseudo, list(annotated)), np.uint8(0), pseudo)
     return np.where(real > 0, real, kept)
 
 
@@ -158,5 +160,5 @@ def _from_itk(image: sitk.Image) -> Labels:
 def same_shape(*maps: Labels) -> None:
     """Refuse label maps of several shapes."""
     if len({one.shape for one in maps}) > 1:
-        told = " and ".join(str(one.shape) for one in maps)
-        raise GeometryError(f"label maps of {told} voxels do not fuse; give maps of one CT")
+        shapes = " and ".join(str(one.shape) for one in maps)
+        raise GeometryError(f"label maps of {shapes} voxels do not fuse; give maps of one CT")

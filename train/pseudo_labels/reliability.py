@@ -1,12 +1,12 @@
-"""Fusion by what each source's word is worth, learnt on held-out labelled cases.
+"""Fuse label maps by the reliability of each source, learnt on held-out labelled cases.
 
-What a source says of a voxel is a class, and whether that voxel is at the edge of what it calls so:
-networks are right inside an organ more often than at its surface. A network that says how sure it
-is of each voxel is asked that instead. How often each class is true
-where the sources say this and that is counted on labelled cases. Where a combination was seldom
-seen, the sources are taken for independent (Dawid and Skene's model, with tables that are counted
-instead of guessed along with the labels). A source that never learnt a class says "background"
-there and elsewhere alike, so its word is worth nothing for that class.
+A source gives each voxel a class and one more bit: whether the voxel is at the edge of that class,
+because networks are right inside an organ more often than at its surface. For a network that
+writes its confidence, the bit says whether it is unsure instead. Labelled cases are used to count
+how often each class is true for every combination of what the sources give. Where a combination is
+rare, the sources are assumed to be independent (Dawid and Skene's model, with tables that are
+counted instead of estimated along with the labels). A source that never learnt a class gives
+"background" everywhere, so it has no weight for that class.
 """
 
 from collections.abc import Collection, Sequence
@@ -29,7 +29,7 @@ MOST_SOURCES = 4
 _BELIEF = 20.0
 """Voxels that the assumption of independence weighs as much as."""
 Counts = NDArray[np.float64]
-Doubts = Sequence[NDArray[np.bool_] | None]
+UnsureMasks = Sequence[NDArray[np.bool_] | None]
 """Where each source is unsure: bool [Z, Y, X]; None: at edges. Empty: at edges, all of them."""
 
 
@@ -55,31 +55,31 @@ def words(labels: Labels, unsure: NDArray[np.bool_] | None = None) -> NDArray[np
     return labels + np.uint8(WORDS // 2) * edge
 
 
-def joint_words(said: Sequence[Labels], unsure: Doubts = ()) -> NDArray[np.int32]:
+def joint_words(maps: Sequence[Labels], unsure: UnsureMasks = ()) -> NDArray[np.int32]:
     """Return one number for what all sources say of a voxel: int32, five bits a source.
 
     Raises:
         GeometryError: The maps differ in shape.
         KitError: There is none, or more than `MOST_SOURCES`, or a label is not FLARE's.
-        ValueError: There are doubts of another number of sources.
+        ValueError: `unsure` is of another number of sources.
     """
-    if not 1 <= len(said) <= MOST_SOURCES:
-        raise KitError(f"{len(said)} sources; fusion by reliability takes 1 to {MOST_SOURCES}")
-    same_shape(*said)
-    joint = np.zeros(said[0].shape, np.int32)
-    for labels, doubt in zip(said, unsure or [None] * len(said), strict=True):
-        joint = joint * WORDS + words(labels, doubt)
+    if not 1 <= len(maps) <= MOST_SOURCES:
+        raise KitError(f"{len(maps)} sources; fusion by reliability takes 1 to {MOST_SOURCES}")
+    same_shape(*maps)
+    joint = np.zeros(maps[0].shape, np.int32)
+    for labels, mask in zip(maps, unsure or [None] * len(maps), strict=True):
+        joint = joint * WORDS + words(labels, mask)
     return joint
 
 
 class Evidence:
-    """What was true where the sources said this and that."""
+    """Counts of what was true, by what the sources gave."""
 
     def __init__(self, sources: int) -> None:
         """Start with nothing."""
         self.sources = sources
         self.true: Counts = np.zeros((CLASSES, WORDS**sources))
-        """Voxels of a class, by what was said of them."""
+        """Voxels of a class, by what the sources called them."""
         self.seen: Counts = np.zeros((CLASSES, WORDS**sources))
         """Voxels of which it is known whether they are of a class; but for the tumour's own row no
         tumours, which most annotators of organs call by the organ's name."""
@@ -87,40 +87,40 @@ class Evidence:
     def add(
         self,
         truth: Labels,
-        said: Sequence[Labels],
-        drawn: Collection[int],
+        maps: Sequence[Labels],
+        annotated: Collection[int],
         sign: int = 1,
-        unsure: Doubts = (),
+        unsure: UnsureMasks = (),
     ) -> None:
         """Count one labelled case.
 
         Args:
             truth: uint8 [Z, Y, X]; `IGNORE` where nothing is known.
-            said: Each source's map.
-            drawn: Classes that the annotators looked for. The rest of the voxels is known not to
-                be of these; background it is only where all thirteen organs were looked for.
+            maps: Each source's map.
+            annotated: Classes that the annotators looked for. The rest of the voxels is known not
+                to be of these; it is background only where all thirteen organs were annotated.
             sign: -1 takes a case out again.
             unsure: Where each source is.
 
         Raises:
             GeometryError: The maps differ in shape.
         """
-        same_shape(truth, *said)
+        same_shape(truth, *maps)
         known = truth != IGNORE
-        joint, true = joint_words(said, unsure)[known], truth[known]
+        joint, true = joint_words(maps, unsure)[known], truth[known]
         words = self.seen.shape[1]
         everything = np.bincount(joint, minlength=words)
         healthy = everything - np.bincount(joint[true == TUMOUR], minlength=words)
-        background = {0} if ORGAN_LABELS <= set(drawn) else set()
-        for label in background.union(drawn):
+        background = {0} if ORGAN_LABELS <= set(annotated) else set()
+        for label in background.union(annotated):
             self.seen[label] += sign * (everything if label == TUMOUR else healthy)
             self.true[label] += sign * np.bincount(joint[true == label], minlength=words)
 
     def recall_of(self, source: int) -> Counts:
         """Return each class's share that a source calls so: float64 [CLASSES], NaN if unseen."""
-        said = self.of_source(source, self.true)
+        table = self.of_source(source, self.true)
         with np.errstate(invalid="ignore"):
-            return np.asarray(_called(said) / said.sum(axis=1))
+            return np.asarray(_called(table) / table.sum(axis=1))
 
     def precision_of(self, source: int) -> Counts:
         """Return the share of what a source calls so that is: float64 [CLASSES], NaN if unseen.
@@ -154,12 +154,12 @@ class Evidence:
 
 
 def likely(shares: Counts, tables: Sequence[Counts]) -> Counts:
-    """Return each class's probability by what is said, if sources err independently.
+    """Return each class's probability by the sources' labels, if sources err independently.
 
     A word that was never counted for a class is as likely as in general.
 
     Args:
-        shares: float64 [CLASSES], of each class before anything is said.
+        shares: float64 [CLASSES], of each class before the sources are read.
         tables: Of each source, float64 [CLASSES, words]: how often it says what of which class.
 
     Returns:
@@ -191,16 +191,16 @@ class Fusion:
     probability: NDArray[np.float32]
     """float32 of the same shape: how likely."""
 
-    def apply(self, *said: Labels, unsure: Doubts = ()) -> tuple[Labels, NDArray[np.float32]]:
+    def apply(self, *maps: Labels, unsure: UnsureMasks = ()) -> tuple[Labels, NDArray[np.float32]]:
         """Return the likeliest labels, and their probabilities.
 
         Raises:
             GeometryError: The maps differ in shape.
             KitError: Another number of maps than of sources.
         """
-        if WORDS ** len(said) != self.label.size:
-            raise KitError(f"{len(said)} label maps, and the fusion is not of so many sources")
-        joint = joint_words(said, unsure)
+        if WORDS ** len(maps) != self.label.size:
+            raise KitError(f"{len(maps)} label maps, and the fusion is not of so many sources")
+        joint = joint_words(maps, unsure)
         return self.label[joint], self.probability[joint]
 
 

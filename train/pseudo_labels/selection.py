@@ -1,8 +1,8 @@
-"""Which pieces of a pseudo label are taught, which are ignored, and which are taken out again.
+"""Select which pieces of a pseudo label are kept, ignored or dropped.
 
 A piece is a connected component of one class. It is judged by the mean probability of its voxels or
-by the volume that is probably right, whichever tells right from wrong better in that class, and by
-whether a patient can look like that. Scores and thresholds are chosen on labelled cases that no
+by the volume that is probably right, whichever separates right from wrong better in that class, and
+by whether a patient can look like that. Scores and thresholds are chosen on labelled cases that no
 network was trained on.
 """
 
@@ -86,16 +86,16 @@ class Pieces:
     """True volumes of the organs that are there."""
 
     def add(
-        self, truth: Labels, found: Sequence[Component], drawn: Collection[int], voxel_ml: float
+        self, truth: Labels, found: Sequence[Component], annotated: Collection[int], voxel_ml: float
     ) -> None:
-        """Look at the components of classes that were drawn in one labelled case."""
+        """Count the components of classes that were annotated in one labelled case."""
         for piece in found:
-            if piece.label in drawn:
+            if piece.label in annotated:
                 share = float((truth[piece.place][piece.mask] == piece.label).mean())
                 self.scores[piece.label].append(tuple(piece.score(s, voxel_ml) for s in SCORES))
                 self.right[piece.label].append(share >= RIGHT_SHARE)
         voxels = label_counts(truth)
-        for label in drawn:
+        for label in annotated:
             if voxels[label]:
                 self.volumes_ml[label].append(float(voxels[label] * voxel_ml))
 
@@ -127,7 +127,7 @@ def thresholds_of(pieces: Pieces, precision: float) -> Thresholds:
     Kept: the smallest score such that `precision` of the labelled cases' components at or above it
     are right. Of the scores, the one with which more right components are kept; the probability if
     as many are. Dropped: the largest such that as many of those under it are wrong. Both zero, so
-    everything is kept, where a class has no component that could be looked at.
+    everything is kept, where a class has no component that could be judged.
     """
     kinds, keep, drop, volumes = [], [], [], []
     for scores, right, ml in zip(pieces.scores, pieces.right, pieces.volumes_ml, strict=True):
@@ -174,12 +174,12 @@ def selected(
     kept = np.zeros(CLASSES)
     for piece in found:
         first = largest.setdefault(piece.label, piece)
-        verdict = thresholds.of(piece, voxel_ml)
+        decision = thresholds.of(piece, voxel_ml)
         twin = piece is not first and is_twin(piece, first.voxels)
         odd = is_alone(labels, piece) if piece.label == TUMOUR else twin
-        if verdict == "drop":
+        if decision == "drop":
             result[piece.place][piece.mask] = _surrounding(labels, piece)
-        elif verdict == "ignore" or odd:
+        elif decision == "ignore" or odd:
             result[piece.place][piece.mask] = IGNORE
         else:
             kept[piece.label] += piece.voxels * voxel_ml

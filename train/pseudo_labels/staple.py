@@ -1,9 +1,9 @@
-"""STAPLE that starts from what held-out labelled cases say of the sources, not from nothing.
+"""STAPLE that starts from the sources' errors on held-out labelled cases.
 
 STAPLE (Warfield et al. 2004, doi:10.1109/TMI.2004.828354) estimates each source's errors and the
-labels together, from the maps of one case alone: sources that err alike are believed. Here the
-held-out cases take part in the estimate as further voxels whose label is known, so that a case's
-own voxels only add to what was counted.
+labels together, from the maps of one case alone, so it believes sources that make the same errors.
+Here the held-out cases take part in the estimate as further voxels whose label is known, so that a
+case's own voxels only add to what was counted.
 """
 
 import numpy as np
@@ -13,8 +13,8 @@ from imaging.errors import KitError
 from train.pseudo_labels.fusion import Labels, same_shape
 from train.pseudo_labels.reliability import CLASSES, WORDS, Counts, Evidence, likely
 
-_SAID = WORDS // 2
-"""Labels that a source may say, "ignore" among them."""
+_LABELS = WORDS // 2
+"""Labels that a source may give, "ignore" among them."""
 _ROUNDS = 50
 _SETTLED = 1e-4
 """Largest change of a probability after which the estimate is done."""
@@ -30,23 +30,23 @@ class KnownStaple:
         ]
         self._shares = evidence.shares()
 
-    def apply(self, *said: Labels) -> tuple[Labels, NDArray[np.float32]]:
+    def apply(self, *maps: Labels) -> tuple[Labels, NDArray[np.float32]]:
         """Return the likeliest labels, and their probabilities.
 
         Args:
-            said: uint8 [Z, Y, X], in the order in which the sources were counted.
+            maps: uint8 [Z, Y, X], in the order in which the sources were counted.
 
         Raises:
             GeometryError: The maps differ in shape.
             KitError: Another number of maps than of sources.
         """
-        if len(said) != len(self._known):
-            raise KitError(f"{len(said)} label maps, and the fusion is not of so many sources")
-        same_shape(*said)
-        joint = np.zeros(said[0].shape, np.int32)
-        for labels in said:
-            joint = joint * _SAID + labels
-        table = self._estimate(np.bincount(joint.ravel(), minlength=_SAID ** len(said)))
+        if len(maps) != len(self._known):
+            raise KitError(f"{len(maps)} label maps, and the fusion is not of so many sources")
+        same_shape(*maps)
+        joint = np.zeros(maps[0].shape, np.int32)
+        for labels in maps:
+            joint = joint * _LABELS + labels
+        table = self._estimate(np.bincount(joint.ravel(), minlength=_LABELS ** len(maps)))
         label = table.argmax(axis=0).astype(np.uint8)
         return label[joint], table.max(axis=0).astype(np.float32)[joint]
 
@@ -59,7 +59,7 @@ class KnownStaple:
         tables = self._known
         posterior = likely(self._shares, tables)
         for _ in range(_ROUNDS):
-            expected = (posterior * voxels).reshape(CLASSES, *[_SAID] * len(tables))
+            expected = (posterior * voxels).reshape(CLASSES, *[_LABELS] * len(tables))
             tables = [
                 known + expected.sum(axis=_others(place, len(tables)))
                 for place, known in enumerate(self._known)
@@ -71,7 +71,7 @@ class KnownStaple:
 
 
 def _by_label(table: Counts) -> Counts:
-    return np.asarray(table[:, :_SAID] + table[:, _SAID:])
+    return np.asarray(table[:, :_LABELS] + table[:, _LABELS:])
 
 
 def _others(place: int, sources: int) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
-"""When a network is unsure of a voxel: a threshold on its confidence, learnt on held-out cases.
+"""Thresholds on confidence under which a network is unsure, learnt on held-out cases.
 
-The fusion by reliability has one bit beside the label that a source gives a voxel. A network that
-also says how sure it is, in percent, is unsure under a threshold of its own for every label. The
+Fusion by reliability has one bit beside the label that a source gives a voxel. For a network that
+writes its confidence in percent, the bit is whether the percent is below the label's threshold. The
 threshold is the one whose bit tells most about whether the label is right.
 """
 
@@ -44,18 +44,18 @@ class Uncertainty:
 
 
 def unsure_of(
-    doubts: Sequence[Uncertainty | None], maps: Sequence[NDArray[np.uint8]]
+    uncertainties: Sequence[Uncertainty | None], maps: Sequence[NDArray[np.uint8]]
 ) -> list[NDArray[np.bool_] | None]:
     """Return where each source is unsure; None for one that does not tell.
 
     Args:
-        doubts: Of each source.
+        uncertainties: Of each source.
         maps: The sources' labels, then the percents of those that tell.
     """
-    percents = iter(maps[len(doubts) :])
+    percents = iter(maps[len(uncertainties) :])
     return [
-        None if doubt is None else doubt.of(labels, next(percents))
-        for doubt, labels in zip(doubts, maps, strict=False)
+        None if one is None else one.of(labels, next(percents))
+        for one, labels in zip(uncertainties, maps, strict=False)
     ]
 
 
@@ -67,32 +67,32 @@ class Confidences:
         self.wrong_right: Counts = np.zeros((2, LABELS, PERCENTS))
 
     def add(
-        self, truth: Labels, labels: Labels, percents: NDArray[np.uint8], drawn: Collection[int]
+        self, truth: Labels, labels: Labels, percents: NDArray[np.uint8], annotated: Collection[int]
     ) -> None:
         """Count one labelled case.
 
         An organ that nobody drew is background in the truth: a voxel that the network calls so is
-        not counted, and one that it calls background is wrong only where something was drawn.
+        not counted, and one that it calls background is wrong only where something was annotated.
 
         Args:
             truth: uint8 [Z, Y, X]; `IGNORE` where nothing is known.
             labels: What the network says.
             percents: How sure it is, 0 to 100.
-            drawn: Classes that the annotators looked for.
+            annotated: Classes that the annotators looked for.
 
         Raises:
             GeometryError: The maps differ in shape.
         """
         same_shape(truth, labels, percents)
-        looked_for = np.array(sorted(drawn), np.uint8)
+        looked_for = np.array(sorted(annotated), np.uint8)
         known = (truth != IGNORE) & ((labels == 0) | np.isin(labels, looked_for))
-        said, true = labels[known], truth[known]
-        right = np.where(said == 0, ~np.isin(true, looked_for), true == said)
+        predicted, true = labels[known], truth[known]
+        right = np.where(predicted == 0, ~np.isin(true, looked_for), true == predicted)
         sure = np.minimum(percents[known], PERCENTS - 1)
         for row, which in zip(self.wrong_right, (~right, right), strict=True):
-            row += joint_counts(said[which], sure[which])[:LABELS, :PERCENTS]
+            row += joint_counts(predicted[which], sure[which])[:LABELS, :PERCENTS]
 
-    def doubt(self) -> Uncertainty:
+    def uncertainty(self) -> Uncertainty:
         """Choose each label's threshold: the bit under it has the most information of "right".
 
         The lowest of several; 0, so that nothing is unsure, where no threshold tells anything.

@@ -1,4 +1,4 @@
-"""The rule "weighted": fuse by reliability, then teach only what is sure enough."""
+"""The rule "weighted": fuse by reliability, then ignore what is not sure enough."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from train.pseudo_labels.fusion import Labels
 from train.pseudo_labels.reliability import (
     CLASSES,
     Counts,
-    Doubts,
     Evidence,
     Fusion,
+    UnsureMasks,
     fusion_of,
     least_score,
 )
@@ -30,12 +30,12 @@ class HeldOut(NamedTuple):
     """A labelled case that none of the sources was trained on."""
 
     truth: Labels
-    said: Sequence[Labels]
+    maps: Sequence[Labels]
     """Each source's map."""
-    drawn: Collection[int]
+    annotated: Collection[int]
     """Classes that the annotators looked for."""
     voxel_ml: float
-    unsure: Doubts = ()
+    unsure: UnsureMasks = ()
     """Where each source is unsure."""
 
 
@@ -52,11 +52,11 @@ class Weighting:
     """Of each source on the held-out cases, by class."""
     precision: tuple[tuple[float | None, ...], ...]
 
-    def apply(self, said: Sequence[Labels], voxel_ml: float, unsure: Doubts = ()) -> Labels:
+    def apply(self, maps: Sequence[Labels], voxel_ml: float, unsure: UnsureMasks = ()) -> Labels:
         """Return one map of the sources' maps of a case; `IGNORE` where it should not be taught.
 
         Args:
-            said: uint8 [Z, Y, X], in the order in which the sources were learnt.
+            maps: uint8 [Z, Y, X], in the order in which the sources were learnt.
             voxel_ml: Volume of a voxel.
             unsure: Where each source is unsure, of the sources that were learnt so.
 
@@ -64,12 +64,12 @@ class Weighting:
             GeometryError: The maps differ in shape.
             KitError: Another number of maps than of sources.
         """
-        labels, probability = self.fusion.apply(*said, unsure=unsure)
+        labels, probability = self.fusion.apply(*maps, unsure=unsure)
         if self.thresholds is None:
             return labels
         found = list(components(labels, probability))
         result = selected(labels, found, self.thresholds, voxel_ml)
-        unlikely = _disputed(said) & (probability < np.array(self.least, np.float32)[labels])
+        unlikely = _disputed(maps) & (probability < np.array(self.least, np.float32)[labels])
         result[unlikely & (result == labels)] = IGNORE
         return result
 
@@ -123,16 +123,16 @@ def learn(cases: Sequence[Callable[[], HeldOut]], sources: int, precision: float
     for read in cases:
         case = read()
         _count(evidence, case, -1)
-        labels, probability = fusion_of(evidence).apply(*case.said, unsure=case.unsure)
+        labels, probability = fusion_of(evidence).apply(*case.maps, unsure=case.unsure)
         _count(evidence, case)
-        pieces.add(case.truth, list(components(labels, probability)), case.drawn, case.voxel_ml)
+        pieces.add(case.truth, list(components(labels, probability)), case.annotated, case.voxel_ml)
         tally.add(case, labels, probability)
     chosen = thresholds_of(pieces, precision)
     return Weighting(fusion, tally.least(precision), chosen, rows[0], rows[1])
 
 
 def _count(evidence: Evidence, case: HeldOut, sign: int = 1) -> None:
-    evidence.add(case.truth, case.said, case.drawn, sign, case.unsure)
+    evidence.add(case.truth, case.maps, case.annotated, sign, case.unsure)
 
 
 class _Disputed:
@@ -143,7 +143,9 @@ class _Disputed:
         self.seen: Counts = np.zeros((CLASSES, _BINS))
 
     def add(self, case: HeldOut, labels: Labels, probability: NDArray[np.float32]) -> None:
-        known = _disputed(case.said) & (case.truth != IGNORE) & np.isin(labels, list(case.drawn))
+        known = (
+            _disputed(case.maps) & (case.truth != IGNORE) & np.isin(labels, list(case.annotated))
+        )
         # Nothing is counted for background: it is taught however unsure, or tumours would grow.
         place = np.minimum((probability[known] * _BINS).astype(np.intp), _BINS - 1)
         place += labels[known].astype(np.intp) * _BINS
@@ -163,11 +165,11 @@ class _Disputed:
         )
 
 
-def _disputed(said: Sequence[Labels]) -> NDArray[np.bool_]:
+def _disputed(maps: Sequence[Labels]) -> NDArray[np.bool_]:
     """Return where the sources differ: bool [Z, Y, X]; everywhere if there is only one."""
-    if len(said) == 1:
-        return np.ones(said[0].shape, np.bool_)
-    return np.asarray(np.any([one != said[0] for one in said[1:]], axis=0))
+    if len(maps) == 1:
+        return np.ones(maps[0].shape, np.bool_)
+    return np.asarray(np.any([one != maps[0] for one in maps[1:]], axis=0))
 
 
 def _finite(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Run a whole recipe: Snakemake decides what is to be done, and where."""
+"""Run a whole recipe with Snakemake."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from imaging.files import make_folder, replacing
 from train.rounds.plan import Stage, expand
 from train.rounds.records import digests_path, locked
 from train.rounds.run import Run
-from train.rounds.screen import show_verdict
+from train.rounds.screen import show_decision
 from train.rounds.stages import release_files
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         with replacing(run.folder / "config.json") as partial:
             partial.write_text(json.dumps(config, indent=1) + "\n", "utf-8")
         # Snakemake repeats in one call whatever comes after a stage that it repeats. So `data` has
-        # a call of its own: files that are newer but the same are looked at again, and that is all.
+        # a call of its own: files that are newer but the same are checked again, and that is all.
         data = str(digests_path(run.folder.resolve(), "data"))
         _snakemake(run, [*_options(run.folder, launch), "--", data])
         if not run.recipe.stop.active:
@@ -77,7 +77,7 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
             return
         for count in range(1, len(run.recipe.rounds) + 1):
             _snakemake(run, [*_options(run.folder, launch), "--", *_digests_of(run, count)])
-            if not show_verdict(run, count):
+            if not show_decision(run, count):
                 return
 
 

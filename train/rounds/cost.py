@@ -1,4 +1,4 @@
-"""What a recipe will take, before anything is spent; every estimate beside its source."""
+"""Estimate what a recipe needs before it is run; every estimate names its source."""
 
 import math
 from collections.abc import Set

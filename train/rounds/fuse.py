@@ -53,7 +53,7 @@ Files = dict[Case, CaseFiles]
 
 
 def fuse(run: Run, stage: Stage) -> Job:
-    """Make one label map of what a round's sources and annotators say of each case."""
+    """Make one label map of the labels that a round's sources and annotators give each case."""
     step = run.recipe.step(stage.round)
     files = _files(run, step, cases_of(run.recipe, step, run.cases), run.labels_of)
     held_out: Files = {}
@@ -134,7 +134,7 @@ def _uncertainties(step: Round, held_out: Files) -> tuple[Uncertainty | None, ..
             for name, percents in zip(of.confidence, maps[len(of.labels) :], strict=True):
                 count = counted.setdefault(name, Confidences())
                 count.add(truth.labels, by_source[name].labels, percents.labels, case.drawn)
-    return tuple(counted[name].doubt() if name in counted else None for name in step.sources)
+    return tuple(counted[name].uncertainty() if name in counted else None for name in step.sources)
 
 
 def _read_case(case: Case, of: CaseFiles, uncertainties: Sequence[Uncertainty | None]) -> HeldOut:
@@ -170,14 +170,14 @@ def combination(step: Round) -> Combine:
 
 
 def fused(
-    step: Round, combine: Combine, drawn: Sequence[int], has_real: bool, *maps: Labels
+    step: Round, combine: Combine, annotated: Sequence[int], has_real: bool, *maps: Labels
 ) -> Labels:
     """Apply a round's rules to one case.
 
     Args:
         step: Whose rules.
         combine: Makes one map of its sources'.
-        drawn: Labels that the case's annotators looked for.
+        annotated: Labels that the case's annotators looked for.
         has_real: Whether the first of `maps` is the annotators'.
         maps: The real labels, if any, then those of the round's sources.
     """
@@ -185,10 +185,10 @@ def fused(
         return combine(*maps)
     real, *pseudo = maps
     if not pseudo:
-        return fusion.annotated_only(real, drawn=drawn)
+        return fusion.annotated_only(real, annotated=annotated)
     if step.merge == "real_wins":
         return fusion.real_wins(real, combine(*pseudo))
-    return fusion.annotated_only(real, combine(*pseudo), drawn=drawn)
+    return fusion.annotated_only(real, combine(*pseudo), annotated=annotated)
 
 
 def select(run: Run, stage: Stage) -> Job:

@@ -1,4 +1,4 @@
-"""Stages `train`, `export`, `label`, `judge`, `rules`, `score`: a network, and what it says."""
+"""Stages `train`, `export`, `label`, `judge`, `rules` and `score` of a round's network."""
 
 import json
 import shutil
@@ -22,8 +22,8 @@ from inference.pipeline import predict_folder
 from inference.predictor import Progress, Settings
 from train.data.release import LABEL_SUFFIX, Case
 from train.pseudo_labels.calibration.confidence import Questions
-from train.pseudo_labels.calibration.confidence_command import look_at_all
-from train.pseudo_labels.component_rules import choose_rules, look_at, rules_of
+from train.pseudo_labels.calibration.confidence_command import label_all_with_confidence
+from train.pseudo_labels.component_rules import add_pieces, choose_rules, rules_of
 from train.pseudo_labels.fusion import read_flare_labels, same_shape
 from train.pseudo_labels.selection import Pieces
 from train.rounds.plan import Stage, cases_of, cases_to_label
@@ -58,8 +58,8 @@ def _train(run: Run, step: Round, files: Mapping[str, tuple[Path, Path]], folder
     recipe, work = run.recipe, run.folder / step.name / "train.work"
     # The same name and seed in all rounds: rounds differ by their labels, not by their draws.
     spec = TrainingSpec(recipe.name, recipe.seed, recipe.spacing_mm, recipe.training)
-    drawn = {case.case: case.drawn for case in run.cases}
-    model = train_round(spec, files, work, run.device, drawn)
+    annotated = {case.case: case.drawn for case in run.cases}
+    model = train_round(spec, files, work, run.device, annotated)
     for name in MODEL_FILES:
         make_folder((folder / name).parent)
         shutil.copyfile(model / name, folder / name)
@@ -113,7 +113,9 @@ def _predict(
         precision=cast(Precision, recipe.precision), threads=recipe.training.threads
     )
     if signal:
-        failed = look_at_all(manifest, files, folder, settings, Questions(signal=signal)).failed
+        failed = label_all_with_confidence(
+            manifest, files, folder, settings, Questions(signal=signal)
+        ).failed
     else:
         progress = Progress(done=lambda case: click.echo(case.summary, err=True))
         report = predict_folder(files, folder, manifest, settings, progress)
@@ -124,7 +126,7 @@ def _predict(
 
 
 def judge(run: Run, stage: Stage) -> Job:
-    """Label the held-out cases, and write the DSC of every class that was drawn in them."""
+    """Label the held-out cases, and write the DSC of every class that was annotated in them."""
     predicted = _predicted(run, stage.round, run.held_out, run.recipe.confidence)
     truths = _truths(run)
     inputs = predicted.inputs | {run.named(path): path for path in truths.values()}
@@ -146,17 +148,17 @@ def _truths(run: Run) -> dict[Case, Path]:
     return {case: run.release / str(case.label) for case in run.held_out}
 
 
-def dsc_of(truth: Path, pred: Path, drawn: Sequence[int]) -> dict[str, float]:
-    """Return the DSC of the classes `drawn`, by name; 1 where rightly nothing is labelled.
+def dsc_of(truth: Path, pred: Path, annotated: Sequence[int]) -> dict[str, float]:
+    """Return the DSC of the classes `annotated`, by name; 1 where rightly nothing is labelled.
 
     Raises:
         KitError: A map cannot be read, or they differ in shape.
     """
-    true, said = (read_flare_labels(path).labels for path in (truth, pred))
-    same_shape(true, said)
-    dsc = dice_by_label(joint_counts(true, said))
+    true, predicted = (read_flare_labels(path).labels for path in (truth, pred))
+    same_shape(true, predicted)
+    dsc = dice_by_label(joint_counts(true, predicted))
     names = {label: name for name, label in ORGANS.items()}
-    return {names[k]: 1.0 if np.isnan(dsc[k]) else float(dsc[k]) for k in drawn}
+    return {names[k]: 1.0 if np.isnan(dsc[k]) else float(dsc[k]) for k in annotated}
 
 
 def rules(run: Run, stage: Stage) -> Job:
@@ -177,7 +179,7 @@ def _rules(
     for case, path in truths.items():
         truth, pred = read_flare_labels(path), read_flare_labels(preds[case.case]).labels
         same_shape(truth.labels, pred)
-        look_at(pieces, truth.labels, pred, case.drawn, truth.grid.voxel_ml)
+        add_pieces(pieces, truth.labels, pred, case.drawn, truth.grid.voxel_ml)
     chosen = choose_rules(pieces)
     bundle, ignore = manifest.folder, shutil.ignore_patterns(RECORD)
     shutil.copytree(bundle, folder, ignore=ignore, dirs_exist_ok=True)

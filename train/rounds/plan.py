@@ -1,4 +1,4 @@
-"""From a recipe to its stages: what reads from what, and which cases are whose."""
+"""Expand a recipe into stages, with the inputs of each and the cases of each round."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

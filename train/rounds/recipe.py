@@ -1,4 +1,4 @@
-"""A recipe of rounds: who labels whom, by which rule, from one TOML file."""
+"""Recipe of rounds: the sources, rules and settings of every round, from one TOML file."""
 
 import re
 from dataclasses import dataclass
@@ -156,8 +156,8 @@ def _check_rounds(recipe: RoundsRecipe, path: Path) -> None:
     if recipe.precision not in get_args(Precision):
         raise KitError(f"{path}: precision is {recipe.precision!r}; f32, bf16, int8 or auto")
     if recipe.confidence not in ("", *Signals._fields):
-        told = ", ".join(Signals._fields)
-        raise KitError(f"{path}: confidence is {recipe.confidence!r}; {told}, or nothing")
+        signals = ", ".join(Signals._fields)
+        raise KitError(f"{path}: confidence is {recipe.confidence!r}; {signals}, or nothing")
     if recipe.held_out < 0 or recipe.held_out == 1:
         raise KitError(f"{path}: held_out is {recipe.held_out}; 0, or every so-many-th, 2 or more")
     if recipe.component_rules and not recipe.held_out:

@@ -1,6 +1,6 @@
-"""Stages that appear whole or not at all, and say what they were made of.
+"""Write each stage whole or not at all, with a record of its inputs and outputs.
 
-The record is for people and for comparison. What is stale is Snakemake's decision alone.
+The record is for people and for comparing runs. Only Snakemake decides which stages are stale.
 """
 
 import fcntl
@@ -62,19 +62,19 @@ def run_stage(work: Work, make: Callable[[Path], None]) -> Path:
     Raises:
         KitError: The stage failed, a file cannot be written, or another process runs this stage.
     """
-    place, told = work.run / work.key, digests_path(work.run, work.key)
+    place, digests_file = work.run / work.key, digests_path(work.run, work.key)
     partial = place.with_name(place.name + ".partial")
     try:
-        make_folder(told.parent)
-        with locked(told.with_suffix(".lock")):
+        make_folder(digests_file.parent)
+        with locked(digests_file.with_suffix(".lock")):
             try:
                 _make(work, partial, make)
-                told.unlink(missing_ok=True)
+                digests_file.unlink(missing_ok=True)
                 shutil.rmtree(place, ignore_errors=True)
                 partial.replace(place)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-            write_json(load_record(place / RECORD)["outputs"], told)
+            write_json(load_record(place / RECORD)["outputs"], digests_file)
     except OSError as error:
         raise KitError(f"stage {work.key}: {error.strerror or error}; nothing is kept") from error
     return place

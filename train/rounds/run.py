@@ -1,4 +1,4 @@
-"""One run of a recipe: where its files are."""
+"""Paths of one run of a recipe."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

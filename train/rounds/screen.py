@@ -1,4 +1,4 @@
-"""What the rounds of a run reached and whether to go on: on the screen and on disk."""
+"""Print and save the scores of a run's rounds, and the decision whether to go on."""
 
 import csv
 
@@ -32,8 +32,8 @@ def show_rounds(run: Run) -> None:
     terminal().print(table)
 
 
-def show_verdict(run: Run, count: int) -> bool:
-    """Print what the last of the first `count` rounds did, and write all verdicts to stop.json.
+def show_decision(run: Run, count: int) -> bool:
+    """Print what the last of the first `count` rounds did, and write all decisions to stop.json.
 
     Returns:
         Whether another round should be run.
@@ -42,12 +42,12 @@ def show_verdict(run: Run, count: int) -> bool:
         KitError: A file of the run is missing or cannot be read.
     """
     rounds = judged(run, count)
-    verdicts = [decide(rounds[:n], run.recipe.stop) for n in range(2, count + 1)]
+    decisions = [decide(rounds[:n], run.recipe.stop) for n in range(2, count + 1)]
     with replacing(run.folder / "stop.json") as partial:
-        partial.write_text(stop_json(verdicts), encoding="utf-8")
-    if not verdicts:
+        partial.write_text(stop_json(decisions), encoding="utf-8")
+    if not decisions:
         return True
-    last = verdicts[-1]
+    last = decisions[-1]
     console = terminal(stderr=True)
     low, high = last.interval
     console.print(

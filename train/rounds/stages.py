@@ -1,4 +1,4 @@
-"""Run one stage: what it reads, what it makes, and the record of both."""
+"""Run one stage of a run, and record its inputs and outputs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ def do_stage(run: Run, stage: Stage) -> Path:
 
 
 def data(run: Run, stage: Stage) -> Job:
-    """Check the release: which cases are usable, and what was drawn in each."""
+    """Check the release: which cases are usable, and what was annotated in each."""
     from train.data.release import Layout
     from train.data.screen import check_on_screen
 

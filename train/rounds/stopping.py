@@ -1,8 +1,8 @@
-"""When to stop: what a round gained on the held-out cases, and the signs that it went wrong.
+"""Decide after each round whether to run another, by the gain on held-out cases.
 
-The authors end with the question and name the signs: falling Dice, growing variance, a network that
-learns its labels' noise (arXiv 2310.01159, discussion). Each round is compared with the one before
-it on the same cases, so a case that is hard for both says nothing.
+The authors name the signs of failure: falling Dice, growing variance, a network that learns its
+labels' noise (arXiv 2310.01159, discussion). Each round is compared with the one before it on the
+same cases, so a case that is hard for both does not count.
 """
 
 import json
@@ -140,7 +140,7 @@ def _worse(gain: float, interval: Interval, fell: Sequence[str]) -> str:
 def _no_better(gain: float, change: float, stop: Stop) -> str:
     """Return why another round would bring nothing, or ""."""
     if gain <= stop.least_gain:
-        return f"no better: mean DSC gained {gain:.4f}, asked for are {stop.least_gain:g}"
+        return f"no better: mean DSC gained {gain:.4f}, required is {stop.least_gain:g}"
     return f"settled: the labels changed by {change:.4f}" if change < stop.least_change else ""
 
 
@@ -260,6 +260,6 @@ def load_dsc(path: Path) -> Dsc:
     return read_record(path, _Scored, "record of held-out cases").dsc
 
 
-def stop_json(verdicts: Sequence[Decision]) -> str:
+def stop_json(decisions: Sequence[Decision]) -> str:
     """Return stop.json's text."""
-    return json.dumps({"verdicts": [asdict(verdict) for verdict in verdicts]}, indent=1) + "\n"
+    return json.dumps({"verdicts": [asdict(decision) for decision in decisions]}, indent=1) + "\n"

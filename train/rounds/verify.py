@@ -1,4 +1,4 @@
-"""Are two runs the same? If not, where do they begin to differ?"""
+"""Compare two runs, and find the first stage in which they differ."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from imaging.errors import KitError
 from train.rounds.records import RECORD, load_record
 
-_TOLD = ("recipe", "seed", "commit", "packages", "cpu", "gpu", "cores", "threads", "device")
+_CONDITIONS = ("recipe", "seed", "commit", "packages", "cpu", "gpu", "cores", "threads", "device")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def compare_runs(first: Path, second: Path) -> tuple[int, Difference | None]:
         if one["outputs"] != other["outputs"]:
             around = tuple(
                 f"{key}: {one.get(key)} and {other.get(key)}"
-                for key in _TOLD
+                for key in _CONDITIONS
                 if one.get(key) != other.get(key)
             )
             return equal, Difference(stage, _first_file(one["outputs"], other["outputs"]), around)

@@ -1,1 +1,1 @@
-"""The default weights: few real CTs, teachers' soft labels, a fresh sample at every step."""
+"""Train the default weights from few real CTs, teachers' soft labels and generated samples."""

@@ -1,4 +1,4 @@
-"""The commands that make the default weights, one after the other: `train small`."""
+"""Command line of `train small`: the steps that make the default weights."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The folder that a training needs, and nothing else: a few MB a case."""
+"""Read and write prepared cases: all that a training needs, a few MB each."""
 
 import zipfile
 import zlib

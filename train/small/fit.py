@@ -1,7 +1,7 @@
-"""Train on fresh samples; what comes out is an nnU-Net result folder.
+"""Train a network on generated samples and write an nnU-Net result folder.
 
-Sample number n depends on the recipe's seed and on n alone. So a training that was killed and goes
-on from its last checkpoint ends with the bytes of one that never stopped.
+Sample number n depends only on the recipe's seed and on n. So a training that was killed and
+resumed from its last checkpoint ends with the same bytes as one that never stopped.
 """
 
 import copy
@@ -71,7 +71,7 @@ def fit(
         prepared: Folder that `train small prepare` wrote.
         results: Folder for nnU-Net's result folder.
         device: "cpu" or "cuda".
-        report: Told of progress every 50 steps.
+        report: Called with a progress message every 50 steps.
         until: Stop after this step, as if killed there; None: the recipe's last.
         start: ONNX file of the weights that the recipe starts from, where it names one.
 

@@ -1,4 +1,4 @@
-"""The second external source: a network for liver lesions, from a package of 2022.
+"""Liver lesion network of the package `pyliverlesionseg`: the second external source.
 
 `pyliverlesionseg` 0.3 (Apache-2.0) has its weights as a Keras file. This module rebuilds the
 network in torch. It is a residual U-Net of valid convolutions: a tile of 180 × 172 × 86 voxels

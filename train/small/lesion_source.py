@@ -1,4 +1,4 @@
-"""Ask the second external source where a liver has lesions."""
+"""Label liver lesions with the second external network."""
 
 import itertools
 

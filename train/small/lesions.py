@@ -1,4 +1,4 @@
-"""Grow lesions: tumours of many kinds in many organs, and cysts, which are no tumours.
+"""Generate lesions: tumours of many kinds in many organs, and cysts, which are not tumours.
 
 Synthetic tumours alone can reach what real ones teach (arXiv 2303.14869, for the liver).
 """

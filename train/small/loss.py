@@ -22,7 +22,7 @@ def soft_loss(outputs: Sequence[Tensor], sample: Sample, tumour_weight: float = 
 
     Args:
         outputs: Logits float32 [1, 15, Z, Y, X], full resolution first, each half the one before.
-        sample: What was to be said.
+        sample: Target and weight.
         tumour_weight: How much the tumour's Dice counts against an organ's.
     """
     target, weight = sample.target, sample.weight
@@ -45,9 +45,9 @@ def _at_one_scale(logits: Tensor, target: Tensor, weight: Tensor, shares: Tensor
     known = weight.reshape(-1)
     wanted = (target * weight).flatten(2)[0]
     entropy = -torch.dot(logarithms.flatten(), wanted.flatten()) / known.sum().clamp_min(1)
-    said = logarithms.exp()
-    common = (said * wanted).sum(dim=1)
-    whole = said @ known + (wanted * target.flatten(2)[0]).sum(dim=1)
+    probabilities = logarithms.exp()
+    common = (probabilities * wanted).sum(dim=1)
+    whole = probabilities @ known + (wanted * target.flatten(2)[0]).sum(dim=1)
     dice = 2 * common / whole.clamp_min(1e-5)
     present = (wanted.sum(dim=1) >= _PRESENT).float() * shares
     return entropy + ((1 - dice) * present).sum() / present.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""Move every organ to its brightness in another contrast phase; fill hollow organs anew.
+"""Change a CT's contrast phase: new mean HU for every organ, new contents of hollow organs.
 
 The idea is SynthSeg's (arXiv 2107.09559): a network that has seen every organ at every plausible
 brightness does not rely on one scanner's or one phase's. The texture stays real; the means move.
@@ -13,7 +13,7 @@ from train.small.recipe import Contrast, Filling
 from train.small.shapes import Tensor, ellipsoid, grain
 
 _ORGANS = tuple(range(1, 14))
-# Mean HU by label 1 to 13: typical radiological values; what is drawn around them is wider than
+# Mean HU by label 1 to 13: typical radiological values; what is sampled around them is wider than
 # the differences between textbooks.
 PHASES: dict[str, tuple[int, ...]] = {
     "native": (55, 32, 48, 40, 42, 40, 28, 28, 8, 38, 38, 38, 32),

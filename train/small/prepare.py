@@ -1,4 +1,4 @@
-"""From CTs and their sources to the one compact folder that a training needs."""
+"""Prepare a training: label the CTs with both sources and write the compact folder."""
 
 import shutil
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def label_cases(
         work: Folder of the run.
         teacher: The external network's manifest.
         weights: Its ONNX file.
-        report: Told of each case.
+        report: Called with each case's name.
 
     Raises:
         KitError: A case cannot be read or labelled.
@@ -74,11 +74,11 @@ def find_lesions_of_cases(
     """Write where the second source finds lesions into `work`/lesions; what is there stays.
 
     Args:
-        recipe: Names the cases whose livers it is asked about.
+        recipe: Names the cases whose livers it labels.
         data: Folder with ct/.
         work: Folder of the run, with soft/.
         weights: The Keras file of the lesion network.
-        report: Told of each case.
+        report: Called with each case's name.
 
     Raises:
         KitError: A case or its first source is missing, or `weights` is another file.
@@ -102,7 +102,7 @@ def prepare(recipe_file: Path, data: Path, work: Path, report: Report) -> Path:
         recipe_file: The recipe.
         data: Folder with ct/ and truth/.
         work: Folder of the run, with soft/ and lesions/.
-        report: Told of each case.
+        report: Called with each case's name.
 
     Raises:
         KitError: A source of a case is missing, or the folder would be too large to carry.
@@ -130,7 +130,7 @@ def _merged(recipe: SmallRecipe, data: Path, work: Path, case: str) -> PreparedC
     soft = _soft(work / "soft" / f"{case}.npz", shape)
     truth = data / "truth" / f"{case}.nii.gz"
     if truth.is_file():
-        soft = with_truth(soft, _drawn(truth, shape), case in recipe.duodenum_in_stomach)
+        soft = with_truth(soft, _annotated(truth, shape), case in recipe.duodenum_in_stomach)
     if case in recipe.lesions_in_liver:
         soft = with_lesions(soft, hu, _lesions(work, case, shape), recipe.stored_mm)
     box = region("body", hu, (recipe.stored_mm,) * 3, (1, 1, 1)).box
@@ -145,7 +145,7 @@ def _hounsfield(recipe: SmallRecipe, data: Path, case: str) -> NDArray[np.float3
     return resample_linear(np.ascontiguousarray(turn.apply(volume.hu)), shape)
 
 
-def _drawn(path: Path, shape: Shape) -> NDArray[np.uint8]:
+def _annotated(path: Path, shape: Shape) -> NDArray[np.uint8]:
     """Return real labels on the stored grid."""
     stored = read_label_map(path)
     turned = Orientation.to(ORIENTATION, stored.place.direction).apply(stored.labels)

@@ -1,4 +1,4 @@
-"""The recipe of the default weights: one TOML file says everything."""
+"""Recipe of the default weights: one TOML file with every setting."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,11 +121,11 @@ class SmallRecipe:
     """Edge of a voxel of the prepared cases."""
     cases: tuple[str, ...]
     duodenum_in_stomach: tuple[str, ...]
-    """Cases whose experts drew the duodenum as stomach."""
+    """Cases whose experts annotated the duodenum as stomach."""
     lesions_in_liver: tuple[str, ...]
-    """Cases that the second source is asked about: their livers have, or may have, lesions."""
+    """Cases that the second source labels: their livers have, or may have, lesions."""
     repeats: dict[str, int]
-    """How many times as often as the others a case is drawn; 1 where it is not named."""
+    """How many times as often as the others a case is sampled; 1 where it is not named."""
     space: Space
     contrast: Contrast
     filling: Filling

@@ -1,4 +1,4 @@
-"""One training sample from its number: nothing else decides it."""
+"""Generate a training sample from its number; the same number gives the same sample."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a scanner, its reconstruction and its file make of a CT: noise, blur, thick slices, bits."""
+"""Simulate a scanner, its reconstruction and its file: noise, blur, thick slices, bits."""
 
 import itertools
 

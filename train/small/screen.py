@@ -1,4 +1,4 @@
-"""What `train small` shows: a bar on a terminal, plain lines in a log file."""
+"""Progress of `train small`: a bar on a terminal, plain lines in a log file."""
 
 import time
 from collections.abc import Callable, Iterator

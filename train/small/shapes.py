@@ -1,4 +1,4 @@
-"""Shapes that samples are painted with: soft ellipsoids, blurs and noise. All on the device."""
+"""Soft ellipsoids, blurs and noise for generated samples, all on the training device."""
 
 from dataclasses import dataclass
 
@@ -81,7 +81,7 @@ def blurred(image: Tensor, sigma: float) -> Tensor:
 def grain(shape: tuple[int, ...], width: float, generator: torch.Generator) -> Tensor:
     """Return smooth noise of unit deviation, float32, its grains about `width` voxels wide.
 
-    It is drawn on a grid as coarse as its grains and enlarged.
+    It is sampled on a grid as coarse as its grains and enlarged.
     """
     coarse = [max(2, round(n / width)) for n in shape]
     points = torch.randn(

@@ -1,4 +1,4 @@
-"""Cut a sample out of a case: where it lies, how it is turned, scaled and bent."""
+"""Crop a sample from a case: its place, rotation, scale and deformation."""
 
 from dataclasses import dataclass
 

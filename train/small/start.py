@@ -1,4 +1,4 @@
-"""What a training starts from: a network that is fast on single samples, and weights."""
+"""Build the network of a training and load the weights that it starts from."""
 
 from pathlib import Path
 

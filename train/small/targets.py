@@ -1,4 +1,4 @@
-"""Merge what is known of a case: real labels, two external sources, and what nobody can know."""
+"""Merge real labels and two external sources into one target with unknown voxels."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,21 +24,21 @@ Mask = NDArray[np.bool_]
 def with_truth(soft: SoftLabels, truth: Bytes, duodenum_in_stomach: bool = False) -> SoftLabels:
     """Let real labels win, as the paper's `add_tumor.py` does.
 
-    An organ that was drawn in this case is where it was drawn and nowhere else; of the others the
-    teacher's word stands.
+    An organ that was annotated in this case is where it was annotated and nowhere else; the other
+    organs are the teacher's.
 
     Args:
         soft: The teacher's.
-        truth: uint8 [Z, Y, X], 0 where nobody drew.
-        duodenum_in_stomach: The experts drew both under the stomach's id; the teacher's duodenum
-            then stays within it.
+        truth: uint8 [Z, Y, X], 0 where nothing is annotated.
+        duodenum_in_stomach: The experts annotated both under the stomach's id; the teacher's
+            duodenum then stays within it.
     """
     labels = truth.copy()
     if duodenum_in_stomach:
         labels[(truth == STOMACH) & (soft.first == DUODENUM)] = DUODENUM
-    drawn = labels_in(labels)
-    first = np.where(np.isin(soft.first, drawn), np.uint8(0), soft.first)
-    second = np.where(np.isin(soft.second, drawn), np.uint8(0), soft.second)
+    annotated = labels_in(labels)
+    first = np.where(np.isin(soft.first, annotated), np.uint8(0), soft.first)
+    second = np.where(np.isin(soft.second, annotated), np.uint8(0), soft.second)
     known = labels > 0
     share = np.where(known, np.uint8(255), soft.share)
     return SoftLabels(

@@ -1,4 +1,4 @@
-"""Ask an external network for soft labels: several views of one CT, averaged.
+"""Predict soft labels with an external network, averaged over several views of a CT.
 
 A view moves the windows, changes the working grid or the intensities. It never flips: FLARE's
 labels tell left from right.

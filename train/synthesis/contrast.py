@@ -39,16 +39,16 @@ def blurred(array: Hu, sigma_voxels: float) -> Hu:
     return result
 
 
-def paint_bowel(hu: Hu, drawn: Labels, grain: Hu, rng: np.random.Generator) -> None:
-    """Fill drawn bowel, bladder and bone in place: fluid, stool, oral contrast, gas."""
+def paint_bowel(hu: Hu, labels: Labels, grain: Hu, rng: np.random.Generator) -> None:
+    """Fill labelled bowel, bladder and bone in place: fluid, stool, oral contrast, gas."""
     content = smooth_noise(rng, _shape(hu), 8)
-    bowel = drawn == BOWEL
+    bowel = labels == BOWEL
     for region, low, high in (
         (bowel, 15, 70),
         (bowel & (content > rng.uniform(0.3, 2.5)), 120, 400),
         (bowel & (content < -rng.uniform(0.5, 2.0)), -950, -700),
-        (drawn == BLADDER, 0, 25),
-        (drawn == BONE, 200, 450),
+        (labels == BLADDER, 0, 25),
+        (labels == BONE, 200, 450),
     ):
         hu[region] = rng.uniform(low, high) + grain[region]
 

@@ -133,7 +133,7 @@ COLON: tuple[Solid, ...] = (
     ),
 )
 BOWEL_REGION = SolidEllipsoid((-98, -24, 4), (60, 52, 90))
-"""Where loops of the small bowel are drawn at random."""
+"""Where loops of the small bowel are placed at random."""
 
 RIB_PITCH_MM = 27.0
 RIB_HEIGHT_MM = 9.0

@@ -1,7 +1,8 @@
-"""A generated abdominal CT with all fourteen labels: to try the kit on, and to test it with.
+"""Generate an abdominal CT with all fourteen labels, for trials and tests.
 
-A patient drawn from solids: not a substitute for a CT, but adult sizes, true neighbours, Hounsfield
-units of a contrast phase, noise, gas, bone and a couch, at any spacing, in about a second.
+The patient is made of solids. It does not replace a real CT, but it has adult sizes, true
+neighbours, Hounsfield units of a contrast phase, noise, gas, bone and a couch, at any spacing. One
+takes about a second.
 """
 
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ _STREAM = 23
 
 @dataclass
 class _Patient:
-    """What is drawn so far."""
+    """What is painted so far."""
 
     space: WarpedSpace
     rng: np.random.Generator
@@ -237,8 +238,8 @@ def _contents(patient: _Patient) -> None:
 def _hounsfield(patient: _Patient) -> NDArray[np.int16]:
     """Turn tissues into a CT: means of a phase, grain, blurred edges, scanner noise."""
     rng, tissue = patient.rng, patient.tissue
-    drawn = float(rng.uniform())
-    phase = _ARTERIAL if drawn < 0.25 else _PORTAL if drawn < 0.7 else _NATIVE
+    sampled = float(rng.uniform())
+    phase = _ARTERIAL if sampled < 0.25 else _PORTAL if sampled < 0.7 else _NATIVE
     means = np.zeros(256, dtype=np.float32)
     for code, phases in _HU.items():
         means[code] = phases[phase] + rng.normal(0, 4)

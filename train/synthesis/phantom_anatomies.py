@@ -1,4 +1,4 @@
-"""Phantoms in the shapes of real label maps: generated tissue, laid into organs somebody drew."""
+"""Phantoms in the shapes of real label maps: generated tissue in annotated organs."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from imaging.errors import KitError
 from imaging.organs import ORGANS
 from train.data.anatomy import IGNORE, Anatomy, read_anatomy
 from train.synthesis.phantom import phantom
-from train.synthesis.phantom_release import Draw, Drawn, Phantoms, Planned
+from train.synthesis.phantom_release import CtAndLabels, Draw, Phantoms, Planned
 from train.synthesis.registration import SHARED, fit_bend
 from train.synthesis.transplant import LabelledCT, laid_into
 
 _BOX_MM = (420.0, 320.0, 400.0)
-"""What is drawn before it is laid into another shape: all organs, and room around them."""
+"""What is painted before it is laid into another shape: all organs, and room around them."""
 _FEWEST = 4
 """Organs that a label map must have to be bent to."""
 
@@ -45,13 +45,13 @@ def from_anatomies(phantoms: Phantoms, folder: Path, ids: str) -> Draw:
     sitk.ProcessObject.GlobalWarningDisplayOff()  # of WORD's headers, two lines a file
     shapes = [_healthy(read_anatomy(file, ids, spacing_mm)) for file in files]
     for file, shape in zip(files, shapes, strict=True):
-        if len(set(SHARED) & set(shape.drawn)) < _FEWEST:
+        if len(set(SHARED) & set(shape.annotated)) < _FEWEST:
             raise KitError(f"{file}: fewer than {_FEWEST} organs; are its ids {ids!r}?")
     kept = len(shapes) - max(1, len(shapes) // 4)
 
-    def draw(plan: Planned, seed: int) -> Drawn:
+    def draw(plan: Planned, seed: int) -> CtAndLabels:
         usable = shapes[kept:] if plan.kind == "validation" else shapes[:kept]
-        return _drawn(usable[seed % len(usable)], spacing_mm, seed, plan.tumour)
+        return _painted(usable[seed % len(usable)], spacing_mm, seed, plan.tumour)
 
     return draw
 
@@ -60,10 +60,10 @@ def _healthy(shape: Anatomy) -> Anatomy:
     """Return `shape` with its tumours filled by the liver; new ones are grown on request."""
     tumour, liver = ORGANS["tumour"], ORGANS["liver"]
     labels = np.where(shape.labels == tumour, np.uint8(liver), shape.labels)
-    return Anatomy(shape.name, labels, tuple(label for label in shape.drawn if label != tumour))
+    return Anatomy(shape.name, labels, tuple(label for label in shape.annotated if label != tumour))
 
 
-def _drawn(shape: Anatomy, spacing_mm: float, seed: int, tumour: bool) -> Drawn:
+def _painted(shape: Anatomy, spacing_mm: float, seed: int, tumour: bool) -> CtAndLabels:
     z, y, x = (round(mm / spacing_mm) for mm in _BOX_MM)
     hu, labels = phantom(seed, (z, y, x), (spacing_mm,) * 3, tumour=False)
     source = LabelledCT(shape.name, hu.astype(np.float32), labels)

@@ -1,6 +1,6 @@
-"""A release in FLARE23's layout that anybody may have: generated abdomens, some of them labelled.
+"""Generate a release in FLARE23's layout: synthetic abdomens, some of them labelled.
 
-The truth of every case is kept aside, so that it can be known how good pseudo labels are.
+The truth of every case is written into a folder of its own, to measure pseudo labels with.
 """
 
 import math
@@ -37,9 +37,9 @@ class Phantoms:
     """How many cases of each kind, and their voxels: a recipe's `[phantoms]`."""
 
     complete: int
-    """All 13 organs drawn; no tumour, as in FLARE23's 222."""
+    """All 13 organs annotated; no tumour, as in FLARE23's 222."""
     partial: int
-    """One of `PATTERNS` drawn, in turn."""
+    """One of `PATTERNS` annotated, in turn."""
     unlabelled: int
     validation: int
     shape: tuple[int, ...]
@@ -49,7 +49,7 @@ class Phantoms:
     """Diameters of a case's tumours; empty: as `train.synthesis.phantom` draws them."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn, or has no name in the paper's lists."""
+        """Refuse what cannot be painted, or has no name in the paper's lists."""
         for kind, names in _names().items():
             if not 0 <= (count := getattr(self, kind)) <= len(names):
                 raise KitError(f"phantoms: {kind} is {count}; choose from 0 to {len(names)}")
@@ -72,14 +72,14 @@ class Planned:
     case: str
     kind: str
     """A field of `Phantoms`."""
-    drawn: tuple[int, ...]
+    annotated: tuple[int, ...]
     """Empty: no label map is written."""
     tumour: bool
 
 
-Drawn = tuple[NDArray[np.int16], NDArray[np.uint8]]
+CtAndLabels = tuple[NDArray[np.int16], NDArray[np.uint8]]
 """A CT and its labels, both [Z, Y, X]."""
-Draw = Callable[[Planned, int], Drawn]
+Draw = Callable[[Planned, int], CtAndLabels]
 """Draw a case from a seed of its own."""
 
 
@@ -126,8 +126,8 @@ def planned_cases(phantoms: Phantoms) -> Iterator[Planned]:
     for case in names["complete"][: phantoms.complete]:
         yield Planned(case, "complete", tuple(sorted(ORGAN_LABELS)), tumour=False)
     for place, case in enumerate(names["partial"][: phantoms.partial]):
-        drawn = PATTERNS[place % len(PATTERNS)]
-        yield Planned(case, "partial", drawn, tumour=14 in drawn)
+        annotated = PATTERNS[place % len(PATTERNS)]
+        yield Planned(case, "partial", annotated, tumour=14 in annotated)
     for kind in ("unlabelled", "validation"):
         for place, case in enumerate(names[kind][: getattr(phantoms, kind)]):
             yield Planned(case, kind, (), tumour=place % 2 == 0)
@@ -143,7 +143,7 @@ def from_shapes(phantoms: Phantoms) -> Draw:
 def write_case(
     plan: Planned, draw: Draw, phantoms: Phantoms, seed: int, folder: Path, layout: Layout
 ) -> None:
-    """Write one case into `folder`: drawn from `seed` and its own name, whatever else is made.
+    """Write one case into `folder`: sampled from `seed` and its own name, whatever else is made.
 
     Raises:
         KitError: A file cannot be written.
@@ -157,9 +157,9 @@ def write_case(
 
     write(hu, getattr(layout, plan.kind, layout.images), IMAGE_SUFFIX)
     write(truth, HIDDEN, LABEL_SUFFIX)
-    if plan.drawn:
-        drawn = np.where(np.isin(truth, plan.drawn), truth, np.uint8(0))
-        write(drawn, layout.labels, LABEL_SUFFIX)
+    if plan.annotated:
+        labels = np.where(np.isin(truth, plan.annotated), truth, np.uint8(0))
+        write(labels, layout.labels, LABEL_SUFFIX)
 
 
 def write_release(

@@ -1,4 +1,4 @@
-"""Bend one labelled anatomy onto another: organs guide, images are not looked at.
+"""Deform one labelled anatomy onto another, guided by the organs and not by the images.
 
 A small free-form deformation is fitted by gradient descent on the organs' soft overlap, coarse to
 fine. The result moves a real CT, with its labels, into another patient's organ shapes.
@@ -49,8 +49,8 @@ def _start(source: Labels, target: Labels, ids: tuple[int, ...]) -> tuple[torch.
     there, here = np.array(centers[0]), np.array(centers[1])
     spread = here.var(axis=0)
     correlation = ((there - there.mean(0)) * (here - here.mean(0))).mean(0)
-    told = spread > _LEAST_SPREAD  # centers that lie together say nothing of the scale
-    scale = np.where(told, np.clip(correlation / np.where(told, spread, 1), 0.7, 1.4), 1.0)
+    usable = spread > _LEAST_SPREAD  # centers that lie together do not determine the scale
+    scale = np.where(usable, np.clip(correlation / np.where(usable, spread, 1), 0.7, 1.4), 1.0)
     shift = there.mean(axis=0) - scale * here.mean(axis=0)
     return torch.tensor(scale, dtype=torch.float32), torch.tensor(shift, dtype=torch.float32)
 

@@ -1,4 +1,4 @@
-"""Solids in a warped space, to draw anatomy with; all places are (Z, Y, X) in millimetres."""
+"""Solids in a warped space: the phantom's parts. All places are (Z, Y, X) in millimetres."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -129,7 +129,7 @@ class WarpedSpace:
 def smooth_noise(grid: Grid, rng: np.random.Generator, width_mm: float) -> NDArray[np.float32]:
     """Return float32 [Z, Y, X] noise of about unit variance, at most 3, of `width_mm` wide lumps.
 
-    The lumps are drawn on a fixed lattice in mm, so that a seed looks alike at every spacing.
+    The lumps are sampled on a fixed lattice in mm, so that a seed looks alike at every spacing.
     """
     step = width_mm / 3
     z, y, x = (

@@ -1,4 +1,4 @@
-"""A labelled CT laid into another patient's organs: what phantoms in real shapes are made by."""
+"""Transplant a labelled CT into another patient's organ shapes, for phantoms in real shapes."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from train.synthesis.registration import Bend, source_slices, warp
 _VESSELS = (5, 6)
 _MAX_FLARE = 14
 _MARGIN_SLICES = 24
-"""Slices kept beyond the source CT where the target's own organs (bowel, bladder) are drawn."""
+"""Slices kept beyond the source CT where the target's own organs (bowel, bladder) are annotated."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class LabelledCT:
 def laid_into(
     ct: LabelledCT, target: Anatomy, bend: Bend, tumours: bool, rng: np.random.Generator
 ) -> LabelledCT:
-    """Lay `ct` into the shape of `target`, whose drawn organs win; as another scanner shows it.
+    """Lay `ct` into the shape of `target`, whose annotated organs win; as another scanner shows it.
 
     Args:
         ct: What is bent.
@@ -73,16 +73,16 @@ def _redraw(
     means: dict[int, float],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], Labels]:
-    """Replace the bent organs by those drawn in `target`; the texture stays where both agree."""
-    drawn = [organ for organ in target.drawn if organ <= _MAX_FLARE]
-    stale = np.isin(labels, drawn) & (labels != target.labels)
+    """Replace bent organs by those annotated in `target`; keep the texture where both agree."""
+    annotated = [organ for organ in target.annotated if organ <= _MAX_FLARE]
+    stale = np.isin(labels, annotated) & (labels != target.labels)
     grain = contrast.tissue_grain(rng, (hu.shape[0], hu.shape[1], hu.shape[2]))
     hu[stale] = rng.uniform(-110, 30) + grain[stale]
-    result = np.where(np.isin(labels, drawn), np.uint8(0), labels)
+    result = np.where(np.isin(labels, annotated), np.uint8(0), labels)
     if rng.uniform() < 0.7:
         contrast.paint_bowel(hu, target.labels, grain, rng)
         result[target.labels > _MAX_FLARE] = 0
-    for organ in drawn:
+    for organ in annotated:
         wanted = target.labels == organ
         gap = wanted & (labels != organ)
         hu[gap] = means[organ] + grain[gap]

@@ -23,7 +23,7 @@ def test_word_ids_become_flare_ids_on_the_lps_grid(tmp_path):
     anatomy = read_anatomy(tmp_path / "word_1.nii.gz", "word", 3.0)
 
     assert anatomy.labels[0, 0].tolist() == [BOWEL, 13, 2, 1]
-    assert anatomy.drawn == (1, 2, 13, BOWEL)
+    assert anatomy.annotated == (1, 2, 13, BOWEL)
     assert anatomy.name == "word_1"
 
 

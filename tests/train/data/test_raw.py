@@ -17,27 +17,27 @@ def written(path, highest):
 
 
 @pytest.mark.parametrize(("highest", "ignore"), [((14, 3), False), ((14, 15), True)])
-def test_nnunet_is_told_of_ignore_where_it_is_used(tmp_path, highest, ignore):
+def test_ignore_is_declared_where_it_is_used(tmp_path, highest, ignore):
     cases = {
         name: written(tmp_path / f"{name}.nii.gz", value)
         for name, value in zip("ab", highest, strict=True)
     }
     link_dataset(cases, tmp_path / "raw")
-    told = json.loads((tmp_path / "raw" / "dataset.json").read_text())
-    assert told["numTraining"] == 2
-    assert ("ignore" in told["labels"]) is ignore
+    description = json.loads((tmp_path / "raw" / "dataset.json").read_text())
+    assert description["numTraining"] == 2
+    assert ("ignore" in description["labels"]) is ignore
     links = [tmp_path / "raw" / "imagesTr" / "b_0000.nii.gz", tmp_path / "raw/labelsTr/a.nii.gz"]
     assert [link.resolve().name for link in links] == ["b.nii.gz", "a.nii.gz"]
     assert all(link.is_symlink() for link in links)
-    assert "drawn" not in told
+    assert "drawn" not in description
 
 
-def test_what_was_drawn_is_told_where_it_is_asked_for(tmp_path):
-    drawn = {"a": (1, 4), "b": ()}
-    cases = {name: written(tmp_path / f"{name}.nii.gz", 15) for name in drawn}
-    link_dataset(cases, tmp_path / "raw", drawn)
-    told = json.loads((tmp_path / "raw" / "dataset.json").read_text())
-    assert told["drawn"] == {"a": [1, 4], "b": []}
+def test_what_was_annotated_is_written_where_it_is_requested(tmp_path):
+    annotated = {"a": (1, 4), "b": ()}
+    cases = {name: written(tmp_path / f"{name}.nii.gz", 15) for name in annotated}
+    link_dataset(cases, tmp_path / "raw", annotated)
+    description = json.loads((tmp_path / "raw" / "dataset.json").read_text())
+    assert description["drawn"] == {"a": [1, 4], "b": []}
 
 
 def test_a_label_that_nobody_knows_is_refused(tmp_path):

@@ -16,14 +16,14 @@ from train.cli import main
 from train.data.release import (
     Case,
     Layout,
+    annotated_in,
     case_list,
     check_case,
     check_cases,
-    drawn_in,
     list_cases,
     load_cases,
     sorted_out,
-    with_drawn,
+    with_annotated,
     write_cases,
 )
 from train.synthesis.phantom_release import Phantoms, from_shapes, write_release
@@ -49,7 +49,7 @@ def read_release(folder, jobs=1):
 
 
 class TestReading:
-    def test_what_was_drawn(self, release):
+    def test_what_was_annotated(self, release):
         found = read_release(release)
         assert not found.problems
         by_name = {case.case: case for case in found.cases}
@@ -75,27 +75,27 @@ class TestPatterns:
     def test_absent_but_looked_for(self):
         # Thirteen organs and a case without a gallbladder (9): looked for all the same.
         organs = set(range(1, 14))
-        assert drawn_in(tuple(organs - {9}), [organs, {14}]) == tuple(organs)
+        assert annotated_in(tuple(organs - {9}), [organs, {14}]) == tuple(organs)
 
     def test_the_smallest_that_fits(self):
-        assert drawn_in((1,), [{1, 2, 3}, {1, 3}, set(range(1, 14))]) == (1, 3)
+        assert annotated_in((1,), [{1, 2, 3}, {1, 3}, set(range(1, 14))]) == (1, 3)
 
     def test_of_two_ways_that_fit_only_what_both_draw_is_sure(self):
         # A spleen alone: of (liver, spleen) or of (spleen, tumour)? No absent liver is claimed.
-        assert drawn_in((3,), [{1, 3}, {3, 14}]) == (3,)
+        assert annotated_in((3,), [{1, 3}, {3, 14}]) == (3,)
 
-    def test_nothing_there_is_nothing_drawn(self):
-        assert drawn_in((), [{1, 3}]) == ()
+    def test_nothing_there_is_nothing_annotated(self):
+        assert annotated_in((), [{1, 3}]) == ()
 
     def test_none_fits(self):
-        assert drawn_in((1, 14), [{1, 3}]) == (1, 14)
+        assert annotated_in((1, 14), [{1, 3}]) == (1, 14)
 
     def test_a_set_counts_from_three_cases_on(self):
         def case(name, *present):
             return Case(name, "i", "l", present, present, "partial")
 
         rows = [case(str(n), 1, 3) for n in range(3)] + [case("x", 1), case("y", 1, 2, 4)]
-        assert [row.drawn for row in with_drawn(rows)] == [(1, 3)] * 4 + [(1, 2, 4)]
+        assert [row.drawn for row in with_annotated(rows)] == [(1, 3)] * 4 + [(1, 2, 4)]
 
 
 class TestLists:
@@ -243,7 +243,7 @@ class TestBadInput:
         assert found.case == FIRST
         assert "unexpected ZeroDivisionError at " in found.reason
 
-    def test_a_case_in_doubt_is_used_and_said(self, release, tmp_path):
+    def test_a_case_with_warnings_is_used_and_reported(self, release, tmp_path):
         """No orientation: nnU-Net assumes what the kit does, but both may be wrong."""
         change_header(release, (252, "2h", 0, 0))
         label = label_of(release)
@@ -252,13 +252,13 @@ class TestBadInput:
         label.write_bytes(gzip.compress(bytes(raw)))
         done = CliRunner().invoke(main, ["data", str(release), "-o", str(tmp_path / "o")])
         assert done.exit_code == 0
-        assert "Used, but in doubt: 1" in done.output
-        doubts = {c.case: c.doubts for c in load_cases(tmp_path / "o" / "cases.json")}
-        assert doubts.pop(FIRST)[0].startswith("the header says nothing of orientation")
-        assert set(doubts.values()) == {()}
+        assert "Used, with warnings: 1" in done.output
+        warnings = {c.case: c.doubts for c in load_cases(tmp_path / "o" / "cases.json")}
+        assert warnings.pop(FIRST)[0].startswith("the header says nothing of orientation")
+        assert set(warnings.values()) == {()}
 
-    @pytest.mark.parametrize(("change", "told"), BROKEN, ids=[c.__name__ for c, _ in BROKEN])
-    def test_a_case_is_left_out_and_said(self, release, tmp_path, change, told):
+    @pytest.mark.parametrize(("change", "message"), BROKEN, ids=[c.__name__ for c, _ in BROKEN])
+    def test_a_case_is_left_out_and_reported(self, release, tmp_path, change, message):
         change(release)
         done = CliRunner().invoke(main, ["data", str(release), "-o", str(tmp_path / "o")])
         assert (done.exit_code, "Traceback" in done.output) == (1, False)
@@ -268,7 +268,7 @@ class TestBadInput:
         with (tmp_path / "o" / "problems.csv").open(newline="") as stream:
             (problem,) = csv.DictReader(stream)
         assert problem["case"] == FIRST
-        with pytest.raises(AssertionError, match=told):
+        with pytest.raises(AssertionError, match=message):
             raise AssertionError(problem["reason"])
 
     def test_a_good_release(self, release, tmp_path):

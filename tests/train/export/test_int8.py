@@ -121,7 +121,7 @@ def test_cut_off_in_the_middle_it_leaves_a_bundle_without_integers(bundle, monke
     assert (bundle / "weights_manifest.json").read_bytes() == before
 
 
-def test_the_engine_opens_integers_where_it_is_told_to(bundle):
+def test_the_engine_opens_integers_where_it_is_requested(bundle):
     manifest = load_manifest(bundle / "weights_manifest.json")
     from inference.engines.openvino_engine import _INSTRUCTIONS, _cpu_flags
 

@@ -203,7 +203,7 @@ def test_training_and_prediction_see_the_same_voxels(first, cases, case):
 
 class TestGoingOn:
     @pytest.fixture
-    def asked(self, monkeypatch):
+    def requested(self, monkeypatch):
         """Record which steps are run, instead of running them."""
         steps = []
 
@@ -217,12 +217,12 @@ class TestGoingOn:
         monkeypatch.setattr(nnunet, "fit", fitted)
         return steps
 
-    def test_what_is_done_is_not_done_again(self, cases, tmp_path, asked):
+    def test_what_is_done_is_not_done_again(self, cases, tmp_path, requested):
         for _ in range(2):
             train_round(SPEC, cases, tmp_path)
-        assert asked == ["prepare", "fit"]
+        assert requested == ["prepare", "fit"]
 
-    def test_what_was_done_for_another_order_is_done_again(self, cases, tmp_path, asked):
+    def test_what_was_done_for_another_order_is_done_again(self, cases, tmp_path, requested):
         orders = [
             (SPEC, cases, "cpu"),
             (replace(SPEC, seed=8), cases, "cpu"),
@@ -232,17 +232,17 @@ class TestGoingOn:
         ]
         for spec, of_these, device in orders:
             train_round(spec, of_these, tmp_path, device)
-        assert asked == ["prepare", "fit"] * len(orders)
+        assert requested == ["prepare", "fit"] * len(orders)
 
-    def test_what_another_kit_did_is_done_again(self, cases, tmp_path, asked, monkeypatch):
+    def test_what_another_kit_did_is_done_again(self, cases, tmp_path, requested, monkeypatch):
         for kit in ("1.0", "1.0", "1.1"):
             monkeypatch.setattr(inference, "__version__", kit)
             train_round(SPEC, cases, tmp_path)
-        assert asked == ["prepare", "fit"] * 2
+        assert requested == ["prepare", "fit"] * 2
 
     @pytest.mark.parametrize("package", sorted(nnunet._PACKAGES))
     def test_what_another_package_did_is_done_again(
-        self, cases, tmp_path, asked, monkeypatch, package
+        self, cases, tmp_path, requested, monkeypatch, package
     ):
         def newer(name):
             return "newer" if name == package else version(name)
@@ -250,28 +250,30 @@ class TestGoingOn:
         train_round(SPEC, cases, tmp_path)
         monkeypatch.setattr(nnunet, "version", newer)
         train_round(SPEC, cases, tmp_path)
-        assert asked == ["prepare", "fit"] * 2
+        assert requested == ["prepare", "fit"] * 2
 
     @pytest.mark.parametrize(("undecided", "times"), [("ignore", 1), ("marginal", 2)])
-    def test_what_was_drawn_counts_where_the_loss_asks(
-        self, cases, tmp_path, asked, undecided, times
+    def test_what_was_annotated_counts_where_the_loss_asks(
+        self, cases, tmp_path, requested, undecided, times
     ):
         spec = varied(undecided=undecided)
         for first in ((1, 2), (2, 1), (1, 2, 3)):
-            train_round(spec, cases, tmp_path, drawn={"p0": first, "p1": ()})
-        assert asked == ["prepare", "fit"] * times
+            train_round(spec, cases, tmp_path, annotated={"p0": first, "p1": ()})
+        assert requested == ["prepare", "fit"] * times
 
-    def test_a_case_of_which_nobody_said_what_was_drawn_is_named(self, cases, tmp_path):
-        for drawn, missing in (({"p1": ()}, "p0"), (None, "p0, p1")):
-            with pytest.raises(KitError, match=f"what was drawn in {missing}; say it for every"):
-                train_round(varied(undecided="marginal"), cases, tmp_path, drawn=drawn)
+    def test_a_case_of_which_nothing_says_what_was_annotated_is_named(self, cases, tmp_path):
+        for annotated, missing in (({"p1": ()}, "p0"), (None, "p0, p1")):
+            with pytest.raises(
+                KitError, match=f"which labels were annotated in {missing}; give them for every"
+            ):
+                train_round(varied(undecided="marginal"), cases, tmp_path, annotated=annotated)
 
-    def test_two_at_once_do_it_once(self, cases, tmp_path, asked, monkeypatch):
+    def test_two_at_once_do_it_once(self, cases, tmp_path, requested, monkeypatch):
         quick = nnunet.fit
         monkeypatch.setattr(nnunet, "fit", lambda *given: (time.sleep(0.2), quick(*given)))
         with ThreadPoolExecutor(2) as both:
             models = list(both.map(lambda _: train_round(SPEC, cases, tmp_path), range(2)))
-        assert asked == ["prepare", "fit"]
+        assert requested == ["prepare", "fit"]
         assert models[0] == models[1]
 
     def test_a_missing_file_is_named(self, cases, tmp_path):

@@ -14,7 +14,7 @@ from train.network.losses import DeterministicCrossEntropy, MarginalLoss
 IGNORE = 15
 
 
-def drawn(shape, seed=0):
+def sampled(shape, seed=0):
     made = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     return made.requires_grad_()
 
@@ -28,7 +28,7 @@ def test_the_gradient_is_torchs_bit_for_bit_on_a_cpu(ignored, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        ours, theirs = drawn(shape), drawn(shape)
+        ours, theirs = sampled(shape), sampled(shape)
         loss = DeterministicCrossEntropy(15)(ours, labels)
         expected = torch.nn.functional.cross_entropy(theirs, labels[:, 0], ignore_index=15)
         loss.backward()
@@ -62,7 +62,7 @@ def test_nnunets_whole_loss_ignores_what_nobody_may_be_taught():
     labels[0, 0, 0] = 1
     gradients = []
     for elsewhere in (0.0, 50.0):
-        logits = drawn((1, 3, 4, 4, 4)).detach()
+        logits = sampled((1, 3, 4, 4, 4)).detach()
         logits[:, 2, 1:] += elsewhere
         logits.requires_grad_()
         loss(logits, labels).backward()
@@ -84,17 +84,17 @@ def nnunets(**changes):
     return loss
 
 
-def marginal(drawn, **changes):
-    """Return the loss with nnU-Net's Dice, told what was drawn in each sample."""
+def marginal(annotated, **changes):
+    """Return the loss with nnU-Net's Dice, with what was annotated in each sample."""
     loss = MarginalLoss(nnunets(**changes).dc, IGNORE)
-    loss.tell(drawn)
+    loss.set_annotated(annotated)
     return loss
 
 
-def cross_entropy(drawn):
+def cross_entropy(annotated):
     """Return the cross-entropy alone: a Dice of 0."""
     loss = MarginalLoss(lambda *_given, **_named: 0.0, IGNORE)
-    loss.tell(drawn)
+    loss.set_annotated(annotated)
     return loss
 
 
@@ -112,7 +112,7 @@ HALF = (1 / 2, 1 / 4, 1 / 4)
 
 class TestMarginal:
     def test_by_hand(self):
-        # Two voxels, both with 1/2 background, 1/4 of 1, 1/4 of 2; 1 was drawn, 2 was not.
+        # Two voxels, both with 1/2 background, 1/4 of 1, 1/4 of 2; 1 was annotated, 2 was not.
         # Cross-entropy: the first is 1, -log(1/4); the second is background or 2, -log(3/4).
         #   Mean: log(16/3) / 2.
         # Dice of 1, in both voxels: 2 * 1/4 / (1 + 1/4 + 1/4) = 1/3.
@@ -120,14 +120,14 @@ class TestMarginal:
         loss = marginal([{1}], smooth=0.0)(logits_of(HALF, HALF), voxels(1, IGNORE))
         assert loss.item() == pytest.approx(math.log(16 / 3) / 2 - 1 / 6)
 
-    def test_a_voxel_counts_for_the_dice_of_what_was_drawn_alone(self):
+    def test_a_voxel_counts_for_the_dice_of_what_was_annotated_alone(self):
         # As above, but the first voxel is 2, which nobody drew: a pseudo label.
         # Dice of 1, in both voxels: 0 / (0 + 1/4 + 1/4) = 0.
         # Dice of 2, in the first alone: 2 * 1/4 / (1 + 1/4) = 2/5. Mean: 1/5.
         loss = marginal([{1}], smooth=0.0)(logits_of(HALF, HALF), voxels(2, IGNORE))
         assert loss.item() == pytest.approx(math.log(16 / 3) / 2 - 1 / 5)
 
-    def test_each_sample_has_its_own_drawn_classes(self):
+    def test_each_sample_has_its_own_annotated_classes(self):
         # One voxel each: background or 2, -log(3/4); then background or 1, with 1/2 + 1/4 too;
         # then nothing is known, and the voxel is not counted.
         logits = logits_of(HALF).detach().repeat(3, 1, 1, 1, 1)
@@ -136,10 +136,10 @@ class TestMarginal:
             math.log(4 / 3)
         )
 
-    def test_the_gradient_pushes_out_what_was_drawn(self):
+    def test_the_gradient_pushes_out_what_was_annotated(self):
         logits = logits_of(HALF)
         cross_entropy([{1}])(logits, voxels(IGNORE)).backward()
-        # p of a drawn class; p - p / P of the others, whose P is 3/4.
+        # p of an annotated class; p - p / P of the others, whose P is 3/4.
         expected = [1 / 2 - 2 / 3, 1 / 4, 1 / 4 - 1 / 3]
         np.testing.assert_allclose(logits.grad.flatten(), expected, rtol=1e-5)
 
@@ -147,12 +147,12 @@ class TestMarginal:
         # Equal before a step, they are equal after it: 2/5, 1/5, 2/5.
         logits = logits_of((2 / 5, 1 / 5, 2 / 5))
         cross_entropy([{1}])(logits, voxels(IGNORE)).backward()
-        background, drawn_class, undrawn = logits.grad.flatten()
-        assert background == undrawn < 0 < drawn_class
+        background, inside, unannotated = logits.grad.flatten()
+        assert background == unannotated < 0 < inside
 
     @given(st.floats(0.01, 0.99), st.floats(0.01, 0.99))
     def test_the_share_of_background_is_not_judged(self, outside, share):
-        # Whatever of P is background and the rest of it undrawn: -log(P).
+        # Whatever of P is background and the rest of it unannotated: -log(P).
         logits = logits_of((outside * share, 1 - outside, outside * (1 - share)))
         found = cross_entropy([{1}])(logits, voxels(IGNORE)).item()
         assert found == pytest.approx(-math.log(outside), rel=1e-4)
@@ -160,7 +160,7 @@ class TestMarginal:
     @settings(deadline=None)
     @given(st.integers(0, 2**31), st.sets(st.integers(1, 4)), st.floats(0.1, 20))
     def test_it_is_the_log_of_a_sum_of_probabilities(self, seed, classes, scale):
-        logits = drawn((1, 5, 2, 3, 4), seed).detach() * scale
+        logits = sampled((1, 5, 2, 3, 4), seed).detach() * scale
         labels = torch.full((1, 1, 2, 3, 4), IGNORE)
         others = [label for label in range(5) if label not in classes]
         expected = -logits.double().softmax(1)[:, others].sum(1).log().mean().item()
@@ -170,7 +170,7 @@ class TestMarginal:
     @pytest.mark.parametrize(
         ("logit", "expected", "slope"),
         [
-            # log(1 + exp(logit) / 2): the odds of a drawn class against two others of logit 0
+            # log(1 + exp(logit) / 2): the odds of an annotated class against two others of logit 0
             (1000.0, 1000 - math.log(2), 1.0),
             (-30.0, math.exp(-30) / 2, math.exp(-30) / 2),
             (-1000.0, 0.0, 0.0),
@@ -188,7 +188,7 @@ class TestMarginal:
         )
 
     def test_half_precision_is_not_added_up_in_half_precision(self):
-        logits = drawn((1, 5, 4, 4, 4)).detach()
+        logits = sampled((1, 5, 4, 4, 4)).detach()
         labels = torch.full((1, 1, 4, 4, 4), IGNORE)
         loss = marginal([{1, 3}])
         assert torch.equal(loss(logits.half(), labels), loss(logits.half().float(), labels))
@@ -203,8 +203,8 @@ def patch(undecided, seed=1):
 
 
 def with_gradient(loss, labels):
-    """Return the loss and its gradient at drawn logits."""
-    logits = drawn((2, 15, *labels.shape[2:]))
+    """Return the loss and its gradient at sampled logits."""
+    logits = sampled((2, 15, *labels.shape[2:]))
     value = loss(logits, labels)
     value.backward()
     return value.detach(), logits.grad
@@ -214,7 +214,7 @@ def with_gradient(loss, labels):
 @pytest.mark.parametrize(
     ("undecided", "classes"),
     [(0.0, ((1, 2, 13), range(1, 15))), (0.3, ((), ())), (1.0, ((), ()))],
-    ids=["all decided", "nothing drawn", "nothing known"],
+    ids=["all decided", "nothing annotated", "nothing known"],
 )
 def test_where_it_says_nothing_more_it_is_nnunets_loss_bit_for_bit(undecided, classes, batch_dice):
     labels = patch(undecided)
@@ -224,7 +224,7 @@ def test_where_it_says_nothing_more_it_is_nnunets_loss_bit_for_bit(undecided, cl
     assert torch.equal(ours[1], plain[1])
 
 
-def test_where_something_was_drawn_it_is_another_loss():
+def test_where_something_was_annotated_it_is_another_loss():
     labels = patch(0.3)
     plain, _ = with_gradient(nnunets(), labels)
     for classes in (((1, 2, 13), ()), ((), (1,))):

@@ -1,4 +1,4 @@
-"""Trainings with the marginal loss, through nnU-Net: the loss knows what was drawn in each case."""
+"""Trainings with the marginal loss, through nnU-Net: the loss knows the annotated labels."""
 
 import io
 import json
@@ -22,7 +22,7 @@ from tests.train.training import (
 from train.network.losses import DeterministicCrossEntropy, MarginalLoss
 from train.network.nnunet import train_round
 
-DRAWN = {"p0": (1, 2, 3, 9), "p1": ()}
+ANNOTATED = {"p0": (1, 2, 3, 9), "p1": ()}
 SPEC = varied(undecided="marginal")
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ def cases(tmp_path_factory):
 def first(cases, tmp_path_factory):
     """A work folder in which a training is done, by nnU-Net's own processes."""
     work = tmp_path_factory.mktemp("work") / "first"
-    train_round(SPEC, cases, work, drawn=DRAWN)
+    train_round(SPEC, cases, work, annotated=ANNOTATED)
     return work
 
 
@@ -69,15 +69,15 @@ def test_the_loss_decides_what_is_learnt(first, work):
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("precision", ["bf16", "nnunet"])
-def test_each_batch_tells_the_loss_what_was_drawn(work, monkeypatch, workers, precision):
-    told = []
+def test_each_batch_gives_the_loss_what_was_annotated(work, monkeypatch, workers, precision):
+    given = []
 
-    def tell(loss, drawn):
-        told.append(drawn)
-        inner(loss, drawn)
+    def set_annotated(loss, annotated):
+        given.append(annotated)
+        inner(loss, annotated)
 
-    inner = MarginalLoss.tell
-    monkeypatch.setattr(MarginalLoss, "tell", tell)
+    inner = MarginalLoss.set_annotated
+    monkeypatch.setattr(MarginalLoss, "set_annotated", set_annotated)
     with trainer_of(varied(undecided="marginal", workers=workers, precision=precision), work) as t:
         t.on_train_start()
         try:
@@ -90,17 +90,17 @@ def test_each_batch_tells_the_loss_what_was_drawn(work, monkeypatch, workers, pr
                 for loader in (t.dataloader_train, t.dataloader_val):
                     loader._finish()
     keys = [list(batch["keys"]) for batch in batches]
-    assert told == [[list(DRAWN[key]) for key in batch] for batch in keys]
+    assert given == [[list(ANNOTATED[key]) for key in batch] for batch in keys]
     assert {"p0", "p1"} == {key for batch in keys for key in batch}
     assert np.isfinite([step["loss"] for step in steps]).all()
 
 
 def test_where_all_voxels_are_decided_it_is_the_plain_loss(work):
     path = work / "preprocessed" / SPEC.dataset / "dataset.json"
-    told = json.loads(path.read_text())
-    assert told["drawn"] == {case: list(labels) for case, labels in DRAWN.items()}
-    del told["labels"]["ignore"]  # as `link_dataset` leaves it out
-    path.write_text(json.dumps(told))
+    description = json.loads(path.read_text())
+    assert description["drawn"] == {case: list(labels) for case, labels in ANNOTATED.items()}
+    del description["labels"]["ignore"]  # as `link_dataset` leaves it out
+    path.write_text(json.dumps(description))
     with trainer_of(SPEC, work) as trainer:
         trainer.initialize()
         assert isinstance(trainer.loss.loss, DC_and_CE_loss)

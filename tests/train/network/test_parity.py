@@ -283,8 +283,8 @@ def test_labels_are_those_of_nnunet(compared, run):
 
 
 @pytest.mark.parametrize("how", [(), ("--tuned", "--step", "0.5")], ids=["stock", "tuned"])
-def test_the_rival_of_the_benchmark_draws_nnunets_labels(nnunet, compared, how):
-    run, output = RUNS[0], nnunet.root / f"rival{len(how)}"
+def test_the_baseline_of_the_benchmark_draws_nnunets_labels(nnunet, compared, how):
+    run, output = RUNS[0], nnunet.root / f"baseline{len(how)}"
     output.mkdir()
     words = (nnunet.model(run.configuration), nnunet.root / "inputs", output, *how)
     environment = {**os.environ, "nnUNet_extTrainer": str(Path(__file__).parent / "parity_trainer")}

@@ -18,7 +18,7 @@ class Numbers:
         return {"np": np.random.random(), "torch": torch.rand(1).item(), "py": random.random()}
 
 
-def drawn(count, first=0, workers=0, entropy=(1, 2)):
+def sampled(count, first=0, workers=0, entropy=(1, 2)):
     """Draw `count` batches from number `first` on."""
     batches = stream(Numbers(), entropy, first, workers, pin_memory=False)
     try:
@@ -30,21 +30,21 @@ def drawn(count, first=0, workers=0, entropy=(1, 2)):
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_workers_draw_what_one_process_draws(workers):
-    assert drawn(7, workers=workers) == drawn(7)
+    assert sampled(7, workers=workers) == sampled(7)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_later_start_goes_on_where_it_was(workers):
-    assert drawn(3, first=4, workers=workers) == drawn(7)[4:]
+    assert sampled(3, first=4, workers=workers) == sampled(7)[4:]
 
 
 def test_no_two_batches_share_a_random_number():
-    found = drawn(6, workers=3) + drawn(3, entropy=(1, 3)) + drawn(3, entropy=(2, 2))
+    found = sampled(6, workers=3) + sampled(3, entropy=(1, 3)) + sampled(3, entropy=(2, 2))
     for source in ("np", "torch", "py"):
         assert len({batch[source] for batch in found}) == len(found)
 
 
 def test_no_worker_is_left():
     before = multiprocessing.active_children()
-    drawn(2, workers=2)
+    sampled(2, workers=2)
     assert multiprocessing.active_children() == before

@@ -133,9 +133,9 @@ class TestSourcesWithKnownErrors:
 
     def test_shifted_is_the_truth_one_voxel_off(self):
         truth = patient(5)
-        said = shifted(truth, self.rng())
+        labels = shifted(truth, self.rng())
         moves = [np.roll(truth, step, axis) for axis in range(3) for step in (-1, 1)]
-        assert sum(np.array_equal(said, move) for move in moves) == 1
+        assert sum(np.array_equal(labels, move) for move in moves) == 1
 
     def test_shifted_misses_small_tumours(self):
         truth = patient(5)
@@ -145,21 +145,21 @@ class TestSourcesWithKnownErrors:
 
     def test_confused_grows_every_tumour(self):
         truth = patient(5)
-        said = confused(truth, self.rng())
-        assert (said[truth == TUMOUR] == TUMOUR).all()
-        assert (said == TUMOUR).sum() >= 64 + 6 * 16  # a layer on each face
+        labels = confused(truth, self.rng())
+        assert (labels[truth == TUMOUR] == TUMOUR).all()
+        assert (labels == TUMOUR).sum() >= 64 + 6 * 16  # a layer on each face
 
     def test_coarse_never_sees_a_tumour(self):
-        said = coarse(patient(5), self.rng())
-        assert set(np.unique(said)) == {0, LIVER}
-        np.testing.assert_array_equal(said[::2], said[1::2])
+        labels = coarse(patient(5), self.rng())
+        assert set(np.unique(labels)) == {0, LIVER}
+        np.testing.assert_array_equal(labels[::2], labels[1::2])
 
     def test_mirrored_takes_left_for_right(self):
         truth = patient(5)
         truth[0, 0, 0] = 3
-        said = mirrored(truth, self.rng())
-        assert said[0, 0, -1] == 3
-        assert (said == 3).sum() == 1
+        labels = mirrored(truth, self.rng())
+        assert labels[0, 0, -1] == 3
+        assert (labels == 3).sum() == 1
 
     def test_the_same_seed_makes_the_same_sources(self, folder):
         for place in ("one", "two"):

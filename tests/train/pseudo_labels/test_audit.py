@@ -26,7 +26,7 @@ def volume(*labels):
 
 
 class TestMeasure:
-    """What is said of one case."""
+    """What is measured of one case."""
 
     def files(self, folder, **maps):
         for name, labels in maps.items():
@@ -44,17 +44,17 @@ class TestMeasure:
         assert found.ignored == pytest.approx(1 / 5)
         assert (found.agreement, found.error) == ({}, None)
 
-    def test_what_cannot_be_read_is_told(self, tmp_path):
+    def test_what_cannot_be_read_is_reported(self, tmp_path):
         found = measure(self.files(tmp_path, one=volume(1)))
         assert found.error is not None
         assert "fused.nii.gz is missing" in found.error
 
-    def test_labels_that_are_not_flares_are_told(self, tmp_path):
+    def test_labels_that_are_not_flares_are_reported(self, tmp_path):
         found = measure(self.files(tmp_path, fused=volume(1), one=volume(1), two=volume(17)))
         assert found.error is not None
         assert "two.nii.gz: label 17; FLARE's end at 14" in found.error
 
-    def test_sources_of_two_shapes_are_told(self, tmp_path):
+    def test_sources_of_two_shapes_are_reported(self, tmp_path):
         found = measure(self.files(tmp_path, fused=volume(1), one=volume(1), two=volume(1, 1)))
         assert found.error is not None
         assert "give maps of one CT" in found.error
@@ -108,7 +108,7 @@ def test_no_score_where_there_is_too_little_to_compare(ml):
 
 
 def labelled(count):
-    """Return cases whose liver was drawn, 100 ml and more, and whose spleen half of them have."""
+    """Return cases with an annotated liver, 100 ml and more; half of them have a spleen."""
     return [
         CaseMeasures(f"labelled{n}", real_ml={"liver": 100.0 + 10 * n, "spleen": 50.0 * (n % 2)})
         for n in range(count)
@@ -230,7 +230,7 @@ def test_the_page_of_a_round(folder):
     assert len(table["cases"]) == 12
     agreement = [row["measured"]["agreement"]["liver"] for row in table["cases"]]
     assert all(0.5 < value < 1 for value in agreement)
-    # Drawn in five; two more, of a way of drawing too rare to tell, are taken for complete ones.
+    # Annotated in five; two more, with a rare set of labels, are taken for complete ones.
     assert table["labelled"]["liver"]["share"] == 5 / 7
     page = (folder / "out" / "audit.html").read_text()
     found = Images()
@@ -251,7 +251,7 @@ def test_the_same_round_makes_the_same_page(folder):
     assert first == second
 
 
-def test_a_map_that_cannot_be_read_is_told_and_the_others_go_on(folder):
+def test_a_map_that_cannot_be_read_is_reported_and_the_others_go_on(folder):
     call(folder, "stage", "fuse", options=["--round", "student"])
     broken = sorted((folder / "run" / "student" / "fuse").glob("*.nii.gz"))[0]
     broken.write_bytes(b"no map")

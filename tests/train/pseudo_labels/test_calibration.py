@@ -24,7 +24,7 @@ def logits_of(probabilities):
     return np.log(np.asarray(probabilities, dtype=np.float32))
 
 
-def drawn_from(logits, temperature, seed=0):
+def sampled_from(logits, temperature, seed=0):
     """Labels as likely as the logits say when they are divided by `temperature`."""
     scaled = np.exp(logits / temperature)
     shares = scaled / scaled.sum(axis=1, keepdims=True)
@@ -54,7 +54,7 @@ def test_full_confidence_is_in_the_last_bin():
 
 
 def test_an_organ_that_nobody_drew_counts_as_background():
-    # 0.3 + 0.4 for background and the undrawn class 2, against 0.3
+    # 0.3 + 0.4 for background and the unannotated class 2, against 0.3
     samples = Samples(logits_of([[0.3, 0.3, 0.4]]), np.uint8([0]), (1,))
     np.testing.assert_allclose(np.exp(samples.log_probabilities(1.0)), [[0.7, 0.3, 0.0]], rtol=1e-6)
     assert reliability([samples], [1.0]).bins[0].accuracy == 1.0
@@ -69,14 +69,14 @@ def test_a_temperature_of_two_halves_the_logits():
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_a_known_temperature_is_found_again(temperature):
     logits = np.random.default_rng(1).normal(0, 3, (40_000, 3)).astype(np.float32)
-    samples = Samples(logits, drawn_from(logits, temperature), ALL)
+    samples = Samples(logits, sampled_from(logits, temperature), ALL)
     # 40,000 draws: the standard error of the fit is about 1 %
     assert fit_temperature([samples]) == pytest.approx(temperature, rel=0.05)
 
 
 def test_a_large_case_counts_no_more_than_a_small_one():
     logits = np.random.default_rng(1).normal(0, 3, (20_000, 3)).astype(np.float32)
-    sharp, flat = (Samples(logits, drawn_from(logits, t), ALL) for t in (0.5, 3.0))
+    sharp, flat = (Samples(logits, sampled_from(logits, t), ALL) for t in (0.5, 3.0))
     ten = Samples(np.tile(sharp.logits, (10, 1)), np.tile(sharp.truth, 10), ALL)
     assert fit_temperature([ten, flat]) == pytest.approx(fit_temperature([sharp, flat]), rel=1e-3)
 
@@ -105,7 +105,7 @@ def test_without_voxels_there_is_nothing_to_say():
 def test_each_case_is_judged_with_the_temperature_of_the_others():
     logits = np.random.default_rng(1).normal(0, 3, (20_000, 3)).astype(np.float32)
     cases = {
-        str(t): Samples(logits, drawn_from(logits, t, seed), ALL)
+        str(t): Samples(logits, sampled_from(logits, t, seed), ALL)
         for seed, t in enumerate((1.0, 3.0))
     }
     found = judged("net", {}, cases)
@@ -140,13 +140,13 @@ def labelled(tmp_path, network, write_ct):
 def test_calibrate_writes_a_table_and_a_picture(labelled, tmp_path):
     result = labelled("--threads", "1")
     assert result.exit_code == 0, result.output
-    told = json.loads((tmp_path / "out" / "calibration.json").read_text())
-    assert sorted(told["cases"]) == ["a", "b"]
+    written = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    assert sorted(written["cases"]) == ["a", "b"]
     # A quarter of 720 voxels, of which two thirds are organs and some more are called so.
-    assert all(80 < case["voxels"] < 180 for case in told["cases"].values())
+    assert all(80 < case["voxels"] < 180 for case in written["cases"].values())
     # logit k is 100 HU x k / 100 - k²/2, noise of 60 HU: 1 / 0.36 as sharp would be right
-    assert told["temperature"] == pytest.approx(0.36, rel=0.35)
-    assert told["after"]["nll"] < told["before"]["nll"]
+    assert written["temperature"] == pytest.approx(0.36, rel=0.35)
+    assert written["after"]["nll"] < written["before"]["nll"]
     assert (tmp_path / "out" / "calibration.png").read_bytes().startswith(b"\x89PNG")
     first = (tmp_path / "out" / "calibration.json").read_bytes()
     assert labelled("--threads", "1").exit_code == 0
@@ -187,33 +187,33 @@ def partly(labelled, tmp_path, write_ct):
     labels = read_label_map(tmp_path / "truth" / "b.nii.gz").labels
     write_ct(tmp_path / "truth" / "b.nii.gz", np.where(labels == 2, 0, labels).astype(np.uint8))
 
-    def run(drawn=None):
-        if isinstance(drawn, dict):
-            rows = [{"case": case, "drawn": labels} for case, labels in drawn.items()]
+    def run(annotated=None):
+        if isinstance(annotated, dict):
+            rows = [{"case": case, "drawn": labels} for case, labels in annotated.items()]
             (tmp_path / "cases.json").write_text(json.dumps({"cases": rows}))
-            drawn = tmp_path / "cases.json"
-        result = labelled(*(() if drawn is None else ("--drawn", drawn)))
+            annotated = tmp_path / "cases.json"
+        result = labelled(*(() if annotated is None else ("--drawn", annotated)))
         path = tmp_path / "out" / "calibration.json"
         return result, json.loads(path.read_text()) if result.exit_code == 0 else None
 
     return run
 
 
-def test_what_was_drawn_is_what_a_truth_shows_unless_it_is_said(partly):
+def test_what_was_annotated_is_what_a_truth_shows_unless_it_is_given(partly):
     _, shown = partly()
     _, same = partly({"a": [1, 2], "b": [1]})
     _, absent = partly({"a": [1, 2], "b": [1, 2]})
     _, everywhere = partly("1,2")
     assert same == shown
     assert everywhere == absent
-    # what the network calls 2 in `b` is background where 2 is absent, and not looked at where not
+    # what the network calls 2 in `b` is background where 2 is absent, and not judged where not
     assert absent["cases"]["b"]["voxels"] > shown["cases"]["b"]["voxels"]
     assert absent["cases"]["a"]["voxels"] == shown["cases"]["a"]["voxels"]
     assert absent["before"]["nll"] > shown["before"]["nll"]
 
 
 @pytest.mark.parametrize(
-    ("drawn", "code", "told"),
+    ("annotated", "code", "message"),
     [
         ({"a": [1, 2]}, 1, "b.nii.gz shows labels that --drawn does not name"),
         ({"a": [1], "b": [1]}, 1, "a.nii.gz shows labels that --drawn does not name"),
@@ -221,7 +221,7 @@ def test_what_was_drawn_is_what_a_truth_shows_unless_it_is_said(partly):
         ("lung", 2, "no label 'lung'"),
     ],
 )
-def test_a_table_that_does_not_fit_the_truths_is_refused(partly, drawn, code, told):
-    result, _ = partly(drawn)
+def test_a_table_that_does_not_fit_the_truths_is_refused(partly, annotated, code, message):
+    result, _ = partly(annotated)
     assert result.exit_code == code
-    assert told in result.output
+    assert message in result.output

@@ -18,7 +18,12 @@ from imaging.volumes import read_place
 from inference.predictor import Predictor, Prepared, Settings
 from tests.conftest import boxes, network, write_ct
 from train.cli import main
-from train.pseudo_labels.calibration.confidence import Questions, look, percents_on_ct, stored_voxel
+from train.pseudo_labels.calibration.confidence import (
+    Questions,
+    label_with_confidence,
+    percents_on_ct,
+    stored_voxel,
+)
 from train.pseudo_labels.calibration.signals import Signals, WorkingSignals, signals_of
 
 
@@ -129,14 +134,14 @@ def test_confidence_writes_labels_percents_and_means(command, tmp_path, boxes):
     assert set(percents.labels[labels == 1]) == {round(100 * liver.max())}
     assert set(percents.labels[labels == 2]) == {round(100 * tumour.max())}
 
-    told = json.loads((out / "confidence.json").read_text())
-    assert (told["network"], told["temperature"], told["failed"]) == ("tiny", 2.0, {})
-    case = told["cases"]["a"]
+    written = json.loads((out / "confidence.json").read_text())
+    assert (written["network"], written["temperature"], written["failed"]) == ("tiny", 2.0, {})
+    case = written["cases"]["a"]
     assert [row["label"] for row in case["classes"]] == ["liver", "tumour"]
     found = case["components"][1]
     second = sorted(tumour)[1]
-    told_of = [found.pop(key) for key in ("label", "voxel", "agreement")]
-    assert told_of == ["tumour", [1, 3, 2], None]
+    place = [found.pop(key) for key in ("label", "voxel", "agreement")]
+    assert place == ["tumour", [1, 3, 2], None]
     assert found == pytest.approx(
         {
             "ml": 4 * 0.008,
@@ -150,8 +155,8 @@ def test_confidence_writes_labels_percents_and_means(command, tmp_path, boxes):
 
 def test_flips_of_a_network_that_looks_at_single_voxels_agree(command, tmp_path):
     assert command("--temperature", 1, "--flips").exit_code == 0
-    told = json.loads((tmp_path / "out" / "confidence.json").read_text())
-    assert {row["agreement"] for row in told["cases"]["a"]["classes"]} == {1.0}
+    written = json.loads((tmp_path / "out" / "confidence.json").read_text())
+    assert {row["agreement"] for row in written["cases"]["a"]["classes"]} == {1.0}
 
 
 class LeftIsLiver:
@@ -168,7 +173,9 @@ def test_flips_of_a_network_that_looks_where_a_voxel_is_disagree(tmp_path, netwo
     ct = write_ct(tmp_path / "a_0000.nii.gz", hu)
     manifest = network(window=replace(network().window, patch=(4, 5, 8)))
     predictor = Predictor(manifest, LeftIsLiver(), Settings(threads=1))
-    found = look(predictor, manifest.labels, ct, tmp_path / "a.nii.gz", Questions(flipped=True))
+    found = label_with_confidence(
+        predictor, manifest.labels, ct, tmp_path / "a.nii.gz", Questions(flipped=True)
+    )
     assert (found.classes[0].label, found.classes[0].ml) == ("liver", 4 * 5 * 3 * 0.008)
     assert found.classes[0].agreement == 0.0  # flipped, the liver is in the last three columns
 
@@ -177,8 +184,8 @@ def test_a_temperature_is_taken_from_a_calibration(command, tmp_path):
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps({"network": "tiny", "temperature": 1.5}))
     assert command("--calibration", path).exit_code == 0
-    told = json.loads((tmp_path / "out" / "confidence.json").read_text())
-    assert told["temperature"] == 1.5
+    written = json.loads((tmp_path / "out" / "confidence.json").read_text())
+    assert written["temperature"] == 1.5
 
 
 @pytest.mark.parametrize(
@@ -213,13 +220,13 @@ def test_one_case_that_fails_does_not_stop_the_others(command, tmp_path):
     assert result.exit_code == 1
     assert "0 failed: " in result.stderr
     assert "Traceback" not in result.output
-    told = json.loads((tmp_path / "out" / "confidence.json").read_text())
-    assert (list(told["failed"]), list(told["cases"])) == (["0"], ["a"])
+    written = json.loads((tmp_path / "out" / "confidence.json").read_text())
+    assert (list(written["failed"]), list(written["cases"])) == (["0"], ["a"])
     assert sorted(path.name for path in (tmp_path / "out" / "confidence").iterdir()) == ["a.nii.gz"]
 
 
 @pytest.mark.parametrize("options", [(), ("--temperature", 1, "--calibration", __file__)])
-def test_where_the_temperature_comes_from_must_be_said(command, options):
+def test_where_the_temperature_comes_from_must_be_given(command, options):
     result = command(*options)
     assert result.exit_code == 2
     assert "give either --temperature or --calibration" in result.stderr

@@ -27,51 +27,51 @@ def row(*labels):
     return np.array(labels, np.uint8).reshape(1, 1, -1)
 
 
-def told(labels):
+def listed(labels):
     assert labels.dtype == np.uint8
     return labels.ravel().tolist()
 
 
 class TestThePapersRules:
     def test_real_wins_where_it_is_foreground(self):
-        assert told(real_wins(row(1, 0, 0, 3), row(2, 2, 0, 0))) == [1, 2, 0, 3]
+        assert listed(real_wins(row(1, 0, 0, 3), row(2, 2, 0, 0))) == [1, 2, 0, 3]
 
     def test_class_mix_lays_tubes_and_stomach_of_the_second_on_top(self):
         # aorta 5 and stomach 11 from the second; liver 1 and spleen 3 from the first; an aorta that
         # only the first has stays, as in the script; a liver of the second alone does not come.
         first, second = row(1, 1, 5, 0, 5, 0), row(5, 2, 0, 11, 3, 1)
-        assert told(class_mix(first, second)) == [5, 1, 5, 11, 5, 0]
+        assert listed(class_mix(first, second)) == [5, 1, 5, 11, 5, 0]
 
     def test_disagreement_is_background(self):
-        assert told(agree_or_background(row(1, 1, 0, 3), row(1, 2, 3, 3))) == [1, 0, 0, 3]
+        assert listed(agree_or_background(row(1, 1, 0, 3), row(1, 2, 3, 3))) == [1, 0, 0, 3]
 
 
 class TestOurs:
     def test_disagreement_is_ignored(self):
-        assert told(agree_or_ignore(row(1, 1, 0, 0), row(1, 2, 3, 0))) == [1, 15, 15, 0]
+        assert listed(agree_or_ignore(row(1, 1, 0, 0), row(1, 2, 3, 0))) == [1, 15, 15, 0]
 
-    def test_a_drawn_class_is_believed_where_it_is_absent(self):
-        # Liver and spleen drawn. Pseudo liver outside the real one is background; the pseudo
+    def test_an_annotated_class_is_believed_where_it_is_absent(self):
+        # Liver and spleen annotated. Pseudo liver outside the real one is background; the pseudo
         # pancreas comes in; the pseudo kidney does not take real liver.
         real, pseudo = row(1, 0, 0, 1, 3), row(1, 1, 4, 2, 0)
-        assert told(annotated_only(real, pseudo, drawn=(1, 3))) == [1, 0, 4, 1, 3]
+        assert listed(annotated_only(real, pseudo, annotated=(1, 3))) == [1, 0, 4, 1, 3]
 
-    def test_a_class_that_was_never_drawn_is_unknown_without_a_pseudo_label(self):
-        assert told(annotated_only(row(1, 0), drawn=(1, 3))) == [1, 15]
+    def test_a_class_that_was_never_annotated_is_unknown_without_a_pseudo_label(self):
+        assert listed(annotated_only(row(1, 0), annotated=(1, 3))) == [1, 15]
 
-    def test_where_all_organs_were_drawn_the_rest_is_background(self):
-        assert told(annotated_only(row(1, 0), drawn=ORGAN_LABELS)) == [1, 0]
+    def test_where_all_organs_were_annotated_the_rest_is_background(self):
+        assert listed(annotated_only(row(1, 0), annotated=ORGAN_LABELS)) == [1, 0]
 
     def test_tumour_only_cases_take_organs_from_the_pseudo_label(self):
-        assert told(annotated_only(row(14, 0, 0), row(1, 1, 14), drawn=(14,))) == [14, 1, 0]
+        assert listed(annotated_only(row(14, 0, 0), row(1, 1, 14), annotated=(14,))) == [14, 1, 0]
 
 
 class TestVoting:
     def test_majority(self):
-        assert told(vote(row(1, 1, 0), row(1, 2, 0), row(2, 2, 0))) == [1, 2, 0]
+        assert listed(vote(row(1, 1, 0), row(1, 2, 0), row(2, 2, 0))) == [1, 2, 0]
 
     def test_a_tie_is_ignored(self):
-        assert told(vote(row(1, 3), row(2, 3))) == [15, 3]
+        assert listed(vote(row(1, 3), row(2, 3))) == [15, 3]
 
     def test_staple_follows_the_two_that_agree(self):
         good = np.zeros((4, 8, 8), np.uint8)
@@ -81,7 +81,7 @@ class TestVoting:
         np.testing.assert_array_equal(staple(good, good.copy(), bad), good)
 
     def test_staple_of_nothing_is_nothing(self):
-        assert told(staple(row(0, 0), row(0, 0))) == [0, 0]
+        assert listed(staple(row(0, 0), row(0, 0))) == [0, 0]
 
     @pytest.mark.parametrize("rule", [vote, staple])
     def test_one_source_is_no_vote(self, rule):
@@ -97,7 +97,7 @@ class TestVoting:
         agree_or_background,
         agree_or_ignore,
         vote,
-        partial(annotated_only, drawn=(1,)),
+        partial(annotated_only, annotated=(1,)),
     ],
 )
 def test_maps_of_different_shape_do_not_fuse(rule):
@@ -115,7 +115,7 @@ def test_what_holds_for_any_maps(first, second):
     kept = agree_or_ignore(first, second)
     assert np.array_equal(kept == 15, first != second)
     assert np.array_equal(vote(first, first, second), first)
-    full = annotated_only(first, second, drawn=ORGANS.values())
+    full = annotated_only(first, second, annotated=ORGANS.values())
     assert np.array_equal(full, first)
     inputs = first.copy(), second.copy()
     class_mix(first, second)

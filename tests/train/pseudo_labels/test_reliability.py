@@ -29,7 +29,7 @@ def test_a_word_is_a_label_and_whether_it_is_at_an_edge():
     np.testing.assert_array_equal(words(volume(1, 1, 2, 2, 0, 0)), expected)
 
 
-def test_a_source_that_tells_where_it_is_unsure_is_not_asked_for_edges():
+def test_a_source_with_uncertainty_needs_no_edges():
     unsure = np.array([[[False, True, False]]])
     np.testing.assert_array_equal(words(volume(1, 1, 2), unsure), volume(1, 1 + EDGE, 2))
     # the first tells, the second has an edge in both voxels
@@ -75,10 +75,10 @@ def test_maps_that_do_not_fuse(maps, error, complaint):
 def test_recall_and_precision_of_a_source():
     evidence = Evidence(1)
     truth = volume(1, 1, 1, 1, 0, 0, 2, 2)
-    said = volume(1, 1, 1, 0, 1, 0, 2, 1)
-    evidence.add(truth, [said], ALL)
+    predicted = volume(1, 1, 1, 0, 1, 0, 2, 1)
+    evidence.add(truth, [predicted], ALL)
     recall, precision = evidence.recall_of(0), evidence.precision_of(0)
-    # liver: 3 of 4 found; said 5 times, 3 right. Kidney: 1 of 2 found; said once, right
+    # liver: 3 of 4 found; called so 5 times, 3 right. Kidney: 1 of 2 found; called so once, right
     assert (recall[1], precision[1]) == (3 / 4, 3 / 5)
     assert (recall[2], precision[2]) == (1 / 2, 1.0)
     assert np.isnan(recall[3])
@@ -131,11 +131,11 @@ def test_a_source_that_knows_no_tumour_cannot_vouch_for_its_absence():
 
 def test_the_probability_of_what_was_often_seen_is_how_often_it_was_true():
     # inside its liver a source is right in three voxels of four, and nothing else is counted there
-    truth, said = block(1, 40), block(1, 40)
+    truth, predicted = block(1, 40), block(1, 40)
     truth[:10] = 3
     evidence = Evidence(1)
-    evidence.add(truth, [said], ALL)
-    found, probability = fusion_of(evidence).apply(said)
+    evidence.add(truth, [predicted], ALL)
+    found, probability = fusion_of(evidence).apply(predicted)
     assert (found == 1).all()
     assert probability[20, 20, 20] == pytest.approx(3 / 4, abs=1e-3)
 
@@ -158,9 +158,9 @@ def test_probabilities_of_independent_sources_are_probabilities():
     assert ((chances >= 0) & (chances <= 1)).all()
 
 
-def test_organs_drawn_where_no_tumour_was_do_not_outweigh_tumours_drawn_alone():
-    # In cases without tumours whatever the sources call one is liver; where tumours were drawn it
-    # is one in three voxels of four.
+def test_organs_annotated_without_tumours_do_not_outweigh_tumours_annotated_alone():
+    # In cases without tumours whatever the sources call one is liver; where tumours were annotated
+    # it is one in three voxels of four.
     liver, tumour = 1, 14
     calls = block(tumour)
     evidence = Evidence(1)
@@ -197,11 +197,11 @@ def test_a_cut_has_the_largest_dsc(scores, right, total, expected):
 
 def test_a_tumour_is_called_one_where_that_helps_dsc_though_it_is_seldom_right():
     # Two slices of five that the source calls tumour are one: DSC 2 * 2 / (5 + 2) with them.
-    truth, said = block(1, 10), block(1, 10)
-    said[:5], truth[1:3] = 14, 14
+    truth, predicted = block(1, 10), block(1, 10)
+    predicted[:5], truth[1:3] = 14, 14
     evidence = Evidence(1)
-    evidence.add(truth, [said], ALL)
-    found, probability = fusion_of(evidence).apply(said)
+    evidence.add(truth, [predicted], ALL)
+    found, probability = fusion_of(evidence).apply(predicted)
     assert (found[:4] == 14).all()  # all inside, where it is right in two slices of four
     assert probability[1, 5, 5] == pytest.approx(0.5, abs=0.02)
 

@@ -31,10 +31,10 @@ def known(*says):
 
 def test_one_source_that_sees_wins_over_two_that_were_counted_as_blind():
     truth = patient()
-    said = (truth, blind(truth), blind(truth))
+    maps = (truth, blind(truth), blind(truth))
     # Two of three never saw a tumour: without held-out cases they are believed.
-    assert TUMOUR not in staple(*said)
-    found, probability = known(*said).apply(*said)
+    assert TUMOUR not in staple(*maps)
+    found, probability = known(*maps).apply(*maps)
     np.testing.assert_array_equal(found, truth)
     assert probability.dtype == np.float32 and probability.min() > 0.9
 

@@ -32,10 +32,10 @@ from train.pseudo_labels.calibration.thresholds import (
 )
 
 
-def case(probabilities, truth, of, voxels=(), right=(), drawn=(1, 2)):
+def case(probabilities, truth, of, voxels=(), right=(), annotated=(1, 2)):
     """One case: class 1 with these probabilities, the rest is background's."""
     shares = np.array([[1 - p, p, 1e-30] for p in probabilities])
-    samples = Samples(np.log(shares).astype(np.float32), np.uint8(truth), drawn)
+    samples = Samples(np.log(shares).astype(np.float32), np.uint8(truth), annotated)
     return samples, ConfidencePieces(*(np.array(n, np.int64) for n in (of, voxels, right)))
 
 
@@ -45,7 +45,7 @@ def counted(scores, good):
 
 
 def test_voxels_are_scored_by_their_own_signal():
-    # the last is no drawn organ, or was dropped by the rules: nobody asks how sure it is
+    # the last is no annotated organ, or was dropped by the rules: nobody asks how sure it is
     one = case([0.9, 0.6, 0.8], [1, 0, 1], [0, 0, -1], [2], [1])
     found = scored(*one, "probability", 1.0)
     np.testing.assert_allclose(found.scores, [0.9, 0.6], rtol=1e-6)
@@ -110,7 +110,7 @@ def test_where_the_others_are_never_right_nothing_is_kept():
     ) == threshold_message(selection)
 
 
-def test_where_no_drawn_organ_is_called_nothing_is_judged():
+def test_where_no_annotated_organ_is_called_nothing_is_judged():
     a = case([0.9, 0.7], [1, 0], [0, 0], [2], [1])
     nothing = case([0.1], [1], [-1])
     selection = cross_validated({"a": a, "b": nothing}, {"a": 1.0, "b": 1.0})
@@ -139,11 +139,11 @@ def test_a_threshold_keeps_its_promise_where_it_was_chosen(cases, wanted):
         assert good / total >= wanted - 1e-9
 
 
-def test_components_of_what_is_called_a_drawn_organ():
-    said = np.uint8([[[1, 1, 0, 2, 0, 1]]])
+def test_components_of_what_is_called_an_annotated_organ():
+    predicted = np.uint8([[[1, 1, 0, 2, 0, 1]]])
     truth = np.uint8([[[1, 0, 1, 2, 2, 0]]])
     taken = np.bool_([[[1, 1, 1, 1, 0, 0]]])
-    found = pieces_of(said, truth, taken)
+    found = pieces_of(predicted, truth, taken)
     # the last one has no sample
     assert found.voxels.tolist() == [2, 1, 1]
     assert found.right.tolist() == [1, 1, 0]

@@ -26,9 +26,9 @@ def without_tumour(truth):
 
 def inventing(truth):
     """Return a source that is right and also calls the liver's last part a tumour."""
-    said = truth.copy()
-    said[18:21, 4:7, 4:7] = TUMOUR
-    return said
+    predicted = truth.copy()
+    predicted[18:21, 4:7, 4:7] = TUMOUR
+    return predicted
 
 
 def held_out(tumour_at, *sources):
@@ -45,7 +45,7 @@ def test_a_blind_source_does_not_outvote_one_that_sees():
     np.testing.assert_array_equal(weighting.apply([truth, without_tumour(truth)], 0.001), truth)
 
 
-def test_what_is_asked_for_is_kept():
+def test_what_is_requested_is_kept():
     weighting = learn(CASES, 2, 0.9)
     truth = patient(9)
     np.testing.assert_array_equal(weighting.apply([truth, without_tumour(truth)], 0.001), truth)
@@ -55,8 +55,8 @@ def test_what_is_wrong_as_often_as_right_is_not_taught():
     # The one that sees also invents a tumour in every case: half of its tumours are wrong.
     cases = [held_out(at, inventing, without_tumour) for at in (4, 8, 12)]
     truth = patient(9)
-    said = [inventing(truth), without_tumour(truth)]
-    everything, sure = (learn(cases, 2, precision).apply(said, 0.001) for precision in (0, 0.9))
+    maps = [inventing(truth), without_tumour(truth)]
+    everything, sure = (learn(cases, 2, precision).apply(maps, 0.001) for precision in (0, 0.9))
     assert (everything == TUMOUR).sum() in (0, 54)  # both or none: they look alike
     assert (sure == TUMOUR).sum() == 0
     assert (sure[9:12, 4:7, 4:7] == IGNORE).sum() > 0
@@ -69,7 +69,7 @@ def test_one_source_is_enough():
     np.testing.assert_array_equal(learn(cases, 1, 0.9).apply([truth], 0.001), truth)
 
 
-def test_reliabilities_are_told_by_source_and_class():
+def test_reliabilities_are_listed_by_source_and_class():
     table = learn(CASES, 2, 0.9).table(["seeing", "blind"])
     assert table["recall"]["seeing"]["tumour"] == 1.0
     assert table["recall"]["blind"]["tumour"] == 0.0

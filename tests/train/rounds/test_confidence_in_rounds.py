@@ -43,10 +43,10 @@ def patient(at):
     """A liver of 5 slices, and what a network says: it goes on for 5 more, and is less sure."""
     truth = np.zeros((24, 8, 8), np.uint8)
     truth[at : at + 5] = 1
-    said, percents = truth.copy(), np.full(truth.shape, 100, np.uint8)
-    said[at + 5 : at + 10] = 1
+    predicted, percents = truth.copy(), np.full(truth.shape, 100, np.uint8)
+    predicted[at + 5 : at + 10] = 1
     percents[at : at + 5], percents[at + 5 : at + 10] = 90, 60
-    return truth, said, percents
+    return truth, predicted, percents
 
 
 @pytest.fixture
@@ -58,10 +58,10 @@ def run(tmp_path):
         (made.folder / "data").mkdir(parents=True)
         write_cases(CASES, made.folder / "data" / "cases.json")
         for number, case in enumerate(CASES):
-            truth, said, percents = patient(2 + 2 * number)
+            truth, predicted, percents = patient(2 + 2 * number)
             held_out = case in made.held_out
             paths = made.held_out_labels("teacher") if held_out else made.labels_of("teacher")
-            files = {made.release / case.image: truth, paths[case.case]: said}
+            files = {made.release / case.image: truth, paths[case.case]: predicted}
             files[paths[case.case].parent / "confidence" / paths[case.case].name] = percents
             if case.label is not None:
                 files[made.release / case.label] = truth
@@ -81,18 +81,18 @@ def fused(run, folder):
 
 
 def test_what_the_network_is_unsure_of_is_believed_less(run, tmp_path):
-    told = run("probability")
-    inputs, labels = fused(told, tmp_path / "made")
+    confident = run("probability")
+    inputs, labels = fused(confident, tmp_path / "made")
     truth = patient(10)[0]
     np.testing.assert_array_equal(labels, truth)
     table = json.loads((tmp_path / "made" / "weighting.json").read_text())
     assert table["least_percent"]["teacher"]["liver"] == 61
     # The percents are declared: those of the case, and those of the held-out cases.
-    path = told.labels_of("teacher")["FLARE23_2201"]
+    path = confident.labels_of("teacher")["FLARE23_2201"]
     assert inputs["teacher/confidence/FLARE23_2201"] == path.parent / "confidence" / path.name
     assert "run/teacher/judge/confidence/FLARE23_0002.nii.gz" in inputs
 
-    plain = replace(told, recipe=recipe(""))
+    plain = replace(confident, recipe=recipe(""))
     inputs, labels = fused(plain, tmp_path / "plain")
     assert (labels != truth).any()  # the wrong half looks like the right one
     assert not any("confidence" in name for name in inputs)
@@ -152,11 +152,11 @@ def test_a_case_that_cannot_be_labelled_ends_the_stage(tmp_path, network):
 
 
 def test_confidence_makes_stale_what_tells_it_and_what_asks_for_it():
-    plain, told = recipe(""), recipe("margin")
+    plain, confident = recipe(""), recipe("margin")
     stale = {
         stage.kind
         for stage in expand(plain, scored=True)
-        if settings_of(plain, stage, "cpu") != settings_of(told, stage, "cpu")
+        if settings_of(plain, stage, "cpu") != settings_of(confident, stage, "cpu")
     }
     assert stale == {"label", "judge", "fuse"}
 

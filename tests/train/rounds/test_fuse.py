@@ -19,14 +19,14 @@ def line(*labels):
     return np.array([[labels]], np.uint8)
 
 
-#            background, drawn liver, pseudo spleen, and a liver that only the pseudo label has
+#            background, annotated liver, pseudo spleen, and a liver that only the pseudo label has
 REAL = line(0, 1, 0, 0)
 PSEUDO = line(0, 2, 3, 1)
 OTHER = line(0, 1, 3, 5)
 
 
 @pytest.mark.parametrize(
-    ("rules", "drawn", "maps", "expected"),
+    ("rules", "annotated", "maps", "expected"),
     [
         (step(merge="real_only"), ORGANS, [REAL], line(0, 1, 0, 0)),
         (step(merge="real_only"), (1,), [REAL], line(IGNORE, 1, IGNORE, IGNORE)),
@@ -49,8 +49,10 @@ OTHER = line(0, 1, 3, 5)
         (step("a", "b", combine="class_mix"), (1,), [REAL, PSEUDO, OTHER], line(0, 1, 3, 5)),
     ],
 )
-def test_rules_of_a_labelled_case(rules, drawn, maps, expected):
-    np.testing.assert_array_equal(fused(rules, combination(rules), drawn, True, *maps), expected)
+def test_rules_of_a_labelled_case(rules, annotated, maps, expected):
+    np.testing.assert_array_equal(
+        fused(rules, combination(rules), annotated, True, *maps), expected
+    )
 
 
 def test_rules_of_an_unlabelled_case():
@@ -107,10 +109,10 @@ def test_maps_of_two_shapes_do_not_agree(tmp_path):
         agreement(*paths)
 
 
-def test_dsc_of_what_was_drawn(tmp_path):
+def test_dsc_of_what_was_annotated(tmp_path):
     truth, pred = tmp_path / "truth.nii.gz", tmp_path / "pred.nii.gz"
     write_volume(line(1, 1, 3, 0, 0, 0), (1.0, 1.0, 1.0), truth)
     write_volume(line(1, 0, 5, 5, 14, 2), (1.0, 1.0, 1.0), pred)
-    # liver: 2 * 1 / (2 + 1); spleen missed; tumour made up; pancreas in neither; the rest not drawn
+    # liver: 2 * 1 / (2 + 1); spleen missed; tumour made up; pancreas in neither; rest not annotated
     expected = {"liver": 2 / 3, "spleen": 0.0, "tumour": 0.0, "pancreas": 1.0}
     assert dsc_of(truth, pred, (1, 3, 4, 14)) == pytest.approx(expected)

@@ -42,7 +42,7 @@ def run(tmp_path):
     return run
 
 
-def test_what_was_drawn_goes_from_the_release_to_the_trainer(run, tmp_path, monkeypatch):
+def test_what_was_annotated_goes_from_the_release_to_the_trainer(run, tmp_path, monkeypatch):
     def fit(work, _device):
         for name in nnunet.MODEL_FILES:
             path = nnunet.model_folder(spec, work) / name
@@ -56,7 +56,7 @@ def test_what_was_drawn_goes_from_the_release_to_the_trainer(run, tmp_path, monk
     job = train(run, find_stage(recipe, "student", "train", None))
     job.make(tmp_path / "made")
     raw = run.folder / "student" / "train.work" / "raw" / spec.dataset
-    told = json.loads((raw / "dataset.json").read_text())
-    assert told["drawn"] == {"FLARE23_0001": [1, 2, 3], "FLARE23_2201": []}
+    description = json.loads((raw / "dataset.json").read_text())
+    assert description["drawn"] == {"FLARE23_0001": [1, 2, 3], "FLARE23_2201": []}
     assert job.inputs["run/data/cases.json"] == run.folder / "data" / "cases.json"
     assert all((tmp_path / "made" / name).is_file() for name in nnunet.MODEL_FILES)

@@ -117,8 +117,10 @@ def test_a_round_without_cases_is_refused(phantom):
         cases_of(phantom, phantom.step("teacher"), alone)
 
 
-def labelled_case(number, *drawn):
-    return Case(f"FLARE23_{number:04d}", "", "x" if drawn else None, drawn, drawn, "partial")
+def labelled_case(number, *annotated):
+    return Case(
+        f"FLARE23_{number:04d}", "", "x" if annotated else None, annotated, annotated, "partial"
+    )
 
 
 def test_every_so_many_th_case_of_each_annotation_is_held_out(phantom):

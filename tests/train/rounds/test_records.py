@@ -39,14 +39,14 @@ def test_a_stage_says_what_it_was_made_of(work):
     assert record["inputs"] == {"run/given": ABC}
     assert record["outputs"] == {"deep/file": ABC}
     assert record["packages"]["numpy"]
-    told = json.loads(digests_path(work.run, work.key).read_text())
-    assert told == {"deep/file": ABC}
+    found = json.loads(digests_path(work.run, work.key).read_text())
+    assert found == {"deep/file": ABC}
 
 
 def test_a_stage_that_hands_its_inputs_on_tells_them_apart_too(work):
     run_stage(Work(work.key, work.run, work.facts, work.inputs, hands_on=True), write(""))
-    told = json.loads(digests_path(work.run, work.key).read_text())
-    assert told == {"run/given": ABC, "deep/file": NOTHING}
+    found = json.loads(digests_path(work.run, work.key).read_text())
+    assert found == {"run/given": ABC, "deep/file": NOTHING}
 
 
 def test_a_stage_that_fails_leaves_nothing_and_spoils_nothing(work):
@@ -92,12 +92,12 @@ def test_a_killed_stage_is_not_taken_for_done_and_the_next_try_clears_it(work):
 
 
 def test_one_process_a_stage(work):
-    told = digests_path(work.run, work.key)
-    told.parent.mkdir(parents=True)
+    digests = digests_path(work.run, work.key)
+    digests.parent.mkdir(parents=True)
     partial = work.run / "teacher" / "fuse.partial"
     partial.mkdir(parents=True)
     with (
-        locked(told.with_suffix(".lock")),
+        locked(digests.with_suffix(".lock")),
         pytest.raises(KitError, match="another process works there"),
     ):
         run_stage(work, write("abc"))

@@ -99,7 +99,7 @@ def test_without_the_key_the_export_is_scored(run):
     assert (read_label_map(scored / "pred" / "FLARE23Ts_0001.nii.gz").labels == 1).sum() == 184
 
 
-def test_what_cannot_be_scored_is_told(run):
+def test_what_cannot_be_scored_is_reported(run):
     make(run, "judge", judge)
     make(run, "rules", rules)
     write_volume(

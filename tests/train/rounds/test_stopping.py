@@ -32,76 +32,76 @@ FIRST = judged("teacher", (0.80, 0.82, 0.84, 0.86), (0.20, 0.30, 0.40))
 
 def test_a_round_that_helps_is_not_the_last():
     better = judged("student", (0.84, 0.86, 0.88, 0.90), (0.30, 0.40, 0.50))
-    verdict = decide([FIRST, better], STOP)
+    decision = decide([FIRST, better], STOP)
     # the liver gained .04 in every case, the tumour .1; the mean of classes is .07
-    assert verdict.go_on
-    assert verdict.gain == pytest.approx(0.07)
-    assert verdict.interval == pytest.approx((0.07, 0.07))
-    assert verdict.by_class["tumour"] == pytest.approx((0.1, 0.1, 0.1))
-    assert (verdict.round, verdict.before, verdict.use) == ("student", "teacher", "student")
-    assert verdict.signs == ()
+    assert decision.go_on
+    assert decision.gain == pytest.approx(0.07)
+    assert decision.interval == pytest.approx((0.07, 0.07))
+    assert decision.by_class["tumour"] == pytest.approx((0.1, 0.1, 0.1))
+    assert (decision.round, decision.before, decision.use) == ("student", "teacher", "student")
+    assert decision.signs == ()
 
 
 def test_a_round_that_gains_too_little_is_the_last_and_still_the_best():
     same = judged("student", (0.804, 0.824, 0.844, 0.864), (0.204, 0.304, 0.404))
-    verdict = decide([FIRST, same], STOP)
-    assert not verdict.go_on
-    assert verdict.reason == "no better: mean DSC gained 0.0040, asked for are 0.005"
-    assert verdict.use == "student"
+    decision = decide([FIRST, same], STOP)
+    assert not decision.go_on
+    assert decision.reason == "no better: mean DSC gained 0.0040, required is 0.005"
+    assert decision.use == "student"
 
 
 def test_a_round_that_got_worse_is_gone_back_from():
     worse = judged("student", (0.70, 0.72, 0.74, 0.76), (0.20, 0.30, 0.40))
-    verdict = decide([FIRST, worse], STOP)
+    decision = decide([FIRST, worse], STOP)
     # the liver fell by .1 everywhere, the tumour by nothing: -.05
-    assert not verdict.go_on
-    assert verdict.reason == "worse: mean DSC fell by 0.0500"
-    assert verdict.use == "teacher"
-    assert verdict.signs == ("liver fell by 0.100",)
+    assert not decision.go_on
+    assert decision.reason == "worse: mean DSC fell by 0.0500"
+    assert decision.use == "teacher"
+    assert decision.signs == ("liver fell by 0.100",)
 
 
 @pytest.mark.parametrize(("cases", "enough"), [(6, True), (5, False)])
 def test_one_class_that_falls_is_enough_if_it_is_no_chance(cases, enough):
     first = judged("teacher", (0.8,) * 6, [0.2 + 0.02 * n for n in range(cases)])
     mixed = judged("student", (0.95,) * 6, [0.15 + 0.02 * n for n in range(cases)])
-    verdict = decide([first, mixed], STOP)
+    decision = decide([first, mixed], STOP)
     # liver +.15, tumour -.05: better in the mean, yet the tumour fell in every case. That all six
     # of either class fall has a chance of 2 / 64, all five 2 / 32.
-    assert verdict.gain == pytest.approx(0.05)
-    assert verdict.signs[0] == "tumour fell by 0.050"
-    assert verdict.go_on != enough
-    assert verdict.reason == ("worse: tumour fell" if enough else "better: mean DSC gained 0.0500")
-    assert verdict.use == ("teacher" if enough else "student")
+    assert decision.gain == pytest.approx(0.05)
+    assert decision.signs[0] == "tumour fell by 0.050"
+    assert decision.go_on != enough
+    assert decision.reason == ("worse: tumour fell" if enough else "better: mean DSC gained 0.0500")
+    assert decision.use == ("teacher" if enough else "student")
 
 
 def test_one_case_alone_says_nothing_of_a_class():
     first, last = judged("teacher", (0.8,) * 4, (0.5,)), judged("student", (0.9,) * 4, (0.1,))
-    verdict = decide([first, last], STOP)
-    assert verdict.by_class["tumour"] == pytest.approx((-0.4, -1.0, 1.0))
-    assert verdict.signs[:1] != ("tumour fell by 0.400",)
+    decision = decide([first, last], STOP)
+    assert decision.by_class["tumour"] == pytest.approx((-0.4, -1.0, 1.0))
+    assert decision.signs[:1] != ("tumour fell by 0.400",)
 
 
 def test_a_fall_within_the_cases_spread_is_no_sign():
     noisy = judged("student", (0.90, 0.92, 0.94, 0.96), (0.50, 0.10, 0.35))
-    verdict = decide([FIRST, noisy], STOP)
+    decision = decide([FIRST, noisy], STOP)
     # tumours: +.3, -.2, -.05: no sign, whatever the mean
-    assert verdict.go_on
-    low, high = verdict.by_class["tumour"][1:]
+    assert decision.go_on
+    low, high = decision.by_class["tumour"][1:]
     assert low < 0 < high
 
 
 def test_labels_that_hardly_change_end_the_rounds():
     settled = judged("student", (0.84, 0.86, 0.88, 0.90), (0.30, 0.40, 0.50), change=0.009)
-    verdict = decide([FIRST, settled], STOP)
-    assert not verdict.go_on
-    assert verdict.reason == "settled: the labels changed by 0.0090"
+    decision = decide([FIRST, settled], STOP)
+    assert not decision.go_on
+    assert decision.reason == "settled: the labels changed by 0.0090"
 
 
 def test_only_the_last_two_rounds_are_compared_and_the_best_of_all_is_used():
     third = judged("third", (0.70, 0.72, 0.74, 0.76), (0.1, 0.2, 0.3))
     better = judged("student", (0.9, 0.9, 0.9, 0.9), (0.5, 0.5, 0.5))
-    verdict = decide([FIRST, better, third], STOP)
-    assert (verdict.before, verdict.use, verdict.go_on) == ("student", "student", False)
+    decision = decide([FIRST, better, third], STOP)
+    assert (decision.before, decision.use, decision.go_on) == ("student", "student", False)
 
 
 def test_cases_that_differ_more_than_before_are_a_sign():
@@ -123,9 +123,9 @@ def test_fitting_labels_better_and_truth_worse_is_a_sign():
 
 
 def test_a_class_that_only_one_round_was_judged_by_is_not_compared():
-    verdict = decide([judged("a", (0.8, 0.8)), judged("b", (0.9, 0.9), (0.0,))], STOP)
-    assert verdict.gain == pytest.approx(0.1)
-    assert set(verdict.by_class) == {"liver"}
+    decision = decide([judged("a", (0.8, 0.8)), judged("b", (0.9, 0.9), (0.0,))], STOP)
+    assert decision.gain == pytest.approx(0.1)
+    assert set(decision.by_class) == {"liver"}
 
 
 def test_pairs_have_no_dsc_where_one_round_has_none():
@@ -157,7 +157,7 @@ def test_cases_that_are_new_are_change(tmp_path):
     assert changed({}, {"b": maps["whole"]}) == 1.0
 
 
-def test_verdicts_are_told_in_json():
+def test_decisions_are_written_in_json():
     better = judged("student", (0.84, 0.86, 0.88, 0.90), (0.30, 0.40, 0.50))
     (row,) = json.loads(stop_json([decide([FIRST, better], STOP)]))["verdicts"]
     assert (row["round"], row["go_on"]) == ("student", True)

@@ -29,8 +29,8 @@ def verify(*folders):
 def test_equal_runs(tmp_path):
     first, second = (write_run(tmp_path / name) for name in "ab")
     assert compare_runs(first, second) == (4, None)
-    told = verify(first, second)
-    assert (told.exit_code, json.loads(told.output)) == (0, {"equal_stages": 4})
+    result = verify(first, second)
+    assert (result.exit_code, json.loads(result.output)) == (0, {"equal_stages": 4})
 
 
 def test_seconds_and_machines_make_no_difference(tmp_path):
@@ -43,9 +43,9 @@ def test_the_first_stage_and_file_that_differ_are_named(tmp_path):
     first = write_run(tmp_path / "a", cpu="one")
     changed = {"teacher/train": {"two": "9"}, "a_student/fuse": {"one": "8"}}
     second = write_run(tmp_path / "b", changed, cpu="another")
-    told = verify(first, second)
-    assert told.exit_code == 1
-    assert told.output == (
+    result = verify(first, second)
+    assert result.exit_code == 1
+    assert result.output == (
         "Error: after 2 equal stages teacher/train differs: two is 2 and 9; there differ cpu: one "
         "and another\n"
     )

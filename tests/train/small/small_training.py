@@ -30,16 +30,16 @@ QUIET = Scanner(*[0.0] * 10)
 
 
 def certain(labels):
-    """Return labels that nobody doubts."""
+    """Return labels without uncertainty."""
     return SoftLabels(labels, labels, np.full(labels.shape, 255, np.uint8))
 
 
 def abdomens():
     """Return two generated abdomens of 30 × 48 × 60 voxels."""
-    drawn = [phantom(seed, (30, 48, 60), (STORED_MM,) * 3) for seed in range(len(NAMES))]
+    painted = [phantom(seed, (30, 48, 60), (STORED_MM,) * 3) for seed in range(len(NAMES))]
     return [
         PreparedCase(name, hu.astype(np.float32), certain(labels))
-        for name, (hu, labels) in zip(NAMES, drawn, strict=True)
+        for name, (hu, labels) in zip(NAMES, painted, strict=True)
     ]
 
 

@@ -23,9 +23,9 @@ def prepared(tmp_path_factory):
 @pytest.fixture(scope="module")
 def straight(prepared, tmp_path_factory):
     """A training that never stopped: its progress and its folder."""
-    told = []
-    folder = fit(prepared, tmp_path_factory.mktemp("straight"), report=told.append)
-    return told, folder / "fold_all"
+    messages = []
+    folder = fit(prepared, tmp_path_factory.mktemp("straight"), report=messages.append)
+    return messages, folder / "fold_all"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The lesion network is asked tile by tile, on its own grid and axes."""
+"""The lesion network is applied tile by tile, on its own grid and axes."""
 
 import numpy as np
 import pytest
@@ -80,6 +80,6 @@ def test_the_network_sees_right_anterior_superior(liver):
     assert z > 1
 
 
-def test_a_ct_without_a_liver_is_not_asked_about():
+def test_a_ct_without_a_liver_is_not_queried():
     empty = np.zeros((5, 6, 7), bool)
     assert not find_lesions(empty.astype(np.float32), empty, MM, None).any()

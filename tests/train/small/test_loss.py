@@ -51,7 +51,7 @@ def test_a_network_that_knows_nothing(labels, known, expected):
 
 
 def test_a_soft_target_of_one_voxel():
-    # Said .8 of class 1 and .2 of 0, wanted half of each. Dice counts from a whole voxel on.
+    # Predicted .8 of class 1 and .2 of 0, wanted half of each. Dice counts from a whole voxel on.
     logits = torch.full((1, CLASSES, 1, 1, 1), -50.0)
     logits[0, :2, 0, 0, 0] = torch.tensor([0.2, 0.8]).log()
     shares = (target(0) + target(1)) / 2
@@ -107,8 +107,8 @@ def test_on_a_coarser_grid_a_voxel_counts_by_what_is_known_of_it():
 
 
 def test_the_tumours_dice_counts_by_its_weight():
-    # Liver and tumour, a voxel each, said at chance: both Dice 2 (1/15) / (2/15 + 1) = 2/17.
-    # The tumour is then said for sure: 2 / (1 + 1/15 + 1) of it.
+    # Liver and tumour, a voxel each, predicted at chance: both Dice 2 (1/15) / (2/15 + 1) = 2/17.
+    # The tumour is then predicted for sure: 2 / (1 + 1/15 + 1) of it.
     image = torch.zeros((1, 1, 1, 1, 2))
     sample = Sample(image, target(1, 14), weights(1, 1))
     logits = torch.zeros((1, CLASSES, 1, 1, 2))

@@ -99,7 +99,7 @@ def test_a_stomach_is_filled_within_its_wall_and_gas_lies_in_front(abdomen):
     assert 0 < gassy < 12
 
 
-def test_bowel_loops_are_drawn_where_no_organ_is(abdomen):
+def test_bowel_loops_are_painted_where_no_organ_is(abdomen):
     hu, probabilities = abdomen
     organs = probabilities[0] == 0
     changed = 0

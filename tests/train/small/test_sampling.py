@@ -127,7 +127,7 @@ def test_centred_samples_show_every_class_of_a_case(recipe, cases):
     assert shown.any(dim=0).numpy()[labels[counts >= 20]].all()
 
 
-def test_a_repeated_case_is_drawn_as_often_as_said(recipe):
+def test_a_repeated_case_is_sampled_as_often_as_the_recipe_says(recipe):
     shape = (8, 8, 8)
     two = [
         PreparedCase(name, np.full(shape, hu, np.float32), certain(np.zeros(shape, np.uint8)))

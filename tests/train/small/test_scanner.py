@@ -69,7 +69,7 @@ def test_blur_and_sharpening_work_against_each_other():
     ("effect", "least", "most"),
     [("white_noise", 2, 30), ("grainy_noise", 2, 16), ("bias", 4, 16)],
 )
-def test_noise_has_the_deviation_that_is_said(effect, least, most):
+def test_noise_has_the_stated_deviation(effect, least, most):
     for seed in SEEDS:
         added = through(scanned, torch.zeros((24, 24, 24)), effect, seed)
         assert least * 0.95 < added.std() < most * 1.05

@@ -95,7 +95,7 @@ def test_rotation_keeps_lengths_and_handedness():
     assert np.linalg.det(axes) == pytest.approx(1, abs=1e-5)
 
 
-def test_bends_are_smooth_and_of_the_asked_size():
+def test_bends_are_smooth_and_of_the_requested_size():
     patch, cpu = (32, 40, 48), torch.device("cpu")
     straight, bent = (
         _coordinates(np.zeros(3), patch, (2.5,) * 3, 2.5, space, np.random.default_rng(2), cpu)

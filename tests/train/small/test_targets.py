@@ -31,14 +31,14 @@ TEACHER = SoftLabels(
 EXPERTS = row(LIVER, 0, 0, STOMACH, 0, STOMACH)
 
 
-def test_a_drawn_organ_is_where_it_was_drawn_and_nowhere_else():
+def test_an_annotated_organ_is_where_it_was_annotated_and_nowhere_else():
     merged = with_truth(TEACHER, EXPERTS)
     assert merged.first.ravel().tolist() == [LIVER, 0, SPLEEN, STOMACH, DUODENUM, STOMACH]
     assert merged.second.ravel().tolist() == [LIVER, SPLEEN, 0, STOMACH, 0, STOMACH]
     assert merged.share.ravel().tolist() == [255, 200, 200, 255, 200, 255]
 
 
-def test_a_duodenum_drawn_as_stomach_is_what_the_teacher_says_within_it():
+def test_a_duodenum_annotated_as_stomach_is_what_the_teacher_says_within_it():
     merged = with_truth(TEACHER, EXPERTS, duodenum_in_stomach=True)
     assert merged.first.ravel().tolist() == [LIVER, 0, SPLEEN, DUODENUM, 0, STOMACH]
     assert merged.share.ravel().tolist() == [255, 200, 200, 255, 200, 255]
@@ -49,11 +49,11 @@ LABELS = arrays(np.uint8, (2, 3, 4), elements=st.integers(0, 14))
 
 @settings(deadline=None, derandomize=True, max_examples=50)
 @given(LABELS, LABELS, LABELS)
-def test_of_any_case_drawn_organs_are_the_experts_and_others_the_teachers(first, second, truth):
+def test_of_any_case_annotated_organs_are_the_experts_and_others_the_teachers(first, second, truth):
     merged = with_truth(SoftLabels(first, second, np.full(first.shape, 180, np.uint8)), truth)
-    drawn = set(np.unique(truth)) - {0}
+    annotated = set(np.unique(truth)) - {0}
     for label in range(1, 15):
-        if label in drawn:
+        if label in annotated:
             np.testing.assert_array_equal(merged.first == label, truth == label)
             assert not (merged.second == label)[truth != label].any()
         else:

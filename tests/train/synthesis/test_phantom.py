@@ -12,7 +12,7 @@ from train.synthesis.phantom import phantom, write_phantom
 from train.synthesis.solids import SolidEllipsoid, Tube, WarpedSpace, smooth_noise
 
 SHAPE, SPACING_MM = (58, 76, 76), (5.0, 5.0, 5.0)
-# Adults' volumes in ml, from small to large; organs in a small field of view are not asked for.
+# Adults' volumes in ml, from small to large; organs in a small field of view are not required.
 PLAUSIBLE_ML = {
     "liver": (600, 2300),
     "right kidney": (80, 280),
@@ -108,7 +108,7 @@ def test_the_default_is_a_whole_abdomen_with_every_label():
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 40), (30, 1, 1), (3, 2, 5)])
-def test_any_box_can_be_drawn(shape):
+def test_any_box_can_be_painted(shape):
     hu, labels = phantom(0, shape, (7.0, 8.0, 8.0))
     assert hu.shape == labels.shape == shape
 

@@ -84,20 +84,20 @@ def test_ids_are_in_the_papers_lists():
 
 def test_who_has_tumours():
     tumours = [p.tumour for p in planned_cases(PHANTOMS)]
-    # 3 complete without; 2 of 6 partial are drawn for their tumours; then every other one
+    # 3 complete without; 2 of 6 partial are annotated for their tumours; then every other one
     assert tumours == [False] * 3 + [False, False, True] * 2 + [True, False, True] + [True, False]
 
 
-def test_partial_labels_are_the_truth_of_the_drawn_classes(made):
+def test_partial_labels_are_the_truth_of_the_annotated_classes(made):
     for plan in planned_cases(PHANTOMS):
         truth = read(made / HIDDEN / f"{plan.case}.nii.gz")
         assert (truth == 14).any() == plan.tumour
         path = made / "labelsTr2200" / f"{plan.case}.nii.gz"
         assert path.exists() == (plan.kind in ("complete", "partial"))
         if plan.kind == "partial":
-            assert plan.drawn in PATTERNS
+            assert plan.annotated in PATTERNS
         if path.exists():
-            np.testing.assert_array_equal(read(path), truth * np.isin(truth, plan.drawn))
+            np.testing.assert_array_equal(read(path), truth * np.isin(truth, plan.annotated))
 
 
 def test_patterns_draw_every_class_once():
@@ -140,12 +140,12 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "told"), BAD)
-def test_a_bad_recipe(recipe, tmp_path, old, new, told):
+@pytest.mark.parametrize(("old", "new", "message"), BAD)
+def test_a_bad_recipe(recipe, tmp_path, old, new, message):
     recipe.write_text(RECIPE.replace(old, new))
     done = run(recipe, tmp_path / "r")
     assert (done.exit_code, "Traceback" in done.output) == (1, False)
-    assert told in done.output
+    assert message in done.output
     assert not (tmp_path / "r").exists()
 
 
@@ -190,10 +190,10 @@ def test_real_shapes(recipe, anatomies, tmp_path):
     shapes = [read(path) for path in sorted(anatomies.iterdir())]
     for case, usable in (("FLARE23_0001", shapes[:2]), ("FLARE23Ts_0001", shapes[2:])):
         truth = read(tmp_path / "r" / HIDDEN / f"{case}.nii.gz")
-        # Organs are where they were drawn; tumours may have grown in some of them.
+        # Organs are where they were annotated; tumours may have grown in some of them.
         tumour = truth == 14
-        drawn = [np.where(shape == 14, 1, shape) for shape in usable if shape.shape == truth.shape]
-        (shape,) = (s for s in drawn if np.array_equal(truth[~tumour], s[~tumour]))
+        alike = [np.where(shape == 14, 1, shape) for shape in usable if shape.shape == truth.shape]
+        (shape,) = (s for s in alike if np.array_equal(truth[~tumour], s[~tumour]))
         assert set(np.unique(shape[tumour])) <= {1, 2, 3, 4, 11, 12, 13}
         assert tumour.mean() < 0.05
 
@@ -201,12 +201,12 @@ def test_real_shapes(recipe, anatomies, tmp_path):
 def test_real_shapes_need_cubes_and_maps(recipe, anatomies, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
-    told = {}
-    told["maps"] = run(recipe, tmp_path / "r", "--anatomies", str(few)).output
+    output = {}
+    output["maps"] = run(recipe, tmp_path / "r", "--anatomies", str(few)).output
     recipe.write_text(RECIPE.replace("[16.0", "[20.0"))
-    told["cubes"] = run(recipe, tmp_path / "r", "--anatomies", str(anatomies)).output
-    assert "give a folder of label maps, two or more" in told["maps"]
-    assert "with anatomies give cubes" in told["cubes"]
+    output["cubes"] = run(recipe, tmp_path / "r", "--anatomies", str(anatomies)).output
+    assert "give a folder of label maps, two or more" in output["maps"]
+    assert "with anatomies give cubes" in output["cubes"]
     assert not (tmp_path / "r").exists()
 
 

@@ -27,10 +27,10 @@ def rng(seed=0):
 
 
 def test_phases_are_plausible_and_kidneys_alike():
-    drawn = [contrast.phase_means(rng(seed)) for seed in range(200)]
-    aorta = np.array([means[5] for means in drawn])
+    sampled = [contrast.phase_means(rng(seed)) for seed in range(200)]
+    aorta = np.array([means[5] for means in sampled])
     assert aorta.min() < 70 and aorta.max() > 230  # native and arterial both occur
-    assert max(abs(m[2] - m[13]) for m in drawn) < 25
+    assert max(abs(m[2] - m[13]) for m in sampled) < 25
 
 
 def test_noise_has_unit_variance_and_wide_grains():
@@ -62,12 +62,12 @@ def test_slices_that_the_source_does_not_reach_are_left_out(ct):
     assert case.hu.shape == (60 - 5, 24, 28)
 
 
-def test_drawn_organs_replace_bent_ones_and_unknown_ones_stay(ct):
-    drawn = np.zeros(SHAPE, dtype=np.uint8)
-    drawn[4:16, 4:16, 4:16], drawn[1:3, 1:5, 1:5] = 1, BOWEL
-    target = Anatomy("t", drawn, (1, BOWEL))
+def test_annotated_organs_replace_bent_ones_and_unknown_ones_stay(ct):
+    annotated = np.zeros(SHAPE, dtype=np.uint8)
+    annotated[4:16, 4:16, 4:16], annotated[1:3, 1:5, 1:5] = 1, BOWEL
+    target = Anatomy("t", annotated, (1, BOWEL))
     case = laid_into(ct, target, identity(SHAPE), False, rng())
-    np.testing.assert_array_equal(case.labels == 1, drawn == 1)
+    np.testing.assert_array_equal(case.labels == 1, annotated == 1)
     np.testing.assert_array_equal(case.labels == 11, ct.labels == 11)
     assert case.labels.max() <= IGNORE
 

@@ -42,9 +42,9 @@ FOREGROUND_SHARE = 0.15
 class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
     """nnU-Net's training, made to give the same checkpoint bytes every time.
 
-    Every batch is drawn from a seed made of the recipe's seed and the batch's number, so a run that
-    was killed and resumed is the run that was never stopped. What recipes vary is in the plans'
-    `flare23` table.
+    Every batch is sampled from a seed made of the recipe's seed and the batch's number, so a run
+    that was killed and resumed is the run that was never stopped. What recipes vary is in the
+    plans' `flare23` table.
     """
 
     def __init__(
@@ -104,10 +104,12 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
             plain.ce = DeterministicCrossEntropy(ignore)
         return scales
 
-    def _tell(self, batch: Batch) -> None:
-        """Tell a marginal loss what was drawn in the cases of a batch."""
+    def _set_annotated(self, batch: Batch) -> None:
+        """Give a marginal loss the annotated labels of each case of a batch."""
         if isinstance(self.loss.loss, MarginalLoss):
-            self.loss.loss.tell([self.dataset_json["drawn"][case] for case in batch["keys"]])
+            self.loss.loss.set_annotated(
+                [self.dataset_json["drawn"][case] for case in batch["keys"]]
+            )
 
     def get_dataloaders(self) -> tuple[Iterator[Batch], Iterator[Batch]]:
         """Return both streams of batches; nnU-Net must have been started without workers."""
@@ -218,7 +220,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
             padding_value_seg=-1,
         )
         gamma = {"p_invert_image": 0, "synchronize_channels": True, "p_per_channel": 1}
-        drawn = [
+        random = [
             (GaussianNoiseTransform((0, 0.1), 1, True), 0.15),
             (MultiplicativeBrightnessTransform(BGContrast((0.8, 1.2)), True, 1), 0.2),
             (ContrastTransform(BGContrast((0.75, 1.25)), True, True, 1), 0.2),
@@ -226,7 +228,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
             (GammaTransform(gamma=BGContrast((0.7, 1.5)), p_retain_stats=1, **gamma), 0.25),
         ]
         steps: list[BasicTransform] = [spatial]
-        steps += [RandomTransform(change, apply_probability=share) for change, share in drawn]
+        steps += [RandomTransform(change, apply_probability=share) for change, share in random]
         if mirror_axes:
             steps.append(MirrorTransform(allowed_axes=mirror_axes))
         steps.append(RemoveLabelTansform(-1, 0))
@@ -236,7 +238,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
         """Take one step; in bfloat16 weights, loss and sums stay float32."""
-        self._tell(batch)
+        self._set_annotated(batch)
         if self.recipe["precision"] == "nnunet":
             result: dict[str, Any] = super().train_step(batch)
             return result
@@ -253,7 +255,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
 
     def validation_step(self, batch: Batch) -> dict[str, Any]:
         """Return nnU-Net's loss and pseudo Dice of a batch."""
-        self._tell(batch)
+        self._set_annotated(batch)
         result: dict[str, Any] = super().validation_step(batch)
         return result
 

@@ -1,1 +1,1 @@
-"""A round's labels as a page: volumes, disagreement, and the cases most worth a human look."""
+"""Audit a round's labels: volumes, disagreement, and the cases that a person should review."""

@@ -1,4 +1,4 @@
-"""The picture of an audit: every class's volumes against the labelled cases'."""
+"""Plot every class's volumes against those of the labelled cases."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from train.pseudo_labels.audit.ranking import Normal, Ranked
 _STYLE: dict[str, Any] = {
     "font.size": 9,
     "svg.fonttype": "path",
-    "svg.hashsalt": "flare23",  # ids of the SVG's parts, else drawn at random
+    "svg.hashsalt": "flare23",  # ids of the SVG's parts, else chosen at random
     "axes.spines.top": False,
     "axes.spines.right": False,
 }

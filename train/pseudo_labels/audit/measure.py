@@ -1,4 +1,4 @@
-"""What can be said of one case's labels without knowing the truth."""
+"""Measure one case's labels without knowing the truth."""
 
 import itertools
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Files:
     """Maps that should agree: the sources', or what the labels were in the round before."""
     real: Path | None
     """The annotators' map."""
-    drawn: tuple[int, ...]
+    annotated: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class CaseMeasures:
 
 
 def measure(files: Files) -> CaseMeasures:
-    """Look at one case; what cannot be read is told in `error`."""
+    """Measure one case; if a file cannot be read, `error` has the message."""
     try:
         fused = read_flare_labels(files.fused)
         voxel_ml = fused.grid.voxel_ml
         counts = label_counts(fused.labels)
         labelled = int(counts[1 : IGNORE + 1].sum())
-        real = {} if files.real is None else _volumes(files.real, files.drawn)
+        real = {} if files.real is None else _volumes(files.real, files.annotated)
         return CaseMeasures(
             files.case,
             {NAMES[k]: float(counts[k] * voxel_ml) for k in NAMES if counts[k]},
@@ -70,10 +70,10 @@ def measure(files: Files) -> CaseMeasures:
         return CaseMeasures(files.case, error=in_one_line(error, files.case))
 
 
-def _volumes(path: Path, drawn: Sequence[int]) -> dict[str, float]:
+def _volumes(path: Path, annotated: Sequence[int]) -> dict[str, float]:
     found = read_flare_labels(path)
     counts = label_counts(found.labels)
-    return {NAMES[k]: float(counts[k] * found.grid.voxel_ml) for k in drawn}
+    return {NAMES[k]: float(counts[k] * found.grid.voxel_ml) for k in annotated}
 
 
 def agreement_of(maps: Sequence[Labels]) -> dict[str, float]:
@@ -98,20 +98,20 @@ def agreement_of(maps: Sequence[Labels]) -> dict[str, float]:
 
 
 def oddities(labels: Labels, voxel_ml: float) -> list[str]:
-    """Say which pieces a patient cannot have: a second organ, a tumour in no organ.
+    """List the pieces a patient cannot have: a second organ, a tumour in no organ.
 
     Args:
         labels: uint8 [Z, Y, X].
         voxel_ml: Volume of a voxel.
     """
-    told, largest = [], dict[int, Component]()
+    messages, largest = [], dict[int, Component]()
     sure = np.broadcast_to(np.float32(1), labels.shape)
     for piece in components(labels, sure):
         first = largest.setdefault(piece.label, piece)
         ml = f"{piece.voxels * voxel_ml:.1f} ml"
         if piece.label == TUMOUR:
             if is_alone(labels, piece):
-                told.append(f"a tumour of {ml} touches no organ")
+                messages.append(f"a tumour of {ml} touches no organ")
         elif piece is not first and is_twin(piece, first.voxels):
-            told.append(f"a second {NAMES[piece.label]} of {ml}")
-    return told
+            messages.append(f"a second {NAMES[piece.label]} of {ml}")
+    return messages

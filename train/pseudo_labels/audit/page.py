@@ -34,7 +34,7 @@ _LISTED = 15
 
 @dataclass(frozen=True)
 class Shown:
-    """A case that is drawn."""
+    """A case that is shown with pictures."""
 
     row: Ranked
     organs: str
@@ -42,15 +42,15 @@ class Shown:
     pictures: tuple[Picture, ...]
 
 
-def audit(run: Run, name: str, output: Path, jobs: int, drawn: int = 6) -> int:
-    """Look at the labels that a round is trained on; write audit.html and audit.json.
+def audit(run: Run, name: str, output: Path, jobs: int, pictures: int = 6) -> int:
+    """Measure the labels that a round is trained on; write audit.html and audit.json.
 
     Args:
         run: The run.
         name: Which of its rounds.
         output: Folder for both files.
         jobs: Cases that are read at once.
-        drawn: How many of the cases most worth a look are drawn.
+        pictures: How many of the cases most worth a look are shown with pictures.
 
     Returns:
         The number of cases that could not be read.
@@ -67,7 +67,9 @@ def audit(run: Run, name: str, output: Path, jobs: int, drawn: int = 6) -> int:
         cases = list(track(found, "cases", len(files), console=console, transient=True))
     normals = normals_of(cases)
     ranked = rank_cases(cases, normals)
-    worst = [_shown(row, files[row.measured.case], run) for row in _worth_drawing(ranked)[:drawn]]
+    worst = [
+        _shown(row, files[row.measured.case], run) for row in _worth_drawing(ranked)[:pictures]
+    ]
     _write_json(ranked, normals, output / "audit.json")
     html = _environment().get_template("audit.html").render(
         run=run, step=step, ranked=ranked, worst=worst, volumes=draw_volumes(ranked, normals),
@@ -130,7 +132,7 @@ def _shown(row: Ranked, files: Files, run: Run) -> Shown:
     """Draw the place where the two first maps of a case disagree most."""
     labels = {organ: LabelScore(dsc=value) for organ, value in row.measured.agreement.items()}
     case = CaseScores(files.case, labels)
-    told = ", ".join(f"{organ} {labels[organ].dsc:.2f}" for organ in worst_organs(case))
+    text = ", ".join(f"{organ} {labels[organ].dsc:.2f}" for organ in worst_organs(case))
     image = next(one.image for one in run.cases if one.case == files.case)
     folders = Folders(
         files.compared[0].parent, files.compared[1].parent, (run.release / image).parent
@@ -138,8 +140,8 @@ def _shown(row: Ranked, files: Files, run: Run) -> Shown:
     try:
         scene = read_scene(case, folders, "official")
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
-        return Shown(row, told, in_one_line(error, files.case), ())
-    return Shown(row, told, scene.remark, tuple(draw_planes(scene)))
+        return Shown(row, text, in_one_line(error, files.case), ())
+    return Shown(row, text, scene.remark, tuple(draw_planes(scene)))
 
 
 def _environment() -> Environment:

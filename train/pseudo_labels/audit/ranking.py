@@ -1,4 +1,4 @@
-"""Which volumes are unlike the labelled cases', and which cases are most worth a look."""
+"""Find volumes unlike the labelled cases', and rank the cases that a person should review."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ NEARLY_ALL = 0.95
 """Share of labelled cases that must have a class for its absence to be odd."""
 FLAG = 0.25
 """What one outlier, missing class or oddity adds to a case's worth."""
-_TOLD_UNDER = 0.7
+_LISTED_UNDER = 0.7
 """Agreement that is named among the reasons."""
 
 
@@ -92,7 +92,7 @@ def _ranked(case: CaseMeasures, normals: dict[str, Normal]) -> Ranked:
             outliers.append(organ)
             flags.append(f"{organ}: {ml:.1f} ml, {ml / normal.median_ml:.2g} times the median")
     worth = (float(np.mean(disagreement)) if disagreement else 0.0) + FLAG * len(flags)
-    low = sorted((value, organ) for organ, value in case.agreement.items() if value < _TOLD_UNDER)
+    low = sorted((value, organ) for organ, value in case.agreement.items() if value < _LISTED_UNDER)
     if low:
         flags.append("little agreement: " + ", ".join(f"{organ} {dsc:.2f}" for dsc, organ in low))
     return Ranked(case, worth, tuple(flags), tuple(outliers))

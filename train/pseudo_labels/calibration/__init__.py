@@ -1,1 +1,1 @@
-"""How far a network's probabilities can be believed, and the temperature that mends them."""
+"""Calibrate a network's probabilities: reliability, temperature, confidence, thresholds."""

@@ -1,4 +1,4 @@
-"""One CT to labels and to how sure the network is of them, by voxel, class and component."""
+"""Label a CT, and measure the network's confidence by voxel, class and component."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ class Sureness:
     entropy: float
     """In nats."""
     agreement: float | None
-    """Share of which the network says the same with left and right flipped; None: not asked."""
+    """Share of which the network says the same with left and right flipped; None: not requested."""
     voxel: tuple[int, int, int] | None = None
     """Of a component: the CT's voxel (Z, Y, X), as stored, in the middle of its box."""
 
@@ -57,12 +57,12 @@ class Questions:
     temperature: float = 1.0
     """What its logits are divided by."""
     flipped: bool = False
-    """Whether it is asked again with left and right flipped."""
+    """Whether it also labels the CT with left and right flipped."""
     signal: str = "probability"
     """What the map shows, as `Signals.share`."""
 
 
-def look(
+def label_with_confidence(
     predictor: Predictor, labels: dict[str, int], ct: Path, target: Path, questions: Questions
 ) -> Confidence:
     """Label a CT; write the label map and, in percent, confidence/<the same name> beside it.
@@ -105,7 +105,7 @@ def _agreement(predictor: Predictor, prepared: Prepared, labels: NDArray[np.uint
 def percents_on_ct(shares: NDArray[np.float32], prepared: Prepared) -> NDArray[np.uint8]:
     """Return shares of the working grid, 0 to 1, in whole percents on the CT's own voxels.
 
-    100 where the network did not look: there surely is nothing.
+    100 outside the region that the network labels: there surely is nothing.
     """
     whole = np.full(prepared.grid.shape, PERCENT, np.uint8)
     part = prepared.turn.apply(whole)[prepared.box]

@@ -1,4 +1,4 @@
-"""`train confidence`: label CTs, and say how sure the network is of what it labels."""
+"""`train confidence`: label CTs, and write the network's confidence."""
 
 import itertools
 import json
@@ -20,7 +20,13 @@ from inference.pipeline import find_cases
 from inference.predictor import Settings
 from inference.segmentation import open_predictor
 from train.data.release import LABEL_SUFFIX
-from train.pseudo_labels.calibration.confidence import FLIP_X, Confidence, Questions, Sureness, look
+from train.pseudo_labels.calibration.confidence import (
+    FLIP_X,
+    Confidence,
+    Questions,
+    Sureness,
+    label_with_confidence,
+)
 
 _MEANS = ("probability", "margin", "entropy", "agreement")
 
@@ -35,7 +41,7 @@ def confidence(
         images: Folder with CTs, `<case>_0000.nii.gz`.
         output: Folder for what is written.
         settings: Engine, threads, precision, step.
-        questions: Temperature, and whether flips are asked for.
+        questions: Temperature, and whether flips are requested.
 
     Raises:
         KitError: Nothing can be done at all; or a case cannot be, then after all others.
@@ -45,26 +51,26 @@ def confidence(
             f"network {manifest.name!r} was not trained with left and right mirrored, so what it "
             "says of flipped patches means nothing; leave --flips out"
         )
-    looked = look_at_all(manifest, find_cases(images), output, settings, questions)
+    done = label_all_with_confidence(manifest, find_cases(images), output, settings, questions)
     table = {
         "network": manifest.name,
         "manifest_sha256": manifest.sha256,
-        "engine": looked.engine,
+        "engine": done.engine,
         "temperature": questions.temperature,
-        "failed": looked.failed,
-        "cases": {case: asdict(one) for case, one in looked.found.items()},
+        "failed": done.failed,
+        "cases": {case: asdict(one) for case, one in done.found.items()},
     }
     with replacing(output / "confidence.json") as partial:
         partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    show(looked.found)
-    if looked.failed:
-        told = looked.failed.items()
-        raise KitError("; ".join(f"{case} failed: {reason}" for case, reason in told))
+    show(done.found)
+    if done.failed:
+        failures = done.failed.items()
+        raise KitError("; ".join(f"{case} failed: {reason}" for case, reason in failures))
 
 
 @dataclass
-class Looked:
-    """What was found in some CTs."""
+class LabelledCases:
+    """What was found in the CTs of a folder."""
 
     engine: dict[str, str | int]
     found: dict[str, Confidence] = field(default_factory=dict)
@@ -72,30 +78,32 @@ class Looked:
     """Why, by case."""
 
 
-def look_at_all(
+def label_all_with_confidence(
     manifest: Manifest,
     cases: Mapping[str, Path],
     output: Path,
     settings: Settings,
     questions: Questions,
-) -> Looked:
-    """Label CTs as `look` does, with a progress bar; one that fails does not stop the others.
+) -> LabelledCases:
+    """Label CTs with a progress bar, and measure confidence; a failed one does not stop the others.
 
     Raises:
         KitError: Nothing can be done at all.
     """
     make_folder(output)
     with open_predictor(manifest, settings) as predictor:
-        looked = Looked(predictor.engine.description)
+        done = LabelledCases(predictor.engine.description)
         for case, ct in track(
             cases.items(), "cases", console=terminal(stderr=True), transient=True
         ):
             try:
                 target = output / f"{case}{LABEL_SUFFIX}"
-                looked.found[case] = look(predictor, manifest.labels, ct, target, questions)
+                done.found[case] = label_with_confidence(
+                    predictor, manifest.labels, ct, target, questions
+                )
             except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
-                looked.failed[case] = in_one_line(error, ct.name)
-    return looked
+                done.failed[case] = in_one_line(error, ct.name)
+    return done
 
 
 def temperature_in(path: Path, manifest: Manifest) -> float:
@@ -125,13 +133,13 @@ def show(found: Mapping[str, Confidence]) -> None:
         for piece in case.components:
             pieces[piece.label] += 1
     every = itertools.chain(*classes.values())
-    unasked = {key for row in every for key in _MEANS if getattr(row, key) is None}
-    asked = [key for key in _MEANS if key not in unasked]
-    table = Table("class", "cases", "pieces", "ml", *asked, title="means over cases")
+    missing = {key for row in every for key in _MEANS if getattr(row, key) is None}
+    queried = [key for key in _MEANS if key not in missing]
+    table = Table("class", "cases", "pieces", "ml", *queried, title="means over cases")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, rows in classes.items():
-        ml, *means = (float(np.mean([getattr(r, key) for r in rows])) for key in ("ml", *asked))
-        told = (f"{mean:.3f}" for mean in means)
-        table.add_row(name, str(len(rows)), str(pieces[name]), f"{ml:,.1f}", *told)
+        ml, *means = (float(np.mean([getattr(r, key) for r in rows])) for key in ("ml", *queried))
+        values = (f"{mean:.3f}" for mean in means)
+        table.add_row(name, str(len(rows)), str(pieces[name]), f"{ml:,.1f}", *values)
     terminal(stderr=True).print(table)

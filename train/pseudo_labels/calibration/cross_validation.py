@@ -1,4 +1,4 @@
-"""`train calibrate`: one temperature for a network, judged on cases that it was not fitted on."""
+"""`train calibrate`: fit a network's temperature, and judge it by cross-validation."""
 
 import json
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def calibrate(
     truth: Path,
     output: Path,
     settings: Settings,
-    drawn: Drawn | None = None,
+    annotated: Drawn | None = None,
 ) -> tuple[Calibration, Selection]:
     """Fit and judge a temperature on labelled CTs, and what thresholds on confidence keep.
 
@@ -74,12 +74,12 @@ def calibrate(
         truth: Folder with their labels, `<case>.nii.gz`.
         output: Folder for what is written.
         settings: Engine, threads, precision, step.
-        drawn: What was drawn in the truths; None: in each what it shows.
+        annotated: What was annotated in the truths; None: in each what it shows.
 
     Raises:
         KitError: Fewer than two labelled CTs, or a file or the network cannot be used.
     """
-    description, sampled = _sampled(manifest, images, truth, output, settings, drawn)
+    description, sampled = _sampled(manifest, images, truth, output, settings, annotated)
     found = judged(manifest.name, description, {case: one for case, (one, _) in sampled.items()})
     temperatures = {case: one.temperature for case, one in found.cases.items()}
     selection = cross_validated(sampled, temperatures)
@@ -97,7 +97,7 @@ def _sampled(
     truth: Path,
     output: Path,
     settings: Settings,
-    drawn: Drawn | None,
+    annotated: Drawn | None,
 ) -> tuple[dict[str, str | int], dict[str, tuple[Samples, ConfidencePieces]]]:
     """Run the network on the labelled CTs; return the engine, and what was kept of each case."""
     cases = {
@@ -110,7 +110,7 @@ def _sampled(
     make_folder(output)
     with open_predictor(manifest, settings) as predictor:
         sampled = {
-            case: sample_voxels(predictor, *paths, SEED + number, drawn)
+            case: sample_voxels(predictor, *paths, SEED + number, annotated)
             for number, (case, paths) in enumerate(
                 track(cases.items(), "cases", console=terminal(stderr=True), transient=True)
             )

@@ -1,4 +1,4 @@
-"""The pictures of a calibration: accuracy over confidence, and what thresholds keep."""
+"""Plots of a calibration: accuracy over confidence, and what thresholds keep."""
 
 from pathlib import Path
 
@@ -60,10 +60,10 @@ def draw_kept(network: str, selection: Selection, path: Path) -> None:
             axis.axhline(wanted, color="0.8", linewidth=0.8, zorder=0)
         axis.set(xlim=(-0.03, 1.03), ylim=(0, 1.03), xlabel="share kept", title=signal)
         axis.spines[["top", "right"]].set_visible(False)
-    told = ", ".join(
+    legend = ", ".join(
         f"{m} {w:g}" for m, w in zip(("circle", "square", "triangle"), WANTED, strict=True)
     )
-    panels[0].set_ylabel(f"share that is right\n(cross: all; wanted: {told})", fontsize=8)
+    panels[0].set_ylabel(f"share that is right\n(cross: all; wanted: {legend})", fontsize=8)
     panels[0].legend(fontsize=7, loc="lower left")
     with replacing(path) as partial:
         figure.savefig(partial, dpi=110, format="png")

@@ -1,4 +1,4 @@
-"""What a network's probabilities say of how sure it is."""
+"""Signals of confidence from a network's probabilities."""
 
 from typing import Any, NamedTuple
 

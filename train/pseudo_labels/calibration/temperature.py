@@ -21,26 +21,26 @@ class Samples:
     """float32 [N, K]."""
     truth: NDArray[np.uint8]
     """uint8 [N], 0 to K - 1."""
-    drawn: tuple[int, ...]
-    """Classes that this case's annotators drew. Where the truth is 0, there may be any other."""
+    annotated: tuple[int, ...]
+    """Classes that were annotated in this case. Where the truth is 0, there may be any other."""
 
     def log_probabilities(self, temperature: float) -> NDArray[np.float64]:
-        """Return float64 [N, K]: what is not drawn is added to the background and is then -inf.
+        """Return float64 [N, K]: what is not annotated is added to the background and is then -inf.
 
-        The truth cannot tell an organ that nobody drew from background, so neither may be counted
-        as wrong for the other: the marginal form.
+        The truth cannot tell an organ that nobody annotated from background, so neither may be
+        counted as wrong for the other: the marginal form.
         """
         found: NDArray[np.float64] = log_softmax(self.logits.astype(np.float64) / temperature, 1)
-        others = [k for k in range(found.shape[1]) if k not in self.drawn]  # 0 among them
+        others = [k for k in range(found.shape[1]) if k not in self.annotated]  # 0 among them
         merged = np.full_like(found, -np.inf)
-        merged[:, self.drawn] = found[:, self.drawn]
+        merged[:, self.annotated] = found[:, self.annotated]
         merged[:, 0] = logsumexp(found[:, others], axis=1)
         return merged
 
 
 @dataclass(frozen=True)
 class ConfidencePieces:
-    """Connected components of what a network calls a drawn organ in one labelled case.
+    """Connected components of what a network calls an annotated organ in one labelled case.
 
     Of the labels that prediction would write: after the manifest's rules for components.
     """
@@ -111,7 +111,7 @@ def fit_temperature(samples: Sequence[Samples]) -> float:
     """Return the temperature under which the true labels are likeliest, each case counting alike.
 
     Above 1 the network was too sure of itself. It changes no label, except where what is not
-    drawn is added to the background.
+    annotated is added to the background.
     """
 
     def loss(log_temperature: float) -> float:

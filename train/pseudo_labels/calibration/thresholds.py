@@ -1,9 +1,9 @@
-"""What a threshold on confidence keeps, and how much of it is right, on cases it was not chosen on.
+"""Cross-validate thresholds on confidence: what each keeps, and how much of that is right.
 
-Judged is what the network calls an organ that was drawn in the case, and the manifest's rules for
-components leave: voxels by their own signals, and connected components by the mean probability of
-their voxels. The signals are those of all classes, also undrawn ones: where labels are wanted
-nobody has drawn anything.
+Judged are voxels that the network labels as an annotated organ of the case, after the manifest's
+component rules: voxels by their own signals, and connected components by the mean probability of
+their voxels. The signals are those of all classes, also of unannotated ones, because the CTs that
+will be labelled have no annotations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,8 +111,8 @@ def kept(case: Scored, threshold: float) -> Kept:
     above, whole = case.scores >= threshold, float(case.total.sum())
     left = float(case.total[above].sum())
     precision = float(case.right[above].sum()) / left if left else None
-    told = threshold if np.isfinite(threshold) else None
-    return Kept(told, float(case.right.sum()) / whole, left / whole, precision)
+    finite = threshold if np.isfinite(threshold) else None
+    return Kept(finite, float(case.right.sum()) / whole, left / whole, precision)
 
 
 def cross_validated(
@@ -125,7 +125,7 @@ def cross_validated(
         temperatures: Of each case: fitted on the others.
 
     Returns:
-        Without the cases in which the network calls nothing by a drawn organ's name.
+        Without the cases in which the network calls nothing by the name of an annotated organ.
     """
     found: Selection = {}
     for signal in SIGNALS:
