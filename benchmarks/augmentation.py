@@ -102,11 +102,13 @@ def teacher_dice(
             for n, mm in zip(case.hu.shape, recipe.spacing_mm, strict=True)
         )
         teacher = resample_nearest(case.labels.first, (shape[0], shape[1], shape[2]))
-        said = labels_of(network, recipe, resample_linear(case.hu, (shape[0], shape[1], shape[2])))
+        prediction = labels_of(
+            network, recipe, resample_linear(case.hu, (shape[0], shape[1], shape[2]))
+        )
         known = teacher != UNKNOWN
         least = 1000 * _LEAST_ML / float(np.prod(recipe.spacing_mm))
         for organ, label in ORGANS.items():
-            here, there = (teacher == label) & known, (said == label) & known
+            here, there = (teacher == label) & known, (prediction == label) & known
             if organ != "tumour" and here.sum() >= least:
                 both = int((here & there).sum())
                 found.setdefault(organ, []).append(2 * both / int(here.sum() + there.sum()))
