@@ -62,10 +62,10 @@ def _timed(command: Sequence[str]) -> tuple[float, float]:
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
-        told = process.stderr.read() if process.stderr else ""
+        errors = process.stderr.read() if process.stderr else ""
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start_s
     if process.returncode:
-        raise KitError(f"{' '.join(command)} ended with {process.returncode}: {told[-500:]}")
+        raise KitError(f"{' '.join(command)} ended with {process.returncode}: {errors[-500:]}")
     return seconds, usage.ru_maxrss / 1024

@@ -54,7 +54,7 @@ def benchmark_bound(manifest: Path, output: Path) -> None:
             "window_s": round(window_s, 4),
             "share_of_bound": round(work / rate / window_s, 3),
         }
-    told = {
+    result = {
         "cpu": cpu_name(),
         "threads": len(os.sched_getaffinity(0)),
         "network": described.name,
@@ -63,7 +63,7 @@ def benchmark_bound(manifest: Path, output: Path) -> None:
         "precisions": rows,
     }
     with replacing(output) as partial:
-        partial.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+        partial.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     title = f"{described.name}: {work / 1e9:.0f} GFLOP a window of {described.window.patch}"
     table = Table("precision", "matrices, GFLOP/s", "bound s", "window s", "reached", title=title)
     for precision, row in rows.items():

@@ -85,8 +85,8 @@ def benchmark_epochs(
         }
         for name, runs in found.items()
     }
-    told = {"recipe": spec.name, "iterations": iterations, "validation_iterations": _VALIDATION}
-    output.write_text(json.dumps({**told, "epochs": table}, indent=2) + "\n", encoding="utf-8")
+    head = {"recipe": spec.name, "iterations": iterations, "validation_iterations": _VALIDATION}
+    output.write_text(json.dumps({**head, "epochs": table}, indent=2) + "\n", encoding="utf-8")
     click.echo(output.read_text(encoding="utf-8"), nl=False)
 
 

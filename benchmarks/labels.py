@@ -95,10 +95,10 @@ def benchmark_labels(repeats: int, output: Path) -> None:
         for _ in track(range(repeats), description="labels", transient=True):
             for way, seen in runs.items():
                 words = (sys.executable, "-m", "benchmarks", "restore", way, logits, made)
-                told = subprocess.run(
+                done = subprocess.run(
                     [*map(str, words)], stdout=subprocess.PIPE, check=True, text=True
                 )
-                seconds, mib = json.loads(told.stdout)
+                seconds, mib = json.loads(done.stdout)
                 seen.append((seconds, mib))
                 labels = np.load(made)
                 reference = labels if reference is None else reference

@@ -124,9 +124,9 @@ def commands(manifest: Path, model: Path | None) -> dict[str, tuple[str, ...]]:
     ways = {"kit, exact": (*kit, *exact), "kit": tuple(kit)}
     if model is None:
         return ways
-    rival = python("-m", "benchmarks.baseline", model.resolve(), *places)
-    tuned = (*rival, "--tuned", "--step", str(TUNED_STEP))
-    return {STOCK: tuple(rival), "nnU-Net, tuned": tuned, **ways}
+    baseline = python("-m", "benchmarks.baseline", model.resolve(), *places)
+    tuned = (*baseline, "--tuned", "--step", str(TUNED_STEP))
+    return {STOCK: tuple(baseline), "nnU-Net, tuned": tuned, **ways}
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,9 @@ class _Run:
 
 def _run(case: str, ct: Path, name: str, command: tuple[str, ...], output: Path) -> _Run:
     with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "run.json"
+        report_path = Path(folder) / "run.json"
         kit = name.startswith("kit")
-        words = (*command, "--report", str(told)) if kit else command
+        words = (*command, "--report", str(report_path)) if kit else command
         (measured,) = evaluate({case: ct}, Path(folder), Subject(words), Protocol())
         (run,) = measured.efficiency.runs
         if run.error is not None:
@@ -151,7 +151,7 @@ def _run(case: str, ct: Path, name: str, command: tuple[str, ...], output: Path)
         kept = output / name
         kept.mkdir(parents=True, exist_ok=True)
         shutil.move(Path(folder) / "predictions" / f"{case}.nii.gz", kept / f"{case}.nii.gz")
-        report = json.loads(told.read_text("utf-8")) if kit else {}
+        report = json.loads(report_path.read_text("utf-8")) if kit else {}
     (seen,) = report.get("cases") or [{}]
     memory = _memory(measured.samples[1])
     return _Run(
@@ -222,5 +222,5 @@ def show(found: Benchmark) -> None:
         kit = ways["kit"]
         if kit.stages_s:
             rest = kit.median_s - sum(s for n, s in kit.stages_s.items() if n != "read")
-            told = ", ".join(f"{name} {s:.2f}" for name, s in kit.stages_s.items())
-            console.print(f"kit, by stage: {told}; everything else {rest:.2f} s", style="dim")
+            stages = ", ".join(f"{name} {s:.2f}" for name, s in kit.stages_s.items())
+            console.print(f"kit, by stage: {stages}; everything else {rest:.2f} s", style="dim")

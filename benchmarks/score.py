@@ -119,8 +119,8 @@ def _steps(runs: dict[str, Timing], scoring: Scoring, repeats: int) -> dict[str,
 
 
 def _equal_values(plain: list[str], out: Path) -> int:
-    told = subprocess.run(plain, cwd=ROOT, capture_output=True, check=True).stdout
-    (theirs,) = json.loads(told)["cases"].values()
+    output = subprocess.run(plain, cwd=ROOT, capture_output=True, check=True).stdout
+    (theirs,) = json.loads(output)["cases"].values()
     (case,) = load_scores(out / "scores.json").cases
     labels = [case.labels[organ] for organ in ORGANS]
     pairs = zip(labels, theirs, strict=True)

@@ -27,38 +27,38 @@ SMALL_VOXELS = 30
 
 def shifted(truth: Labels, rng: np.random.Generator) -> Labels:
     """Lie one voxel off along a random axis; miss tumours under `SMALL_VOXELS`."""
-    said = truth.copy()
+    labels = truth.copy()
     pieces = connected(truth == TUMOUR)
     small = np.flatnonzero(pieces.sizes < SMALL_VOXELS)
-    said[np.isin(pieces.numbers, small[small > 0])] = LIVER
-    return np.roll(said, int(rng.choice((-1, 1))), int(rng.integers(3)))
+    labels[np.isin(pieces.numbers, small[small > 0])] = LIVER
+    return np.roll(labels, int(rng.choice((-1, 1))), int(rng.integers(3)))
 
 
 def confused(truth: Labels, rng: np.random.Generator) -> Labels:
     """Take left for right in a quarter of the cases; grow tumours by a voxel, and invent some."""
-    said = truth.copy()
+    labels = truth.copy()
     grown = binary_dilation(truth == TUMOUR, generate_binary_structure(3, 1))
-    said[grown & (truth == LIVER)] = TUMOUR
+    labels[grown & (truth == LIVER)] = TUMOUR
     for _ in range(rng.integers(0, 3)):
         middle = rng.choice(np.argwhere(truth > 0))
         grid = np.indices(truth.shape) - middle.reshape(3, 1, 1, 1)
         ball = (grid**2).sum(axis=0) <= rng.integers(2, 10)
-        said[ball & (truth > 0)] = TUMOUR
+        labels[ball & (truth > 0)] = TUMOUR
     if rng.uniform() < 0.25:
         for right, left in SIDES.items():
             pair = ORGANS[right], ORGANS[left]
-            said[truth == pair[0]], said[truth == pair[1]] = pair[::-1]
-    return said
+            labels[truth == pair[0]], labels[truth == pair[1]] = pair[::-1]
+    return labels
 
 
 def coarse(truth: Labels, rng: np.random.Generator) -> Labels:
     """See every second voxel, never a tumour, and no gallbladder in half of the cases."""
-    said = np.where(truth == TUMOUR, np.uint8(LIVER), truth)
+    labels = np.where(truth == TUMOUR, np.uint8(LIVER), truth)
     if rng.uniform() < 0.5:
-        said[said == ORGANS["gallbladder"]] = 0
+        labels[labels == ORGANS["gallbladder"]] = 0
     for axis in range(3):
-        said = np.repeat(said.take(range(0, said.shape[axis], 2), axis), 2, axis)
-    return said
+        labels = np.repeat(labels.take(range(0, labels.shape[axis], 2), axis), 2, axis)
+    return labels
 
 
 def mirrored(truth: Labels, rng: np.random.Generator) -> Labels:

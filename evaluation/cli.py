@@ -169,12 +169,12 @@ def submission(
     """
     from evaluation.efficiency.protocol import Protocol
     from evaluation.efficiency.results import ChallengeLimits
-    from evaluation.submission.check import Asked
+    from evaluation.submission.check import CheckRequest
     from evaluation.submission.screen import check_on_screen
     from inference.pipeline import find_cases
 
     settings = Protocol(1, timeout, ChallengeLimits(time_limit, memory_limit))
-    request = Asked(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
+    request = CheckRequest(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
     found = check_on_screen(request)
     if found.failed:
         raise KitError(f"{len(found.failed)} rules failed: {', '.join(found.failed)}")
@@ -212,7 +212,7 @@ def compare(
     default=1000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How often cases are drawn again, to see how stable the ranking is.",
+    help="How often cases are sampled again, to see how stable the ranking is.",
 )
 @click.option(
     "--with-cpu",
@@ -249,7 +249,7 @@ def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: 
     from evaluation.agreement.screen import agree_on_screen
 
     cases = agree_on_screen(first, second, output, jobs)
-    reasons = {case.case: why for case in cases if (why := case.amiss(least_dsc))}
+    reasons = {case.case: why for case in cases if (why := case.problem(least_dsc))}
     if reasons:
         listed = "; ".join(f"{case}: {why}" for case, why in reasons.items())
         raise KitError(f"{len(reasons)} of {len(cases)} cases do not agree: {listed}")

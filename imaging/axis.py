@@ -1,7 +1,7 @@
-"""The one map between two grids of voxels that cover the same length of an axis.
+"""The map between two grids of voxels that cover the same length of an axis.
 
 Voxel centers lie at half-integers from the corner that both grids share; edges are extended. "Old"
-voxels are what there is, "new" ones what is wanted.
+voxels are those of the input, "new" voxels those of the result.
 """
 
 from typing import TypeVar
@@ -17,7 +17,7 @@ def from_corner(voxel: Place, ratio: float) -> Place:
 
     Args:
         voxel: Numbers of new voxels.
-        ratio: Old voxels to a new one; millimetres or pixels, where those are wanted.
+        ratio: Old voxels per new one; or millimetres or pixels, for a result in those units.
     """
     return (voxel + 0.5) * ratio
 
@@ -46,9 +46,9 @@ class Linear:
         self.below = np.minimum(place.astype(np.intp), max(0, old - 2))
         """intp [new]: the first old voxel that each new one is made of."""
         self.above = np.minimum(self.below + 1, old - 1)
-        """intp [new]: the other, the same one where there is one old voxel alone."""
+        """intp [new]: the second; the same as the first where there is only one old voxel."""
         self.share = (place - self.below).astype(np.float32)
-        """float32 [new]: what `above` counts, 0 to 1; `below` counts the rest."""
+        """float32 [new]: weight of `above`, 0 to 1; `below` has the rest."""
 
     def support(self, new: slice) -> slice:
         """Return the old voxels that the new voxels in `new` are made of."""
@@ -66,9 +66,9 @@ class Linear:
     def first_needed(self, new: int) -> int:
         """Return the first old voxel to keep once the first `new` ones are decided.
 
-        None that the rest is made of is left behind, and none that may not have come is passed
-        over: where two new voxels lie more than two old ones apart, those between them are in no
-        cell, and the last that are known may be among them.
+        Every old voxel that the remaining new ones are made of is kept. The result is never past
+        the old voxels that the first `new` ones need: where two new voxels lie more than two old
+        ones apart, no cell holds those between them, and some of these may not be known yet.
         """
         past = int(self.above[new - 1]) + 1 if new else 0
         return past if new == self.below.size else min(past, int(self.below[new]))
@@ -102,7 +102,7 @@ def widened(part: slice, stride: int, margin: int, size: int) -> slice:
     """Return where every `stride`-th voxels lie on the axis of `size` that they were taken from.
 
     Args:
-        part: Of the taken voxels; each stands for itself and those up to the next.
+        part: Of the taken voxels; each represents itself and those up to the next.
         stride: Voxels from one to the next.
         margin: Voxels more at both ends, as far as the axis goes.
         size: Voxels of the axis.

@@ -1,4 +1,4 @@
-"""One way from an error to the command line, for all three packages."""
+"""What the command lines of all packages share: errors in one line, files that can be written."""
 
 import sys
 from io import TextIOWrapper
@@ -12,9 +12,9 @@ from imaging.files import prepare_file
 
 
 class OutputFile(click.Path):
-    """A file that a command writes when it is done: what would stop that is told before it begins.
+    """A file that a command writes at its end; checked to be writable before the command starts.
 
-    Its folder is made.
+    Its folder is created.
     """
 
     def __init__(self) -> None:

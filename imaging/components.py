@@ -1,4 +1,4 @@
-"""Connected components; the only module that meets connected-components-3d."""
+"""Connected components; the only module that imports connected-components-3d."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Components:
-    """The connected pieces of an array; a piece has one value, and 0 belongs to none."""
+    """The connected components of an array; each has one value, and 0 is background."""
 
     numbers: NDArray[np.unsignedinteger]
-    """Of the array's shape: every voxel's piece, from 1 on; 0 where there is none."""
+    """Of the array's shape: the number of every voxel's component, from 1 on; 0 is background."""
     sizes: NDArray[np.int64]
     """Voxels of each piece, by its number; that of 0 is 0."""
     _bounds: NDArray[np.integer]
@@ -48,8 +48,8 @@ def connected(array: NDArray[Any], connectivity: Literal[4, 6, 8, 18, 26] = 26) 
     """
     import cc3d
 
-    # Padded: cc3d 4.1 counts on a border of zeros. Without one, scattered voxels in a tight box end
-    # in "maximum length exception".
+    # Padded: cc3d 4.1 needs a border of zeros. Without one, scattered voxels in a tight box raise
+    # "maximum length exception".
     numbers = cc3d.connected_components(np.pad(array, 1), connectivity=connectivity)
     found = cc3d.statistics(numbers, no_slice_conversion=True)
     sizes: NDArray[np.int64] = found["voxel_counts"].astype(np.int64)

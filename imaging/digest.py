@@ -1,4 +1,4 @@
-"""SHA-256 digests; the only module that meets hashlib."""
+"""SHA-256 digests; the only module that imports hashlib."""
 
 import hashlib
 from io import BufferedIOBase

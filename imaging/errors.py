@@ -1,4 +1,4 @@
-"""Every error that the kit raises on purpose, and one line for any other."""
+"""The errors that the kit raises, and a one-line message for any other exception."""
 
 import traceback
 from pathlib import Path
@@ -13,7 +13,7 @@ class ManifestError(KitError):
 
 
 class VolumeError(KitError):
-    """A file is no CT that can be labelled."""
+    """A file is not a CT that can be labelled."""
 
 
 class GeometryError(KitError):
@@ -25,17 +25,17 @@ class EngineError(KitError):
 
 
 def how_to_install(extra: str) -> str:
-    """Say what brings a missing package: the kit is on no package index, its folder is installed.
+    """Say how to install a missing package: the kit is installed from its folder.
 
     Args:
-        extra: One of pyproject.toml's optional dependencies; "" for what every installation has.
+        extra: One of pyproject.toml's optional dependencies; "" for the required ones.
     """
     what = f"'.[{extra}]'" if extra else "."
     return f"run `pip install {what}` in the kit's folder"
 
 
 def in_one_line(error: BaseException, about: str) -> str:
-    """Say what ended the work on one file, so that the others can go on.
+    """Return a one-line message for an error in one file, so that the other files can go on.
 
     Args:
         error: Whatever was raised.
@@ -52,4 +52,4 @@ def in_one_line(error: BaseException, about: str) -> str:
 
 
 _OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "out of memory", "bad allocation")
-"""What ITK, OpenVINO, ONNX Runtime and C++ say in place of a MemoryError."""
+"""Messages of ITK, OpenVINO, ONNX Runtime and C++ that mean a MemoryError."""

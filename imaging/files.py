@@ -1,4 +1,4 @@
-"""Write a file whole or not at all; say which files of a folder are passed over."""
+"""Write a file whole or not at all; name the files of a folder that are passed over."""
 
 import re
 import secrets
@@ -10,9 +10,9 @@ from typing import TextIO
 from imaging.errors import KitError
 
 _KEPT = 32
-"""Characters of a name that its temporary one ends with: the whole may be too long for a file."""
+"""Characters of the name that its temporary name ends with; the whole may be too long."""
 _CHANNEL = re.compile(r"_\d{4}\.nii\.gz$", re.IGNORECASE)
-_TOLD = 10
+_MOST_NAMED = 10
 RESULTS = (".json", ".csv", ".html", ".png")
 """Endings of what the kit writes beside label maps."""
 
@@ -21,7 +21,7 @@ RESULTS = (".json", ".csv", ".html", ".png")
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a path beside `target`; put it in place only if the block succeeds.
 
-    Its name is drawn by chance: the first process of every container has the same number.
+    Its name is random: the first process of every container has the same process number.
 
     Raises:
         KitError: The file cannot be written: no space, no right, no folder.
@@ -41,7 +41,7 @@ def replacing(target: Path) -> Iterator[Path]:
 def writing(target: Path) -> Iterator[TextIO]:
     """Yield a stream for a table; put the file in place only if the block succeeds.
 
-    What is no UTF-8 of a case's name is written with a backslash.
+    Bytes of a case's name that are not UTF-8 are written with a backslash.
 
     Raises:
         KitError: The file cannot be written.
@@ -54,7 +54,7 @@ def writing(target: Path) -> Iterator[TextIO]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder`, and what is above it, where it is not there yet.
+    """Create `folder` and its parents where they do not exist.
 
     Raises:
         KitError: It cannot be made.
@@ -66,7 +66,7 @@ def make_folder(folder: Path) -> None:
 
 
 def prepare_file(target: Path) -> None:
-    """Make the folder of a file that is written at the end of a run, and see that one can be.
+    """Create the folder of a file that is written at the end of a run; check that it is writable.
 
     Raises:
         KitError: It cannot be made, or nothing can be written there.
@@ -74,34 +74,34 @@ def prepare_file(target: Path) -> None:
     make_folder(target.parent)
     tried = target.with_name(f".try.{target.name}")
     try:
-        tried.touch(exist_ok=False)  # rights alone do not tell: disks and /proc are read-only too
+        tried.touch(exist_ok=False)  # rights are not enough: a disk may be read-only
         tried.unlink()
     except FileExistsError:
-        pass  # another run tries
+        pass  # another run is checking
     except OSError as error:
         raise KitError(f"cannot write {target}: {error.strerror}; choose another file") from error
 
 
 def passed_over(folder: Path, suffix: str, *, beside: tuple[str, ...] = ()) -> dict[str, str]:
-    """Say of each file in `folder` that is no `<case><suffix>` why it is not; hidden ones aside.
+    """Return why files in `folder` are not `<case><suffix>`, by name; hidden files are left out.
 
     Args:
-        folder: There.
+        folder: The folder.
         suffix: "_0000.nii.gz" of CTs, ".nii.gz" of label maps.
         beside: Endings of other files that belong there.
     """
     shown = (path for path in folder.iterdir() if path.name[0] != "." or path.name == suffix)
     return {
-        path.name: told
+        path.name: reason
         for path in sorted(shown)
-        if not path.name.endswith(beside) and (told := _why_not(path, suffix))
+        if not path.name.endswith(beside) and (reason := _why_not(path, suffix))
     }
 
 
-def told_of(passed: dict[str, str], folder: Path) -> str:
+def passed_over_message(passed: dict[str, str], folder: Path) -> str:
     """Return one line of what `passed_over` found in `folder`."""
-    some = [f"{name} ({why})" for name, why in list(passed.items())[:_TOLD]]
-    more = [f"{len(passed) - _TOLD} more"] if len(passed) > _TOLD else []
+    some = [f"{name} ({why})" for name, why in list(passed.items())[:_MOST_NAMED]]
+    more = [f"{len(passed) - _MOST_NAMED} more"] if len(passed) > _MOST_NAMED else []
     return f"passed over in {folder}: {', '.join(some + more)}"
 
 

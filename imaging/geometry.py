@@ -1,4 +1,4 @@
-"""Where voxels are: the grid of a volume, and how its axes lie in the patient."""
+"""The grid of a volume, and the orientation of its axes in the patient."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -140,9 +140,9 @@ def nearest_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def foreground_box(labels: NDArray[np.uint8]) -> Box | None:
-    """Return the bounding box of all that is not 0; None where all is.
+    """Return the bounding box of the voxels that are not 0; None if there are none.
 
-    Reductions along whole axes run at memory speed, several times faster than looking at labels.
+    Reductions along whole axes run at memory speed, several times faster than comparing labels.
     """
     over_z = labels.max(axis=0, initial=0)
     ranges = []

@@ -1,9 +1,9 @@
 """Whether a CT's numbers look like Hounsfield units, from a histogram of some of its voxels.
 
 In Hounsfield units air is at -1000, fat at -100, soft tissue at 40, and little lies between fat and
-lung. A table of how frequent each value is in abdominal CTs is laid over the histogram, moved along
-it, and laid over its mirror image. Numbers that it fits much better elsewhere are no Hounsfield
-units, and where it fits says what they are.
+lung. A table of the frequency of each value in abdominal CTs is compared with the histogram as it
+is, shifted, and mirrored. If a shifted or mirrored table fits much better, the numbers are not
+Hounsfield units, and the best fit says what they are.
 """
 
 from functools import cache
@@ -13,27 +13,27 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _VOXELS = 1 << 16
-"""Looked at, at most."""
+"""Most voxels that are read."""
 _FEWEST = 1000
-"""Fewer say nothing."""
+"""With fewer voxels there is no warning."""
 _BIN_HU, _LOWEST_HU, _BINS = 16, -65536, 8192
 _TABLE_HU = (-1408, 1792)
 _RARE = 1e-4
 """Share of a bin that hardly ever occurs."""
 _NO_AIR_HU, _NO_AIR = -30, 0.005
-"""Every part of a body has more fat, or gas, than this share under -30 HU."""
+"""In every part of a body fat or gas, under -30 HU, has a larger share than this."""
 _BETTER, _MUCH_BETTER = 0.5, 0.8
-"""Logarithms of likelihood a voxel by which another reading must fit better: without doubt in any
-of 30 CTs is .10, in parts of them .46; numbers moved by 200 are from .67 on."""
+"""Log-likelihood per voxel by which another reading must fit better. In 30 correct CTs it is at
+most .10, in parts of them .46; for numbers shifted by 200 it is .67 and more."""
 _MIRRORED = 0.1
 _WORST_FIT = 4.2
-"""30 CTs have 5.2 to 5.7, parts of them from 4.4 on."""
+"""30 CTs have 5.2 to 5.7; parts of them have 4.4 and more."""
 _WINDOW = 300
-"""HU of a body spread over more."""
+"""The HU of a body have a wider range."""
 
 
-def doubt(hu: NDArray[np.int16] | NDArray[np.float32]) -> str | None:
-    """Say what numbers that are no Hounsfield units look like; None where they may be.
+def warning(hu: NDArray[np.int16] | NDArray[np.float32]) -> str | None:
+    """Say what numbers look like that are not Hounsfield units; None where they may be.
 
     Args:
         hu: [Z, Y, X], finite, not all the same.
@@ -41,11 +41,11 @@ def doubt(hu: NDArray[np.int16] | NDArray[np.float32]) -> str | None:
     seen = _some(hu).astype(np.float64)
     if seen.size < _FEWEST:
         return None
-    told = _looks_like(seen)
-    if told is None:
+    reading = _looks_like(seen)
+    if reading is None:
         return None
     low, high = float(hu.min()), float(hu.max())
-    return f"the numbers, {low:g} to {high:g}, do not look like Hounsfield units; {told}"
+    return f"the numbers, {low:g} to {high:g}, do not look like Hounsfield units; {reading}"
 
 
 def _looks_like(seen: Floats) -> str | None:
@@ -104,11 +104,11 @@ def _window(seen: Floats) -> str:
 
 
 def _fits(seen: Floats) -> tuple[float, float, float, int, int]:
-    """Lay the table over a histogram.
+    """Compare the table with the histogram of `seen`.
 
     Returns:
-        How well it fits as it lies, moved to where it fits best, and mirrored there; and the
-        numbers, HU, that were added, or from which they were subtracted, there.
+        The fit without a shift, with the best shift, and mirrored with its best shift; then the
+        number, in HU, that was added, and the number from which the mirrored HU were subtracted.
     """
     bins = ((seen - _LOWEST_HU) / _BIN_HU).clip(0, _BINS - 1).astype(np.int64)
     histogram = np.bincount(bins, minlength=_BINS) / seen.size
@@ -123,7 +123,7 @@ def _fits(seen: Floats) -> tuple[float, float, float, int, int]:
 
 @cache
 def _table() -> NDArray[np.complex128]:
-    """Return the transform of the logarithm of how frequent values of abdominal CTs are."""
+    """Return the Fourier transform of the log frequency of values in abdominal CTs."""
     hu = np.arange(*_TABLE_HU, _BIN_HU) + _BIN_HU / 2
 
     def peak(middle: float, width: float) -> Floats:

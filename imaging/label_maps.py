@@ -24,7 +24,7 @@ class LabelMap:
     place: Place
     header: Header
     cut: str | None = None
-    """What stood in the file where these labels are cut from other numbers; None where not."""
+    """The numbers in the file, where the labels were truncated from others; None where not."""
 
     @property
     def grid(self) -> Grid:
@@ -38,8 +38,8 @@ class LabelMap:
         for name in ("spacing_mm", "origin_mm", "direction"):
             found, wanted = getattr(self.place, name), getattr(place, name)
             if not np.allclose(found, wanted, rtol=0, atol=_SAME_MM):
-                told, told_of = (np.round(v, 3).ravel().tolist() for v in (found, wanted))
-                return f"the map's {name.removesuffix('_mm')} is {told}, not {told_of}"
+                actual, expected = (np.round(v, 3).ravel().tolist() for v in (found, wanted))
+                return f"the map's {name.removesuffix('_mm')} is {actual}, not {expected}"
         return None
 
 
@@ -47,20 +47,20 @@ def read_label_map(path: Path) -> LabelMap:
     """Read a label map.
 
     Raises:
-        VolumeError: It cannot be read, or holds something else than whole numbers from 0 to 255.
+        VolumeError: It cannot be read, or has values other than whole numbers from 0 to 255.
     """
     if not path.is_file():
         raise VolumeError(f"label map {path} is missing; run predict first")
     header = read_header(path)
     place = read_place(path, header)
     numbers = scaled_numbers(path, header)
-    if told := unlike_labels(numbers, header):
-        raise VolumeError(f"{path.name}: labels must be whole numbers from 0 to 255; {told}")
+    if problem := unlike_labels(numbers, header):
+        raise VolumeError(f"{path.name}: labels must be whole numbers from 0 to 255; {problem}")
     return LabelMap(numbers.astype(np.uint8, copy=False), place, header)
 
 
 def scaled_numbers(path: Path, header: Header) -> NDArray[Any]:
-    """Read the numbers [Z, Y, X] as slope and intercept make them: float64 where there are any.
+    """Read the numbers [Z, Y, X] with slope and intercept applied: float64 if the file has them.
 
     Raises:
         VolumeError: The file is cut or damaged, or holds no real numbers.
@@ -74,7 +74,7 @@ def scaled_numbers(path: Path, header: Header) -> NDArray[Any]:
 
 
 def unlike_labels(numbers: NDArray[Any], header: Header) -> str | None:
-    """Say why numbers are no labels; None where they are whole and from 0 to 255.
+    """Say why numbers cannot be labels; None if all are whole and from 0 to 255.
 
     Args:
         numbers: Of any real type and shape.
@@ -83,20 +83,20 @@ def unlike_labels(numbers: NDArray[Any], header: Header) -> str | None:
     if numbers.dtype == np.uint8:
         return None
     low, high = numbers.min(), numbers.max()
-    if low >= 0 and high <= 255:  # neither where one is NaN
+    if low >= 0 and high <= 255:  # both are false for NaN
         if numbers.dtype.kind != "f":
             return None
         off = np.abs(numbers - np.rint(numbers))
         if not off.any():
             return None
         worst = np.unravel_index(int(off.argmax()), off.shape)
-        told = f"{numbers[worst]:.7g} is off by {off[worst]:.2g}"
+        problem = f"{numbers[worst]:.7g} is off by {off[worst]:.2g}"
     else:
-        told = f"there is {high if low >= 0 else low:.7g}"
+        problem = f"there is {high if low >= 0 else low:.7g}"
     if header.scaling is None:
-        return told
+        return problem
     slope, intercept = header.scaling
-    return f"{told}: the header has a slope of {slope:.7g} and an intercept of {intercept:.7g}"
+    return f"{problem}: the header has a slope of {slope:.7g} and an intercept of {intercept:.7g}"
 
 
 def _times(shape: Shape) -> str:

@@ -1,4 +1,4 @@
-"""What this machine is, and what this process takes of it."""
+"""The machine's processor, and the memory of this process."""
 
 import platform
 import resource
@@ -8,17 +8,17 @@ from pathlib import Path
 def peak_memory_mib() -> float:
     """Return the largest resident memory that this process has had, in MiB.
 
-    Linux's own figure: `getrusage` counts what the parent held when it started this process.
+    Read from Linux: `getrusage` includes the memory of the parent that started this process.
     """
     with Path("/proc/self/status").open(encoding="utf-8") as rows:
         held = next((row for row in rows if row.startswith("VmHWM:")), None)
-    if held is None:  # a sandbox that keeps no such figure
+    if held is None:  # a sandbox without this figure
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
     return int(held.split()[1]) / 1024.0
 
 
 def cpu_name() -> str:
-    """Return what this machine calls its processor."""
+    """Return the name of the processor."""
     try:
         rows = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,10 +1,10 @@
-"""Where voxels lie in the patient: the one reading of a NIfTI header's geometry.
+"""Where voxels lie in the patient: the geometry of a NIfTI header.
 
-A header says it up to three times: by the sform (an affine), by the qform (a rotation beside
-pixdim) and by pixdim alone. The networks are trained through nnU-Net's NibabelIOWithReorient, so
-everything that reads a file takes what nibabel takes: the sform where it has a code, else the qform
-where it has one, else pixdim, with axes that grow to Left, Anterior, Superior. Codes are 1 to 5;
-nibabel takes any other for none. Where two of them differ, a warning names both.
+A header can give it three times: in the sform (an affine), in the qform (a rotation, with the voxel
+size in pixdim) and in pixdim alone. The networks are trained with nnU-Net's NibabelIOWithReorient,
+so the kit follows nibabel: the sform if it has a code, else the qform if it has one, else pixdim
+with axes to Left, Anterior, Superior. Codes are 1 to 5; nibabel reads any other as 0. If two of the
+three differ, a warning names both.
 """
 
 import struct
@@ -21,17 +21,17 @@ Floats = NDArray[np.float64]
 LEAST_MM, MOST_MM = 0.05, 50.0
 """No CT has smaller or larger voxels."""
 _UNITS = {1: ("metres", 1000.0), 2: ("millimetres", 1.0), 3: ("micrometres", 0.001)}
-"""Codes of xyzt_units, nifti1.h; 0 says nothing, and means millimetres."""
+"""Codes of xyzt_units, nifti1.h; 0 is unknown, and read as millimetres."""
 _CODES = range(1, 6)
 _SAME_SHARE = 1e-3
-"""Voxel sizes that differ by less are the same, rounded in other ways."""
+"""Voxel sizes that differ by less are the same, but rounded differently."""
 _APART = 0.5
 """Voxels by which two forms may differ in a corner of the volume and still be the same."""
 _ORTHONORMAL = 1e-3
 _LEAST_SPAN = 1e-3
 """Volume that three axes of length 1 span at least; at right angles they span 1."""
 _LONGEST = 1e-3
-"""How much longer than 1 a quaternion may be; it is shortened, as in nifti1.c."""
+"""How much longer than 1 a quaternion may be; it is normalized, as in nifti1.c."""
 _LONGEST_IN_NIBABEL = 3 * float(np.finfo(np.float32).eps)
 _TO_LPS = np.array([[-1.0], [-1.0], [1.0]])
 
@@ -44,17 +44,17 @@ class Place:
     spacing_mm: Floats
     direction: Floats
     """float64 [3, 3]; column i, of length 1, is the LPS direction of index axis i."""
-    size_doubts: tuple[str, ...] = ()
-    """Why another reader may take another voxel size."""
-    axes_doubts: tuple[str, ...] = ()
-    """Why another reader may take another place or orientation."""
+    size_warnings: tuple[str, ...] = ()
+    """Why another program may read another voxel size."""
+    axes_warnings: tuple[str, ...] = ()
+    """Why another program may read another position or orientation."""
     misread: bool = False
-    """Whether nnU-Net's reader, in training, takes something else than this or fails."""
+    """Whether nnU-Net's reader, used in training, reads another geometry or fails."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """All that is in doubt."""
-        return self.size_doubts + self.axes_doubts
+        """All warnings."""
+        return self.size_warnings + self.axes_warnings
 
     def grid(self, shape: Shape) -> Grid:
         """Return the grid of a volume of `shape` [Z, Y, X] that lies here."""
@@ -64,7 +64,7 @@ class Place:
 
 @dataclass(frozen=True)
 class _Form:
-    """One of a header's ways to say where its voxels lie."""
+    """One of the geometries that a header gives: sform, qform or pixdim."""
 
     name: str
     affine: Floats
@@ -84,7 +84,7 @@ class _Form:
 
 
 def place_of(raw: bytes, order: str, shape: Shape) -> Place:
-    """Read where the voxels of a NIfTI-1 header lie.
+    """Read the geometry of a NIfTI-1 header.
 
     Args:
         raw: The 348 bytes.
@@ -92,56 +92,58 @@ def place_of(raw: bytes, order: str, shape: Shape) -> Place:
         shape: (Z, Y, X).
 
     Raises:
-        GeometryError: The header says it in no way that can be used.
+        GeometryError: The header gives no usable geometry.
     """
     pixdim = np.array(struct.unpack_from(order + "8f", raw, 76))
     if not np.isfinite(pixdim[1:4]).all() or pixdim[1:4].min() <= 0:
         raise GeometryError(f"voxel size {_times(pixdim[1:4])} mm is not positive; mend the header")
-    form, axes_doubts, failed = _taken(raw, order, pixdim, shape)
-    spacing, size_doubts = _voxel_size(form, pixdim[1:4])
-    scale, told = _unit(raw[123] & 7, spacing)
+    form, axes_warnings, failed = _taken(raw, order, pixdim, shape)
+    spacing, size_warnings = _voxel_size(form, pixdim[1:4])
+    scale, unit_warnings = _unit(raw[123] & 7, spacing)
     direction = form.direction
     if np.abs(direction.T @ direction - np.eye(3)).max() > _ORTHONORMAL:
-        axes_doubts.append("the stored direction is not orthonormal; the nearest rotation was used")
+        axes_warnings.append(
+            "the stored direction is not orthonormal; the nearest rotation was used"
+        )
     return Place(
         origin_mm=form.affine[:, 3] * _TO_LPS[:, 0] * scale,
         spacing_mm=spacing * scale,
         direction=direction,
-        size_doubts=(*size_doubts, *told),
-        axes_doubts=tuple(axes_doubts),
-        misread=failed or form.misread or bool(size_doubts) or scale != 1,
+        size_warnings=(*size_warnings, *unit_warnings),
+        axes_warnings=tuple(axes_warnings),
+        misread=failed or form.misread or bool(size_warnings) or scale != 1,
     )
 
 
 def _taken(raw: bytes, order: str, pixdim: Floats, shape: Shape) -> tuple[_Form, list[str], bool]:
-    """Return the form that counts, what is odd about it, and whether a form before it is broken."""
-    doubts, forms = [], list[_Form]()
+    """Return the form that is used, its warnings, and whether a form before it is broken."""
+    warnings, forms = [], list[_Form]()
     for name, offset, read in (("sform", 254, _sform), ("qform", 252, _qform)):
         (code,) = struct.unpack_from(order + "h", raw, offset)
         if code in _CODES:
             forms.append(read(raw, order, pixdim))
         elif code:
-            doubts.append(f"{name}_code {code} is not valid and was taken for 0")
+            warnings.append(f"{name}_code {code} is not valid and was taken for 0")
     sound = [form for form in forms if form.broken is None]
     if forms and not sound:
-        told = " and ".join(f"the stored {form.name} is {form.broken}" for form in forms)
-        raise GeometryError(f"{told}; nothing else says where the voxels lie; mend the header")
+        faults = " and ".join(f"the stored {form.name} is {form.broken}" for form in forms)
+        raise GeometryError(f"{faults}; nothing else says where the voxels lie; mend the header")
     if not sound:
-        doubts.append(
+        warnings.append(
             "the header says nothing of orientation; axes to Left, Anterior, Superior were "
             "assumed, as nibabel does"
         )
-        return _by_pixdim(pixdim[1:4], shape), doubts, False
+        return _by_pixdim(pixdim[1:4], shape), warnings, False
     first, *others = sound
     broken = [form for form in forms if form.broken]
     for form in broken:
-        doubts.append(f"the stored {form.name} is {form.broken}; the {first.name} was taken")
-    doubts += [apart for other in others if (apart := _apart(first, other, shape))]
-    return first, doubts, bool(broken) and broken[0] is forms[0]
+        warnings.append(f"the stored {form.name} is {form.broken}; the {first.name} was taken")
+    warnings += [apart for other in others if (apart := _apart(first, other, shape))]
+    return first, warnings, bool(broken) and broken[0] is forms[0]
 
 
 def _sform(raw: bytes, order: str, pixdim: Floats) -> _Form:
-    """Read the affine as it stands."""
+    """Read the affine as stored."""
     affine = np.array(struct.unpack_from(order + "12f", raw, 280)).reshape(3, 4)
     return _Form("sform", affine, _broken(affine))
 
@@ -175,7 +177,7 @@ def _by_pixdim(spacing: Floats, shape: Shape) -> _Form:
 
 
 def _broken(affine: Floats) -> str | None:
-    """Say why an affine leads nowhere; None where it does not."""
+    """Say why an affine cannot be used; None where it can."""
     if not np.isfinite(affine).all():
         return "not finite"
     lengths = np.linalg.norm(affine[:, :3], axis=0)
@@ -195,19 +197,19 @@ def _apart(first: _Form, other: _Form, shape: Shape) -> str | None:
 
 
 def _voxel_size(form: _Form, pixdim: Floats) -> tuple[Floats, list[str]]:
-    """Return the voxel size (X, Y, Z), and how two readings of it differ."""
+    """Return the voxel size (X, Y, Z), and a warning if form and pixdim differ."""
     lengths = form.lengths
     if np.abs(lengths / pixdim - 1).max() <= _SAME_SHARE:
         return pixdim, []
-    told = f"voxels are {_times(lengths)} mm by the {form.name} and {_times(pixdim)} mm by pixdim"
-    return lengths, [f"{told}; the {form.name} was taken"]
+    sizes = f"voxels are {_times(lengths)} mm by the {form.name} and {_times(pixdim)} mm by pixdim"
+    return lengths, [f"{sizes}; the {form.name} was taken"]
 
 
 def _unit(code: int, spacing: Floats) -> tuple[float, list[str]]:
-    """Return what turns a file's numbers into millimetres, and what is odd about its unit.
+    """Return the factor from a file's unit to millimetres, and warnings about the unit.
 
-    nibabel takes every number for millimetres, and so do most writers, whatever unit they name. The
-    unit is believed only where the voxels are a CT's by it, and are not in millimetres.
+    nibabel reads every number as millimetres, and most programs write millimetres, whatever unit
+    they name. The unit is used only if the voxel size is plausible with it, and not without it.
     """
     if code not in _UNITS:
         return 1.0, [f"xyzt_units {code} is no unit; millimetres were assumed"] if code else []
@@ -222,7 +224,7 @@ def _unit(code: int, spacing: Floats) -> tuple[float, list[str]]:
 
 
 def _is_a_cts(spacing: Floats) -> bool:
-    """Tell whether a CT can have such voxels, in mm."""
+    """Tell whether a CT can have this voxel size in mm."""
     return bool(LEAST_MM <= spacing.min() <= spacing.max() <= MOST_MM)
 
 

@@ -1,4 +1,4 @@
-"""Voxels counted by label, and how far two label maps overlap: the kit's one count of them."""
+"""Count voxels by label, and measure the overlap of two label maps."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 LABELS = 256
 """Values that a label may have."""
 _CHUNK = 1 << 18
-"""Voxels counted at a time: NumPy makes them 64-bit integers first, and so many fit a cache."""
+"""Voxels counted at a time: NumPy converts them to 64-bit integers, which must fit a cache."""
 
 Labels = NDArray[np.uint8]
 Counts = NDArray[np.int64]

@@ -1,7 +1,7 @@
-"""Records: dataclasses that JSON and TOML files hold, read as strictly as their types say.
+"""Records: dataclasses read from and written to JSON and TOML files, with strict types.
 
 A key that is unknown, missing or of the wrong type is an error that names the file and the key.
-msgspec does the conversion, and no other module uses it.
+msgspec does the conversion; no other module imports it.
 """
 
 import json
@@ -48,10 +48,10 @@ def read_record(
         kind: A dataclass.
         what: What the file is, for messages.
         head: As in `to_record`.
-        advice: What to do about a file that holds something else.
+        advice: What to do about a file that is not such a record.
 
     Raises:
-        KitError: The file cannot be read, or holds something else.
+        KitError: The file cannot be read, or is not such a record.
     """
     try:
         return to_record(read_table(path, what)[0], kind, f"{what} {path}", head=head)
@@ -62,12 +62,12 @@ def read_record(
 def read_table(
     path: Path, what: str, parse_float: Callable[[str], Any] = float
 ) -> tuple[dict[str, Any], str]:
-    """Return the table that a file holds, TOML if it is called so, else JSON; and its sha256.
+    """Return the table in a file, and its sha256; TOML if its name ends with .toml, else JSON.
 
     Args:
         path: The file.
         what: What it is, for messages.
-        parse_float: What makes a number of one with a decimal point.
+        parse_float: Converts a number with a decimal point.
 
     Raises:
         KitError: It cannot be read, is of another format, or gives a key twice.
@@ -90,7 +90,7 @@ def read_table(
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a JSON object that gives a key twice: the first would be lost without a word."""
+    """Refuse a JSON object that has a key twice: the first value would be lost."""
     table: dict[str, Any] = {}
     for key, value in pairs:
         if key in table:
@@ -107,7 +107,7 @@ def to_record(
     head: Mapping[str, object] | None = None,
     known: Mapping[str, object] | None = None,
 ) -> T:
-    """Convert a table that has exactly a dataclass's fields; those with a default may be missing.
+    """Convert a table to a dataclass; only fields with a default may be missing.
 
     Args:
         table: As a file holds it.
@@ -144,8 +144,8 @@ def _explained(text: str, table: Any, kind: type[T]) -> str:
 
     Args:
         text: The message.
-        table: A copy of what does not convert; it is changed.
-        kind: What it does not convert to.
+        table: A copy of the table that cannot be converted; it is changed.
+        kind: The dataclass that it should be converted to.
     """
     message, _, place = text.partition(" - at ")
     keys, part = "", table
@@ -154,18 +154,18 @@ def _explained(text: str, table: Any, kind: type[T]) -> str:
             name = _failing(table, part, kind, message)
         keys += f".{name}" if name else f"[{number}]"
         part = part[name or int(number)]
-    told = message.replace("`", "").partition(", got ")[0]
-    if told.startswith(_MISSING):
-        key = told.removeprefix(_MISSING)
+    reason = message.replace("`", "").partition(", got ")[0]
+    if reason.startswith(_MISSING):
+        key = reason.removeprefix(_MISSING)
         like = get_close_matches(key, part, 1)
-        told = f"missing key: {key}" + "".join(f", found {other!r}" for other in like)
+        reason = f"missing key: {key}" + "".join(f", found {other!r}" for other in like)
     else:
-        told = f"{told[0].lower()}{told[1:]}, found {_SHORT.repr(part)}"
-    return f"{keys.removeprefix('.')}: {told}" if keys else told
+        reason = f"{reason[0].lower()}{reason[1:]}, found {_SHORT.repr(part)}"
+    return f"{keys.removeprefix('.')}: {reason}" if keys else reason
 
 
 def _failing(table: Any, part: dict[str, Any], kind: type[T], message: str) -> str:
-    """Leave in `part` of `table` only the entry that gives the message; return its key."""
+    """Reduce `part` of `table` to the one entry that causes the message; return its key."""
     entries = dict(part)
     for key, value in entries.items():
         part.clear()
@@ -179,7 +179,7 @@ def _failing(table: Any, part: dict[str, Any], kind: type[T], message: str) -> s
 
 
 def _refuse_unknown(value: object, table: Any, place: str) -> None:
-    """Refuse keys that a dataclass does not have: the library passes them over."""
+    """Refuse keys that a dataclass does not have: msgspec ignores them."""
     if isinstance(value, tuple | list):
         for number, part in enumerate(value):
             _refuse_unknown(part, table[number], f"{place}[{number}]")

@@ -1,7 +1,7 @@
-"""The kit's one resampler: linear, voxel centers at half-integers, edges extended.
+"""Resampling: linear, voxel centers at half-integers, edges extended.
 
 The same rule as torch's `interpolate(mode="trilinear", align_corners=False)` and skimage's
-`resize(order=1, mode="edge", anti_aliasing=False)`, which is what nnU-Net does at order 1.
+`resize(order=1, mode="edge", anti_aliasing=False)`, which nnU-Net uses at order 1.
 """
 
 import math
@@ -32,7 +32,7 @@ def resample_linear(
         clip: Least and greatest value, enforced before interpolation; None leaves them.
 
     Returns:
-        float32; `array` itself where nothing is to be done.
+        float32; `array` itself if there is nothing to do.
     """
     if as_shape(array) == shape:
         return _floats(array, clip)

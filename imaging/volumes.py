@@ -1,10 +1,10 @@
-"""Read a CT, write a label map that lies exactly where its CT lies.
+"""Read a CT; write a label map on exactly the voxels of its CT.
 
-A label map is written with the CT's own header bytes (only the data type changes), so its geometry
-is the input's to the last bit, whichever of NIfTI's ways of saying it the input uses.
+A label map is written with the CT's own header bytes; only the data type changes. So its geometry
+is that of the input to the last bit, whether the input has an sform, a qform or neither.
 
-Files are read without ITK: it cannot open every name, ends the process at some headers, fills what
-a cut file lacks and turns NaN into 0 without a word.
+Files are read without ITK. ITK cannot open every file name, ends the process at some headers, fills
+the missing part of a truncated file and turns NaN into 0 without a warning.
 """
 
 import gzip
@@ -47,7 +47,7 @@ class Header:
 
     @property
     def pixdim(self) -> tuple[float, float, float]:
-        """What pixdim says of the voxel size (Z, Y, X), whatever it is; see `Place` for what is."""
+        """Voxel size (Z, Y, X) by pixdim, unchecked; `Place` has the checked one."""
         x, y, z = struct.unpack_from(self.order + "3f", self.raw, 80)
         return z, y, x
 
@@ -74,8 +74,8 @@ class Header:
         return None if (slope, intercept) == (1, 0) else (slope, intercept)
 
     @property
-    def scaling_doubt(self) -> str | None:
-        """What of slope and intercept could not be applied."""
+    def scaling_warning(self) -> str | None:
+        """Why slope or intercept could not be applied; None where they could."""
         slope, intercept = struct.unpack_from(self.order + "2f", self.raw, 112)
         if slope == 0 or not math.isfinite(slope):
             if intercept == 0 or not math.isfinite(intercept):
@@ -101,7 +101,7 @@ def read_header(path: Path) -> Header:
     """Read the header of a NIfTI-1 file.
 
     Raises:
-        VolumeError: There is no such file, it is no NIfTI-1, or its dimensions are no CT's.
+        VolumeError: The file is missing or not NIfTI-1, or it does not have a CT's dimensions.
     """
     try:
         # Not igzip, which reads ahead: a cut file may still have a whole header.
@@ -117,11 +117,13 @@ def read_header(path: Path) -> Header:
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
     if len(sizes) != 3 or min(sizes) < 1:
-        told = "×".join(map(str, sizes)) or "no"
-        raise VolumeError(f"{path.name}: {told} voxels; a CT has three dimensions, give one volume")
+        count = "×".join(map(str, sizes)) or "no"
+        raise VolumeError(
+            f"{path.name}: {count} voxels; a CT has three dimensions, give one volume"
+        )
     if math.prod(sizes) > _MOST_VOXELS:
-        told = "×".join(map(str, sizes))
-        raise VolumeError(f"{path.name}: {told} voxels are more than any CT has; mend the header")
+        count = "×".join(map(str, sizes))
+        raise VolumeError(f"{path.name}: {count} voxels are more than any CT has; mend the header")
     return Header(raw, order, (sizes[2], sizes[1], sizes[0]))
 
 
@@ -129,26 +131,26 @@ def read_volume(path: Path) -> Volume:
     """Read a CT.
 
     Raises:
-        VolumeError: It cannot be read, or holds nothing that can be labelled.
+        VolumeError: It cannot be read, or there is nothing in it to label.
     """
     header = read_header(path)
     place = read_place(path, header)
-    told = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
+    size = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
     if not LEAST_MM <= place.spacing_mm.min() <= place.spacing_mm.max() <= MOST_MM:
         raise VolumeError(
-            f"{path.name}: voxel size {told} mm is no CT's ({LEAST_MM:g} to {MOST_MM:g} mm); "
+            f"{path.name}: voxel size {size} mm is no CT's ({LEAST_MM:g} to {MOST_MM:g} mm); "
             "mend the header: are its units metres or micrometres?"
         )
     hu = _hounsfield(path, header)
     if hu.min() == hu.max():
         raise VolumeError(f"{path.name}: every voxel is {hu.flat[0]:g}; there is nothing to label")
-    doubts = (*place.warnings, header.scaling_doubt, intensities.doubt(hu))
+    warnings = (*place.warnings, header.scaling_warning, intensities.warning(hu))
     return Volume(
         hu,
         place.grid(header.shape),
         nearest_rotation(place.direction),
         header,
-        tuple(doubt for doubt in doubts if doubt),
+        tuple(warning for warning in warnings if warning),
     )
 
 
@@ -157,10 +159,10 @@ def read_place(path: Path, header: Header | None = None) -> Place:
 
     Args:
         path: The file.
-        header: Its header, where it was read before.
+        header: Its header, if it has been read already.
 
     Raises:
-        VolumeError: There is no such file, or its header does not say it.
+        VolumeError: The file is missing, or its header has no usable geometry.
     """
     header = header or read_header(path)
     try:
@@ -170,13 +172,13 @@ def read_place(path: Path, header: Header | None = None) -> Place:
 
 
 def _is_gzip(path: Path) -> bool:
-    """Tell by the first bytes, whatever the file is called."""
+    """Tell a gzip file by its first bytes; the name does not count."""
     with path.open("rb") as stream:
         return stream.read(2) == b"\x1f\x8b"
 
 
 def _hounsfield(path: Path, header: Header) -> NDArray[np.int16] | NDArray[np.float32]:
-    """Read the voxels [Z, Y, X]: int16 as it is, everything else as float32."""
+    """Read the voxels [Z, Y, X]: int16 as stored, any other type as float32."""
     voxels = stored_voxels(path, header)
     scaling = header.scaling
     if voxels.dtype.newbyteorder("=") == np.int16 and scaling is None:
@@ -238,7 +240,7 @@ def write_labels(labels: NDArray[np.uint8], like: Header, path: Path) -> None:
 def write_volume(
     voxels: NDArray[np.int16] | NDArray[np.uint8], spacing_mm: SpacingMm, path: Path
 ) -> None:
-    """Write an array [Z, Y, X] that comes from no file, its axes to Superior, Posterior, Left.
+    """Write an array [Z, Y, X] that was not read from a file; axes to Superior, Posterior, Left.
 
     The same array gives the same bytes.
 

@@ -11,7 +11,7 @@ __all__ = ["Progress", "Segmentation", "Settings", "__version__", "open_predicto
 
 
 def __getattr__(name: str) -> Any:
-    """Load what predicts only when it is asked for: it stands on numpy, SimpleITK and an engine."""
+    """Import `segment` and what it needs (numpy, SimpleITK, an engine) only on first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from inference import segmentation

@@ -1,9 +1,9 @@
-"""Slices that show nothing, between slices that show the body: lost on the way from the scanner.
+"""Blank slices between slices that show the body: slices that were lost in conversion.
 
-A converter that misses a DICOM slice leaves air, zeros or another number in its place
-(dcm2niix#468, Slicer#4005). The body would fall into two there, and so would every organ. So the
-network is shown the nearest slices instead, however wide the gap: a patient has no gaps. What it
-says there is not kept.
+A converter that misses a DICOM slice writes air, zeros or another constant in its place
+(dcm2niix#468, Slicer#4005). This would cut the body, and every organ there, in two. So the network
+gets copies of the nearest other slices, however wide the gap. Its labels of blank slices are
+discarded.
 """
 
 import math
@@ -18,9 +18,9 @@ Hu = NDArray[np.int16] | NDArray[np.float32]
 Runs = tuple[tuple[int, int], ...]
 """First and last + 1 slice of each gap."""
 DENSE_HU = -300
-"""Between lung and fat: tissue, bone and the couch are above."""
+"""Between lung and fat; tissue, bone and the couch are denser."""
 _LEAST_CM2 = 10.0
-"""Less dense than this is no slice of a body: a wrist has 20, the trunk in 30 CTs 155 and more."""
+"""A slice of a body has at least this much: a wrist has 20, the trunk in 30 CTs 155 and more."""
 _COARSE_MM = 8.0
 
 
@@ -44,7 +44,7 @@ def blank_slices(hu: Hu, spacing_mm: SpacingMm) -> Runs:
 
 
 def bridged(hu: Hu, blank: Runs) -> Hu:
-    """Return `hu` with the nearest other slice in every blank one's place; itself if none is."""
+    """Return `hu` with a copy of the nearest other slice in place of each blank one."""
     if not blank:
         return hu
     nearest = np.arange(len(hu))

@@ -20,7 +20,7 @@ _TOOLS = ("engine", "outside", "plan", "sample", "show", "verify")
 
 
 class _Commands(CommandGroup):
-    """Loads every command but `predict` from `inference.tools.commands` when it is asked for."""
+    """Loads commands other than `predict` from `inference.tools.commands`, only when they run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -54,7 +54,7 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--step", type=click.FloatRange(0.1, 1.0), help="Share of a patch."),
             click.option("--blending", type=click.Choice(["gaussian", "constant"])),
             click.option("--tta", type=click.Choice(["none", "flip-x", "full"]), help="Flips."),
-            click.option("--crop", type=CROPS, help="What to look at; the rest is background."),
+            click.option("--crop", type=CROPS, help="Region of interest; the rest is background."),
             click.option(
                 "--time-limit",
                 "time_limit_s",

@@ -1,9 +1,9 @@
-"""Logits on the working grid to labels on the CT's own grid, never classes times native voxels.
+"""Logits on the working grid to labels on the CT's grid, without all logits on the CT's grid.
 
-Linear interpolation is a convex combination: in a cell of the working grid a logit stays between
-the least and the greatest of the cell's corners. A class whose greatest is below another's least
-cannot win there, so each class is interpolated only in the box of cells where it may win: in slabs
-of native slices, with a running maximum. Exact, and a fraction of the work.
+Linear interpolation is a convex combination: in a cell of the working grid a logit lies between the
+smallest and the largest of the cell's corners. A class whose largest is below another's smallest
+cannot win there. So each class is interpolated only in the box of cells where it may win, in slabs
+of native slices, with a running maximum. The result is exact, at a fraction of the work.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +17,9 @@ from imaging.geometry import Box, Shape
 Array = NDArray[np.float32]
 
 SLAB_SLICES = 8
-"""Native slices at a time: 8 x 512 x 512 floats are 8 MB, and the fewer, the tighter the boxes."""
+"""Native slices at a time: 8 x 512 x 512 floats are 8 MB; fewer slices have tighter boxes."""
 _ROUNDING = 1e-5
-"""Share of the largest logit by which float32 interpolation may leave its corners; it is less."""
+"""Bound of float32's rounding error in interpolation, as a share of the largest logit."""
 
 
 class NativeLabels:
@@ -34,7 +34,7 @@ class NativeLabels:
         Args:
             old: Shape (Z, Y, X) of the working grid; covers the same box as `labels`.
             labels: uint8 [Z, Y, X], zeros, to be filled; may be a view.
-            threads: Slabs at a time; NumPy lets go of Python's lock. The labels are the same.
+            threads: Slabs at a time; NumPy releases Python's lock. The labels do not depend on it.
         """
         self._axes = [Linear(*sizes) for sizes in zip(old, labels.shape, strict=True)]
         self._labels = labels
@@ -103,7 +103,7 @@ def _box(cells: NDArray[np.bool_], z: slice, axes: list[Linear]) -> Box | None:
 def _slab_labels(
     block: Array, axes: list[Linear], boxes: list[Box | None], whole: Box
 ) -> NDArray[np.uint8]:
-    """Return the labels of the box `whole`; class k is looked at in `boxes[k]` only."""
+    """Return the labels of the box `whole`; class k is compared only in `boxes[k]`."""
     best = np.full([part.stop - part.start for part in whole], -np.inf, dtype=np.float32)
     winner = np.zeros(best.shape, dtype=np.uint8)
     for label, box in enumerate(boxes):

@@ -1,4 +1,4 @@
-"""What a case will take, said before it is run, and the step that keeps it within limits."""
+"""Estimate the time and memory of a case, and choose the step that keeps it within limits."""
 
 import math
 import os
@@ -16,7 +16,7 @@ from inference.report import CaseReport, now_s
 from inference.sliding_window import Window, window_count
 
 STEPS = (0.6, 0.7, 0.8, 0.9, 1.0)
-"""What is tried where the manifest's own step takes too long; a wider one is less exact."""
+"""Steps to try if the manifest's own step takes too long; a wider one is less exact."""
 _MIB = 1 << 20
 
 
@@ -31,10 +31,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a case will take."""
+    """The estimated time and memory of a case."""
 
     spent_s: float
-    """Already: starting, reading, preparing."""
+    """Seconds already spent: starting, reading, preparing."""
     window_s: float
     """One window with its flips, measured."""
     after_s: float
@@ -51,9 +51,9 @@ class Estimate:
 def within_limits(
     predictor: Predictor, prepared: Prepared, report: CaseReport, begun_s: float
 ) -> Prepared:
-    """Widen the step as far as the settings' limits ask for.
+    """Widen the step as far as the settings' limits require.
 
-    What was widened, and what will not be kept, is added to the report's warnings.
+    A wider step, and limits that no step keeps, are added to the report's warnings.
 
     Args:
         predictor: The network, with its settings.
@@ -64,17 +64,17 @@ def within_limits(
     with report.stage("plan"):
         found = plan(predictor, prepared, report, now_s() - begun_s)
     if found.chosen.step != prepared.step:
-        told = f"step {found.chosen.step:g} instead of {prepared.step:g}, for the time limit"
-        report.warnings += (told,)
+        warning = f"step {found.chosen.step:g} instead of {prepared.step:g}, for the time limit"
+        report.warnings += (warning,)
     report.warnings += found.over
     return replace(prepared, step=found.chosen.step)
 
 
 def plan(predictor: Predictor, prepared: Prepared, report: CaseReport, spent_s: float) -> Estimate:
-    """Say what a prepared case will take, from the time of one window.
+    """Estimate a prepared case from the time of one window.
 
-    What follows the network is taken to last as long as reading and preparing did: it touches the
-    same voxels, and took no longer on any CT that was measured.
+    The steps after the network are assumed to take as long as reading and preparing: they touch the
+    same voxels, and took no longer on any measured CT.
 
     Args:
         predictor: The network, with its settings.
@@ -113,10 +113,10 @@ def _window_s(predictor: Predictor, prepared: Prepared) -> float:
 
 
 def seconds_a_patch(engine: Engine, patch: NDArray[np.float32], count: int) -> float:
-    """Return how long one patch takes of many that come one after the other.
+    """Return the seconds per patch in a series of patches.
 
-    The first answer is not timed: an engine's first call is slower than the rest, and one that
-    computes ahead gives the next answers sooner than it would alone.
+    The first patch is not timed: an engine's first call is slower than the rest. An engine that
+    computes ahead is faster in a series than with single patches.
 
     Args:
         engine: The network.
@@ -140,7 +140,7 @@ def choose_step(
 ) -> tuple[tuple[Choice, ...], Choice]:
     """Return every step from the window's own on, and the first within the time limit.
 
-    Where none is, the widest.
+    If there is none, the widest.
 
     Args:
         shape: Of the working image (Z, Y, X).
@@ -164,13 +164,13 @@ def memory_mib(now_mib: float, native: Shape, region: Shape, working: Shape, win
     """Return the most memory that a prepared case will still need, in MiB.
 
     The label map is held to the end. Beside it, first the logits of one patch's depth over the
-    whole plane, twice (summed, and handed on), and one window's; then, in their place, the
-    components of what was looked at (32-bit).
+    whole plane, twice (summed, and passed on), and one window's; then, in their place, the
+    components of the region of interest (32-bit).
 
     Args:
         now_mib: Resident now, with the image prepared and the engine open.
         native: Shape of the CT.
-        region: Shape of what is looked at, in voxels of the CT.
+        region: Shape of the region of interest, in voxels of the CT.
         working: Shape of the image.
         window: How it is moved.
         classes: Outputs of the network.

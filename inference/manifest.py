@@ -1,6 +1,6 @@
-"""weights_manifest.json: everything that prediction must know about a network, and its digest.
+"""weights_manifest.json: everything that prediction needs to know about a network, with digests.
 
-The contract between training and prediction. `train.export` writes it, `inference` reads it.
+It is the contract between training and prediction: `train.export` writes it, `inference` reads it.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -29,7 +29,7 @@ class WeightsFile:
 
     @classmethod
     def of(cls, file: Path, path: str) -> "WeightsFile":
-        """Describe `file` as the manifest names it, by `path`.
+        """Return the entry of `file`, which the manifest names by `path`.
 
         Raises:
             KitError: It cannot be read.
@@ -59,7 +59,7 @@ class WindowSpec:
 
 @dataclass(frozen=True)
 class ComponentRule:
-    """Which connected components of a label stay: the largest, or all of `min_ml` and more."""
+    """Which connected components of a label are kept: the largest, or all of at least `min_ml`."""
 
     label: str
     keep: Literal["largest"] | None = None
@@ -76,8 +76,8 @@ class Manifest:
     orientation: str | None
     spacing_mm: tuple[Positive, Positive, Positive]
     crop: str
-    """"nonzero": look at the box of voxels that are not 0 alone, as nnU-Net does; "body": at the
-    box of the body; or "none"."""
+    """Region of interest. "nonzero": the box of the voxels that are not 0, as in nnU-Net; "body":
+    the box of the body; "none": the whole CT."""
     intensity: Intensity
     window: WindowSpec
     labels: dict[str, int]
@@ -102,7 +102,7 @@ class Manifest:
     def with_onnx(self, path: Path) -> "Manifest":
         """Return this manifest with its ONNX file at `path`; size and digest stay as they are.
 
-        What was made of the ONNX file for integers is left out: it lies where the manifest is.
+        The 8-bit network is left out: it was made from the manifest's own ONNX file.
         """
         files = {kind: file for kind, file in self.files.items() if kind not in INT8}
         place = replace(files["onnx"], path=str(path.absolute()))
@@ -123,7 +123,7 @@ def load_manifest(path: Path) -> Manifest:
     """Read and check a manifest; the weights themselves are not read (see `verify_files`).
 
     Raises:
-        ManifestError: It is missing, is not JSON, or does not say exactly what the schema asks.
+        ManifestError: It is missing, is not JSON, or does not match the schema.
     """
     where = f"manifest {path}"
     try:
@@ -139,7 +139,7 @@ def load_manifest(path: Path) -> Manifest:
 
 
 def _facts(manifest: Manifest) -> tuple[tuple[str, bool, str], ...]:
-    """Return what types cannot say: a key, whether it is as it must be, and how that is."""
+    """Return checks that types cannot express: key, whether it is valid, and what is expected."""
     values = [*manifest.labels.values()]
     paths = [PurePosixPath(file.path) for file in manifest.files.values()]
     inside = not any(path.is_absolute() or ".." in path.parts for path in paths)
@@ -164,7 +164,7 @@ def _facts(manifest: Manifest) -> tuple[tuple[str, bool, str], ...]:
 
 
 def verify_weights(manifest: Manifest, kind: str) -> None:
-    """Check that the manifest's file in format `kind` is there, whole, unchanged, and all there is.
+    """Check that the manifest's file in format `kind` exists and is unchanged and self-contained.
 
     Raises:
         ManifestError: It is missing, its size or digest differs, or it is an ONNX file that reads

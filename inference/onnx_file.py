@@ -1,7 +1,7 @@
-"""Which files beside itself an ONNX file reads its weights from: no digest of it holds for those.
+"""Find the other files that an ONNX file reads its weights from: its digest does not cover them.
 
-An ONNX file is a protocol buffer. Only the fields on the way to its tensors are followed, by the
-numbers that onnx.proto (ONNX 1.17) gives them: no image has the onnx package.
+An ONNX file is a protocol buffer. Only the fields that lead to its tensors are read, by their
+numbers in onnx.proto (ONNX 1.17): no image has the onnx package.
 """
 
 import mmap
@@ -69,7 +69,7 @@ def _location(file: mmap.mmap, start: int, end: int) -> Iterator[str]:
 
 
 def _fields(file: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield number, encoding, value and end of a message's fields; of bytes the value is where."""
+    """Yield number, encoding, value and end of a message's fields; for bytes, the value's place."""
     while place < end:
         key, place = _varint(file, place, end)
         number, encoding = key >> 3, key & 7
@@ -89,7 +89,7 @@ def _fields(file: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, i
 
 
 def _varint(file: mmap.mmap, place: int, end: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, the lowest first, and where it ends."""
+    """Return a number stored with seven bits a byte, lowest first, and the position of its end."""
     value = shift = 0
     while place < end and shift < 64:
         byte = file[place]

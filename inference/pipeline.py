@@ -1,4 +1,4 @@
-"""Cases from file to file: read ahead, label, write; one that fails does not stop the others."""
+"""Label all cases of a folder: read ahead, label, write; a failed case does not stop the others."""
 
 import time
 from collections import deque
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from imaging.errors import KitError, in_one_line
-from imaging.files import passed_over, told_of
+from imaging.files import passed_over, passed_over_message
 from imaging.volumes import Volume, read_header, write_labels
 from inference.manifest import Manifest
 from inference.predictor import UNSEEN, Progress, Segmentation, Settings, read_ct
@@ -34,7 +34,7 @@ def find_cases(inputs: Path) -> dict[str, Path]:
     cases = {p.name.removesuffix(SUFFIX): p for p in sorted(inputs.glob(f"[!.]*{SUFFIX}"))}
     if not cases:
         passed = passed_over(inputs, SUFFIX)
-        found = f"; {told_of(passed, inputs)}" if passed else ""
+        found = f"; {passed_over_message(passed, inputs)}" if passed else ""
         raise KitError(f"inputs folder {inputs} holds no <case>{SUFFIX}; put a CT there{found}")
     return cases
 
@@ -104,7 +104,7 @@ def _one_case(
             found = label()
             with report.stage("write"):
                 write_labels(found.labels, found.header, target)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
+    except Exception as error:  # noqa: BLE001  # the other cases go on
         report.error = in_one_line(error, path.name)
         report.volumes_ml = {}
         _write_background(path, target, report)
@@ -115,7 +115,7 @@ def _write_background(path: Path, target: Path, report: CaseReport) -> None:
     try:
         header = read_header(path)
         write_labels(np.zeros(header.shape, dtype=np.uint8), header, target)
-    except Exception:  # noqa: BLE001  # the case has its reason already
+    except Exception:  # noqa: BLE001  # the case already has an error
         return
     report.warnings += ("an empty label map was written in its place",)
 
@@ -138,7 +138,7 @@ def _refuse_inputs_as_outputs(cases: dict[str, Path], outputs: Path) -> None:
 
 
 def _remove_old(targets: Iterable[Path]) -> None:
-    """Remove an earlier run's maps; what cannot be removed cannot be replaced, and is said then."""
+    """Remove an earlier run's maps; one that cannot be removed is reported when it is replaced."""
     for target in targets:
         with suppress(OSError):
             target.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from imaging.geometry import foreground_box
 from inference.manifest import ComponentRule
 
 MUCH_SHARE, MUCH_ML = 0.25, 1.0
-"""A rule took much away: this share of what the network called an organ, and no crumbs."""
+"""A rule removed much: at least this share of an organ, and at least this volume."""
 
 
 def clean(
@@ -17,7 +17,7 @@ def clean(
     values: dict[str, int],
     voxel_ml: float,
 ) -> dict[str, float]:
-    """Make background of the components that `rules` drop.
+    """Set the components that `rules` drop to background.
 
     Components are 26-connected; all labels are divided in one pass over the box that they fill.
 
@@ -28,7 +28,7 @@ def clean(
         voxel_ml: Volume of a voxel in millilitres.
 
     Returns:
-        What each rule took away in millilitres, by the label's name.
+        The volume that each rule removed in millilitres, by the label's name.
     """
     removed_ml = {rule.label: 0.0 for rule in rules}
     box = foreground_box(labels)
@@ -50,9 +50,10 @@ def clean(
 
 
 def much_removed(removed_ml: dict[str, float], left_ml: dict[str, float]) -> tuple[str, ...]:
-    """Say of which labels the rules took much away.
+    """Return a warning for the labels of which the rules removed much.
 
-    Right where the network called something far away an organ; wrong where an organ is in pieces.
+    The rules are right if the network found an organ in a wrong place, and wrong if an organ is in
+    pieces.
 
     Args:
         removed_ml: As `clean` returns it.

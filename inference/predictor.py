@@ -1,4 +1,4 @@
-"""One CT in memory to labels; the only module that knows the order of the steps."""
+"""Label one CT in memory; the only module that knows the order of the steps."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from inference.view import view_of
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run may change; None keeps what the manifest says."""
+    """Settings of a run; None means as in the manifest."""
 
     engine: str = "auto"
     threads: int = 0
@@ -73,7 +73,7 @@ class Segmentation:
 
 
 def read_ct(ct: Path | Volume, report: CaseReport, *, strict: bool = False) -> Volume:
-    """Return a CT, read with its seconds in `report` where it is a file.
+    """Return a CT; if it is a file, read it and add the seconds to `report`.
 
     Raises:
         VolumeError: It cannot be read, or `strict` and there is a warning about it.
@@ -91,19 +91,19 @@ def read_ct(ct: Path | Volume, report: CaseReport, *, strict: bool = False) -> V
 
 @dataclass(frozen=True)
 class Prepared:
-    """A CT as the network takes it, and the way back; the CT itself is no longer needed."""
+    """The network's input, and how to map its labels back; the CT itself is no longer needed."""
 
     image: NDArray[np.float32]
     """[Z, Y, X], normalized, on the working grid, in the network's orientation."""
     turn: Orientation
     box: Box
-    """What of the turned CT `image` is."""
+    """The part of the turned CT that `image` shows."""
     grid: Grid
     """Of the CT as stored."""
     step: float
     """Between windows, as a share of the patch."""
     blank: Runs = ()
-    """Slices of the turned CT that show nothing; what `image` shows there are their neighbours."""
+    """Blank slices of the turned CT; `image` has copies of their neighbours there."""
 
 
 class Predictor:
@@ -148,7 +148,7 @@ class Predictor:
         prepared, header = self.prepare(volume, report), volume.header
         del volume
         if self.settings.time_limit_s is not None or self.settings.memory_limit_mib is not None:
-            from inference.limits import within_limits  # not loaded where there is no limit
+            from inference.limits import within_limits  # imported only if there is a limit
 
             prepared = within_limits(self, prepared, report, begun_s)
         return Segmentation(self.label(prepared, report, progress), report, header)
@@ -188,14 +188,14 @@ class Predictor:
             prepared: What `prepare` made.
             report: Filled with windows, seconds and organ volumes.
             progress: Called with every window.
-            on_logits: Called with every slab that `logits` yields; not to be kept.
+            on_logits: Called with every slab that `logits` yields; valid only during the call.
 
         Returns:
             uint8 [Z, Y, X] labels on the CT's own voxels.
 
         Raises:
-            ManifestError: The network has other labels than the manifest says.
-            EngineError: The network answers no numbers.
+            ManifestError: The network has other labels than the manifest.
+            EngineError: The logits are not finite.
         """
         window = replace(self.window, step=prepared.step)
         report.step = window.step
@@ -225,7 +225,7 @@ class Predictor:
         return labels
 
     def _count(self, labels: NDArray[np.uint8], voxel_ml: float, report: CaseReport) -> None:
-        """Fill in volumes, and say what is missing."""
+        """Fill in volumes and missing labels."""
         report.volumes_ml = volumes_ml(labels, self.manifest.labels, voxel_ml)
         report.empty = tuple(name for name, ml in report.volumes_ml.items() if not ml)
         report.warnings += much_removed(report.removed_ml, report.volumes_ml)
@@ -247,11 +247,11 @@ class Predictor:
 
         Yields:
             float32 [K, some slices, Y, X] of the working grid, from its first slice to its last,
-            good until the next is asked for; class 0 is background.
+            good until the next is requested; class 0 is background.
 
         Raises:
-            ManifestError: The network has other labels than the manifest says.
-            EngineError: The network answers no numbers.
+            ManifestError: The network has other labels than the manifest.
+            EngineError: The logits are not finite.
         """
         window = replace(self.window, step=prepared.step, flips=flips or self.window.flips)
         for slab in logit_slabs(prepared.image, partial(infer_many, self.engine), window, advance):

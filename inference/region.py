@@ -1,4 +1,4 @@
-"""The part of a CT that is worth looking at; everything outside is background."""
+"""The region of interest of a CT; everything outside of it is background."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 MARGIN_MM = 10.0
 _COARSE_MM = 4.0
 _LEAST_ML = 100.0
-"""Less connected tissue than this is no body."""
+"""A body has at least this much connected tissue."""
 _WHOLE = 0.6
 """Share of a slice of the body in its largest piece: more in any slice of the trunk, with arms or
 without; half where there are two legs, or a head between two arms."""
@@ -31,9 +31,9 @@ class Region:
 
     box: Box
     tissue_ml: float = 0.0
-    """What is denser than lung and thicker than a couch; 0 where it was not looked for."""
+    """Volume that is denser than lung and thicker than a couch; 0 if it was not measured."""
     outside_ml: float = 0.0
-    """Tissue outside of the box: limbs, or what does not hang together with the trunk."""
+    """Tissue outside of the box: limbs, or pieces that are not connected with the trunk."""
 
 
 def region(crop: str, hu: Hu, spacing_mm: SpacingMm, patch: Shape) -> Region:
@@ -41,11 +41,11 @@ def region(crop: str, hu: Hu, spacing_mm: SpacingMm, patch: Shape) -> Region:
 
     Args:
         crop: "nonzero" is nnU-Net's: the box of the voxels that are not 0. "body" is the body's
-            box, or all where there is no body. "none" is all.
+            box, or the whole CT if no body is found. "none" is the whole CT.
         hu: The CT; not all 0.
         spacing_mm: Its voxel size (Z, Y, X).
-        patch: A patch of the network in voxels of `hu`. A body that is smaller is looked at with
-            its surroundings, as far as the CT goes, and not with padding.
+        patch: A patch of the network in voxels of `hu`. The box of a smaller body is widened to it
+            as far as the CT goes, rather than padded.
     """
     z, y, x = (slice(0, size) for size in hu.shape)
     if crop == "none":
@@ -75,7 +75,7 @@ def nonzero_box(hu: Hu) -> Box:
 
 @dataclass(frozen=True)
 class Cells:
-    """A CT seen every four millimetres."""
+    """A CT sampled every four millimetres."""
 
     tissue: Mask
     """[Z, Y, X]: denser than lung, and so are its neighbours in the slice: a couch is thinner."""
@@ -88,10 +88,10 @@ class Cells:
 
     @classmethod
     def of(cls, hu: Hu, spacing_mm: SpacingMm) -> "Cells":
-        """Look at a CT [Z, Y, X]."""
+        """Sample a CT [Z, Y, X]."""
         z, y, x = (max(1, math.floor(_COARSE_MM / mm)) for mm in spacing_mm)
         dense = hu[::z, ::y, ::x] > DENSE_HU
-        tissue = np.zeros(dense.shape, np.bool_)  # what lies on the edge lacks a neighbour
+        tissue = np.zeros(dense.shape, np.bool_)  # cells on the edge lack a neighbour
         tissue[:, 1:-1, 1:-1] = dense[:, 1:-1, 1:-1]
         tissue[:, 1:-1, 1:-1] &= dense[:, :-2, 1:-1] & dense[:, 2:, 1:-1]
         tissue[:, 1:-1, 1:-1] &= dense[:, 1:-1, :-2] & dense[:, 1:-1, 2:]
@@ -110,9 +110,9 @@ class Cells:
 def body_box(cells: Cells) -> Box | None:
     """Return the box of the patient's body and a margin; None where there is no body.
 
-    The body is the largest connected piece of what is denser than lung, seen every four
-    millimetres; arms that lie apart and the couch are no part of it. Ends of the scan where it
-    falls into pieces, legs or raised arms, are left out but for the next five centimetres.
+    The body is the largest connected component that is denser than lung, sampled every four
+    millimetres; separate arms and the couch are not part of it. Where it is in pieces at an end of
+    the scan (legs or raised arms), only the next five centimetres are kept.
     """
     pieces = connected(cells.tissue, 6)
     largest = int(pieces.sizes.argmax())
@@ -163,7 +163,7 @@ def limbs(split: Mask, touch: int) -> int:
 
 
 def at_least(box: Box, voxels: Shape, shape: Shape) -> Box:
-    """Return `box` grown to `voxels` on every axis, about its middle, inside of `shape`."""
+    """Return `box` grown to `voxels` along every axis, about its middle, within `shape`."""
     grown = [_grown(*axis) for axis in zip(box, voxels, shape, strict=True)]
     return grown[0], grown[1], grown[2]
 

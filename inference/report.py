@@ -1,4 +1,4 @@
-"""What a run did, for people (a table) and for machines (run.json)."""
+"""The report of a run: run.json, and a line and a table column for each case."""
 
 import json
 import os
@@ -29,9 +29,9 @@ class CaseReport:
     input_shape: tuple[int, ...] = ()
     input_spacing_mm: tuple[float, ...] = ()
     region: tuple[tuple[int, int], ...] = ()
-    """First and last + 1 voxel that was looked at, in the network's axes (Z, Y, X)."""
+    """First and last + 1 voxel of the region of interest, in the network's axes (Z, Y, X)."""
     outside_ml: float = 0.0
-    """Tissue outside of the region, where the region is the body's."""
+    """Tissue outside of the region of interest, if that is the body's box."""
     blank_slices: tuple[tuple[int, int], ...] = ()
     """First and last + 1 slice of each gap that shows nothing, in the network's axes."""
     working_shape: tuple[int, ...] = ()
@@ -42,7 +42,7 @@ class CaseReport:
     """Of the process up to the end of this case."""
     volumes_ml: dict[str, float] = field(default_factory=dict)
     removed_ml: dict[str, float] = field(default_factory=dict)
-    """What component rules took away, of each label that has one."""
+    """Volume that component rules removed, of each label that has a rule."""
     empty: tuple[str, ...] = ()
     """Labels without a voxel."""
 
@@ -58,7 +58,7 @@ class CaseReport:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Time the whole case; it is done where the block comes to its end, else failed."""
+        """Time the whole case; it is done if the block completes, else failed."""
         start_s = time.perf_counter()
         self.status = "failed"
         try:
@@ -70,17 +70,17 @@ class CaseReport:
 
     @property
     def summary(self) -> str:
-        """What became of the case, in one line."""
+        """The outcome of the case, in one line."""
         if self.status == "done":
-            told = f"{self.case}: done in {self.seconds['total']:.1f} s, {self.windows} windows"
+            line = f"{self.case}: done in {self.seconds['total']:.1f} s, {self.windows} windows"
         else:
-            told = f"{self.case}: failed: {self.error}"
-        return "; ".join((told, *self.warnings))
+            line = f"{self.case}: failed: {self.error}"
+        return "; ".join((line, *self.warnings))
 
 
 @dataclass
 class RunReport:
-    """All cases of a run, with the circumstances that the figures depend on."""
+    """All cases of a run, with everything that its figures depend on."""
 
     manifest: str
     manifest_sha256: str
@@ -126,18 +126,18 @@ class RunReport:
 def process_start_s() -> float:
     """Return when this process started, on the clock of `now_s`.
 
-    predict.sh says when its own work, such as making the environment, was done: a process that
-    replaces another one has the other's start.
+    predict.sh gives the time at which its own work, such as installing the environment, was done:
+    a process that replaces another keeps the other's start time.
     """
     fields = Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()
     start_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # starttime, proc(5)
     try:
-        told_s = float(os.environ.get("FLARE23_START_S", ""))
+        given_s = float(os.environ.get("FLARE23_START_S", ""))
     except ValueError:
         return start_s
-    return told_s if start_s < told_s <= now_s() else start_s
+    return given_s if start_s < given_s <= now_s() else start_s
 
 
 def now_s() -> float:
-    """Return seconds since the machine started: the clock that tells when a process did."""
+    """Return seconds since the machine started, the clock of process start times."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from imaging.errors import KitError, in_one_line
-from imaging.files import passed_over, told_of
+from imaging.files import passed_over, passed_over_message
 from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import SUFFIX, find_cases, predict_folder
@@ -24,9 +24,9 @@ from inference.report import CaseReport, RunReport
 def predict_inputs(
     inputs: Path, outputs: Path, manifest: Manifest, settings: Settings, run_json: Path
 ) -> RunReport:
-    """Predict the cases of a folder, say what was passed over in it, and write `run_json`.
+    """Predict the cases of a folder, name the files passed over in it, and write `run_json`.
 
-    That is written in any event, once the network is open. On the screen: a progress bar, a line a
+    It is always written once the network is open. On the screen: a progress bar, a line a
     finished case, and a table at the end.
 
     Raises:
@@ -36,7 +36,9 @@ def predict_inputs(
     report = RunReport.of(manifest, asdict(settings), passed_over(inputs, SUFFIX))
     console = terminal(stderr=True)
     if report.passed_over:
-        console.print(told_of(report.passed_over, inputs), soft_wrap=True, highlight=False)
+        console.print(
+            passed_over_message(report.passed_over, inputs), soft_wrap=True, highlight=False
+        )
     try:
         with _progress(console, len(cases)) as progress:
             predict_folder(cases, outputs, manifest, settings, progress, report)
@@ -80,7 +82,7 @@ def _progress(console: Console, count: int) -> Iterator[Progress]:
 def volumes_table(report: RunReport, manifest: Manifest) -> Table:
     """Return a table of volumes in millilitres, a row an organ, a column a case.
 
-    Below them what component rules took away, and what tissue was not looked at.
+    Below them the volumes that component rules removed, and of tissue outside of the region.
     """
     shown = [case for case in report.cases if case.volumes_ml][:8]
     left_out = len([case for case in report.cases if case.volumes_ml]) - len(shown)
@@ -95,5 +97,5 @@ def volumes_table(report: RunReport, manifest: Manifest) -> Table:
     table.add_section()
     removed = (sum(case.removed_ml.values()) for case in shown)
     table.add_row("removed by rules", *(f"{ml:.1f}" for ml in removed))
-    table.add_row("not looked at", *(f"{case.outside_ml:.1f}" for case in shown))
+    table.add_row("outside the region", *(f"{case.outside_ml:.1f}" for case in shown))
     return table

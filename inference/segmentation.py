@@ -1,4 +1,4 @@
-"""The one call that labels a CT, and the one way to open a network for several."""
+"""`segment` labels one CT; `open_predictor` opens a network for several."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ def segment(
     Args:
         ct: A NIfTI file, or a CT in memory.
         manifest: The network and how to use it, or the file that says so.
-        settings: What differs from the manifest.
+        settings: Settings that differ from the manifest.
         progress: Called with every window.
 
     Returns:
@@ -42,8 +42,8 @@ def open_predictor(manifest: Manifest, settings: Settings) -> Iterator[Predictor
     """Check the weights, open the engine, and close it at the end of the block.
 
     Raises:
-        ManifestError: A weights file is missing or damaged, or flips are asked for that the
-            network was not trained with.
+        ManifestError: A weights file is missing or damaged, or the network was not
+            trained with the requested flips.
         EngineError: The engine cannot be used here.
     """
     for kind in weights_of(settings.engine, manifest):

@@ -1,4 +1,4 @@
-"""Move a network's patch over a volume and blend the logits. Knows no engine."""
+"""Move a network's patch over a volume and blend the logits; independent of the engine."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ from imaging.geometry import Shape, as_shape
 
 Array = NDArray[np.float32]
 Infer = Callable[[Iterable[Array]], Iterator[Array]]
-"""Maps patches float32 [1, 1, Z, Y, X], asked for one by one, to logits float32 [1, K, Z, Y, X]."""
+"""Maps patches float32 [1, 1, Z, Y, X], taken one by one, to logits float32 [1, K, Z, Y, X]."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,13 @@ def logit_slabs(
 
     Args:
         image: float32 [Z, Y, X], normalized. Padded with 0 where it is smaller than the patch.
-        infer: The network. It may ask for a patch ahead; what it gives need only be good until the
-            next is asked for.
+        infer: The network. It may take a patch ahead; its logits need only be valid until the next
+            are requested.
         window: How to move and blend.
         advance: Called after each window.
 
     Yields:
-        float32 [K, some slices, Y, X], good until the next is asked for.
+        float32 [K, some slices, Y, X], good until the next is requested.
     """
     padded, inner = _padded(image, window.patch)
     weight = _outer([profile(n, window.blending) for n in window.patch])
@@ -138,7 +138,7 @@ def logit_slabs(
 
 
 def _padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
-    """Pad evenly to the patch at least, the odd voxel behind, and say where the image is."""
+    """Pad evenly to at least the patch, an odd voxel at the end; return the place of the image."""
     missing = [max(0, p - n) for n, p in zip(image.shape, patch, strict=True)]
     before = [m // 2 for m in missing]
     inner = tuple(slice(b, b + n) for b, n in zip(before, image.shape, strict=True))
@@ -148,11 +148,11 @@ def _padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
 
 
 def _averaged(answers: Iterator[Array], flips: tuple[tuple[int, ...], ...]) -> Array:
-    """Mean logits float32 [K, *patch] of one window's flips, good until the next answer."""
+    """Mean logits float32 [K, *patch] of one window's flips, valid until the next call."""
     first = _turned_back(next(answers), flips[0])
     if len(flips) == 1:
         return first
-    total = first.copy()  # an engine may answer every call in the same memory
+    total = first.copy()  # an engine may return every result in the same memory
     for axes in flips[1:]:
         total += _turned_back(next(answers), axes)
     return total / np.float32(len(flips))

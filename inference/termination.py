@@ -1,4 +1,4 @@
-"""What happens when somebody ends a run: one line, no half-written file, the usual exit code."""
+"""SIGTERM ends a run with one line, no half-written file and the usual exit code."""
 
 import signal
 import sys
@@ -9,11 +9,11 @@ from types import FrameType
 import click
 
 EXIT_CODE = 128 + signal.SIGTERM
-"""143: what a shell says of a process that SIGTERM ended."""
+"""The exit code of a process that SIGTERM ended, as shells have it: 143."""
 
 
 class _Ended(BaseException):
-    """SIGTERM came. Not an `Exception`: no handler on the way may take it for a failed case."""
+    """SIGTERM was received. Not an `Exception`: no handler may take it for a failed case."""
 
 
 @contextmanager

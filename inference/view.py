@@ -1,4 +1,4 @@
-"""What of a CT a network looks at, and what it does not."""
+"""The part of a CT that the network gets, and warnings about the rest."""
 
 import math
 from dataclasses import dataclass
@@ -11,47 +11,47 @@ from inference.manifest import Manifest
 from inference.region import Region, region
 
 MUCH_OUTSIDE = 0.1
-"""Share of all tissue outside of the region from which on it is said: 0.01 at most in 30 CTs."""
+"""Share of tissue outside of the region that causes a warning; in 30 CTs it is at most 0.01."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A CT as a network looks at it, in the network's axes."""
+    """A CT in the network's axes, and its region of interest."""
 
     turn: Orientation
     hu: Hu
-    """[Z, Y, X], turned; blank slices show what their neighbours show."""
+    """[Z, Y, X], turned; blank slices are copies of their neighbours."""
     spacing_mm: SpacingMm
     blank: Runs
     region: Region
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should know of blank slices, and of tissue that is not looked at."""
-        told = []
+        """Warnings about blank slices, and about tissue outside of the region of interest."""
+        warnings = []
         if self.blank:
             slices = [stop - start for start, stop in self.blank]
-            told.append(
+            warnings.append(
                 f"{sum(slices)} of {len(self.hu)} slices show nothing between others that do "
                 f"({max(slices) * self.spacing_mm[0]:g} mm at a stretch): the network was shown "
                 "the nearest slices in their place, and nothing is labelled there"
             )
         outside_ml, tissue_ml = self.region.outside_ml, self.region.tissue_ml
         if outside_ml >= MUCH_OUTSIDE * tissue_ml > 0:
-            told.append(
+            warnings.append(
                 f"{outside_ml:,.0f} of {tissue_ml:,.0f} ml of tissue lie outside of the region "
-                "that was looked at; --crop none looks at all"
+                "of interest; --crop none labels the whole CT"
             )
-        return tuple(told)
+        return tuple(warnings)
 
 
 def view_of(volume: Volume, manifest: Manifest, crop: str) -> View:
-    """Return what a network looks at on a CT.
+    """Return a CT in the network's axes with its region of interest.
 
     Args:
         volume: The CT as stored.
         manifest: The network.
-        crop: As `inference.region.region` takes it.
+        crop: As for `inference.region.region`.
     """
     turn = Orientation.to(manifest.orientation, volume.direction)
     spacing_mm = turn.grid(volume.grid).spacing_mm

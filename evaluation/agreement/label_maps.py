@@ -67,7 +67,7 @@ class CaseAgreement:
         """The label whose volume changes most; None where both maps are empty."""
         return max(self.labels, key=lambda label: abs(label.change_ml), default=None)
 
-    def amiss(self, least_dsc: float) -> str | None:
+    def problem(self, least_dsc: float) -> str | None:
         """Say why the maps are not the same result; None where they are.
 
         Args:
@@ -139,10 +139,10 @@ def _agree_case(first: Path, second: Path) -> CaseAgreement:
     geometry = b.elsewhere_than(a.place, a.header.shape)
     if a.header.shape != b.header.shape:
         return replace(case, error=geometry)
-    doubts = (
-        f"{path.parent}: {told}"
+    warnings = (
+        f"{path.parent}: {warning}"
         for path, one in ((first, a), (second, b))
-        for told in one.place.size_doubts
+        for warning in one.place.size_warnings
     )
     counts = joint_counts(a.labels, b.labels)
     differ = int(counts.sum() - counts.trace())
@@ -152,7 +152,7 @@ def _agree_case(first: Path, second: Path) -> CaseAgreement:
         differ_share=differ / max(1, int(counts.sum() - counts[0, 0])),
         labels=_labels(counts, a.grid.voxel_ml, b.grid.voxel_ml),
         geometry=geometry,
-        warning="; ".join(doubts) or None,
+        warning="; ".join(warnings) or None,
     )
 
 

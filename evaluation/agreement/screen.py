@@ -13,7 +13,7 @@ from evaluation.agreement.label_maps import (
     write_agreement,
 )
 from evaluation.scoring.folders import SUFFIX
-from imaging.files import RESULTS, make_folder, passed_over, told_of
+from imaging.files import RESULTS, make_folder, passed_over, passed_over_message
 from imaging.terminal import terminal
 
 
@@ -29,7 +29,9 @@ def agree_on_screen(
         make_folder(output)
     for folder in (first, second):
         if folder.is_dir() and (passed := passed_over(folder, SUFFIX, beside=RESULTS)):
-            terminal(stderr=True).print(told_of(passed, folder), soft_wrap=True, highlight=False)
+            terminal(stderr=True).print(
+                passed_over_message(passed, folder), soft_wrap=True, highlight=False
+            )
     columns = (TextColumn("agree"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
         task = progress.add_task("agree", total=len(file_names(first, second)))

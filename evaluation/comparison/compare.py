@@ -90,26 +90,26 @@ def _split_apart(result: Result, team: TeamResults) -> str | None:
 
 
 def check_reached(rows: Sequence[Comparison], name: str) -> None:
-    """Ask that every comparable, verified figure of the table `name` is reached.
+    """Require that every comparable, verified figure of the table `name` is reached.
 
     Raises:
         KitError: One falls short, or a team has nothing that is comparable.
     """
-    asked = [row for row in rows if row.reported_by == name]
-    firm = [row for row in asked if row.difference is not None and row.verified]
-    for team in dict.fromkeys(row.measured_by for row in asked):
+    reported = [row for row in rows if row.reported_by == name]
+    firm = [row for row in reported if row.difference is not None and row.verified]
+    for team in dict.fromkeys(row.measured_by for row in reported):
         if not any(row.measured_by == team for row in firm):
             reasons = dict.fromkeys(
-                row.why_not or "unverified" for row in asked if row.measured_by == team
+                row.why_not or "unverified" for row in reported if row.measured_by == team
             )
             raise KitError(f"nothing of {team} can be compared with {name}: {'; '.join(reasons)}")
-    if short := [_told(row) for row in firm if row.short]:
+    if short := [_figure_line(row) for row in firm if row.short]:
         raise KitError(
             f"{len(short)} of {len(firm)} figures fall short of {name}: {'; '.join(short)}"
         )
 
 
-def _told(row: Comparison) -> str:
+def _figure_line(row: Comparison) -> str:
     metric = METRICS[row.metric]
     return (
         f"{row.measured_by}, {row.split}, {figure_name(row.metric, row.of)} {row.measured} "

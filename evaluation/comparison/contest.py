@@ -58,7 +58,7 @@ def load_contest(folders: Sequence[Path], *, with_cpu: bool = False) -> Contest:
     _check_cases(scores, runs)
     cases = tuple(case.case for case in scores[0].cases)
     fullest = max(scores, key=lambda s: sum(bool(case.labels) for case in s.cases))
-    costs, notes = _score_costs(scores, cases, fullest.undrawn), _undrawn_notes(fullest)
+    costs, notes = _score_costs(scores, cases, fullest.unannotated), _unannotated_notes(fullest)
     for metric, figure in (_FIGURES | (_CPU_FIGURE if with_cpu else {})).items():
         rows = [_efficiency_costs(runs.get(s.team), figure, cases) for s in scores]
         if lacking := [s.team for s, row in zip(scores, rows, strict=True) if np.isinf(row).all()]:
@@ -117,8 +117,8 @@ def _check_cases(scores: Sequence[Scores], runs: dict[str, Efficiency]) -> None:
 
 def _check_same(option: str, values: dict[str, Any]) -> None:
     if len(set(values.values())) > 1:
-        told = ", ".join(f"{team} {value}" for team, value in values.items())
-        raise KitError(f"the teams differ in {option} ({told}); measure all alike")
+        named = ", ".join(f"{team} {value}" for team, value in values.items())
+        raise KitError(f"the teams differ in {option} ({named}); measure all alike")
 
 
 def _named(cases: Iterable[str]) -> str:
@@ -128,7 +128,7 @@ def _named(cases: Iterable[str]) -> str:
 
 
 def _score_costs(
-    scores: Sequence[Scores], cases: tuple[str, ...], undrawn: Sequence[str]
+    scores: Sequence[Scores], cases: tuple[str, ...], unannotated: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
     tables = [{case.case: case for case in s.cases} for s in scores]
     subjects = {"organ": set(ORGANS) - {TUMOUR}, "tumour": {TUMOUR}}
@@ -137,21 +137,21 @@ def _score_costs(
             [[-_score(table[case], of, metric) for case in cases] for table in tables]
         )
         for of, organs in subjects.items()
-        if organs - set(undrawn)
+        if organs - set(unannotated)
         for metric in ("dsc", "nsd")
     }
 
 
 def _blank(first: CaseScores, second: CaseScores) -> bool:
     """Tell whether two scores of a case are of different organs."""
-    return bool(first.labels and second.labels and first.undrawn != second.undrawn)
+    return bool(first.labels and second.labels and first.unannotated != second.unannotated)
 
 
-def _undrawn_notes(scores: Scores) -> list[str]:
+def _unannotated_notes(scores: Scores) -> list[str]:
     """Say what is not ranked, or ranked on fewer cases, because nobody drew it."""
-    lacking = Counter(organ for case in scores.cases for organ in case.undrawn)
-    told = ", ".join(f"{organ} in {count}" for organ, count in lacking.items())
-    return [f"nobody drew, so on which all teams are equal: {told} cases"] if told else []
+    lacking = Counter(organ for case in scores.cases for organ in case.unannotated)
+    named = ", ".join(f"{organ} in {count}" for organ, count in lacking.items())
+    return [f"nobody drew, so on which all teams are equal: {named} cases"] if named else []
 
 
 def _score(case: CaseScores, of: str, metric: str) -> float:

@@ -103,7 +103,7 @@ def _load(path: Path) -> Scores | Efficiency:
 def _one_split(path: Path, stated: set[str | None]) -> str | None:
     names = sorted(name for name in stated if name is not None)
     if len(names) > 1:
-        raise KitError(f"{path} is said to be of {' and of '.join(names)}; only one can be true")
+        raise KitError(f"{path} is given as of {' and of '.join(names)}; only one can be true")
     return names[0] if names else None
 
 
@@ -132,9 +132,9 @@ def _score_figures(scores: Scores, split: str | None) -> Figures:
 def _score_flaw(scores: Scores, of: str, mean: Mean, split: str | None) -> str | None:
     if scores.rules != "official":
         return f"{scores.rules} rules"
-    undrawn = {organ for case in scores.cases for organ in case.undrawn} - {TUMOUR}
-    if of == "organs" and undrawn:
-        return f"not drawn in every case: {', '.join(o for o in ORGANS if o in undrawn)}"
+    unannotated = {organ for case in scores.cases for organ in case.unannotated} - {TUMOUR}
+    if of == "organs" and unannotated:
+        return f"not drawn in every case: {', '.join(o for o in ORGANS if o in unannotated)}"
     if mean.count < len(scores.cases):
         return f"{mean.count} of {len(scores.cases)} cases scored"
     return _size_flaw(mean.count, split)

@@ -58,7 +58,7 @@ class Ranking:
     weights: dict[str, float]
     """By metric that was ranked."""
     bootstrap: int
-    """Samples drawn."""
+    """Bootstrap samples."""
     seed: int
     tau: RankCorrelation | None
     """None where all teams share a place, so that it is not defined."""
@@ -89,7 +89,7 @@ def rank(contest: Contest, bootstrap: int, seed: int = SEED) -> Ranking:
 
     Args:
         contest: Their results.
-        bootstrap: How often as many cases are drawn with replacement and ranked again.
+        bootstrap: How often as many cases are sampled with replacement and ranked again.
         seed: Of the drawing.
     """
     weights = rank_weights(contest.costs)
@@ -101,7 +101,7 @@ def rank(contest: Contest, bootstrap: int, seed: int = SEED) -> Ranking:
     order = places(mean_ranks)
     count = len(contest.cases)
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), bootstrap)
-    drawn = places(draws @ by_case.T / count)
+    sampled = places(draws @ by_case.T / count)
     standings = [
         Standing(
             team=team,
@@ -109,7 +109,7 @@ def rank(contest: Contest, bootstrap: int, seed: int = SEED) -> Ranking:
             mean_rank=float(mean_ranks[t]),
             ranks={metric: float(ranks[metric][t].mean()) for metric in weights},
             places=tuple(
-                float(np.mean(drawn[:, t] == place)) for place in range(1, len(order) + 1)
+                float(np.mean(sampled[:, t] == place)) for place in range(1, len(order) + 1)
             ),
         )
         for t, team in enumerate(contest.teams)
@@ -120,7 +120,7 @@ def rank(contest: Contest, bootstrap: int, seed: int = SEED) -> Ranking:
         weights=weights,
         bootstrap=bootstrap,
         seed=seed,
-        tau=_agreement(order, drawn),
+        tau=_agreement(order, sampled),
         notes=contest.notes,
     )
 
@@ -139,9 +139,9 @@ def places(mean_ranks: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(rankdata(np.round(mean_ranks, _DIGITS), method="min", axis=-1), np.float64)
 
 
-def _agreement(order: NDArray[np.float64], drawn: NDArray[np.float64]) -> RankCorrelation | None:
-    """Compare the places `drawn` [samples, teams] with `order` [teams]."""
-    found, counts = np.unique(drawn, axis=0, return_counts=True)
+def _agreement(order: NDArray[np.float64], sampled: NDArray[np.float64]) -> RankCorrelation | None:
+    """Compare the places `sampled` [samples, teams] with `order` [teams]."""
+    found, counts = np.unique(sampled, axis=0, return_counts=True)
     taus = np.repeat([kendalltau(order, row).statistic for row in found], counts)
     taus = taus[~np.isnan(taus)]
     if not taus.size:

@@ -17,7 +17,7 @@ def draw_ranking(ranking: Ranking, path: Path) -> None:
     """Draw a row a team and a column a place: the larger the blob, the more likely the place.
 
     Args:
-        ranking: What is drawn.
+        ranking: The ranking to plot.
         path: PNG file.
     """
     standings = ranking.standings

@@ -67,11 +67,11 @@ def _load(archive: Path, wanted: str) -> None:
     """Load an archive that holds the image `wanted` alone."""
     if not archive.is_file():
         raise KitError(f"image archive {archive} does not exist; `docker save` writes one")
-    if amiss := wrong_tags(image_tags(archive), wanted):
-        raise KitError(f"image archive {archive} is not {wanted}: {amiss}")
-    told = docker("load", "--input", str(archive), timeout_s=LOAD_S)
-    if f"Loaded image: {wanted}" not in told.splitlines():
-        raise KitError(f"docker load did not load {wanted} from {archive}: {told or 'no answer'}")
+    if problem := wrong_tags(image_tags(archive), wanted):
+        raise KitError(f"image archive {archive} is not {wanted}: {problem}")
+    output = docker("load", "--input", str(archive), timeout_s=LOAD_S)
+    if f"Loaded image: {wanted}" not in output.splitlines():
+        raise KitError(f"docker load did not load {wanted} from {archive}: {output or 'no answer'}")
 
 
 def docker(*arguments: str, timeout_s: float | None = None) -> str:
@@ -100,8 +100,8 @@ def docker(*arguments: str, timeout_s: float | None = None) -> str:
         late = f"docker {arguments[0]} did not end within {limit_s:g} s"
         raise KitError(f"{late}; see whether its daemon is well") from error
     if done.returncode != 0:
-        told = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise KitError(f"docker {arguments[0]}: {printable(told[-1])}")
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise KitError(f"docker {arguments[0]}: {printable(lines[-1])}")
     return printable(done.stdout).strip()
 
 
@@ -150,7 +150,7 @@ def remove_container(id_file: Path) -> None:
     try:
         docker("rm", "--force", "--volumes", container)
     except KitError as error:
-        if not any(told in str(error) for told in _GONE):
+        if not any(text in str(error) for text in _GONE):
             raise KitError(f"container {container[:12]} may still run: {error}") from error
 
 

@@ -41,9 +41,9 @@ def draw_case(
     """Draw GPU memory, CPU and RAM over time: the median run in black, other runs pale.
 
     Args:
-        case: What is drawn.
+        case: The case to plot.
         samples: Its samples by the number of the run.
-        limits: Drawn where they lie within the picture.
+        limits: Plotted where they lie within the picture.
         no_gpu: Why there is no GPU curve.
         path: PNG file.
     """
@@ -63,9 +63,9 @@ def draw_case(
         axis.spines[["top", "right"]].set_visible(False)
         if panel.name not in middle.loads:
             why = no_gpu if panel.name == "gpu_mib" and no_gpu else "no samples"
-            told = f"{panel.title} not measured: {why}"
+            message = f"{panel.title} not measured: {why}"
             at = axis.transAxes
-            axis.text(0.5, 0.5, told, transform=at, ha="center", va="center", parse_math=False)
+            axis.text(0.5, 0.5, message, transform=at, ha="center", va="center", parse_math=False)
             axis.set_yticks([])
             continue
         _draw(axis, panel, samples[middle.number], others, middle)

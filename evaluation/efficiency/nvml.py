@@ -46,8 +46,8 @@ def find_gpu(index: int) -> GpuMemory:
     try:
         import pynvml
     except ModuleNotFoundError as error:
-        told = f"nvidia-ml-py is not installed; {how_to_install('evaluation')}"
-        raise NoGpuError(told) from error
+        message = f"nvidia-ml-py is not installed; {how_to_install('evaluation')}"
+        raise NoGpuError(message) from error
     try:
         pynvml.nvmlInit()
         count = int(pynvml.nvmlDeviceGetCount())
@@ -55,7 +55,7 @@ def find_gpu(index: int) -> GpuMemory:
             raise NoGpuError("NVML finds no GPU")
         if index >= count:
             raise KitError(
-                f"GPU {index} was asked for, NVML finds {count}: give --gpu-index 0 to {count - 1}"
+                f"GPU {index} was requested, NVML finds {count}: give --gpu-index 0 to {count - 1}"
             )
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         gpu = GpuMemory(

@@ -102,8 +102,8 @@ class ProcessTree:
                 self._reap()
                 return tuple(found.values())
             if time.monotonic() > latest_s:
-                told = ", ".join(found[process.pid] for process in alive)
-                raise KitError(f"still running, and cannot be ended: {told}; end it by hand")
+                survivors = ", ".join(found[process.pid] for process in alive)
+                raise KitError(f"still running, and cannot be ended: {survivors}; end it by hand")
             for process in alive:
                 with contextlib.suppress(psutil.Error):
                     process.kill()

@@ -124,7 +124,7 @@ def evaluate(
         output: Gets predictions/, samples/ and logs/.
         subject: What is timed.
         settings: Repeats and limits.
-        watch: Told of every run.
+        watch: Called after every run.
 
     Raises:
         KitError: `output` cannot be written.

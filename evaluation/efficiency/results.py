@@ -150,12 +150,12 @@ def case_of(
 
 def _excess(figures: dict[str, Spread], limits: ChallengeLimits) -> list[str]:
     """Say by how much the medians are over the limits."""
-    told = []
+    reasons = []
     if (by := figures["seconds"].median - limits.seconds) > 0:
-        told.append(f"{by:.2f} s over {limits.seconds:g} s")
+        reasons.append(f"{by:.2f} s over {limits.seconds:g} s")
     if "gpu_mib.peak" in figures and (by := figures["gpu_mib.peak"].median - limits.gpu_mib) > 0:
-        told.append(f"{by:.0f} MiB over {limits.gpu_mib:g} MiB of GPU memory")
-    return told
+        reasons.append(f"{by:.0f} MiB over {limits.gpu_mib:g} MiB of GPU memory")
+    return reasons
 
 
 def _spread(values: list[float]) -> Spread:

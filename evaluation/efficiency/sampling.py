@@ -28,7 +28,7 @@ Probe = Callable[[], float | None]
 
 @dataclass(frozen=True)
 class MemorySample:
-    """One look at the machine."""
+    """One sample of the machine's load."""
 
     seconds: float
     """Since the start of the command."""
@@ -45,7 +45,7 @@ class MemorySample:
 
 
 class CpuTimes(NamedTuple):
-    """The three kinds of processor seconds that the official script looks at, all cores added."""
+    """The three kinds of processor seconds that the official script reads, all cores added."""
 
     user: float
     system: float
@@ -126,8 +126,8 @@ class MemorySampler:
                 self._started.set()
                 self._stop.wait(INTERVAL_S)
         except Exception as error:  # noqa: BLE001  # a thread that ends by itself says nothing
-            told = KitError(f"sampling ended with {type(error).__name__}: {error}")
-            self._error = error if isinstance(error, KitError) else told
+            unexpected = KitError(f"sampling ended with {type(error).__name__}: {error}")
+            self._error = error if isinstance(error, KitError) else unexpected
         finally:
             self._started.set()
 

@@ -97,16 +97,16 @@ def _with_progress(
 
 
 def _line(case: str, run: EfficiencyRun) -> str:
-    told = f"{case}, run {run.number}: {run.seconds:.2f} s"
+    line = f"{case}, run {run.number}: {run.seconds:.2f} s"
     if run.left_running:
-        told += f"; left running, and ended: {', '.join(run.left_running)}"
+        line += f"; left running, and ended: {', '.join(run.left_running)}"
     if run.error is None:
-        return told
-    return "\n".join((f"{told}: failed: {run.error}", run.stderr_tail)).strip()
+        return line
+    return "\n".join((f"{line}: failed: {run.error}", run.stderr_tail)).strip()
 
 
 def efficiency_table(report: Efficiency) -> Table:
-    """Return a table with a row a case: medians, the range of the seconds, and the verdict."""
+    """Return a table with a row a case: medians, the range of the seconds, and the result."""
     table = Table(title=Text(f"efficiency of {report.team}"))
     table.add_column("case", overflow="fold")
     table.add_column("s", justify="right", no_wrap=True)
@@ -114,7 +114,7 @@ def efficiency_table(report: Efficiency) -> Table:
     shown = {column: name for column, name in SHOWN.items() if name in measured}
     for column in shown:
         table.add_column(column, justify="right")
-    table.add_column("verdict", overflow="fold")
+    table.add_column("result", overflow="fold")
     for case in report.cases:
         cells = [_median(case, name) for name in shown.values()]
         table.add_row(Text(case.case), _seconds(case), *cells, Text(case.verdict))

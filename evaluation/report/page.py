@@ -87,15 +87,15 @@ def write_report(
         resamples=RESAMPLES,
         least_overlap=LEAST_OVERLAP,
         organs=list(ORGANS),
-        organ_count=sum(organ not in scores.undrawn for organ in ORGANS if organ != TUMOUR),
-        drawn=line_of(scores.undrawn, scores.drawn),
+        organ_count=sum(organ not in scores.unannotated for organ in ORGANS if organ != TUMOUR),
+        annotated=line_of(scores.unannotated, scores.drawn),
         tolerance_mm=TOLERANCE_MM,
         figures=_FIGURES,
         rows=rows,
         lowest=[_lowest(column) for column in zip(*(row.figures for row in rows), strict=True)],
         labels={metric: _label_table(rows, metric) for metric in _LABEL_TABLES},
         boxes={metric: organ_boxes(scores.cases, metric) for metric in _LABEL_TABLES},
-        worst=[_worst(row, folders, scores.rules) for row in _drawn(rows)[:worst]],
+        worst=[_worst(row, folders, scores.rules) for row in _shown(rows)[:worst]],
         on_images=images is not None,
         colors=(TRUTH_COLOR, PRED_COLOR),
     )  # fmt: skip
@@ -119,7 +119,7 @@ def _environment() -> Environment:
 
 def _rows(scores: Scores) -> list[Row]:
     """Return the cases: first those without scores, then by organ DSC, then tumour, worst first."""
-    everywhere = scores.undrawn  # said once, above the tables
+    everywhere = scores.unannotated  # named once, above the tables
     rows = [Row(case, _figures(case), _notes(case, everywhere)) for case in scores.cases]
     return sorted(rows, key=lambda row: (bool(row.case.labels), *_rank(row), row.case.case))
 
@@ -137,17 +137,17 @@ def _figures(case: CaseScores) -> tuple[float | None, ...]:
     )
 
 
-def _notes(case: CaseScores, unsaid: Collection[str]) -> tuple[str, ...]:
-    """Say what is amiss in a case, and which values, but of `unsaid`, are not measured overlap."""
-    told = [reason for reason in (case.error, case.warning) if reason]
+def _notes(case: CaseScores, known: Collection[str]) -> tuple[str, ...]:
+    """Return a case's error and warning, and the notes of organs that are not in `known`."""
+    notes = [reason for reason in (case.error, case.warning) if reason]
     organs_of: dict[str, list[str]] = {}
     for organ, score in case.labels.items():
-        if score.note and score.note not in (case.warning or "") and organ not in unsaid:
+        if score.note and score.note not in (case.warning or "") and organ not in known:
             organs_of.setdefault(score.note, []).append(organ)
     for note, organs in organs_of.items():
         which = "all labels" if len(organs) == len(case.labels) else ", ".join(organs)
-        told.append(f"{which}: {note}")
-    return tuple(told)
+        notes.append(f"{which}: {note}")
+    return tuple(notes)
 
 
 def _lowest(values: Iterable[float | None]) -> float | None:
@@ -166,20 +166,20 @@ def _label_table(
     return table
 
 
-def _drawn(rows: list[Row]) -> list[Row]:
+def _shown(rows: list[Row]) -> list[Row]:
     """Return the rows that have something wrong to show, worst first."""
     return [row for row in rows if row.figures[0] is not None and worst_organs(row.case)]
 
 
 def _worst(row: Row, folders: Folders, rules: str) -> Worst:
     organs = worst_organs(row.case)
-    told = ", ".join(f"{organ} {_value(row.case.labels[organ].dsc)}" for organ in organs)
+    organs_dsc = ", ".join(f"{organ} {_value(row.case.labels[organ].dsc)}" for organ in organs)
     try:
         scene = read_scene(row.case, folders, rules)
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
-        return Worst(row, told, remark=in_one_line(error, row.case.case))
+        return Worst(row, organs_dsc, remark=in_one_line(error, row.case.case))
     voxel = ", ".join(str(index) for index in reversed(scene.stored))
-    return Worst(row, told, voxel, scene.remark, tuple(draw_planes(scene)))
+    return Worst(row, organs_dsc, voxel, scene.remark, tuple(draw_planes(scene)))
 
 
 def _value(value: float | None, digits: int = 3) -> str:

@@ -149,9 +149,9 @@ def _png(figure: Figure) -> bytes:
     The colours are greys and shades of the prediction's; a palette that is chosen by their
     frequency may lose a thin line's.
     """
-    drawn, packed = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=_DPI)
-    red, green, blue = np.moveaxis(np.asarray(Image.open(drawn).convert("RGB"), np.int16), 2, 0)
+    painted, packed = io.BytesIO(), io.BytesIO()
+    figure.savefig(painted, format="png", dpi=_DPI)
+    red, green, blue = np.moveaxis(np.asarray(Image.open(painted).convert("RGB"), np.int16), 2, 0)
     colored = red - blue > _LEAST_HUE
     greys, shades = green * (_GREYS - 1) / 255, _GREYS + red * (_SHADES - 1) / 255
     image = Image.fromarray(np.where(colored, shades, greys).round().astype(np.uint8))

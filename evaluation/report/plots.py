@@ -15,7 +15,7 @@ from imaging.organs import ORGANS
 _STYLE: dict[str, Any] = {
     "font.size": 9,
     "svg.fonttype": "path",
-    "svg.hashsalt": "flare23",  # ids of the SVG's parts, else drawn at random
+    "svg.hashsalt": "flare23",  # ids of the SVG's parts, else random
     "axes.spines.top": False,
     "axes.spines.right": False,
 }

@@ -53,7 +53,7 @@ class Scene:
     organs: tuple[str, ...]
     """The worst organs near the planes through `place`, worst first."""
     remark: str | None
-    """Why there is no CT though it was asked for."""
+    """Why there is no CT though it was requested."""
 
 
 def worst_organs(case: CaseScores) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""Which labels somebody looked for in a truth: what is absent there scores, what is undrawn cannot.
+"""Which labels were annotated in a truth: only these have scores, also where they are absent.
 
-A collection draws its own organs. An organ that its annotators looked for and did not find is
-absent, and a prediction of it is wrong; of an organ that they did not look for nothing is known.
+Every collection annotates its own organs. An organ that its annotators looked for and did not find
+is absent, and a prediction of it is wrong. Of an organ that they did not look for nothing is known.
 """
 
 import json
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evaluation.scoring.scores import NOT_DRAWN, CaseScores, LabelScore
+from evaluation.scoring.scores import NOT_ANNOTATED, CaseScores, LabelScore
 from evaluation.scoring.tolerances import TUMOUR
 from imaging.errors import KitError
 from imaging.organs import ORGANS
 
 ALL = "all"
 OCCURRING = "what occurs in a truth"
-_BLANK = LabelScore(note=NOT_DRAWN)
+_BLANK = LabelScore(note=NOT_ANNOTATED)
 
 
 class UnknownLabelError(KitError):
@@ -25,36 +25,36 @@ class UnknownLabelError(KitError):
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The labels that were drawn: the same in every case, or case by case."""
+class AnnotatedLabels:
+    """The labels that were annotated: the same in every case, or case by case."""
 
-    told: str
+    source: str
     """Where that is known from."""
     everywhere: frozenset[int] | None = None
     by_case: Mapping[str, frozenset[int]] = field(default_factory=dict)
     """Where it is not the same everywhere."""
 
     def of(self, case: str) -> frozenset[int] | None:
-        """Return the labels drawn in a case; None where nothing is known of it."""
+        """Return the labels annotated in a case; None where that is unknown."""
         return self.by_case.get(case) if self.everywhere is None else self.everywhere
 
 
-def read_drawn(words: str) -> Drawn:
+def read_annotated(words: str) -> AnnotatedLabels:
     """Read the value of `--drawn`: "all", labels with commas between them, or a table.
 
     Labels are numbers from 1 to 14 or names. A table is a cases.json as `train data` writes it; of
-    each row of its "cases" only "case" and "drawn", a list of labels, are looked at.
+    each row of its "cases" only "case" and "drawn", a list of labels, are read.
 
     Raises:
         UnknownLabelError: It is no label, nor a file.
         KitError: The file is no such table.
     """
     if words == ALL:
-        return Drawn(ALL, frozenset(ORGANS.values()))
+        return AnnotatedLabels(ALL, frozenset(ORGANS.values()))
     if words.endswith(".json") or Path(words).is_file():
-        return Drawn(words, by_case=_read_table(Path(words)))
+        return AnnotatedLabels(words, by_case=_read_table(Path(words)))
     labels = frozenset(_label(word.strip()) for word in words.split(","))
-    return Drawn(", ".join(_names(labels)), labels)
+    return AnnotatedLabels(", ".join(_names(labels)), labels)
 
 
 def _read_table(path: Path) -> dict[str, frozenset[int]]:
@@ -84,54 +84,58 @@ def _names(labels: Iterable[int]) -> list[str]:
     return [organ for organ, label in ORGANS.items() if label in set(labels)]
 
 
-def score_drawn(
-    cases: Sequence[CaseScores], drawn: Drawn | None
+def score_annotated(
+    cases: Sequence[CaseScores], annotated: AnnotatedLabels | None
 ) -> tuple[tuple[CaseScores, ...], str]:
-    """Blank what was not drawn in each case; say where that is known from.
+    """Blank what was not annotated in each case; return where that is known from.
 
     Args:
         cases: With scores of all labels.
-        drawn: What was drawn; None: every label that occurs in the truth of any case.
+        annotated: What was annotated; None: every label that occurs in the truth of any case.
 
     Raises:
-        KitError: Nothing was drawn in any case.
+        KitError: Nothing was annotated in any case.
     """
-    if drawn is None:
+    if annotated is None:
         occurring = frozenset(label for case in cases for label in case.truth_labels)
-        drawn = Drawn(OCCURRING, occurring)
-    blanked = tuple(blank_undrawn(case, drawn) for case in cases)
+        annotated = AnnotatedLabels(OCCURRING, occurring)
+    blanked = tuple(blank_unannotated(case, annotated) for case in cases)
     scored = [case for case in blanked if case.labels]
-    if scored and all(len(case.undrawn) == len(ORGANS) for case in scored):
+    if scored and all(len(case.unannotated) == len(ORGANS) for case in scored):
         raise KitError(
-            f"no label was drawn, by {drawn.told}: nothing can be scored; check --truth, or say "
-            "what was drawn: --drawn all"
+            f"no label was drawn, by {annotated.source}: nothing can be scored; check --truth, "
+            "or say what was drawn: --drawn all"
         )
-    return blanked, drawn.told
+    return blanked, annotated.source
 
 
-def blank_undrawn(case: CaseScores, drawn: Drawn) -> CaseScores:
-    """Return a case whose undrawn labels have no scores, whatever was predicted.
+def blank_unannotated(case: CaseScores, annotated: AnnotatedLabels) -> CaseScores:
+    """Return a case whose unannotated labels have no scores, whatever was predicted.
 
     A table that contradicts the truth becomes the case's warning; one without it, its error.
     """
     if not case.labels:
         return case
-    labels = drawn.of(case.case)
+    labels = annotated.of(case.case)
     if labels is None:
-        reason = f"{drawn.told} does not say what was drawn in it; add a row"
+        reason = f"{annotated.source} does not say what was drawn in it; add a row"
         return replace(case, labels={}, true_lesions=(), pred_lesions=(), error=reason)
     warning = case.warning
-    if drawn.everywhere is None and (odd := _names(set(case.truth_labels) - labels)):
-        told = f"the truth has {', '.join(odd)}, which {drawn.told} says nobody drew: not scored"
-        warning = "; ".join(filter(None, (warning, told)))
+    if annotated.everywhere is None and (odd := _names(set(case.truth_labels) - labels)):
+        problem = (
+            f"the truth has {', '.join(odd)}, which {annotated.source} says nobody drew: not scored"
+        )
+        warning = "; ".join(filter(None, (warning, problem)))
     scores = {o: s if ORGANS[o] in labels else _BLANK for o, s in case.labels.items()}
     if ORGANS[TUMOUR] not in labels:
         case = replace(case, true_lesions=(), pred_lesions=())
     return replace(case, labels=scores, warning=warning)
 
 
-def line_of(undrawn: Sequence[str], drawn: str) -> str:
-    """Return the line that says what was drawn and what is blank therefore."""
-    named = "all labels" if not undrawn else ", ".join(o for o in ORGANS if o not in undrawn)
-    line = f"drawn: {named}" if drawn in (ALL, named) else f"drawn: {named} ({drawn})"
-    return f"{line}; not drawn, so blank: {', '.join(undrawn)}" if undrawn else line
+def line_of(unannotated: Sequence[str], source: str) -> str:
+    """Return the line that says what was annotated and what is blank therefore."""
+    named = (
+        "all labels" if not unannotated else ", ".join(o for o in ORGANS if o not in unannotated)
+    )
+    line = f"drawn: {named}" if source in (ALL, named) else f"drawn: {named} ({source})"
+    return f"{line}; not drawn, so blank: {', '.join(unannotated)}" if unannotated else line

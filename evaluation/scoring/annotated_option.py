@@ -6,10 +6,10 @@ import click
 
 
 def _read(ctx: click.Context, option: click.Parameter, words: str | None) -> Any:
-    from evaluation.scoring.annotated import UnknownLabelError, read_drawn
+    from evaluation.scoring.annotated import UnknownLabelError, read_annotated
 
     try:
-        return None if words is None else read_drawn(words)
+        return None if words is None else read_annotated(words)
     except UnknownLabelError as error:
         raise click.BadParameter(str(error), ctx, option) from error
 

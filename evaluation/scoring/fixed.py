@@ -87,7 +87,7 @@ def lesions(
 def means(cases: Sequence[CaseScores]) -> dict[str, dict[str, Mean]]:
     """Return every mean with its bootstrap 95 % interval.
 
-    Cases are drawn with replacement, all labels of a case together, so the interval of the mean
+    Cases are sampled with replacement, all labels of a case together, so the interval of the mean
     over organs knows that a bad case is bad for many organs.
     """
     scored = [case for case in cases if case.labels]
@@ -109,32 +109,32 @@ def _means(cases: Sequence[CaseScores], metric: str) -> dict[str, Mean]:
 
 def _intervals(values: NDArray[np.float64]) -> list[Mean]:
     """Return the mean of each column of [cases, columns], NaN left out, and its interval."""
-    drawn = _column_means(values, _draws(len(values)))
+    sampled = _column_means(values, _draws(len(values)))
     found = _column_means(values, np.ones((1, len(values)), np.int64))[0]
     counts = np.count_nonzero(~np.isnan(values), axis=0)
-    return [_mean(*row) for row in zip(found, counts, drawn.T, strict=True)]
+    return [_mean(*row) for row in zip(found, counts, sampled.T, strict=True)]
 
 
 def _over_organs(values: NDArray[np.float64]) -> Mean:
     """Return the mean over the columns' means, and its interval."""
     count = np.count_nonzero(~np.isnan(values).all(axis=1))
     once, many = np.ones((1, len(values)), np.int64), _draws(len(values))
-    found, drawn = (
+    found, sampled = (
         _column_means(_column_means(values, draws).T, np.ones((1, values.shape[1]), np.int64))[0]
         for draws in (once, many)
     )
-    return _mean(float(found[0]), count, drawn)
+    return _mean(float(found[0]), count, sampled)
 
 
 def _draws(count: int) -> NDArray[np.int64]:
-    """Return how often each case is drawn in each resample: [RESAMPLES, count]."""
+    """Return how often each case is in each resample: [RESAMPLES, count]."""
     if not count:
         return np.zeros((RESAMPLES, 0), np.int64)
     return np.random.default_rng(_SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES)
 
 
 def _column_means(values: NDArray[np.float64], draws: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the means [draws, columns] of the rows as often as drawn; NaN where none has a value.
+    """Return the means [draws, columns] of the sampled rows; NaN where none has a value.
 
     Args:
         values: float64 [rows, columns], NaN where unknown.
@@ -145,12 +145,12 @@ def _column_means(values: NDArray[np.float64], draws: NDArray[np.int64]) -> NDAr
         return np.asarray(draws @ np.where(known, values, 0.0) / (draws @ known), np.float64)
 
 
-def _mean(value: float, count: np.integer[Any] | int, drawn: NDArray[np.float64]) -> Mean:
+def _mean(value: float, count: np.integer[Any] | int, sampled: NDArray[np.float64]) -> Mean:
     if not count:
         return Mean(None, 0)
     if count == 1:
         return Mean(float(value), int(count))
-    low, high = np.nanpercentile(drawn, _PERCENTILES)
+    low, high = np.nanpercentile(sampled, _PERCENTILES)
     return Mean(float(value), int(count), float(low), float(high))
 
 

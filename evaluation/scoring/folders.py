@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.scoring import fixed, official
-from evaluation.scoring.annotated import Drawn, score_drawn
+from evaluation.scoring.annotated import AnnotatedLabels, score_annotated
 from evaluation.scoring.boxes import label_boxes
 from evaluation.scoring.lesions import detection
 from evaluation.scoring.scores import CaseScores, LabelScore, Scores
@@ -45,8 +45,8 @@ class Scoring:
     missing: str = "fail"
     """"zero" scores a case without a usable prediction 0 for every label, as the challenge does."""
     jobs: int = 1
-    drawn: Drawn | None = None
-    """What was drawn in the truths; None: what occurs in any of them."""
+    drawn: AnnotatedLabels | None = None
+    """What was annotated in the truths; None: what occurs in any of them."""
     team: str = ""
     """The folder's name, if nobody says otherwise."""
     split: str | None = None
@@ -84,7 +84,7 @@ def score_folder(
         found[case.case] = case
         done(case)
     measured = tuple(found[case_name(truth)] for truth in truths)
-    cases, drawn = score_drawn(measured, scoring.drawn)
+    cases, annotated = score_annotated(measured, scoring.drawn)
     scores = Scores(
         team=scoring.team or scoring.pred.resolve().name,
         split=scoring.split,
@@ -92,7 +92,7 @@ def score_folder(
         low_dsc=scoring.low_dsc,
         missing=scoring.missing,
         cases=cases,
-        drawn=drawn,
+        drawn=annotated,
         means=official.means(cases) if scoring.rules == "official" else fixed.means(cases),
     )
     if scoring.rules == "official":
@@ -117,8 +117,8 @@ def _scored(scoring: Scoring, truths: list[Path]) -> Iterator[CaseScores]:
             try:
                 yield future.result()
             except BrokenExecutor:
-                told = "a scoring process was killed, perhaps for memory; use fewer --jobs"
-                yield CaseScores(case_name(futures[future]), error=told)
+                warning = "a scoring process was killed, perhaps for memory; use fewer --jobs"
+                yield CaseScores(case_name(futures[future]), error=warning)
 
 
 def score_case(scoring: Scoring, truth: Path) -> CaseScores:
@@ -153,10 +153,10 @@ def _score_case(scoring: Scoring, truth: Path) -> CaseScores:
         return replace(case, error=str(error))
     except KitError as error:
         return replace(case, error=str(error))
-    told = "; ".join(
-        reason for reason in (odd, _size_doubts(scoring.rules, wanted, found)) if reason
+    warning = "; ".join(
+        reason for reason in (odd, _size_warnings(scoring.rules, wanted, found)) if reason
     )
-    return _measured(replace(case, warning=told or None), wanted, found, scoring)
+    return _measured(replace(case, warning=warning or None), wanted, found, scoring)
 
 
 def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scoring) -> CaseScores:
@@ -166,8 +166,8 @@ def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scorin
             truth.labels, pred.labels, truth.header.pixdim, scoring.low_dsc, scoring.threads
         )
         crashed = [organ for organ, score in labels.items() if score.note == official.ONE_SLICE]
-        told = "; ".join(f"{organ} is {official.ONE_SLICE}" for organ in crashed) or None
-        warning = "; ".join(reason for reason in (case.warning, told) if reason) or None
+        warning = "; ".join(f"{organ} is {official.ONE_SLICE}" for organ in crashed) or None
+        warning = "; ".join(reason for reason in (case.warning, warning) if reason) or None
         return replace(case, labels=labels, warning=warning)
     true_lesions, pred_lesions = fixed.lesions(truth.labels, pred.labels, grid)
     return replace(
@@ -212,7 +212,7 @@ def _oddities(truth: LabelMap, pred: LabelMap) -> str | None:
     return "; ".join(reason for reason in reasons if reason) or None
 
 
-def _size_doubts(rules: str, truth: LabelMap, pred: LabelMap) -> str | None:
+def _size_warnings(rules: str, truth: LabelMap, pred: LabelMap) -> str | None:
     """Say what another voxel size would make another score; None where there is none.
 
     The official script takes pixdim of the truth, whatever the sform or the unit says.
@@ -222,12 +222,14 @@ def _size_doubts(rules: str, truth: LabelMap, pred: LabelMap) -> str | None:
         if np.allclose(used, right, rtol=1e-3, atol=0):
             return None
         sizes = (" × ".join(f"{mm:g}" for mm in reversed(size)) for size in (right, used))
-        told = (
+        warning = (
             "the truth's voxels are {} mm; scored with pixdim's {} mm, as the official script does"
         )
-        return told.format(*sizes)
+        return warning.format(*sizes)
     pairs = (("the truth", truth), ("the prediction", pred))
-    return "; ".join(f"{whose}: {told}" for whose, one in pairs for told in one.place.size_doubts)
+    return "; ".join(
+        f"{whose}: {warning}" for whose, one in pairs for warning in one.place.size_warnings
+    )
 
 
 @contextmanager

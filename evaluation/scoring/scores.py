@@ -10,7 +10,7 @@ from imaging.organs import ORGANS
 from imaging.records import read_record, write_json
 
 SCHEMA = 1
-NOT_DRAWN = "not drawn"
+NOT_ANNOTATED = "not drawn"
 """Note of a label that nobody looked for in a case's truth: absent is another thing."""
 METRICS = ("dsc", "nsd", "hd95_mm", "volume_error_ml")
 """Metrics of one label in one case that have a mean."""
@@ -18,7 +18,7 @@ METRICS = ("dsc", "nsd", "hd95_mm", "volume_error_ml")
 
 @dataclass(frozen=True)
 class LabelScore:
-    """One label of one case; None where a metric is not defined or was not asked for."""
+    """One label of one case; None where a metric is not defined or was not requested."""
 
     dsc: float | None = None
     nsd: float | None = None
@@ -66,9 +66,9 @@ class CaseScores:
     """FLARE23's labels that occur in the truth."""
 
     @property
-    def undrawn(self) -> tuple[str, ...]:
-        """Organs that nobody drew in the truth: their scores are blank."""
-        return tuple(organ for organ, score in self.labels.items() if score.note == NOT_DRAWN)
+    def unannotated(self) -> tuple[str, ...]:
+        """Organs that were not annotated in the truth: their scores are blank."""
+        return tuple(organ for organ, score in self.labels.items() if score.note == NOT_ANNOTATED)
 
 
 @dataclass(frozen=True)
@@ -126,17 +126,17 @@ class Scores:
     strata: dict[str, dict[str, Mean]] = field(default_factory=dict)
     """strata[size][metric] of the tumour label, by the size of a case's largest true lesion."""
     drawn: str = "all"
-    """Where it is known from which labels were drawn: see `evaluation.scoring.annotated`."""
+    """Where it is known from which labels were annotated: see `evaluation.scoring.annotated`."""
 
     @property
-    def amiss(self) -> tuple[CaseScores, ...]:
+    def problems(self) -> tuple[CaseScores, ...]:
         """Cases that have an error or a warning."""
         return tuple(case for case in self.cases if case.error or case.warning)
 
     @property
-    def undrawn(self) -> tuple[str, ...]:
-        """Organs that were drawn in none of the cases that have scores."""
-        blank = [set(case.undrawn) for case in self.cases if case.labels]
+    def unannotated(self) -> tuple[str, ...]:
+        """Organs that were annotated in none of the cases that have scores."""
+        blank = [set(case.unannotated) for case in self.cases if case.labels]
         return tuple(organ for organ in ORGANS if blank and all(organ in one for one in blank))
 
     def write(self, path: Path) -> None:

@@ -8,7 +8,7 @@ from evaluation.scoring.folders import SUFFIX, Scoring, score_folder
 from evaluation.scoring.scores import CaseScores
 from evaluation.scoring.tables import show_scores, write_long_csv, write_official_csv
 from imaging.errors import KitError
-from imaging.files import RESULTS, passed_over, told_of
+from imaging.files import RESULTS, passed_over, passed_over_message
 from imaging.terminal import terminal
 
 
@@ -28,8 +28,8 @@ def score_on_screen(
     except OSError as error:
         raise KitError(f"cannot make {output}: {error.strerror}; choose another -o") from error
     if scoring.truth.is_dir() and (passed := passed_over(scoring.truth, SUFFIX, beside=RESULTS)):
-        told = told_of(passed, scoring.truth)
-        terminal(stderr=True).print(told, soft_wrap=True, highlight=False)
+        message = passed_over_message(passed, scoring.truth)
+        terminal(stderr=True).print(message, soft_wrap=True, highlight=False)
     columns = (TextColumn("score"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     total = len(list(scoring.truth.glob(f"[!.]*{SUFFIX}")))
     with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
@@ -47,4 +47,4 @@ def score_on_screen(
 
         write_report(scores, output / "report.html", scoring.truth, scoring.pred, images)
     show_scores(scores, terminal())
-    return tuple(case.case for case in scores.amiss)
+    return tuple(case.case for case in scores.problems)

@@ -41,9 +41,9 @@ def write_long_csv(scores: Scores, path: Path) -> None:
 
 
 def show_scores(scores: Scores, console: Console) -> None:
-    """Print the means by organ, and what is amiss by case."""
+    """Print the means by organ, and the problems by case."""
     fixed = scores.rules == "fixed"
-    count = sum(organ not in scores.undrawn for organ in ORGANS if organ != TUMOUR)
+    count = sum(organ not in scores.unannotated for organ in ORGANS if organ != TUMOUR)
     title = f"{scores.team}, cases: {len(scores.cases)}, rules: {scores.rules}"
     table = Table(title=Text(title))
     table.add_column("organ", no_wrap=True)
@@ -53,20 +53,23 @@ def show_scores(scores: Scores, console: Console) -> None:
         if organ in (TUMOUR, "organs"):
             table.add_section()
         row = {metric: found[organ] for metric, found in scores.means.items()}
-        cells = [str(row["dsc"].count), _told(row["dsc"], 4), _told(row["nsd"], 4)]
+        cells = [str(row["dsc"].count), _mean_text(row["dsc"], 4), _mean_text(row["nsd"], 4)]
         cells.append(f"{TOLERANCE_MM[organ]:g}" if organ in TOLERANCE_MM else "")
         if fixed:
-            cells += [_told(row["hd95_mm"], 1), _told(row["volume_error_ml"], 1, sign=True)]
+            cells += [
+                _mean_text(row["hd95_mm"], 1),
+                _mean_text(row["volume_error_ml"], 1, sign=True),
+            ]
         table.add_row(f"mean of {count} organs" if organ == "organs" else organ, *cells)
     console.print(table)
-    console.print(Text(line_of(scores.undrawn, scores.drawn)))
+    console.print(Text(line_of(scores.unannotated, scores.drawn)))
     if scores.detection:
         console.print(_detection(scores))
-    if scores.amiss:
-        console.print(_amiss(scores))
+    if scores.problems:
+        console.print(_problems(scores))
 
 
-def _told(mean: Mean, digits: int, *, sign: bool = False) -> str:
+def _mean_text(mean: Mean, digits: int, *, sign: bool = False) -> str:
     if mean.value is None:
         return "–"
     form = f"{'+' if sign else ''}.{digits}f"
@@ -87,9 +90,9 @@ def _detection(scores: Scores) -> Table:
     return table
 
 
-def _amiss(scores: Scores) -> Table:
-    table = Table("case", "scored", "reason", title="Amiss")
-    for case in scores.amiss:
+def _problems(scores: Scores) -> Table:
+    table = Table("case", "scored", "reason", title="Problems")
+    for case in scores.problems:
         reason = Text(case.error or case.warning or "")
         table.add_row(Text(case.case), "yes" if case.labels else "no", reason)
     return table

@@ -1,16 +1,16 @@
-"""What can be said of an image archive without Docker."""
+"""What can be checked of an image archive without Docker."""
 
 import re
 from pathlib import Path
 
 from evaluation.efficiency.archives import image_tags, team_of, wrong_tags
-from evaluation.submission.rules import RuleResult, Verdicts, judged
+from evaluation.submission.rules import RuleResult, RuleResults, judged
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\.tar\.gz")
 _MB = 1_000_000
 
 
-def check_archive(path: Path, limit_mb: float | None) -> Verdicts:
+def check_archive(path: Path, limit_mb: float | None) -> RuleResults:
     """Judge the name, the size and the tag of an archive that is there.
 
     Args:
@@ -33,5 +33,5 @@ def _size(size_mb: float, limit_mb: float | None) -> RuleResult:
         return RuleResult(
             "not checked", f"{size_mb:,.0f} MB; give --archive-limit to hold it to one"
         )
-    told = f"{size_mb:,.0f} MB, the limit is {limit_mb:,.0f} MB"
-    return judged(told if size_mb > limit_mb else None, told)
+    size = f"{size_mb:,.0f} MB, the limit is {limit_mb:,.0f} MB"
+    return judged(size if size_mb > limit_mb else None, size)

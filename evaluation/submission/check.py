@@ -1,4 +1,4 @@
-"""All rules of one submission, in the order in which they can be looked at."""
+"""All rules of one submission, in the order in which they can be checked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from evaluation.efficiency.protocol import Protocol, Subject, subject_of
 from evaluation.efficiency.results import ChallengeLimits, Efficiency
 from evaluation.submission.archive import check_archive
 from evaluation.submission.maps import check_maps
-from evaluation.submission.rules import RuleResult, Submission, Verdicts, complete, judged
+from evaluation.submission.rules import RuleResult, RuleResults, Submission, complete, judged
 from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome, contain
 from imaging.errors import KitError
 from inference.pipeline import SUFFIX
@@ -23,7 +23,7 @@ Timing = Callable[[Subject], Efficiency]
 
 
 @dataclass(frozen=True)
-class Asked:
+class CheckRequest:
     """What is checked, and against what."""
 
     image: str
@@ -40,50 +40,50 @@ class Asked:
         return self.image.endswith(SUFFIXES)
 
 
-def check(asked: Asked, timing: Timing, say: Callable[[str], None]) -> Submission:
-    """Look at every rule that can be looked at here.
+def check(request: CheckRequest, timing: Timing, say: Callable[[str], None]) -> Submission:
+    """Check every rule that can be checked here.
 
     Args:
-        asked: What is checked.
+        request: What is checked.
         timing: Times every case alone.
-        say: Told of every step.
+        say: Called with the name of every step.
 
     Raises:
         KitError: There is no such archive, Docker does not answer, or `output` cannot be written.
     """
-    found: Verdicts = {}
-    team = asked.image.removesuffix(":latest")
-    if asked.is_archive:
+    found: RuleResults = {}
+    team = request.image.removesuffix(":latest")
+    if request.is_archive:
         say("reading the archive")
-        path = Path(asked.image)
+        path = Path(request.image)
         team = team_of(path)
         if not path.is_file():
             raise KitError(f"image archive {path} does not exist; `docker save` writes one")
-        found |= check_archive(path, asked.archive_limit_mb)
+        found |= check_archive(path, request.archive_limit_mb)
         if found["tag"].status == "failed":  # a loaded image of that name would be another one
             why = f"the archive holds no {team}:latest"
-            return Submission(team, None, tuple(asked.cases), complete(found, why))
+            return Submission(team, None, tuple(request.cases), complete(found, why))
     say("loading the image")
     docker("version", "--format", "{{.Server.Version}}")
     try:
-        image = open_image(asked.image)
+        image = open_image(request.image)
     except KitError as error:
         found["loads"] = RuleResult("failed", str(error))
-        return Submission(team, None, tuple(asked.cases), complete(found, "there is no image"))
+        return Submission(team, None, tuple(request.cases), complete(found, "there is no image"))
     found["loads"] = RuleResult("passed", image.digest)
     say("looking for predict.sh")
-    found["workdir"] = _workdir(image.team, asked.output)
-    subject = subject_of((), image.team, asked.gpu_index)
+    found["workdir"] = _workdir(image.team, request.output)
+    subject = subject_of((), image.team, request.gpu_index)
     say("timing every case alone, twice")
     timed = timing(subject)
-    found |= judge_runs(timed, asked.settings.limits)
-    found |= check_maps(asked.cases, asked.output / "alone" / "predictions")
+    found |= judge_runs(timed, request.settings.limits)
+    found |= check_maps(request.cases, request.output / "alone" / "predictions")
     alone = {case.case: case.runs[-1].pred_sha256 for case in timed.cases}
     gpu_index = None if subject.gpu is None else subject.gpu.index
-    bench = Bench(image, gpu_index, asked.output, asked.settings.timeout_s)
-    found |= _harder(bench, asked, alone, say)
-    why = "not an archive" if not asked.is_archive else "no map was written"
-    return Submission(team, image.digest, tuple(asked.cases), complete(found, why))
+    bench = Bench(image, gpu_index, request.output, request.settings.timeout_s)
+    found |= _harder(bench, request, alone, say)
+    why = "not an archive" if not request.is_archive else "no map was written"
+    return Submission(team, image.digest, tuple(request.cases), complete(found, why))
 
 
 def _workdir(team: str, output: Path) -> RuleResult:
@@ -96,12 +96,12 @@ def _workdir(team: str, output: Path) -> RuleResult:
         status, stderr, _ = contain(command, id_file, ANSWER_S)
     if status == 0:
         return RuleResult("passed", folder or "/")
-    told = f"WORKDIR is {folder or '/'}, it holds no predict.sh, or there is no /bin/bash"
+    reason = f"WORKDIR is {folder or '/'}, it holds no predict.sh, or there is no /bin/bash"
     ended = f"no end within {ANSWER_S:g} s" if status is None else f"exit status {status}"
-    return RuleResult("failed", f"{told} ({': '.join(filter(None, (ended, stderr)))})")
+    return RuleResult("failed", f"{reason} ({': '.join(filter(None, (ended, stderr)))})")
 
 
-def judge_runs(timed: Efficiency, limits: ChallengeLimits) -> Verdicts:
+def judge_runs(timed: Efficiency, limits: ChallengeLimits) -> RuleResults:
     """Judge what running every case alone has shown."""
     failures = [f"{case.case}: {case.failed[0].error}" for case in timed.cases if case.failed]
     digests = {case.case: {run.pred_sha256 for run in case.runs} for case in timed.cases}
@@ -113,8 +113,8 @@ def judge_runs(timed: Efficiency, limits: ChallengeLimits) -> Verdicts:
         "RAM": _within(timed, "own_ram_mib.peak", RAM_MIB, "MiB"),
     }
     if any(seen != {None} for seen in digests.values()):
-        told = f"no map, or other bytes: {', '.join(differ)}" if differ else None
-        found["repeats"] = judged(told, f"{len(timed.cases)} cases")
+        wrong = f"no map, or other bytes: {', '.join(differ)}" if differ else None
+        found["repeats"] = judged(wrong, f"{len(timed.cases)} cases")
     return found
 
 
@@ -125,25 +125,25 @@ def _within(timed: Efficiency, figure: str, limit: float, unit: str) -> RuleResu
         no_gpu = timed.circumstances.get("no_gpu") if figure.startswith("gpu") else None
         return RuleResult("not checked", str(no_gpu or "it was not seen"))
     case = max(seen, key=lambda name: seen[name])
-    told = f"at most {seen[case]:,.1f} {unit} ({case}), the limit is {limit:,.0f} {unit}"
-    return judged(told if seen[case] > limit else None, told)
+    worst = f"at most {seen[case]:,.1f} {unit} ({case}), the limit is {limit:,.0f} {unit}"
+    return judged(worst if seen[case] > limit else None, worst)
 
 
 def _harder(
-    bench: Bench, asked: Asked, alone: dict[str, str | None], say: Callable[[str], None]
-) -> Verdicts:
+    bench: Bench, request: CheckRequest, alone: dict[str, str | None], say: Callable[[str], None]
+) -> RuleResults:
     """Run the trials that the organisers do not."""
-    cts = list(asked.cases.values())
-    smallest = min(asked.cases, key=lambda case: asked.cases[case].stat().st_size)
+    cts = list(request.cases.values())
+    smallest = min(request.cases, key=lambda case: request.cases[case].stat().st_size)
     say("all cases in one container, without a network")
     many = bench.run(cts, OFFLINE)
     say("one case as another user on a read-only file system")
-    locked = bench.run([asked.cases[smallest]], LOCKED)
+    locked = bench.run([request.cases[smallest]], LOCKED)
     say("one case beside a broken file")
-    with work_folder(asked.output) as made:
+    with work_folder(request.output) as made:
         broken = made / f"{BROKEN if smallest != BROKEN else 'damaged'}{SUFFIX}"
         broken.write_text("no CT\n", encoding="utf-8")
-        beside = bench.run([asked.cases[smallest], broken], OFFLINE)
+        beside = bench.run([request.cases[smallest], broken], OFFLINE)
     return {
         "many": same_maps(many, alone),
         "inside": _inside(many),
@@ -172,7 +172,7 @@ def same_maps(outcome: Outcome, alone: dict[str, str | None]) -> RuleResult:
     return judged(wrong, f"{len(alone)} cases, the same bytes")
 
 
-def judge_broken(outcome: Outcome, good: str, digest: str | None) -> Verdicts:
+def judge_broken(outcome: Outcome, good: str, digest: str | None) -> RuleResults:
     """Judge a trial on a good case and a broken file."""
     wrong = None
     if digest is None or outcome.maps.get(good) != digest:

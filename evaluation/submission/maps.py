@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.efficiency.outputs import opened, printable
-from evaluation.submission.rules import Verdicts, judged
+from evaluation.submission.rules import RuleResults, judged
 from imaging.errors import KitError, VolumeError
 from imaging.label_maps import read_label_map
 from imaging.volumes import read_header, read_place
@@ -13,21 +13,21 @@ from imaging.volumes import read_header, read_place
 MOST_LABEL = 14
 
 
-def check_maps(cases: dict[str, Path], preds: Path) -> Verdicts:
+def check_maps(cases: dict[str, Path], preds: Path) -> RuleResults:
     """Judge names, geometry, data type and labels of `preds`/<case>.nii.gz, for every case."""
     wrong: dict[str, list[str]] = {"names": [], "geometry": [], "dtype": [], "labels": []}
     for case, ct in cases.items():
-        for rule, told in _amiss(ct, preds / f"{case}.nii.gz").items():
-            wrong[rule].append(f"{case}: {told}")
+        for rule, problem in _problems(ct, preds / f"{case}.nii.gz").items():
+            wrong[rule].append(f"{case}: {problem}")
     missing = len(wrong["names"])
     seen = f"{len(cases) - missing} of {len(cases)} maps"
-    verdicts = {rule: judged("; ".join(told) or None, seen) for rule, told in wrong.items()}
+    results = {rule: judged("; ".join(problems) or None, seen) for rule, problems in wrong.items()}
     if missing == len(cases):  # nothing was seen of the others
-        return {"names": verdicts["names"]}
-    return verdicts
+        return {"names": results["names"]}
+    return results
 
 
-def _amiss(ct: Path, pred: Path) -> dict[str, str]:
+def _problems(ct: Path, pred: Path) -> dict[str, str]:
     """Return what is wrong with one map, by rule."""
     if not pred.is_file():
         return {"names": "no map"}
@@ -65,7 +65,7 @@ def unreadable(outputs: Path) -> tuple[str, ...]:
             found.append(name)
         elif path.name.endswith(".nii.gz"):
             try:
-                with opened(path):  # what is no regular file is not looked into
+                with opened(path):  # only regular files are opened
                     read_label_map(path)
             except KitError:
                 found.append(name)

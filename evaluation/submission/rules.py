@@ -30,7 +30,7 @@ RULES = {
     "broken input": "a broken file among good ones: those are done, nothing is half-written",
     "exit code": "a failed case shows in the exit code, without a traceback",
 }
-"""What is asked, by the rule's name."""
+"""What is required, by the rule's name."""
 
 Status = Literal["passed", "failed", "not checked"]
 
@@ -44,7 +44,7 @@ class RuleResult:
     """What was seen, or why nothing was."""
 
 
-Verdicts = dict[str, RuleResult]
+RuleResults = dict[str, RuleResult]
 """By the rule's name."""
 
 
@@ -55,31 +55,31 @@ def judged(wrong: str | None, seen: str) -> RuleResult:
 
 @dataclass(frozen=True)
 class Submission:
-    """Every rule with its verdict."""
+    """Every rule with its result."""
 
     team: str
     image: str | None
     """Digest of the image; None where there was none."""
     cases: tuple[str, ...]
-    verdicts: Verdicts
+    results: RuleResults
 
     @property
     def failed(self) -> tuple[str, ...]:
         """Names of the rules that failed."""
-        return tuple(rule for rule, found in self.verdicts.items() if found.status == "failed")
+        return tuple(rule for rule, found in self.results.items() if found.status == "failed")
 
     def write(self, path: Path) -> None:
         """Write submission.json at `path`, whole or not at all."""
         rows = [
             {"rule": rule, "asked": RULES[rule], **asdict(found)}
-            for rule, found in self.verdicts.items()
+            for rule, found in self.results.items()
         ]
         head = {"schema": SCHEMA, "kind": "submission", "kit": inference.__version__}
         table = {**head, "team": self.team, "image": self.image, "cases": self.cases, "rules": rows}
         write_json(table, path)
 
 
-def complete(found: Verdicts, why: str) -> Verdicts:
+def complete(found: RuleResults, why: str) -> RuleResults:
     """Return all rules in order, those that `found` lacks as "not checked" for the reason `why`.
 
     Raises:

@@ -8,7 +8,7 @@ from rich.text import Text
 from evaluation.efficiency.protocol import Subject
 from evaluation.efficiency.results import Efficiency
 from evaluation.efficiency.screen import evaluate_on_screen
-from evaluation.submission.check import Asked, check
+from evaluation.submission.check import CheckRequest, check
 from evaluation.submission.rules import RULES, Submission
 from imaging.files import make_folder
 from imaging.terminal import terminal
@@ -17,37 +17,37 @@ _STYLE = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
 _RUNS = 2
 
 
-def check_on_screen(asked: Asked) -> Submission:
-    """Check a submission, print the table, write submission.json and alone/ into `asked.output`.
+def check_on_screen(request: CheckRequest) -> Submission:
+    """Check a submission, print the table, write submission.json and alone/ into `request.output`.
 
     Raises:
         KitError: There is no such archive, Docker does not answer, or the output cannot be written.
     """
-    make_folder(asked.output)
+    make_folder(request.output)
     console = terminal(stderr=True)
 
     def timing(subject: Subject) -> Efficiency:
-        settings = replace(asked.settings, repeat=_RUNS)
+        settings = replace(request.settings, repeat=_RUNS)
         team = "" if subject.image is None else subject.image.team
-        folder = asked.output / "alone"
-        return evaluate_on_screen(asked.cases, folder, subject, settings, team=team, split=None)
+        folder = request.output / "alone"
+        return evaluate_on_screen(request.cases, folder, subject, settings, team=team, split=None)
 
-    found = check(asked, timing, lambda step: console.print(step, highlight=False, markup=False))
-    found.write(asked.output / "submission.json")
+    found = check(request, timing, lambda step: console.print(step, highlight=False, markup=False))
+    found.write(request.output / "submission.json")
     terminal().print(rules_table(found))
     return found
 
 
 def rules_table(found: Submission) -> Table:
-    """Return a row for every rule: what is asked, the verdict, the reason."""
+    """Return a row for every rule: what it requires, the result, the reason."""
     count = {status: 0 for status in _STYLE}
-    for verdict in found.verdicts.values():
-        count[verdict.status] += 1
+    for result in found.results.values():
+        count[result.status] += 1
     counts = ", ".join(f"{n} {what}" for what, n in count.items())
     table = Table(title=Text(f"{found.team}: {counts}"))
-    for name in ("rule", "asked", "verdict", "reason"):
+    for name in ("rule", "required", "result", "reason"):
         table.add_column(name, overflow="fold")
-    for rule, verdict in found.verdicts.items():
-        status = Text(verdict.status, _STYLE[verdict.status])
-        table.add_row(rule, Text(RULES[rule]), status, Text(verdict.reason))
+    for rule, result in found.results.items():
+        status = Text(result.status, _STYLE[result.status])
+        table.add_row(rule, Text(RULES[rule]), status, Text(result.reason))
     return table

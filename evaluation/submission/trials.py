@@ -46,8 +46,8 @@ class Outcome:
         if self.exit_status == 0:
             return None
         last = " / ".join(self.stderr.strip().splitlines()[-_TAIL_LINES:])
-        told = "killed at the time limit" if self.exit_status is None else "exit status "
-        return f"{told}{'' if self.exit_status is None else self.exit_status}: {last}"
+        ended = "killed at the time limit" if self.exit_status is None else "exit status "
+        return f"{ended}{'' if self.exit_status is None else self.exit_status}: {last}"
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Make engines ahead of time, and measure them against the network that was trained."""
+"""Build engines ahead of time, and compare them with the trained network."""

@@ -1,7 +1,7 @@
-"""From a float32 ONNX network to one that computes in float16, its norms in float32.
+"""Convert a float32 ONNX network to float16, with its norms in float32.
 
-TensorRT 11 knows strongly typed networks only: the precision is in the graph. A norm in float16
-overflows where a channel's variance does, and the network then answers background or NaN.
+TensorRT 11 supports only strongly typed networks: the graph sets the precision. A norm in float16
+overflows if a channel's variance does; the network then returns background or NaN.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def half_graph(path: Path) -> bytes:
         A serialized ONNX model.
 
     Raises:
-        EngineError: The file is no such network, or a weight is beyond float16.
+        EngineError: The file is not such a network, or a weight is out of float16's range.
     """
     try:
         model = onnx.load(path)
@@ -62,7 +62,7 @@ def half_graph(path: Path) -> bytes:
 
 
 def _stored_casts(graph: onnx.GraphProto) -> dict[str, str]:
-    """Return what weights are called in the graph, by the name they are stored under as float16."""
+    """Return the names of weights in the graph, by the names of their float16 copies."""
     names = {tensor.name for tensor in graph.initializer}
     casts = (node for node in graph.node if node.op_type == "Cast" and node.input[0] in names)
     return {node.input[0]: node.output[0] for node in casts}
@@ -92,7 +92,7 @@ def _halved(values: NDArray[np.floating], name: str) -> NDArray[np.float16]:
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yield the graph's nodes with casts around what is float32."""
+    """Yield the graph's nodes with casts around those in float32."""
     patches, logits = graph.input[0].name, graph.output[0].name
     yield _cast(patches, f"{patches}_f16", TensorProto.FLOAT16)
     renamed = {patches: f"{patches}_f16", logits: f"{logits}_f16"}

@@ -1,4 +1,4 @@
-"""How far one engine's logits are from another's."""
+"""Difference between the logits of two engines."""
 
 import numpy as np
 from numpy.typing import NDArray

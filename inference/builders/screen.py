@@ -1,4 +1,4 @@
-"""`inference engine build`: what is under way on stderr, a table of plans at the end."""
+"""`inference engine build`: progress on stderr, a table of plans at the end."""
 
 from rich.table import Table
 
@@ -8,7 +8,7 @@ from inference.engines.tensorrt_index import EnginePlan
 
 
 def build_on_screen(request: Request) -> None:
-    """Run `build_plans`, then print what was built, refused or not.
+    """Run `build_plans`, then print the plans that were built, also if a later one is refused.
 
     Raises:
         KitError: A plan cannot be built or is refused; those before it are printed all the same.

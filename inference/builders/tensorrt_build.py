@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from inference.engines.cuda import Gpu
 
 WORKSPACE_MIB = 4096
-"""Scratch memory that a layer may ask for; more than FLARE23 allows for free is never asked for."""
+"""Most scratch memory of a layer: what FLARE23 allows without a penalty."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What `build_plans` shall build."""
+    """What `build_plans` builds."""
 
     manifest: Manifest
     engine: str
@@ -43,12 +43,12 @@ class Request:
     """CT whose fullest patch is compared; None takes a generated one."""
 
 
-def build_plans(request: Request, told: Callable[[EnginePlan], None]) -> None:
-    """Build a plan for each target and tell of it; one that is refused ends the work.
+def build_plans(request: Request, built: Callable[[EnginePlan], None]) -> None:
+    """Build a plan for each target and call `built` with it; a refused plan ends the work.
 
     Raises:
-        EngineError: The runtime is not installed, a target is none of its, the network cannot be
-            built, or a plan's logits are not the network's.
+        EngineError: The runtime is not installed or does not know a target, the network cannot be
+            built, or a plan's logits differ from the network's.
         KitError: The weights are damaged, or the folder cannot be written.
     """
     manifest, trt = request.manifest, runtime_module(request.engine)
@@ -61,10 +61,10 @@ def build_plans(request: Request, told: Callable[[EnginePlan], None]) -> None:
     for target in targets:
         content, plan = _built(trt, request, graph, target, gpu)
         if gpu is not None and gpu.target == target:
-            plan = _let_out(trt, request, plan, content, gpu)
+            plan = _published(trt, request, plan, content, gpu)
         elif gpu is not None:
             plan = replace(plan, parity=f"not checked: the GPU here is {gpu.target}")
-        told(add_plan(request.folder, plan, content))
+        built(add_plan(request.folder, plan, content))
 
 
 def _float16(path: Path) -> bytes:
@@ -77,10 +77,10 @@ def _float16(path: Path) -> bytes:
     return half_graph(path)
 
 
-def _let_out(
+def _published(
     trt: Any, request: Request, plan: EnginePlan, content: bytes, gpu: "Gpu"
 ) -> EnginePlan:
-    """Run a plan where nobody else finds it; return it with its parity, keep compiled kernels."""
+    """Run a plan in a temporary folder; return it with its parity, keep compiled kernels."""
     with _stage(request.folder) as stage:
         staged = add_plan(stage, plan, content)
         found = measured(request.manifest, trt, staged, stage, gpu, request.parity_case)
@@ -112,7 +112,7 @@ def _checked_targets(request: Request, trt: Any, gpu: "Gpu | None", nowhere: str
     """Return the targets to build for.
 
     Raises:
-        EngineError: One that the runtime does not know, or none where there is no GPU.
+        EngineError: The runtime does not know a target, or there is no target and no GPU.
     """
     if request.engine == "tensorrt":
         if gpu is None:
@@ -125,36 +125,36 @@ def _checked_targets(request: Request, trt: Any, gpu: "Gpu | None", nowhere: str
             )
         return (gpu.target,)
     known = [name.lower() for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
-    asked = request.targets or ((gpu.target,) if gpu else ())
-    if not asked:
+    requested = request.targets or ((gpu.target,) if gpu else ())
+    if not requested:
         raise EngineError(f"no --target is given and no GPU is here: {nowhere}")
-    for target in asked:
+    for target in requested:
         if target not in known:
             raise EngineError(
                 f"TensorRT-RTX {trt.__version__} does not build for {target}; it knows "
                 f"{', '.join(known)}"
             )
-    return asked
+    return requested
 
 
 def _built(
     trt: Any, request: Request, graph: bytes, target: str, gpu: "Gpu | None"
 ) -> tuple[bytes, EnginePlan]:
     """Build one plan; return it and its entry."""
-    heard = listener(trt)
-    builder = trt.Builder(heard)
-    # Ignored by TensorRT 11, where nothing else is left; needed by 10.
+    log = listener(trt)
+    builder = trt.Builder(log)
+    # Needed by TensorRT 10; TensorRT 11, which has no other kind, ignores it.
     typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(typed)
     start_s = time.perf_counter()
-    parser = trt.OnnxParser(network, heard)
+    parser = trt.OnnxParser(network, log)
     if not parser.parse(graph):
-        told = [parser.get_error(number).desc() for number in range(parser.num_errors)]
-        raise EngineError(f"{request.engine} cannot read the network: {complaint(told)}")
+        errors = [parser.get_error(number).desc() for number in range(parser.num_errors)]
+        raise EngineError(f"{request.engine} cannot read the network: {complaint(errors)}")
     config, flags = _configured(trt, request, builder, target)
     content = builder.build_serialized_network(network, config)
     if content is None:
-        raise EngineError(f"{request.engine} cannot build for {target}: {complaint(heard.errors)}")
+        raise EngineError(f"{request.engine} cannot build for {target}: {complaint(log.errors)}")
     plan = EnginePlan(
         file="",
         sha256="",
@@ -176,7 +176,7 @@ def _built(
 def _configured(
     trt: Any, request: Request, builder: Any, target: str
 ) -> tuple[Any, dict[str, int]]:
-    """Return how the builder shall build, and what of it a plan depends on."""
+    """Return the builder's configuration, and the flags that a plan depends on."""
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_MIB << 20)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -191,7 +191,7 @@ def _configured(
 
 
 def _file_name(plan: EnginePlan) -> str:
-    """Return the name of a plan: everything that it depends on."""
+    """Return a plan's file name, made of everything that the plan depends on."""
     flags = (f"{name[0]}{value}" for name, value in plan.flags.items())
     parts = (plan.onnx_sha256[:16], plan.engine, plan.version, plan.target, plan.gpu)
     words = "-".join(part for part in (*parts, plan.precision, *flags) if part)

@@ -1,6 +1,6 @@
-"""Is a plan the network that was trained? Measured before it is let out, where a GPU is.
+"""Compare a plan with the trained network before it is published, if there is a GPU.
 
-A float16 nnU-Net that overflows answers background or NaN, and does so fast.
+A float16 nnU-Net that overflows returns background or NaN, and does so fast.
 """
 
 from pathlib import Path
@@ -33,9 +33,9 @@ _REFERENCE = "openvino"
 def measured(
     manifest: Manifest, trt: Any, plan: EnginePlan, folder: Path, gpu: "Gpu", case: Path | None
 ) -> dict[str, Any]:
-    """Run a plan on the GPU and float32 on the CPU; return how far they are apart.
+    """Run a plan on the GPU and float32 on the CPU; return the difference of their logits.
 
-    What TensorRT-RTX compiles for the GPU meanwhile is kept beside the plan.
+    Kernels that TensorRT-RTX compiles for the GPU are kept beside the plan.
 
     Args:
         manifest: The network.
@@ -46,7 +46,7 @@ def measured(
         case: CT whose fullest patch is taken; None takes the sample CT.
 
     Raises:
-        EngineError: They are too far apart, or the plan does not run.
+        EngineError: The difference is too large, or the plan does not run.
     """
     from inference.engines.tensorrt_engine import TensorRTEngine
 

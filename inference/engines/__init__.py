@@ -26,13 +26,13 @@ _LOADERS = {
     "torch": "inference.engines.torch_engine:load",
 }
 _EXTRAS = {"openvino": "", "torch": "train"}
-"""What of the kit brings an engine's runtime, where that is not called as the engine is."""
+"""The optional dependency that has an engine's runtime, if its name is not the engine's."""
 PLANNED = ("tensorrt", "tensorrt-rtx")
-"""Engines that run a plan built for the GPU; where there is one, "auto" tries them first."""
+"""Engines that run a plan built for the GPU; "auto" tries them first if there is one."""
 AUTO = ("openvino", "onnxruntime")
 """Order in which "auto" tries the others."""
 _NVIDIA = Path("/dev/nvidiactl")
-"""There where a GPU is, in a container too."""
+"""This file exists if there is a GPU, also in a container."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class EngineOptions:
 
     @property
     def pinned_threads(self) -> int:
-        """Number of threads that the engine is told to use."""
+        """Number of threads that the engine uses."""
         return self.threads or len(os.sched_getaffinity(0))
 
 
@@ -57,7 +57,7 @@ def weights_of(name: str, manifest: Manifest) -> list[str]:
 
 
 def plan_folder(manifest: Manifest) -> Path:
-    """Return the folder in which plans of the manifest's network are looked for."""
+    """Return the folder of the plans of the manifest's network."""
     return manifest.weights("onnx").parent / "plans"
 
 
@@ -65,7 +65,7 @@ class Engine(Protocol):
     """A loaded network: one call in, logits out."""
 
     description: dict[str, str | int]
-    """name, version, device, precision, threads: what run.json says of it."""
+    """name, version, device, precision, threads: as run.json has them."""
 
     def infer(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X].
@@ -83,15 +83,15 @@ def infer_many(
 ) -> Iterator[NDArray[np.float32]]:
     """Map each patch as `engine.infer` does; an engine with an `infer_many` may compute ahead.
 
-    What is yielded need only be good until the next is asked for. An engine that holds memory on a
-    device for as long as patches come gives it back when they end.
+    A result is valid until the next one is requested. An engine that holds device memory while it
+    gets patches frees it after the last.
     """
     ahead = getattr(engine, "infer_many", None)
     return map(engine.infer, patches) if ahead is None else ahead(patches)
 
 
 def one_line(error: BaseException) -> str:
-    """Return what a runtime complains of, its line breaks and indents as single spaces."""
+    """Return an error's message in one line: line breaks and indents become single spaces."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -99,8 +99,8 @@ def one_line(error: BaseException) -> str:
 def open_engine(name: str, manifest: Manifest, options: EngineOptions) -> Iterator[Engine]:
     """Load the manifest's network with the engine called `name`, or the first that "auto" finds.
 
-    An engine that runs a plan has answered a patch by then: what its GPU or its runtime cannot do
-    is known while there is another engine to take.
+    An engine that runs a plan is tried with a patch first. If its GPU or its runtime fails, "auto"
+    can still take another engine.
 
     Raises:
         EngineError: No such engine, its runtime is not installed, or it cannot do the precision or
@@ -126,7 +126,7 @@ def _first_that_opens(
 
 
 def _opened(stack: ExitStack, name: str, manifest: Manifest, options: EngineOptions) -> Engine:
-    """Open an engine until `stack` ends; one that runs a plan must answer a patch first."""
+    """Open an engine until `stack` ends; an engine that runs a plan is tried with a patch first."""
     if name not in PLANNED:
         return stack.enter_context(_open(name, manifest, options))
     try:
@@ -136,17 +136,17 @@ def _opened(stack: ExitStack, name: str, manifest: Manifest, options: EngineOpti
             stack.enter_context(trial.pop_all())
     except EngineError:
         raise
-    except Exception as error:  # its runtime is another one than this was written for, say
-        told = f"{name} cannot be used here ({type(error).__name__}: {one_line(error)})"
-        raise EngineError(told) from error
+    except Exception as error:  # for instance another version of its runtime
+        message = f"{name} cannot be used here ({type(error).__name__}: {one_line(error)})"
+        raise EngineError(message) from error
     return engine
 
 
 def _warm_up(engine: Engine, manifest: Manifest) -> None:
-    """Run one patch; what the engine holds for as long as patches come is given back.
+    """Run one patch, and free what the engine holds only while it gets patches.
 
     Raises:
-        EngineError: What it answers are no numbers.
+        EngineError: The logits are not finite.
     """
     patch = np.zeros((1, 1, *manifest.window.patch), np.float32)
     for logits in infer_many(engine, [patch]):

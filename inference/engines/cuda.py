@@ -1,4 +1,4 @@
-"""What the TensorRT engine needs of CUDA: the GPU, memory on both sides, one stream, a graph."""
+"""CUDA for the TensorRT engine: the GPU, memory of GPU and host, one stream, a graph."""
 
 import ctypes
 import math
@@ -15,7 +15,7 @@ from imaging.errors import EngineError
 
 @dataclass(frozen=True)
 class Gpu:
-    """A graphics card as plans know it."""
+    """A GPU, by what a plan depends on."""
 
     name: str
     target: str
@@ -23,7 +23,7 @@ class Gpu:
 
 
 def checked(answer: tuple[Any, ...]) -> Any:
-    """Return what a CUDA function gave beside its error code.
+    """Return the results of a CUDA function without its error code.
 
     Raises:
         EngineError: The code is not success.
@@ -54,7 +54,7 @@ def present_gpu() -> Gpu:
 
 
 class Memory:
-    """Memory on the GPU, or pinned beside it, that is given back together."""
+    """Memory of the GPU, and pinned memory of the host, that is freed together."""
 
     def __init__(self) -> None:
         self._give_back: list[Callable[[], Any]] = []
@@ -70,7 +70,7 @@ class Memory:
         return int(address)
 
     def pinned(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Return a float32 array that the GPU copies from and to without a detour.
+        """Return a float32 array in pinned memory, which the GPU copies from and to directly.
 
         Raises:
             EngineError: There is not enough.
@@ -81,7 +81,7 @@ class Memory:
         return np.ctypeslib.as_array(flat).reshape(shape)
 
     def close(self) -> None:
-        """Give all of it back; its arrays must not be used any more."""
+        """Free all of it; its arrays must not be used any more."""
         for give in self._give_back:
             give()
         self._give_back = []
@@ -93,7 +93,7 @@ def nbytes(shape: tuple[int, ...]) -> int:
 
 
 def refuse_too_little(needed: int) -> None:
-    """Stop before `needed` bytes are taken on the GPU.
+    """Check that `needed` bytes are free on the GPU.
 
     Raises:
         EngineError: Fewer are free.
@@ -116,7 +116,7 @@ class Stream:
 
     @property
     def handle(self) -> int:
-        """The address that runtimes take."""
+        """The stream's address, for the runtimes."""
         return int(self._stream)
 
     def upload(self, address: int, array: NDArray[np.float32]) -> None:

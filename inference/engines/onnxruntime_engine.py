@@ -43,8 +43,8 @@ class OnnxRuntimeEngine:
         try:
             logits: NDArray[np.float32] = self._session.run(None, {self._input: patches})[0]
         except _ERRORS as error:
-            told = f"ONNX Runtime cannot run a patch of shape {patches.shape}: {one_line(error)}"
-            raise EngineError(told) from error
+            message = f"ONNX Runtime cannot run a patch of shape {patches.shape}: {one_line(error)}"
+            raise EngineError(message) from error
         return logits
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-# Its import tells its maker so and keeps an id in the home folder, unless this is not there.
+# Its import sends telemetry and keeps an id in the home folder, unless this package is missing.
 sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
 import numpy as np
 import openvino as ov
@@ -19,8 +19,8 @@ from inference.engines import EngineOptions, one_line
 from inference.manifest import INT8, Manifest
 
 STREAMS = 2
-"""Patches that are computed at once, each by its share of the threads: two patches on a thread each
-take less than one after the other on two, and the sums over windows cost nothing beside them."""
+"""Patches that are computed at once, each with its share of the threads. Two patches with a thread
+each take less time than one after the other with two, and summing windows is hidden meanwhile."""
 
 
 class OpenVINOEngine:
@@ -53,7 +53,7 @@ class OpenVINOEngine:
                 yield _logits(*running[0])
                 running.popleft()
         finally:
-            for request, _ in running:  # nobody wants them any more; they still read their patches
+            for request, _ in running:  # not used any more, but they still read their patches
                 request.cancel()
                 with suppress(RuntimeError):  # "cancelled"
                     request.wait()
@@ -67,7 +67,7 @@ def _start(request: ov.InferRequest, patch: NDArray[np.float32]) -> None:
 
 
 def _logits(request: ov.InferRequest, patch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Wait for a patch, and return its logits, good until the request is used again."""
+    """Wait for a patch; return its logits, which are valid until the request is used again."""
     try:
         request.wait()
     except RuntimeError as error:
@@ -88,30 +88,33 @@ _INSTRUCTIONS = {
 
 
 def chosen_precision(
-    asked: str, capabilities: list[str], cpu_flags: set[str], has_int8: bool
+    requested: str, capabilities: list[str], cpu_flags: set[str], has_int8: bool
 ) -> str:
-    """Return "int8", "bf16" or "f32" for what was asked ("auto" or one of them).
+    """Return "int8", "bf16" or "f32" for the requested precision ("auto" or one of them).
 
-    "auto" takes the first for which the CPU has instructions, and the manifest weights; but bf16
-    where the CPU multiplies matrices of it (AMX): there it is as fast as int8, and nearer to f32
+    "auto" takes the first for which the CPU has instructions and the manifest weights. But with
+    matrix instructions for bf16 (AMX) it takes bf16, then as fast as int8 and closer to f32
     (docs/speed.md, "Precision").
 
     Raises:
-        EngineError: The CPU has no instructions for what was asked, or the manifest no weights.
+        EngineError: The CPU lacks instructions for the requested precision, or the manifest lacks
+            its weights.
     """
     can = {
         name: name.upper() in capabilities and bool(cpu_flags & flags)
         for name, flags in _INSTRUCTIONS.items()
     }
-    if asked == "int8" and not has_int8:
+    if requested == "int8" and not has_int8:
         raise EngineError(
-            "int8 was asked for, the manifest has no such weights; make them with "
+            "int8 was requested, but the manifest has no such weights; make them with "
             "`python -m train quantize`, or use --precision auto"
         )
-    if not can.get(asked, True):
-        raise EngineError(f"{asked} was asked for, this CPU has none; use --precision f32 or auto")
-    if asked != "auto":
-        return asked
+    if not can.get(requested, True):
+        raise EngineError(
+            f"{requested} was requested, but this CPU has none; use --precision f32 or auto"
+        )
+    if requested != "auto":
+        return requested
     if can["int8"] and has_int8 and not (can["bf16"] and "amx_bf16" in cpu_flags):
         return "int8"
     return "bf16" if can["bf16"] else "f32"

@@ -1,8 +1,8 @@
 """TensorRT and TensorRT-RTX on an NVIDIA GPU: one class, because they share their interface.
 
 Plans are found in `plans/` beside the manifest's ONNX file (`inference.engines.tensorrt_index`).
-What takes most GPU memory, the execution context and the buffers, is taken with the first patch and
-given back with the last, for the challenge sums GPU memory over time.
+The execution context and the buffers take most GPU memory. They are allocated with the first patch
+and freed with the last, for the challenge sums GPU memory over time.
 """
 
 import logging
@@ -34,15 +34,15 @@ class TensorRTEngine:
     def __init__(
         self, trt: Any, plan: EnginePlan, folder: Path, gpu: Gpu, *, keep_kernels: bool = False
     ) -> None:
-        """Bring the plan's weights to the GPU.
+        """Load the plan's weights to the GPU.
 
         Args:
             trt: The plan's runtime.
             plan: The plan.
             folder: Where the plan is.
             gpu: The GPU that it is for.
-            keep_kernels: Write beside the plan what TensorRT-RTX compiles. A prediction does not:
-                it writes nothing but outputs.
+            keep_kernels: Write the kernels that TensorRT-RTX compiles beside the plan. A prediction
+                does not: it writes nothing but outputs.
 
         Raises:
             EngineError: The plan is damaged, the runtime refuses it, or the GPU has too little
@@ -82,7 +82,7 @@ class TensorRTEngine:
     def infer_many(self, patches: Iterable[Array]) -> Iterator[Array]:
         """Map each patch as `infer` does, the next one already queued when one is yielded.
 
-        GPU memory but for the weights is given back before the last one's logits are yielded.
+        All GPU memory but that of the weights is freed before the last logits are yielded.
         """
         waiting: Callable[[], Array] | None = None
         try:
@@ -99,13 +99,13 @@ class TensorRTEngine:
             self.release()
 
     def release(self) -> None:
-        """Give back what the GPU needs only while patches are under way."""
+        """Free what the GPU needs only while patches are under way."""
         if self._running is not None:
             self._running.close()
             self._running = None
 
     def close(self) -> None:
-        """Give back everything; logits that were answered must not be used any more."""
+        """Free everything; earlier logits must not be used any more."""
         self.release()
         self._pinned.close()
         self._engine = self._runtime = None
@@ -115,7 +115,7 @@ class TensorRTEngine:
         return patch, logits
 
     def _submit(self, slot: int, patch: Array) -> Callable[[], Array]:
-        """Queue a patch; return what waits for its logits, which are good until `slot`'s next."""
+        """Queue a patch; return a function that waits for its logits, valid until `slot`'s next."""
         given, answer = self._slots[slot]
         if patch.shape != given.shape:
             raise EngineError(
@@ -130,7 +130,7 @@ class TensorRTEngine:
         return self._running.submit(given, answer)
 
     def _started(self) -> "_Running":
-        """Take on the GPU what patches need; say it once if their launches cannot be one graph."""
+        """Allocate what patches need on the GPU; warn once if there can be no graph."""
         context = self._made("make a context", self._kernels.context(self._engine))
         scratch = self._engine.device_memory_size_v2
         running = _Running(context, scratch, self._shapes, self._refuse)
@@ -146,12 +146,12 @@ class TensorRTEngine:
         return found
 
     def _refuse(self, what: str) -> None:
-        told = complaint(self._listener.errors)
-        raise EngineError(f"{self._plan.engine} cannot {what} ({self._plan.file}): {told}")
+        message = complaint(self._listener.errors)
+        raise EngineError(f"{self._plan.engine} cannot {what} ({self._plan.file}): {message}")
 
 
 class KernelCache:
-    """What TensorRT-RTX compiles for the very GPU when a plan is first used there."""
+    """The kernels that TensorRT-RTX compiles for this GPU when a plan is first used on it."""
 
     def __init__(self, trt: Any, folder: Path, plan: EnginePlan, gpu: Gpu) -> None:
         self._strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
@@ -162,9 +162,9 @@ class KernelCache:
         self._known = b""
 
     def context(self, engine: Any) -> Any:
-        """Return an execution context without memory; with TensorRT-RTX, it looks into the cache.
+        """Return an execution context without memory; with TensorRT-RTX, it uses the cache.
 
-        The memory is ours to give (`set_device_memory`): a plan that shall be captured asks for it.
+        The kit allocates the memory (`set_device_memory`), as capturing a graph requires.
         """
         if not self._used:
             return engine.create_execution_context(self._strategy)
@@ -174,12 +174,12 @@ class KernelCache:
             self._cache = config.create_runtime_cache()
             if self._path.is_file():
                 self._known = self._path.read_bytes()
-                self._cache.deserialize(self._known)  # one that does not fit is left alone
+                self._cache.deserialize(self._known)  # ignores a cache that does not fit
         config.set_runtime_cache(self._cache)
         return engine.create_execution_context(config)
 
     def keep(self) -> None:
-        """Write the cache beside the plan if there is news; not where nothing can be written."""
+        """Write the cache beside the plan if it has changed and the folder is writable."""
         if self._cache is None:
             return
         content = bytes(self._cache.serialize())
@@ -194,7 +194,7 @@ class KernelCache:
 
 
 class _Running:
-    """What the GPU holds while patches are under way: context, memory, a CUDA graph.
+    """The state on the GPU while patches are under way: context, memory, a CUDA graph.
 
     `uncaptured` says why there is no graph; "" where there is one.
     """
@@ -217,15 +217,15 @@ class _Running:
             self._given, self._answer = places
             for name, address in zip(shapes, places, strict=True):
                 context.set_tensor_address(name, address)
-            self._execute()  # what has run once can be captured
+            self._execute()  # can be captured after one run
             self.uncaptured = self._captured()
         except BaseException:
             self.close()
             raise
 
     def _captured(self) -> str:
-        """Record a patch's launches as a graph where that is allowed; return why not, or ""."""
-        # TensorRT has no such question: its contexts of static shapes can be captured.
+        """Record a patch's launches as a graph if possible; return why not, or ""."""
+        # TensorRT does not have this call: its contexts of static shapes can be captured.
         allowed = getattr(self._context, "is_stream_capturable", lambda stream: True)
         if not allowed(self._stream.handle):
             return "the plan allows none; build it again"
@@ -236,7 +236,7 @@ class _Running:
         return ""
 
     def submit(self, given: Array, answer: Array) -> Callable[[], Array]:
-        """Queue a pinned patch and its logits' way back; return what waits for them."""
+        """Queue a pinned patch and the copy of its logits; return a function that waits."""
         self._stream.upload(self._given, given)
         if self.uncaptured:
             self._execute()
@@ -252,7 +252,7 @@ class _Running:
         return wait
 
     def close(self) -> None:
-        """Wait for what is queued, then give everything back."""
+        """Wait for what is queued, then free everything."""
         self._stream.close()
         self._context = None
         self._memory.close()

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """One plan file: what it is, what it fits, what it cost."""
+    """One plan file: what it is, what it fits, how long it took to build."""
 
     file: str
     """Name, in the folder of the index."""
@@ -37,7 +37,7 @@ class EnginePlan:
     engine: str
     """"tensorrt" or "tensorrt-rtx"."""
     version: str
-    """Of that runtime; another one refuses the plan."""
+    """Version of the runtime; other versions refuse the plan."""
     target: str
     """Compute capability of the GPU: "sm86" is 8.6."""
     gpu: str | None
@@ -48,10 +48,10 @@ class EnginePlan:
     layers: dict[str, int]
     """Layers by type and precision: "CONVOLUTION HALF"."""
     parity: str | dict[str, Any]
-    """How far its logits are from float32's, or why nobody looked."""
+    """Difference of its logits from those of float32, or why it was not measured."""
 
     def misfit(self, version: str, target: str, gpu: str) -> str | None:
-        """Return why this plan is none for a runtime and a GPU, or None if it is one."""
+        """Return why this plan does not fit a runtime and a GPU; None if it does."""
         if self.version != version:
             return f"built by {self.engine} {self.version}, here is {version}"
         if self.target != target:
@@ -110,9 +110,9 @@ def fitting(
         if reason is None:
             return plan
         reasons.append(f"{plan.file}: {reason}")
-    told = "; ".join(reasons) or "there is none for this network"
+    why = "; ".join(reasons) or "there is none for this network"
     raise EngineError(
-        f"no {engine} plan fits {gpu} ({target}): {told}; build one with "
+        f"no {engine} plan fits {gpu} ({target}): {why}; build one with "
         f"`python -m inference engine build --engine {engine}`"
     )
 
@@ -121,7 +121,7 @@ def read_index(folder: Path) -> list[EnginePlan]:
     """Return the entries of `folder`'s index; none where there is no index.
 
     Raises:
-        EngineError: It is no index, or of another schema.
+        EngineError: The file is not an index, or has another schema.
     """
     path = folder / INDEX
     if not path.exists():

@@ -1,4 +1,4 @@
-"""The two runtimes of one interface, by the name of the engine; imported only when asked for."""
+"""The runtimes of TensorRT and TensorRT-RTX, by the engine's name; imported only on use."""
 
 from importlib import import_module
 from typing import Any
@@ -18,14 +18,14 @@ def runtime_module(engine: str) -> Any:
     Raises:
         EngineError: It, or a library that it needs, is not installed.
     """
-    told = []
+    errors = []
     for name in _MODULES[engine]:
         try:
             return import_module(name)
         except ImportError as error:
-            told.append(one_line(error))
+            errors.append(one_line(error))
     raise EngineError(
-        f"engine {engine!r} cannot be imported ({'; '.join(told)}); {how_to_install(engine)}"
+        f"engine {engine!r} cannot be imported ({'; '.join(errors)}); {how_to_install(engine)}"
     )
 
 
@@ -45,5 +45,5 @@ def listener(trt: Any) -> Any:
 
 
 def complaint(errors: list[str]) -> str:
-    """Return what a runtime complained of first; what follows is mostly the first one's doing."""
+    """Return the first error of a runtime; the others mostly follow from it."""
     return errors[0] if errors else "it does not say why"

@@ -1,4 +1,4 @@
-"""An exported PyTorch program: the reference the other engines are compared with."""
+"""An exported PyTorch program: the reference for the other engines."""
 
 import zipfile
 from collections.abc import Iterator
@@ -33,8 +33,8 @@ class TorchEngine:
             with torch.inference_mode():
                 logits = self._module(torch.from_numpy(patches).to(self._device))
         except (RuntimeError, AssertionError) as error:  # an exported program asserts its shapes
-            told = f"torch cannot run a patch of shape {patches.shape}: {one_line(error)}"
-            raise EngineError(told) from error
+            message = f"torch cannot run a patch of shape {patches.shape}: {one_line(error)}"
+            raise EngineError(message) from error
         result: NDArray[np.float32] = logits.float().cpu().numpy()
         return result
 

@@ -1,1 +1,1 @@
-"""What people look at beside a prediction: a picture, an estimate, what lies outside."""
+"""Tools beside prediction: a picture, an estimate, labels outside of the region of interest."""

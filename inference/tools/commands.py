@@ -1,4 +1,4 @@
-"""The commands beside `predict`; `inference.cli` loads them when one is asked for."""
+"""The commands other than `predict`; `inference.cli` loads them when one runs."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from inference.cli import CROPS, FILE, MANIFEST, described_network, network_opti
 def plan(
     ct: Path, manifest: Path, weights: Path | None, output: Path | None, **settings: Any
 ) -> None:
-    """Say what CT will take, before it is labelled, from the time of one window.
+    """Estimate the time and memory to label CT, from the time of one window.
 
     Exit code 1: no step keeps the limits.
     """
@@ -34,10 +34,10 @@ def plan(
 @click.argument("ct", type=FILE)
 @click.argument("truth", type=FILE)
 @click.option("--manifest", default=MANIFEST, type=FILE, show_default=True)
-@click.option("--crop", type=CROPS, help="What to look at; by default as the manifest has it.")
+@click.option("--crop", type=CROPS, help="Region of interest; by default as in the manifest.")
 @click.option("-o", "--output", type=OutputFile(), help="JSON file.")
 def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Path | None) -> None:
-    """Say how much of TRUTH lies outside of what is looked at on CT.
+    """Say how much of TRUTH lies outside of the region of interest of CT.
 
     Exit code 1: a labelled voxel does.
     """
@@ -65,7 +65,7 @@ def verify(manifest: Path) -> None:
 
 @click.group()
 def engine() -> None:
-    """Build what a GPU runs."""
+    """Build engines for a GPU."""
 
 
 @engine.command()

@@ -1,4 +1,4 @@
-"""`inference outside`: whether any labelled voxel lies where the network does not look."""
+"""`inference outside`: count labelled voxels outside of the region of interest."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from inference.view import view_of
 def outside_on_screen(
     ct: Path, truth: Path, manifest: Manifest, crop: str, output: Path | None
 ) -> int:
-    """Count the voxels of `truth` outside of what is looked at on `ct`; print and write a table.
+    """Count voxels of `truth` outside of the region of interest of `ct`; print and write a table.
 
     Returns:
         The number of those voxels.
@@ -28,8 +28,8 @@ def outside_on_screen(
         KitError: The CT or the truth cannot be used.
     """
     volume, known = read_volume(ct), read_label_map(truth)
-    if told := known.elsewhere_than(read_place(ct), volume.grid.shape):
-        raise VolumeError(f"{truth.name} does not lie on {ct.name}: {told}")
+    if problem := known.elsewhere_than(read_place(ct), volume.grid.shape):
+        raise VolumeError(f"{truth.name} does not lie on {ct.name}: {problem}")
     view = view_of(volume, manifest, crop)
     box = view.region.box
     seen = view.turn.apply(known.labels)[box]
@@ -44,14 +44,16 @@ def outside_on_screen(
         if value
     }
     share = seen.size / known.labels.size
-    table = Table("organ", "voxels", "outside", title=f"{ct.name}: {share:.0%} is looked at")
+    table = Table(
+        "organ", "voxels", "outside", title=f"{ct.name}: region of interest is {share:.0%}"
+    )
     for name, row in organs.items():
         table.add_row(name, str(row["voxels"]), str(row["outside"]))
     terminal().print(table)
     if output is not None:
         region = [(part.start, part.stop) for part in box]
-        told_all = {"case": ct.name, "crop": crop, "region": region, "share": share}
+        summary = {"case": ct.name, "crop": crop, "region": region, "share": share}
         with replacing(output) as partial:
-            text = json.dumps({**told_all, "organs": organs}, indent=2)
+            text = json.dumps({**summary, "organs": organs}, indent=2)
             partial.write_text(text + "\n", encoding="utf-8")
     return sum(row["outside"] for row in organs.values())

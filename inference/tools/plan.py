@@ -1,4 +1,4 @@
-"""`inference plan`: what one CT will take, as a table and as JSON."""
+"""`inference plan`: the estimated time and memory of one CT, as a table and as JSON."""
 
 import json
 from dataclasses import asdict
@@ -35,7 +35,7 @@ def plan_on_screen(
     for warning in report.warnings:
         terminal(stderr=True).print(f"{ct.name}: {warning}", soft_wrap=True, highlight=False)
     if output is not None:
-        told = {
+        estimate = {
             "case": report.case,
             "engine": description,
             "warnings": report.warnings,
@@ -45,7 +45,7 @@ def plan_on_screen(
             **asdict(found),
         }
         with replacing(output) as partial:
-            partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+            partial.write_text(json.dumps(estimate, indent=2) + "\n", encoding="utf-8")
     return found.over
 
 

@@ -13,7 +13,7 @@ def sample_ct() -> Path:
     """Return the path of the sample CT.
 
     Raises:
-        KitError: It is not here: the challenge image has none.
+        KitError: There is none here, as in the challenge image.
     """
     if not SAMPLE.is_file():
         raise KitError(f"no sample CT here ({SAMPLE}); give a CT of your own")

@@ -1,7 +1,7 @@
 """A picture of a label map over its CT: three planes, contours, legend.
 
-Radiological custom: the patient's right is on the left of the picture, superior is up. Every plane
-has one scale in millimetres, so proportions are true whatever the voxels' shape.
+Radiological convention: the patient's right is on the left of the picture, superior is up. Every
+plane has one scale in millimetres, so proportions are right whatever the voxel size.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ WINDOW_HU = (-160.0, 240.0)
 VIEWS = (("axial", ("R", "L")), ("coronal", ("R", "L")), ("sagittal", ("A", "P")))
 """Name, and letters at the left and right edge, of a slice across axis 0, 1, 2."""
 _WIDTH_PX, _HEIGHT_PX = 640, 1000
-"""Largest extent of a plane; the scale is the finer that keeps both."""
+"""Largest extent of a plane; the scale is as fine as both allow."""
 _LINE_PX = 2
 _GAP_PX = 12
 _TEXT_PX = 15
@@ -42,7 +42,7 @@ _BRIGHT, _DIM, _DARK = (235, 235, 235), (120, 120, 120), (16, 16, 18)
 
 @dataclass(frozen=True)
 class Plane:
-    """One slice as it is drawn: rows downwards, columns to the right."""
+    """One slice of the picture: rows downwards, columns to the right."""
 
     title: str
     sides: tuple[str, str]
@@ -57,7 +57,7 @@ def overlay_png(ct: Path, labels: Path, out: Path) -> tuple[str, ...]:
     """Draw the map in file `labels` over the file `ct` into the PNG file `out`.
 
     Returns:
-        What is in doubt of the CT.
+        Warnings about the CT.
 
     Raises:
         VolumeError: A file cannot be read.
@@ -97,18 +97,18 @@ def overlay(hu: Hounsfield, labels: Labels, grid: Grid, case: str) -> Picture:
     _, y_mm, x_mm = (n * mm for n, mm in zip(grid.shape, grid.spacing_mm, strict=True))
     z_mm = grid.shape[0] * grid.spacing_mm[0]
     px_mm = max(x_mm / _WIDTH_PX, y_mm / _WIDTH_PX, z_mm / _HEIGHT_PX)
-    drawn = [_draw_plane(plane, px_mm) for plane in planes]
+    images = [_draw_plane(plane, px_mm) for plane in planes]
     counts = label_counts(labels)
     wanted_px = _ROW_PX * (1 + np.count_nonzero(counts[1:] | _known(counts.size)[1:]))
-    height = _TITLE_PX + max(*(image.height for image in drawn), int(wanted_px)) + _GAP_PX
-    width = sum(image.width + _GAP_PX for image in drawn) + _GAP_PX + _LEGEND_PX
+    height = _TITLE_PX + max(*(image.height for image in images), int(wanted_px)) + _GAP_PX
+    width = sum(image.width + _GAP_PX for image in images) + _GAP_PX + _LEGEND_PX
     canvas = Image.new("RGB", (width, height), _DARK)
     draw = ImageDraw.Draw(canvas)
     sizes = " x ".join(map(str, grid.shape[::-1]))
     spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing_mm[::-1])
     draw.text((_GAP_PX, 9), f"{case}   {sizes} voxels of {spacing} mm", _BRIGHT, _font())
     left = _GAP_PX
-    for image in drawn:
+    for image in images:
         canvas.paste(image, (left, _TITLE_PX))
         left += image.width + _GAP_PX
     _draw_legend(draw, left, (counts * grid.voxel_ml).astype(np.float64))
@@ -116,7 +116,7 @@ def overlay(hu: Hounsfield, labels: Labels, grid: Grid, case: str) -> Picture:
 
 
 def planes_of(hu: Hounsfield, labels: Labels, grid: Grid) -> tuple[Plane, Plane, Plane]:
-    """Cut the axial, coronal and sagittal plane, each where most organs are seen."""
+    """Return the axial, coronal and sagittal plane that show the most organs."""
     planes = []
     for axis, (name, sides) in enumerate(VIEWS):
         index = busiest_slice(labels, axis)
@@ -127,7 +127,7 @@ def planes_of(hu: Hounsfield, labels: Labels, grid: Grid) -> tuple[Plane, Plane,
 
 
 def cut(volume: NDArray[Any], axis: int, index: int) -> NDArray[Any]:
-    """Return a slice as it is drawn: rows downwards, columns to the right.
+    """Return a slice of the picture: rows downwards, columns to the right.
 
     Args:
         volume: [Z, Y, X], axes to Superior, Posterior, Left.
@@ -185,8 +185,8 @@ def _draw_plane(plane: Plane, px_mm: float) -> Image.Image:
         line = edges(rest)
         pixels[line] = _colors()[labels[line]]
         rest = np.where(line, 0, rest).astype(np.uint8)
-    drawn = Image.fromarray(pixels)
-    draw = ImageDraw.Draw(drawn)
+    image = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(image)
     middle = size[1] / 2
     for at, text, anchor in (
         ((6.0, 4.0), plane.title, "la"),
@@ -194,7 +194,7 @@ def _draw_plane(plane: Plane, px_mm: float) -> Image.Image:
         ((size[0] - 6.0, middle), plane.sides[1], "rm"),
     ):
         draw.text(at, text, _BRIGHT, _font(), anchor, stroke_width=2, stroke_fill=_DARK)
-    return drawn
+    return image
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, left: int, volumes_ml: NDArray[np.float64]) -> None:
@@ -206,8 +206,8 @@ def _draw_legend(draw: ImageDraw.ImageDraw, left: int, volumes_ml: NDArray[np.fl
         ink = _BRIGHT if volumes_ml[label] else _DIM
         draw.rectangle((left, top + 3, left + 13, top + 16), color if volumes_ml[label] else _DARK)
         draw.text((left + 22, top), names.get(label, f"label {label}"), ink, _font())
-        told = f"{volumes_ml[label]:.1f} ml"
-        draw.text((left + _LEGEND_PX - _GAP_PX, top), told, ink, _font(), anchor="ra")
+        volume = f"{volumes_ml[label]:.1f} ml"
+        draw.text((left + _LEGEND_PX - _GAP_PX, top), volume, ink, _font(), anchor="ra")
 
 
 def _known(count: int) -> NDArray[np.bool_]:

@@ -53,7 +53,7 @@ def test_thicker_slices_are_fewer(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_kit_alone_is_run_timed_and_drawn(tmp_path):
+def test_the_kit_alone_is_run_timed_and_plotted(tmp_path):
     from train.synthesis.phantom import write_phantom
 
     ct = write_phantom(tmp_path / "in", 0)

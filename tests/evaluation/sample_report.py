@@ -1,4 +1,4 @@
-"""Generated abdomens with all that a report has to show, to look at it.
+"""Generated abdomens with all that a report has to show, for a look at the page.
 
 `python -m tests.evaluation.sample_report FOLDER` writes FOLDER/fixed and FOLDER/official.
 """

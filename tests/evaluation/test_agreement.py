@@ -59,7 +59,7 @@ def test_one_label_called_another(folders):
 def test_nothing_in_both_is_agreement(folders):
     found = case_of(folders, LIVER * 0, LIVER * 0)
     assert (found.differ_voxels, found.differ_share, found.labels) == (0, 0, ())
-    assert found.amiss(1.0) is None
+    assert found.problem(1.0) is None
 
 
 def test_the_same_labels_need_not_be_the_same_bytes(folders):
@@ -69,13 +69,13 @@ def test_the_same_labels_need_not_be_the_same_bytes(folders):
     assert agree_case(*(folder / "c.nii.gz" for folder in folders)).same_file
 
 
-def test_another_place_is_told_and_the_voxels_are_compared(folders):
+def test_another_place_is_reported_and_the_voxels_are_compared(folders):
     found = case_of(folders, LIVER, LIVER, spacing_mm=(5.0, 4.0, 4.0))
     assert found.geometry == "the map's spacing is [4.0, 4.0, 5.0], not [2.0, 4.0, 5.0]"
     assert found.differ_voxels == 0
     # 8 voxels of 0.04 ml, and of 0.08 ml where the header says so
     assert found.labels[0].change_ml == pytest.approx(0.32)
-    assert found.amiss(0.0) == found.geometry
+    assert found.problem(0.0) == found.geometry
 
 
 def test_equal_folders_agree(folders, tmp_path):

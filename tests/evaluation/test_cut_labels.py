@@ -52,7 +52,7 @@ def stored(voxels, *scaling):
     return lambda path: store(voxels, path, *scaling)
 
 
-CUT = {  # what writes the map, and what is said of its numbers
+CUT = {  # what writes the map, and the messages about its numbers
     "int16 as nibabel saves it": (
         as_nibabel_saves("int16"),
         "slope of 0.000198",
@@ -97,7 +97,7 @@ def run(folder, write, rules, whose):
 @pytest.mark.parametrize("whose", ["truth", "pred"])
 @pytest.mark.parametrize("name", CUT)
 def test_the_official_number_comes_with_a_warning(tmp_path, name, whose):
-    write, *told = CUT[name]
+    write, *messages = CUT[name]
     code, case = run(tmp_path, write, "official", whose)
     assert code == 1
     plain = plain_flare23.score_folders(tmp_path / "truth", tmp_path / "pred", 0.2)
@@ -107,18 +107,18 @@ def test_the_official_number_comes_with_a_warning(tmp_path, name, whose):
     assert case.warning.startswith(
         f"{start} has numbers that are no labels, and the official script"
     )
-    for part in told:
+    for part in messages:
         assert part in case.warning
 
 
 @pytest.mark.parametrize("whose", ["truth", "pred"])
 @pytest.mark.parametrize("name", CUT)
 def test_the_fixed_rules_say_why_they_refuse(tmp_path, name, whose):
-    write, *told = CUT[name]
+    write, *messages = CUT[name]
     code, case = run(tmp_path, write, "fixed", whose)
     assert (code, case.labels) == (1, {})
     assert case.error.startswith("case.nii.gz: labels must be whole numbers from 0 to 255; ")
-    for part in told:
+    for part in messages:
         assert part in case.error
 
 

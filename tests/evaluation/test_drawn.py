@@ -17,9 +17,15 @@ from evaluation.cli import main
 from evaluation.comparison.contest import load_contest
 from evaluation.comparison.measured import load_measured
 from evaluation.scoring import fixed, official
-from evaluation.scoring.annotated import ALL, Drawn, blank_undrawn, read_drawn, score_drawn
+from evaluation.scoring.annotated import (
+    ALL,
+    AnnotatedLabels,
+    blank_unannotated,
+    read_annotated,
+    score_annotated,
+)
 from evaluation.scoring.folders import Scoring, score_folder
-from evaluation.scoring.scores import NOT_DRAWN, CaseScores, LabelScore, Lesion, load_scores
+from evaluation.scoring.scores import NOT_ANNOTATED, CaseScores, LabelScore, Lesion, load_scores
 from evaluation.scoring.tolerances import TUMOUR
 from imaging.errors import KitError
 from imaging.organs import ORGANS
@@ -66,10 +72,10 @@ class TestByDefault:
         absent = {"pancreas": 1} if rules == "official" else {}
         assert dscs(first) == {"liver": 1, "spleen": 1, **absent}
         assert dscs(second) == {"liver": 1, "spleen": 1, "pancreas": 1}
-        assert {first.labels[organ].note for organ in ("aorta", "tumour")} == {NOT_DRAWN}
+        assert {first.labels[organ].note for organ in ("aorta", "tumour")} == {NOT_ANNOTATED}
         assert first.pred_lesions == ()
-        assert first.undrawn == found.undrawn
-        assert set(found.undrawn) == set(ORGANS) - {"liver", "spleen", "pancreas"}
+        assert first.unannotated == found.unannotated
+        assert set(found.unannotated) == set(ORGANS) - {"liver", "spleen", "pancreas"}
 
     @pytest.mark.parametrize("rules", ["official", "fixed"])
     def test_means_are_of_what_was_drawn(self, partly, rules):
@@ -81,17 +87,18 @@ class TestByDefault:
         if rules == "fixed":
             assert found.detection[0].predicted == 0
 
-    def test_it_is_said_on_the_screen_and_in_the_report(self, partly):
+    def test_it_is_shown_on_the_screen_and_in_the_report(self, partly):
         done, found = score(partly)
-        said = " ".join(done.output.split())
+        output = " ".join(done.output.split())
         assert (
-            "drawn: liver, spleen, pancreas (what occurs in a truth); not drawn, so blank: " in said
+            "drawn: liver, spleen, pancreas (what occurs in a truth); not drawn, so blank: "
+            in output
         )
-        assert "mean of 3 organs" in said
+        assert "mean of 3 organs" in output
         page = (partly / "out" / "report.html").read_text("utf-8")
         assert "Drawn: liver, spleen, pancreas (what occurs in a truth); not drawn, so" in page
         assert "mean of 3 organs" in page
-        assert NOT_DRAWN not in page.replace("; not drawn, so blank: ", "")  # once, above
+        assert NOT_ANNOTATED not in page.replace("; not drawn, so blank: ", "")  # once, above
         assert found.drawn == "what occurs in a truth"
 
     def test_cells_are_empty_and_json_is_null(self, partly):
@@ -103,7 +110,7 @@ class TestByDefault:
         assert (first["Pancreas_DSC"], second["Pancreas_DSC"]) == ("", "1.0")
         with (out / "labels.csv").open(newline="") as stream:
             aorta = next(row for row in csv.DictReader(stream) if row["organ"] == "aorta")
-        assert aorta.pop("note") == NOT_DRAWN
+        assert aorta.pop("note") == NOT_ANNOTATED
         assert set(aorta.values()) == {"a", "aorta", ""}
         label = json.loads((out / "scores.json").read_text())["cases"][0]["labels"]["aorta"]
         assert {key for key, value in label.items() if value is not None} == {"note"}
@@ -140,7 +147,7 @@ class TestByDefault:
         assert score(partly, "--drawn", "all")[0].exit_code == 0
 
 
-class TestSaid:
+class TestOption:
     def test_all_is_what_the_published_script_gives(self, partly):
         _, found = score(partly, "--drawn", "all")
         plain = plain_flare23.score_folders(partly / "truth", partly / "pred", official.LOW_DSC)
@@ -149,7 +156,7 @@ class TestSaid:
             assert [(s.dsc, s.nsd) for s in case.labels.values()] == theirs
         assert [found.means[metric]["organs"].value for metric in ("dsc", "nsd")] == plain["organs"]
         assert found.means["dsc"][TUMOUR].value == 0
-        assert found.undrawn == ()
+        assert found.unannotated == ()
 
     @pytest.mark.parametrize("words", ["1,14", "liver,tumour", " Liver , 14 ", "14,1,1"])
     def test_labels_by_number_or_name(self, partly, words):
@@ -173,7 +180,7 @@ class TestSaid:
         assert dscs(first) == {"liver": 1, "spleen": 1, "aorta": 0}
         assert dscs(second) == {"liver": 1, "spleen": 1, "pancreas": 1}
         assert found.means["dsc"]["aorta"].count == 1
-        assert {"aorta", "pancreas"}.isdisjoint(found.undrawn)
+        assert {"aorta", "pancreas"}.isdisjoint(found.unannotated)
         page = (partly / "out" / "report.html").read_text("utf-8")
         assert "pancreas: not drawn" in page
         assert "aorta: not drawn" in page
@@ -224,7 +231,7 @@ class TestSaid:
 
         row = Case("a", "i/a_0000.nii.gz", "l/a.nii.gz", (1,), (1, 3), "partial")
         write_cases([row], tmp_path / "cases.json")
-        found = read_drawn(str(tmp_path / "cases.json"))
+        found = read_annotated(str(tmp_path / "cases.json"))
         assert found.of("a") == {1, 3}
         assert found.of("b") is None
 
@@ -255,15 +262,17 @@ def cases_and_tables(draw):
 @given(made=cases_and_tables())
 def test_drawn_labels_keep_their_scores_and_no_other_has_any(made):
     cases, table = made
-    drawn = Drawn("a table", by_case=table)
+    drawn = AnnotatedLabels("a table", by_case=table)
     for case in cases:
-        found = blank_undrawn(case, drawn)
+        found = blank_unannotated(case, drawn)
         for organ, label in ORGANS.items():
             expected = (
-                case.labels[organ] if label in table[case.case] else LabelScore(note=NOT_DRAWN)
+                case.labels[organ] if label in table[case.case] else LabelScore(note=NOT_ANNOTATED)
             )
             assert found.labels[organ] == expected
-        assert {ORGANS[organ] for organ in found.undrawn} == set(ORGANS.values()) - table[case.case]
+        assert {ORGANS[organ] for organ in found.unannotated} == set(ORGANS.values()) - table[
+            case.case
+        ]
         kept = case.pred_lesions if ORGANS[TUMOUR] in table[case.case] else ()
         assert found.pred_lesions == found.true_lesions == kept
         contradicts = set(case.truth_labels) - table[case.case]
@@ -276,9 +285,9 @@ def test_means_are_those_of_the_cases_in_which_it_was_drawn(made):
     cases, table = made
     if not any(table.values()):
         with pytest.raises(KitError, match="no label was drawn, by a table"):
-            score_drawn(cases, Drawn("a table", by_case=table))
+            score_annotated(cases, AnnotatedLabels("a table", by_case=table))
         return
-    found, _ = score_drawn(cases, Drawn("a table", by_case=table))
+    found, _ = score_annotated(cases, AnnotatedLabels("a table", by_case=table))
     for rules in (official, fixed):
         means = rules.means(found)["dsc"]
         for organ, label in ORGANS.items():
@@ -299,10 +308,10 @@ def test_by_default_a_label_of_any_truth_was_drawn_in_every_case(made):
     occurring = {label for case in cases for label in case.truth_labels}
     if not occurring:
         return
-    found, told = score_drawn(cases, None)
-    assert told == "what occurs in a truth"
+    found, source = score_annotated(cases, None)
+    assert source == "what occurs in a truth"
     assert all(
-        {ORGANS[o] for o in case.labels if o not in case.undrawn} == occurring for case in found
+        {ORGANS[o] for o in case.labels if o not in case.unannotated} == occurring for case in found
     )
     assert not any(case.warning for case in found)
 
@@ -323,13 +332,17 @@ def test_what_is_predicted_for_an_undrawn_organ_changes_nothing(partly, rules):
 # ----- beside others ---------------------------------------------------------------------------
 
 
-def undrawn(case, *organs):
+def unannotated(case, *organs):
     """A case of `scored` in which nobody drew `organs`."""
-    return blank_undrawn(case, Drawn("x", frozenset(ORGANS[o] for o in ORGANS if o not in organs)))
+    return blank_unannotated(
+        case, AnnotatedLabels("x", frozenset(ORGANS[o] for o in ORGANS if o not in organs))
+    )
 
 
 def test_a_mean_over_fewer_organs_is_not_compared_with_thirteen(tmp_path):
-    write_scores(tmp_path / "us", *(undrawn(scored(f"c{n}"), "spleen", TUMOUR) for n in range(50)))
+    write_scores(
+        tmp_path / "us", *(unannotated(scored(f"c{n}"), "spleen", TUMOUR) for n in range(50))
+    )
     figures = load_measured(tmp_path / "us").figures["dsc_percent"]
     assert figures["organs"].flaw == "not drawn in every case: spleen"
     assert figures["liver"].flaw is None
@@ -339,7 +352,7 @@ def test_a_mean_over_fewer_organs_is_not_compared_with_thirteen(tmp_path):
 
 def test_a_tumour_that_nobody_drew_is_not_ranked(tmp_path):
     for team, dsc in {"a": 0.9, "b": 0.8}.items():
-        cases = [undrawn(scored(name, (dsc, dsc)), TUMOUR) for name in ("x", "y")]
+        cases = [unannotated(scored(name, (dsc, dsc)), TUMOUR) for name in ("x", "y")]
         write_scores(tmp_path / team, *cases)
     found = load_contest([tmp_path / "a", tmp_path / "b"])
     assert list(found.costs) == ["organ DSC", "organ NSD"]
@@ -347,14 +360,14 @@ def test_a_tumour_that_nobody_drew_is_not_ranked(tmp_path):
 
 
 def test_a_tumour_that_was_not_drawn_in_one_case_ties_there_with_a_case_that_failed(tmp_path):
-    write_scores(tmp_path / "a", undrawn(scored("x"), TUMOUR), scored("y", tumour=(0.7, 0.7)))
+    write_scores(tmp_path / "a", unannotated(scored("x"), TUMOUR), scored("y", tumour=(0.7, 0.7)))
     write_scores(tmp_path / "b", failed("x"), scored("y", tumour=(0.6, 0.6)))
     costs = load_contest([tmp_path / "a", tmp_path / "b"]).costs["tumour DSC"]
     np.testing.assert_array_equal(costs, [[0, -0.7], [0, -0.6]])
 
 
 def test_teams_scored_on_different_organs_are_not_ranked(tmp_path):
-    write_scores(tmp_path / "a", undrawn(scored("x"), TUMOUR))
+    write_scores(tmp_path / "a", unannotated(scored("x"), TUMOUR))
     write_scores(tmp_path / "b", scored("x"))
     with pytest.raises(KitError, match=r"a and b were not scored on the same organs.*--drawn: x"):
         load_contest([tmp_path / "a", tmp_path / "b"])
@@ -366,4 +379,4 @@ def test_scores_of_an_earlier_kit_are_of_all_labels(tmp_path):
     del table["drawn"], table["cases"][0]["truth_labels"]
     (tmp_path / "scores.json").write_text(json.dumps(table))
     found = load_scores(tmp_path / "scores.json")
-    assert (found.drawn, found.undrawn, found.cases[0].truth_labels) == (ALL, (), ())
+    assert (found.drawn, found.unannotated, found.cases[0].truth_labels) == (ALL, (), ())

@@ -64,8 +64,8 @@ def test_every_case_is_alone_in_a_fresh_folder(folders):
     Path("inputs").mkdir()
     Path("inputs", "mine_0000.nii.gz").write_text("not this one")
     Path("outputs").mkdir()
-    told = "cat beside.txt; ls inputs outputs; "
-    done = shell(told + COPY)
+    listing = "cat beside.txt; ls inputs outputs; "
+    done = shell(listing + COPY)
     assert done.exit_code == 0, done.output
     for case in "ab":
         log = Path("out", "logs", f"{case}_run1.stdout.txt").read_text()
@@ -158,7 +158,7 @@ def test_why_a_case_failed(folders, script, status, error):
     assert run["pred_sha256"] is None
 
 
-ELSEWHERE = {  # a map that is none of this CT's, and what is said
+ELSEWHERE = {  # a map that is none of this CT's, and the message
     "cut": (lambda labels: (labels[:1], {}), "the map has 4×3×1 voxels, not 4×3×2"),
     "turned": (lambda labels: (labels.transpose(), {}), "the map has 2×3×4 voxels, not 4×3×2"),
     "moved": (lambda labels: (labels, {"origin": (0.0, 0.0, 5.0)}), "the map's origin is"),
@@ -170,13 +170,13 @@ ELSEWHERE = {  # a map that is none of this CT's, and what is said
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_a_map_that_is_not_of_the_case_is_no_result(folders, name):
     Path("in", "b_0000.nii.gz").unlink()
-    change, told = ELSEWHERE[name]
+    change, message = ELSEWHERE[name]
     labels, options = change(np.arange(24, dtype=np.float32).reshape(2, 3, 4) % 15)
     write_map(labels, Path("map.nii.gz"), **options)
     assert shell("cp map.nii.gz outputs/a.nii.gz").exit_code == 1
     (run,) = runs_of("a")
     assert run["error"].startswith("exit status 0, but a.nii.gz is no label map of a_0000.nii.gz: ")
-    assert told in run["error"]
+    assert message in run["error"]
     assert (run["pred_sha256"] is None) == (name == "halves")
 
 
@@ -281,7 +281,7 @@ def test_a_daemon_is_ended_and_named(folders, name):
     pid = int(Path("pid").read_text())
     assert not alive(pid)
     (run,) = runs_of("a")
-    assert [told for told in run["left_running"] if told.endswith(f"(process {pid})")]
+    assert [line for line in run["left_running"] if line.endswith(f"(process {pid})")]
     assert f"left running, and ended: {', '.join(run['left_running'])}" in done.output
 
 
@@ -305,7 +305,7 @@ def test_repeats_run_every_case_before_any_again(folders):
     assert float(first["Time"]) == pytest.approx(median, abs=0.0051)
 
 
-def test_a_case_over_the_time_limit_is_told_and_no_failure(folders):
+def test_a_case_over_the_time_limit_is_reported_and_no_failure(folders):
     done = shell(f"sleep 0.3; {COPY}", "--time-limit", 0.2, "--team", "ust", "--split", "test")
     assert done.exit_code == 0, done.output
     table = report()
@@ -350,10 +350,10 @@ WRONG_USAGE = {
 
 @pytest.mark.parametrize("name", WRONG_USAGE)
 def test_wrong_usage(folders, name):
-    arguments, told = WRONG_USAGE[name]
+    arguments, message = WRONG_USAGE[name]
     done = efficiency(*arguments)
     assert done.exit_code == 2
-    assert told in done.output
+    assert message in done.output
     assert not Path("out").exists()
 
 
@@ -371,14 +371,14 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize("name", BAD_INPUT)
-def test_bad_input_is_told_in_one_line(folders, name):
+def test_bad_input_is_reported_in_one_line(folders, name):
     Path("file").write_text("")
     Path("empty").mkdir()
-    inputs, output, command, told = BAD_INPUT[name]
+    inputs, output, command, message = BAD_INPUT[name]
     done = efficiency("--", *command, inputs=inputs, output=output)
     assert done.exit_code == 1
     (line,) = [line for line in done.output.splitlines() if line.startswith("Error: ")]
-    assert told in line
+    assert message in line
     assert "Traceback" not in done.output
 
 

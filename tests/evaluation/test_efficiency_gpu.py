@@ -63,7 +63,7 @@ def report(tmp_path):
     return json.loads((tmp_path / "out" / "efficiency.json").read_text("utf-8"))
 
 
-def test_the_memory_of_the_asked_card_over_time(measure, tmp_path):
+def test_the_memory_of_the_requested_card_over_time(measure, tmp_path):
     done = measure("--gpu-index", "1")
     assert done.returncode == 0, done.stderr
     assert "no GPU columns" not in done.stderr
@@ -95,19 +95,19 @@ def test_by_default_the_first_card_is_watched(measure, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "message"),
     [
         ({"FAKE_NVML_INIT": "9"}, "NVML tells of no GPU memory (Driver Not Loaded)"),
         ({"FAKE_NVML_COUNT": "0"}, "NVML finds no GPU"),
     ],
 )
-def test_without_a_gpu_the_columns_are_empty_and_it_says_so(measure, tmp_path, variables, told):
+def test_without_a_gpu_the_columns_are_empty_and_it_says_so(measure, tmp_path, variables, message):
     done = measure(**variables)
     assert done.returncode == 0, done.stderr
-    assert f"no GPU columns: {told}" in done.stderr
+    assert f"no GPU columns: {message}" in done.stderr
     table = report(tmp_path)
     assert table["circumstances"]["gpu"] is None
-    assert told in table["circumstances"]["no_gpu"]
+    assert message in table["circumstances"]["no_gpu"]
     assert "gpu_mib" not in table["cases"][0]["runs"][0]["loads"]
     row = (tmp_path / "out" / "efficiency.csv").read_text().splitlines()[1].split(",")
     assert row[2:4] == ["", ""]
@@ -116,7 +116,7 @@ def test_without_a_gpu_the_columns_are_empty_and_it_says_so(measure, tmp_path, v
 def test_a_card_that_is_not_there(measure):
     done = measure("--gpu-index", "2")
     assert done.returncode == 1
-    assert done.stderr == ("Error: GPU 2 was asked for, NVML finds 2: give --gpu-index 0 to 1\n")
+    assert done.stderr == ("Error: GPU 2 was requested, NVML finds 2: give --gpu-index 0 to 1\n")
 
 
 def test_a_card_that_is_lost_while_it_runs_fails_the_case(measure, tmp_path):

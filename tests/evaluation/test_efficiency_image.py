@@ -16,7 +16,7 @@ from evaluation.efficiency.nvml import GpuMemory, NoGpuError
 from tests.evaluation.archives import write_archive
 from tests.evaluation.maps import write_both
 
-# writes down what it was asked; `container run` does what FAKE_RUN says in the mounted folders
+# writes down its arguments; `container run` does what FAKE_RUN says in the mounted folders
 FAKE_DOCKER = """#!/bin/sh
 printf '%s\\n' "$*" >>"$FAKE_LOG"
 case "$FAKE_STUCK" in "$1") exec sleep 300 ;; esac
@@ -69,7 +69,7 @@ def report():
     return json.loads(Path("out", "efficiency.json").read_text("utf-8"))
 
 
-def asked():
+def docker_calls():
     return Path("log").read_text().splitlines()
 
 
@@ -77,7 +77,7 @@ def asked():
 def test_the_container_gets_the_organisers_flags(fake, name):
     done = efficiency("--image", name)
     assert done.exit_code == 0, done.output
-    (line,) = [line for line in asked() if line.startswith("container run")]
+    (line,) = [line for line in docker_calls() if line.startswith("container run")]
     work = line.split(" -v ")[1].partition("/inputs/:")[0]
     assert line == (
         f"container run --shm-size=28gb -m 28G --name team --rm --cidfile {work}/container"
@@ -95,7 +95,7 @@ def test_a_gpu_is_given_to_the_container_by_its_index(fake, monkeypatch):
     monkeypatch.setattr("evaluation.efficiency.protocol.find_gpu", lambda index: gpu)
     monkeypatch.setattr(GpuMemory, "used_mib", lambda self: 10.0)
     assert efficiency("--image", "team", "--gpu-index", 1).exit_code == 0
-    (line,) = [line for line in asked() if line.startswith("container run")]
+    (line,) = [line for line in docker_calls() if line.startswith("container run")]
     assert "--shm-size=28gb -m 28G --gpus=device=1 --name team" in line
     assert report()["cases"][0]["runs"][0]["loads"]["gpu_mib"]["peak"] == 10.0
 
@@ -104,16 +104,16 @@ def test_an_archive_is_loaded_and_names_the_team(fake):
     write_archive(Path("Team.v2.tar.gz"), ["team:latest"])
     done = efficiency("--image", "Team.v2.tar.gz")
     assert done.exit_code == 0, done.output
-    assert asked()[1] == "load --input Team.v2.tar.gz"
+    assert docker_calls()[1] == "load --input Team.v2.tar.gz"
     assert report()["team"] == "team"
-    assert not [line for line in asked() if line.startswith("rmi")]
+    assert not [line for line in docker_calls() if line.startswith("rmi")]
 
 
 def test_a_time_limit_removes_the_container(fake, monkeypatch):
     monkeypatch.setenv("FAKE_RUN", 'echo $$ >"$FAKE_LOG.pid"; echo stuck >&2; exec sleep 300')
     done = efficiency("--image", "team", "--timeout", 0.5)
     assert done.exit_code == 1
-    assert asked()[-1] == "rm --force --volumes 0123abcd"
+    assert docker_calls()[-1] == "rm --force --volumes 0123abcd"
     (run,) = report()["cases"][0]["runs"]
     assert run["error"] == "killed after 0.5 s, the time limit of --timeout"
     assert run["stderr_tail"] == "stuck"
@@ -133,20 +133,20 @@ def test_a_container_of_the_same_name_is_left_alone(fake, monkeypatch):
     assert efficiency("--image", "team").exit_code == 1
     (run,) = report()["cases"][0]["runs"]
     assert (run["exit_status"], run["stderr_tail"]) == (125, "name is already in use")
-    words = [word for line in asked()[3:] for word in line.split()]
+    words = [word for line in docker_calls()[3:] for word in line.split()]
     assert not {"rm", "kill", "stop"} & set(words)
 
 
 @pytest.mark.parametrize(
-    ("said", "error"),
+    ("output", "error"),
     [
         ("Error: No such container: 0123abcd", "killed after 0.3 s, the time limit of --timeout"),
         ("permission denied", "container 0123abcd may still run: docker rm: permission denied"),
     ],
 )
-def test_a_container_that_cannot_be_removed_is_told(fake, monkeypatch, said, error):
+def test_a_container_that_cannot_be_removed_is_reported(fake, monkeypatch, output, error):
     monkeypatch.setenv("FAKE_RUN", "exec sleep 300")
-    monkeypatch.setenv("FAKE_RM", said)
+    monkeypatch.setenv("FAKE_RM", output)
     assert efficiency("--image", "team", "--timeout", 0.3).exit_code == 1
     assert report()["cases"][0]["runs"][0]["error"] == error
 
@@ -189,20 +189,20 @@ BAD_IMAGES = {
 
 
 @pytest.mark.parametrize("name", BAD_IMAGES)
-def test_a_bad_image_is_told_in_one_line(fake, monkeypatch, name):
+def test_a_bad_image_is_reported_in_one_line(fake, monkeypatch, name):
     Path("bad.tar.gz").write_bytes(b"no archive")
     Path("folder.tar").mkdir()
     write_archive(Path("team.tar.gz"), ["team:latest"])
     write_archive(Path("other.tar"), ["team:latest"])
     write_archive(Path("two.tar"), ["two:latest", "python:3.11"])
-    image, variables, told = BAD_IMAGES[name]
+    image, variables, message = BAD_IMAGES[name]
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     done = efficiency("--image", image)
     assert done.exit_code == 1
     (line,) = done.output.strip().splitlines()
     assert line.startswith("Error: ")
-    assert told in line
+    assert message in line
     assert not Path("out").exists()
 
 
@@ -224,8 +224,8 @@ PROGRAMS = ("bash", "sh", "basename", "cp", "head", "ln", "mkfifo", "sleep", "ta
 
 def libraries(program):
     """Absolute paths of the shared libraries of a program, its loader too."""
-    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    words = [word for line in told.splitlines() for word in line.split()]
+    output = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    words = [word for line in output.splitlines() for word in line.split()]
     return {word for word in words if word.startswith("/")}
 
 

@@ -1,4 +1,4 @@
-"""Areas, verdicts, the official CSV and efficiency.json, all worked out by hand."""
+"""Areas, results, the official CSV and efficiency.json, all worked out by hand."""
 
 import json
 
@@ -74,7 +74,7 @@ def test_a_level_curve_has_its_height_times_the_seconds(height, periods, rest_s)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "gpu_mib", "verdict", "within"),
+    ("seconds", "gpu_mib", "result", "within"),
     [
         (15.0, 4096.0, "within limits", True),
         (17.25, 4096.0, "2.25 s over 15 s", False),
@@ -84,9 +84,9 @@ def test_a_level_curve_has_its_height_times_the_seconds(height, periods, rest_s)
         (17.25, None, "2.25 s over 15 s", False),
     ],
 )
-def test_the_verdict_says_by_how_much(seconds, gpu_mib, verdict, within):
+def test_the_result_says_by_how_much(seconds, gpu_mib, result, within):
     case = case_of("a", "a_0000.nii.gz", (run(seconds=seconds, gpu_mib=gpu_mib),), LIMITS)
-    assert (case.verdict, case.within_limits) == (verdict, within)
+    assert (case.verdict, case.within_limits) == (result, within)
 
 
 def test_repeats_are_judged_by_their_median_and_show_their_spread():
@@ -138,7 +138,7 @@ def test_what_was_written_is_what_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, "No such file"),
         ("", "Expecting value"),
@@ -152,18 +152,18 @@ def test_what_was_written_is_what_is_read(tmp_path):
         ('{"schema": 1, "kind": "efficiency", "kit": "0"}', "missing key: team; measure"),
     ],
 )
-def test_another_file_is_refused(tmp_path, text, told):
+def test_another_file_is_refused(tmp_path, text, message):
     path = tmp_path / "efficiency.json"
     if text is not None:
         path.write_text(text, "utf-8")
     with pytest.raises(KitError) as caught:
         load_efficiency(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize("gpu_mib", [None, 5000.0])
-def test_the_figure_is_drawn_also_of_failed_and_unmeasured_runs(tmp_path, gpu_mib):
+def test_the_figure_is_painted_also_of_failed_and_unmeasured_runs(tmp_path, gpu_mib):
     samples = tuple(MemorySample(t / 10, gpu_mib, 50.0, 40.0, 900.0, 20.0) for t in range(5))
     runs = (run(1, 0.5, gpu_mib), run(2, 0.4, gpu_mib), EfficiencyRun(3, 0.0, None, "cannot start"))
     case = case_of("a", "a_0000.nii.gz", runs, ChallengeLimits(0.3, 4096.0))

@@ -111,7 +111,7 @@ def test_a_probe_that_fails_is_not_silent():
 
 @pytest.mark.parametrize("kind", [PermissionError, psutil.AccessDenied, ValueError, MemoryError])
 @pytest.mark.parametrize("looks", [0, 2])
-def test_whatever_ends_the_sampling_is_told(kind, looks):
+def test_whatever_ends_the_sampling_is_reported(kind, looks):
     found = iter([1.0] * looks)
 
     def probe():

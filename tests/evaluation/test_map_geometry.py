@@ -1,4 +1,4 @@
-"""Score and agree read a map's geometry as predict does, and say where it is in doubt."""
+"""Score and agree read a map's geometry as predict does, and warn where it is ambiguous."""
 
 import gzip
 import json
@@ -144,16 +144,16 @@ def test_names_in_latin_1_are_scored_and_compared(folders):
     assert "M\\udcfcller" in (out / "agree.csv").read_text()
 
 
-def test_maps_that_are_passed_over_are_said(folders):
+def test_maps_that_are_passed_over_are_named(folders):
     shutil.copy(folders / "truth" / "right.nii.gz", folders / "truth" / "UP.NII.GZ")
     (folders / "truth" / "plain.nii").write_bytes(b"")
     (folders / "truth" / "run.json").write_text("{}")
-    told = "UP.NII.GZ (capital letters in its suffix), plain.nii (not compressed)"
+    listed = "UP.NII.GZ (capital letters in its suffix), plain.nii (not compressed)"
     done, _ = score(folders, "official")
-    assert told in done.stderr
+    assert listed in done.stderr
     assert "run.json" not in done.stderr
     words = ["agree", str(folders / "truth"), str(folders / "pred")]
-    assert told in CliRunner().invoke(main, words).stderr
+    assert listed in CliRunner().invoke(main, words).stderr
 
 
 def test_a_map_on_another_form_of_the_same_place_is_the_same_place(folders):

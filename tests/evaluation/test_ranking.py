@@ -89,7 +89,7 @@ class TestBootstrap:
         assert (found.tau.mean, found.tau.low, found.tau.high) == pytest.approx((1, 1, 1))
 
     def test_places_of_two_cases_come_as_often_as_they_must(self):
-        # a wins case 0, b wins case 1. Both cases drawn once (1 of 2 samples): a tie, both first.
+        # a wins case 0, b wins case 1. Both cases sampled once (1 of 2 samples): a tie, both first.
         # Case 0 twice (1 of 4): a first, b second; case 1 twice: the other way round.
         found = rank(contest(x=[[1, 2], [2, 1]]), 4000)
         for standing in found.standings:
@@ -106,7 +106,7 @@ class TestBootstrap:
     def test_tau_of_swapped_winners(self):
         # a and b swap places in the samples that hold case 1 three or two times: tau -1, else 1
         found = rank(contest(x=[[1, 2, 1], [2, 1, 2]]), 2000)
-        # case 1 is drawn 0 or 1 time of 3 with probability 8/27 + 12/27 = 20/27; mean 13/27
+        # case 1 is sampled 0 or 1 time of 3 with probability 8/27 + 12/27 = 20/27; mean 13/27
         # five standard errors are 5 * 2 * sqrt(20/27 * 7/27 / 2000) = 0.098
         assert found.tau.mean == pytest.approx(13 / 27, abs=0.098)
         assert (found.tau.low, found.tau.high) == (-1, 1)
@@ -148,7 +148,7 @@ class TestContest:
         assert found.notes == ()
         assert CPU not in found.costs
 
-    def test_cpu_is_ranked_where_it_is_asked_for(self, tmp_path):
+    def test_cpu_is_ranked_where_it_is_requested(self, tmp_path):
         teams = [write_scores(tmp_path / name, scored("one")) for name in "ab"]
         for team, area in zip(teams, (300.0, 200.0), strict=True):
             write_efficiency(team, one=run(gpu_over=0.0, cpu=area))

@@ -110,7 +110,7 @@ def page(scores, folders, path, **options):
     return found
 
 
-def told(value, digits):
+def rounded(value, digits):
     return "–" if value is None else f"{value:.{digits}f}"
 
 
@@ -161,18 +161,18 @@ class TestFigures:
             cells = rows[name]
             assert cells[0] == [str(dsc.count)]
             for cell, mean in ((cells[1], dsc), (cells[2], nsd)):
-                interval = [told(mean.low, 3), "to", told(mean.high, 3)]
-                assert cell == [told(mean.value, 4), *(interval if mean.low is not None else [])]
+                interval = [rounded(mean.low, 3), "to", rounded(mean.high, 3)]
+                assert cell == [rounded(mean.value, 4), *(interval if mean.low is not None else [])]
             assert cells[3] == ([f"{TOLERANCE_MM[organ]:g}"] if organ in ORGANS else [])
             if scores.rules == "fixed":
-                assert cells[4][0] == told(scores.means["hd95_mm"][organ].value, 1)
+                assert cells[4][0] == rounded(scores.means["hd95_mm"][organ].value, 1)
                 volume = scores.means["volume_error_ml"][organ].value
                 assert cells[5][0] == f"{volume:+.1f}".replace("-", "−")
 
     def test_headline(self, shown, scores):
         cards = re.findall(r'class="card"><span>(.*?)</span><b>(.*?)</b>', shown.text)
         assert cards == [
-            (f"{title}, {metric.upper()}", told(scores.means[metric][of].value, 4))
+            (f"{title}, {metric.upper()}", rounded(scores.means[metric][of].value, 4))
             for title, of in (("Organs", "organs"), ("Tumour", "tumour"))
             for metric in ("dsc", "nsd")
         ]
@@ -187,7 +187,7 @@ class TestFigures:
             case = by_name[name]
             tumour = case.labels.get("tumour", LabelScore())
             wanted = organ_mean(case, "dsc"), organ_mean(case, "nsd"), tumour.dsc, tumour.nsd
-            assert [cell[-1] for cell in cells[:4]] == [told(value, 3) for value in wanted]
+            assert [cell[-1] for cell in cells[:4]] == [rounded(value, 3) for value in wanted]
         assert " ".join(rows["case_3"][4]).endswith("case_3.nii.gz is missing; run predict first")
         assert rows["case_0"][4] == []
 
@@ -199,7 +199,7 @@ class TestFigures:
         rows = {row[0].strip(): [cell.split()[-1] for cell in row[1:]] for row in tables[place][1:]}
         for case in scores.cases:
             labels = [case.labels.get(organ, LabelScore()) for organ in ORGANS]
-            assert rows[case.case] == [told(getattr(label, metric), 3) for label in labels]
+            assert rows[case.case] == [rounded(getattr(label, metric), 3) for label in labels]
 
     def test_the_lowest_of_a_column_is_marked_without_colour(self, shown, scores):
         marked = re.findall(r'<td class="lowest"[^>]*>([\d.]+)', shown.text)
@@ -210,7 +210,7 @@ class TestFigures:
             for organ in ("tumour", *ORGANS)
         ]
         values = [[v for v in column if v is not None] for column in columns]
-        lowest = [told(min(found), 3) for found in values if min(found) < 1]
+        lowest = [rounded(min(found), 3) for found in values if min(found) < 1]
         assert sorted(set(marked)) == sorted(set(lowest))
         assert len(marked) >= len(lowest)  # equal ones are all marked
         assert ".lowest::before" in shown.text
@@ -232,7 +232,7 @@ class TestFigures:
         ]  # fmt: skip
         for size, cells in shown.table(["size", "cases", "DSC", "NSD"]).items():
             mean = scores.strata[size]["dsc"]
-            assert (cells[0], cells[1][0]) == ([str(mean.count)], told(mean.value, 3))
+            assert (cells[0], cells[1][0]) == ([str(mean.count)], rounded(mean.value, 3))
 
 
 class TestNotes:
@@ -240,7 +240,7 @@ class TestNotes:
         found = page(replace(scores, cases=(case,)), folders, tmp_path / "r.html", worst=0)
         return found, " ".join(found.table(["case", "organ DSC"])[case.case][4])
 
-    def test_errors_and_warnings_are_told_apart(self, scores, folders, tmp_path):
+    def test_errors_and_warnings_are_distinguished(self, scores, folders, tmp_path):
         case = replace(scores.cases[1], warning="something is odd")
         found, notes = self.noted(scores, folders, tmp_path, case)
         assert "something is odd" in notes
@@ -279,8 +279,8 @@ class TestWorst:
         planes = ("axial", "coronal", "sagittal")
         assert named == [f"{case}, {plane}" for case in ("case_2", "case_1") for plane in planes]
         for image in shown.images:
-            drawn = Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2])))
-            assert drawn.size == (int(image["width"]), int(image["height"]))
+            picture = Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2])))
+            assert picture.size == (int(image["width"]), int(image["height"]))
 
     @pytest.mark.parametrize(("worst", "count"), [(0, 0), (1, 3)])
     def test_no_more_than_wanted(self, scores, folders, tmp_path, worst, count):
@@ -293,12 +293,12 @@ class TestWorst:
         assert "No CTs were given" in found.words
         assert len(found.images) == 3
 
-    def test_a_ct_that_is_missing_is_said(self, scores, folders, tmp_path):
+    def test_a_ct_that_is_missing_is_reported(self, scores, folders, tmp_path):
         found = page(scores, replace(folders, images=tmp_path), tmp_path / "r.html", worst=1)
         assert "Without the CT: case_2_0000.nii.gz: cannot be read" in found.words
         assert len(found.images) == 3
 
-    def test_files_that_are_gone_are_said(self, scores, folders, tmp_path):
+    def test_files_that_are_gone_are_reported(self, scores, folders, tmp_path):
         found = page(scores, replace(folders, pred=tmp_path), tmp_path / "r.html")
         assert found.words.count("No picture: label map") == 2
         assert not found.images

@@ -97,10 +97,10 @@ function measured(frame) {
 }
 addEventListener("load", () => setTimeout(() => {
   const found = [...document.querySelectorAll("iframe")].map(measured);
-  const told = document.createElement("pre");
-  told.id = "found";
-  told.textContent = JSON.stringify(found);
-  document.body.append(told);
+  const element = document.createElement("pre");
+  element.id = "found";
+  element.textContent = JSON.stringify(found);
+  document.body.append(element);
 }, 500));
 """
 
@@ -143,8 +143,8 @@ def measure(text, widths, tmp_path):
     wrapper = tmp_path / "wrapper.html"
     wrapper.write_text(f"<!doctype html>{frames}<script>{PROBE}</script>", "utf-8")
     dom = chromium(tmp_path, "--virtual-time-budget=5000", "--dump-dom", wrapper.as_uri())
-    (told,) = re.findall(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)
-    return json.loads(html.unescape(told))
+    (found,) = re.findall(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)
+    return json.loads(html.unescape(found))
 
 
 @pytest.fixture(scope="module")

@@ -152,7 +152,7 @@ class TestFiles:
     @pytest.mark.parametrize(
         "problem", ["missing", "cut", "origin", "shape", "no ct"], ids=lambda name: name
     )
-    def test_a_ct_that_is_no_good_is_left_out_and_said(self, tmp_path, problem):
+    def test_a_ct_that_is_no_good_is_left_out_and_named(self, tmp_path, problem):
         rng = np.random.default_rng(0)
         hu = rng.integers(-100, 100, SHAPE, np.int16)
         folders = write_pair(tmp_path, *liver_and_shifted(), hu)
@@ -167,7 +167,7 @@ class TestFiles:
             write_map(hu[1:], path, SPACING_MM)
         else:
             write_map(np.zeros(SHAPE, np.int16), path, SPACING_MM)
-        told = {
+        remarks = {
             "missing": "a_0000.nii.gz: cannot be read",
             "cut": "a_0000.nii.gz: damaged or truncated",
             "origin": "a_0000.nii.gz: not this truth's CT: the map's origin is",
@@ -175,7 +175,7 @@ class TestFiles:
             "no ct": "a_0000.nii.gz: every voxel is 0",
         }
         scene = read_scene(CASE, folders, "fixed")
-        assert scene.remark is not None and scene.remark.startswith(told[problem])
+        assert scene.remark is not None and scene.remark.startswith(remarks[problem])
         assert len(draw_planes(scene)) == 3
 
     def test_a_map_that_cannot_be_read(self, tmp_path):
@@ -194,12 +194,12 @@ class TestFiles:
         with pytest.raises(GeometryError, match="40×30×19 voxels, not 40×30×20"):
             read_scene(CASE, folders, rules)
 
-    def test_a_prediction_elsewhere_is_drawn_by_the_official_rules_alone(self, tmp_path):
+    def test_a_prediction_elsewhere_is_painted_by_the_official_rules_alone(self, tmp_path):
         truth, pred = liver_and_shifted()
         folders = write_pair(tmp_path, truth, pred)
         write_map(pred, folders.pred / "a.nii.gz", SPACING_MM, origin=(9.0, 0.0, 0.0))
-        drawn = read_scene(CASE, folders, "official").pred
-        assert np.count_nonzero(drawn) == np.count_nonzero(pred)
+        painted = read_scene(CASE, folders, "official").pred
+        assert np.count_nonzero(painted) == np.count_nonzero(pred)
         with pytest.raises(GeometryError, match="origin"):
             read_scene(CASE, folders, "fixed")
 

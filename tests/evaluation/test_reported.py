@@ -90,7 +90,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_is_not_said_exactly_is_an_error(case, tmp_path):
+def test_what_is_not_exact_is_an_error(case, tmp_path):
     text, message = BROKEN[case]
     with pytest.raises(KitError) as error:
         read(tmp_path, text)
@@ -165,6 +165,6 @@ def test_blackbeans_stages_add_up_to_their_totals():
     # 1.83 + 0.96 + 1.65 + 0.73 + 7.67 + 13.4 + 54 + 0.58 + 7.6 + 0.1 + 4.0 = 92.52, and after the
     # changes 1.83 + 0.96 + 1.65 + 0 + 0.02 + 2.0 + 0.06 + 0 + 1.3 + 0.1 + 4.0 = 11.92
     totals = [dict(stages) for stages in figures("blackbean", UNSPECIFIED, "stage_seconds")]
-    told = [stages.pop("total") for stages in totals]
-    assert told == [sum(stages.values()) for stages in totals]
-    assert told == [Decimal("92.52"), Decimal("11.92")]
+    printed = [stages.pop("total") for stages in totals]
+    assert printed == [sum(stages.values()) for stages in totals]
+    assert printed == [Decimal("92.52"), Decimal("11.92")]

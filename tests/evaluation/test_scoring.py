@@ -151,7 +151,7 @@ def negative_label(truth, pred):
     write_map(np.where(GOOD == 3, np.int16(-3), GOOD), pred)
 
 
-UNUSABLE = [  # what breaks the prediction, and what is said
+UNUSABLE = [  # what breaks the prediction, and the message
     (missing, "is missing"),
     (empty_file, "not a NIfTI-1 file"),
     (text, "not a NIfTI-1 file"),
@@ -202,9 +202,9 @@ def the_case(tmp_path):
 class TestBadInput:
     @pytest.mark.parametrize("rules", ["official", "fixed"])
     @pytest.mark.parametrize(
-        ("change", "told"), UNUSABLE + BAD_TRUTH, ids=names(UNUSABLE + BAD_TRUTH)
+        ("change", "message"), UNUSABLE + BAD_TRUTH, ids=names(UNUSABLE + BAD_TRUTH)
     )
-    def test_is_named_and_the_rest_is_scored(self, folders, tmp_path, change, told, rules):
+    def test_is_named_and_the_rest_is_scored(self, folders, tmp_path, change, message, rules):
         broken(folders, change)
         done = run(folders, tmp_path, "--rules", rules)
         assert done.exit_code == 1
@@ -213,25 +213,27 @@ class TestBadInput:
         case = the_case(tmp_path)
         assert case.labels == {}
         assert case.error and "\n" not in case.error
-        with pytest.raises(AssertionError, match=told):
+        with pytest.raises(AssertionError, match=message):
             raise AssertionError(case.error)
 
-    @pytest.mark.parametrize(("change", "told"), ODD, ids=names(ODD))
-    def test_what_the_script_overlooks_is_scored_and_said(self, folders, tmp_path, change, told):
+    @pytest.mark.parametrize(("change", "message"), ODD, ids=names(ODD))
+    def test_what_the_script_overlooks_is_scored_with_a_warning(
+        self, folders, tmp_path, change, message
+    ):
         broken(folders, change)
         assert run(folders, tmp_path).exit_code == 1
         case = the_case(tmp_path)
         assert case.error is None and case.labels["liver"].dsc == 1
-        with pytest.raises(AssertionError, match=told):
+        with pytest.raises(AssertionError, match=message):
             raise AssertionError(case.warning)
 
-    @pytest.mark.parametrize(("change", "told"), ODD + NOT_WHOLE, ids=names(ODD + NOT_WHOLE))
-    def test_the_fixed_rules_refuse_it(self, folders, tmp_path, change, told):
+    @pytest.mark.parametrize(("change", "message"), ODD + NOT_WHOLE, ids=names(ODD + NOT_WHOLE))
+    def test_the_fixed_rules_refuse_it(self, folders, tmp_path, change, message):
         broken(folders, change)
         assert run(folders, tmp_path, "--rules", "fixed").exit_code == 1
         case = the_case(tmp_path)
         assert case.labels == {}
-        with pytest.raises(AssertionError, match=told):
+        with pytest.raises(AssertionError, match=message):
             raise AssertionError(case.error)
 
     @pytest.mark.parametrize("change", [change for change, _ in NOT_WHOLE])
@@ -241,8 +243,8 @@ class TestBadInput:
         assert the_case(tmp_path).labels["liver"].dsc == 1
 
     @pytest.mark.parametrize("rules", ["official", "fixed"])
-    @pytest.mark.parametrize(("change", "told"), UNUSABLE, ids=names(UNUSABLE))
-    def test_missing_zero_counts_it(self, folders, tmp_path, change, told, rules):
+    @pytest.mark.parametrize(("change", "message"), UNUSABLE, ids=names(UNUSABLE))
+    def test_missing_zero_counts_it(self, folders, tmp_path, change, message, rules):
         broken(folders, change)
         done = run(folders, tmp_path, "--missing", "zero", "--rules", rules, "--drawn", "all")
         assert done.exit_code == 1
@@ -258,7 +260,7 @@ class TestBadInput:
         run(folders, tmp_path, "--missing", "zero")
         assert the_case(tmp_path).labels == {}
 
-    def test_a_one_slice_aorta_is_said_and_the_rest_scored(self, folders, tmp_path):
+    def test_a_one_slice_aorta_is_reported_and_the_rest_scored(self, folders, tmp_path):
         labels = GOOD.copy()
         labels[5, 0, 0:3] = 5
         for folder in folders:
@@ -272,7 +274,7 @@ class TestBadInput:
         assert case.labels["aorta"].dsc is None
 
     @pytest.mark.parametrize(
-        ("change", "code", "told"),
+        ("change", "code", "message"),
         [
             (lambda t, p, o: [f.unlink() for f in t.iterdir()], 1, "holds no <case>.nii.gz"),
             (lambda t, p, o: t.rename(o), 1, "check --truth"),
@@ -280,11 +282,11 @@ class TestBadInput:
             (lambda t, p, o: o.write_text("a file"), 1, "choose another -o"),
         ],
     )
-    def test_a_run_that_cannot_start(self, folders, tmp_path, change, code, told):
+    def test_a_run_that_cannot_start(self, folders, tmp_path, change, code, message):
         change(*folders, tmp_path / "out")
         done = run(folders, tmp_path)
         assert (done.exit_code, "Traceback" in done.output) == (code, False)
-        assert told in done.output
+        assert message in done.output
 
     @pytest.mark.parametrize(
         "options",
@@ -350,7 +352,7 @@ class TestResults:
             "note": "",
         }
 
-    def test_team_is_the_folder_unless_said(self, folders, tmp_path):
+    def test_team_is_the_folder_unless_given(self, folders, tmp_path):
         run(folders, tmp_path)
         assert load_scores(tmp_path / "out" / "scores.json").team == "pred"
 
@@ -386,12 +388,12 @@ def test_a_killed_process_costs_its_cases_alone(folders, tmp_path, monkeypatch):
     killer = tmp_path / "truth" / "killer.nii.gz"
     write_map(GOOD, killer)
     monkeypatch.setattr(scoring, "score_case", _score_or_die)
-    told = [
+    errors = [
         case.error
         for case in scoring.score_folder(scoring.Scoring(*folders, jobs=2)).cases
         if case.error
     ]
-    assert any("was killed" in error for error in told)
+    assert any("was killed" in error for error in errors)
 
 
 def _score_or_die(scoring, truth):

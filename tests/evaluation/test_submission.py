@@ -25,15 +25,15 @@ from tests.evaluation.maps import box, write_map
 SHAPE = (4, 5, 6)
 
 
-def statuses(verdicts):
-    return {rule: verdict.status for rule, verdict in verdicts.items()}
+def statuses(results):
+    return {rule: result.status for rule, result in results.items()}
 
 
 # ----- the archive ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "tags", "rule", "told"),
+    ("name", "tags", "rule", "message"),
     [
         ("Team.tar.gz", ["team:latest"], "archive name", "Team.tar.gz: call it team.tar.gz"),
         ("team.tar", ["team:latest"], "archive name", "team.tar: call it team.tar.gz"),
@@ -43,10 +43,10 @@ def statuses(verdicts):
         ("team.tar.gz", None, "tag", "it holds no tag"),
     ],
 )
-def test_an_archive_with_a_wrong_name_or_tag(tmp_path, name, tags, rule, told):
+def test_an_archive_with_a_wrong_name_or_tag(tmp_path, name, tags, rule, message):
     found = check_archive(write_archive(tmp_path / name, tags), None)
-    assert [key for key, verdict in found.items() if verdict.status == "failed"] == [rule]
-    assert told in found[rule].reason
+    assert [key for key, result in found.items() if result.status == "failed"] == [rule]
+    assert message in found[rule].reason
 
 
 @pytest.mark.parametrize(("limit_mb", "status"), [(0.002, "passed"), (0.001, "failed")])
@@ -63,27 +63,27 @@ def test_a_right_archive_passes_all_but_a_size_without_a_limit(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"no archive", "is no readable archive"),
         (b"\x1f\x8b\x08\x00 no gzip", "is no readable archive"),
         (b"", "is no readable archive"),
     ],
 )
-def test_what_is_no_archive_is_told(tmp_path, content, told):
+def test_what_is_no_archive_is_reported(tmp_path, content, message):
     path = tmp_path / "team.tar.gz"
     path.write_bytes(content)
-    assert told in image_tags(path)
+    assert message in image_tags(path)
 
 
-def test_other_archives_are_told(tmp_path):
+def test_other_archives_are_reported(tmp_path):
     exported = write_archive(tmp_path / "a.tar.gz", [], "bin/sh", b"")
     assert "holds no manifest.json" in image_tags(exported)
     odd = write_archive(tmp_path / "b.tar.gz", [], content=b"[{}]")
     assert "its manifest.json is not Docker's" in image_tags(odd)
 
 
-def test_a_cut_archive_is_told(tmp_path):
+def test_a_cut_archive_is_reported(tmp_path):
     path = write_archive(tmp_path / "team.tar.gz", [], "layer", np.random.bytes(5000))
     path.write_bytes(path.read_bytes()[:3000])
     assert "is no readable archive" in image_tags(path)
@@ -128,8 +128,8 @@ def test_a_map_is_judged_by_geometry_type_and_labels(tmp_path, ct, made, options
     write_map(made, tmp_path / "out" / "a.nii.gz", **options)
     found = check_maps({"a": ct}, tmp_path / "out")
     assert statuses(found) == GOOD | dict.fromkeys(failed, "failed")
-    for rule, told in failed.items():
-        assert told in found[rule].reason
+    for rule, message in failed.items():
+        assert message in found[rule].reason
 
 
 def test_a_missing_map_among_others_fails_the_names_only(tmp_path, ct):
@@ -189,7 +189,7 @@ RUNS_PASS = {
 
 
 @pytest.mark.parametrize(
-    ("second", "changed", "told"),
+    ("second", "changed", "message"),
     [
         (run(2), {}, ""),
         (run(2, seconds=15.5), {"time": "failed"}, "at most 15.5 s (a), the limit is 15 s"),
@@ -199,10 +199,10 @@ RUNS_PASS = {
         (run(2, digest=None), {"repeats": "failed"}, "no map, or other bytes: a"),
     ],
 )
-def test_runs_alone_are_judged_by_the_worst(second, changed, told):
+def test_runs_alone_are_judged_by_the_worst(second, changed, message):
     found = judge_runs(timed((run(), second), (run(), run(2))), ChallengeLimits(15.0, 4096.0))
     assert statuses(found) == RUNS_PASS | changed
-    assert all(told in found[rule].reason for rule in changed)
+    assert all(message in found[rule].reason for rule in changed)
 
 
 @pytest.mark.parametrize(("gpu", "status"), [(4096.0, "passed"), (4097.0, "failed")])
@@ -254,7 +254,7 @@ def outcome(status=0, stderr="", maps=None, half_written=()):
 
 
 @pytest.mark.parametrize(
-    ("seen", "told"),
+    ("seen", "message"),
     [
         (outcome(), "1 cases, the same bytes"),
         (outcome(maps={"a": "2"}), "no map, or other bytes: a"),
@@ -263,9 +263,9 @@ def outcome(status=0, stderr="", maps=None, half_written=()):
         (outcome(None, "slow"), "killed at the time limit: slow"),
     ],
 )
-def test_a_trial_must_give_the_same_maps(seen, told):
+def test_a_trial_must_give_the_same_maps(seen, message):
     assert same_maps(seen, {"a": "1"}) == RuleResult(
-        "passed" if seen == outcome() else "failed", told
+        "passed" if seen == outcome() else "failed", message
     )
 
 
@@ -486,7 +486,7 @@ def test_a_container_that_does_not_end_is_killed_by_its_id(fake):
     assert calls == ["kill 0123abcd", "diff 0123abcd", "rm --force --volumes 0123abcd"]
 
 
-def test_rules_that_nobody_looked_at_are_in_the_table(tmp_path):
+def test_rules_that_were_not_checked_are_in_the_table(tmp_path):
     found = complete({"tag": RuleResult("failed", "x")}, "no image")
     assert list(found) == list(RULES)
     assert found["runs"] == RuleResult("not checked", "no image")

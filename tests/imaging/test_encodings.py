@@ -151,15 +151,15 @@ def test_the_same_voxels_give_the_same_file(tmp_path, hu, manifest):
     assert len({(tmp_path / "out" / f"{one.name}.nii.gz").read_bytes() for one in same}) == 1
 
 
-def test_what_a_reader_may_take_otherwise_is_said(tmp_path, hu, manifest):
+def test_what_a_reader_may_take_otherwise_is_a_warning(tmp_path, hu, manifest):
     silent = {"qform", "sform 5", "qform 4", "both", "no unit", "sform without code"}
     encoded = {name: Encoding(name, **form).content(hu, AFFINE) for name, form in FORMS.items()}
     report, _ = labelled(tmp_path, encoded, manifest)
     assert {case.case for case in report.cases if not case.warnings} == silent
-    (told,) = next(case.warnings for case in report.cases if case.case == "wrong qform")
-    assert told.startswith("the sform says RAS and the qform says LPS, up to ")
-    (told,) = next(case.warnings for case in report.cases if case.case == "pixdim of ones")
-    assert told == (
+    (warning,) = next(case.warnings for case in report.cases if case.case == "wrong qform")
+    assert warning.startswith("the sform says RAS and the qform says LPS, up to ")
+    (warning,) = next(case.warnings for case in report.cases if case.case == "pixdim of ones")
+    assert warning == (
         "voxels are 8 × 9 × 10 mm by the sform and 1 × 1 × 1 mm by pixdim; the sform was taken"
     )
 

@@ -36,8 +36,8 @@ def test_ctrl_c_leaves_no_half_of_a_file(tmp_path):
 
 def test_a_missing_folder_is_a_kit_error(tmp_path):
     target = tmp_path / "none" / "a.txt"
-    told = "cannot write .*a.txt: No such file or directory"
-    with pytest.raises(KitError, match=told), replacing(target) as partial:
+    message = "cannot write .*a.txt: No such file or directory"
+    with pytest.raises(KitError, match=message), replacing(target) as partial:
         partial.write_text("new")
 
 

@@ -1,4 +1,4 @@
-"""Numbers that are no Hounsfield units are told from those that are, and named."""
+"""Numbers that are no Hounsfield units are told apart from those that are, and named."""
 
 from functools import cache
 
@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.intensities import doubt
+from imaging.intensities import warning
 from imaging.volumes import read_volume
 from train.synthesis.phantom import phantom
 
-NO_DOUBT = None
+NO_WARNING = None
 
 
 @cache
@@ -34,26 +34,26 @@ def mr(hu):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_hounsfield_units_are_not_doubted(seed):
-    assert doubt(body(seed)) is NO_DOUBT
-    assert doubt(float32(body(seed))) is NO_DOUBT
+def test_hounsfield_units_have_no_warning(seed):
+    assert warning(body(seed)) is NO_WARNING
+    assert warning(float32(body(seed))) is NO_WARNING
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1000, 1000), (-500, 1500), (-200, 300), (-160, 240)])
-def test_hounsfield_units_within_a_window_are_not_doubted(low, high):
-    assert doubt(body().clip(low, high)) is NO_DOUBT
+def test_hounsfield_units_within_a_window_have_no_warning(low, high):
+    assert warning(body().clip(low, high)) is NO_WARNING
 
 
 @pytest.mark.parametrize("padding", [-1024, -2000, -3024, 0])
-def test_a_padded_corner_is_not_doubted(padding):
+def test_a_padded_corner_has_no_warning(padding):
     hu = body().copy()
     hu[:, :20, :20] = padding
-    assert doubt(hu) is NO_DOUBT
+    assert warning(hu) is NO_WARNING
 
 
-def test_part_of_a_body_is_not_doubted():
-    assert doubt(body()[:, 20:-20, 20:-20]) is NO_DOUBT
-    assert doubt(body()[20:30]) is NO_DOUBT
+def test_part_of_a_body_has_no_warning():
+    assert warning(body()[:, 20:-20, 20:-20]) is NO_WARNING
+    assert warning(body()[20:30]) is NO_WARNING
 
 
 @settings(max_examples=60)
@@ -65,20 +65,20 @@ def test_part_of_a_body_is_not_doubted():
 def test_an_offset_is_named(offset, turned, clamped):
     hu = body().astype(np.int64)
     moved = float32((hu.clip(-1000, None) if clamped else hu) + offset).transpose(turned)
-    told = doubt(moved)
-    assert told.startswith(f"the numbers, {moved.min():g} to {moved.max():g}, do not look like")
-    named = int(told.partition("about ")[2].partition(" ")[0].replace(",", ""))
+    message = warning(moved)
+    assert message.startswith(f"the numbers, {moved.min():g} to {moved.max():g}, do not look like")
+    named = int(message.partition("about ")[2].partition(" ")[0].replace(",", ""))
     assert abs(named - offset) <= 64
-    assert told.endswith("was added to HU, it seems; subtract it")
+    assert message.endswith("was added to HU, it seems; subtract it")
 
 
 @given(middle=st.integers(-2000, 5000))
 def test_an_inverted_ct_is_named(middle):
-    assert "dark and bright are exchanged" in doubt(float32(middle - body().astype(np.int64)))
+    assert "dark and bright are exchanged" in warning(float32(middle - body().astype(np.int64)))
 
 
 @pytest.mark.parametrize(
-    ("numbers", "told"),
+    ("numbers", "message"),
     [
         (lambda hu: windowed(hu), "a window scaled to 0..1"),
         (lambda hu: windowed(hu, -1000, 1000), "a window scaled to 0..1"),
@@ -97,19 +97,19 @@ def test_an_inverted_ct_is_named(middle):
         (mr, "neither air nor fat; is it a CT, or an MR image"),
     ],
 )
-def test_what_else_it_may_be(numbers, told):
-    with pytest.raises(AssertionError, match=told):
-        raise AssertionError(doubt(float32(numbers(body()))))
+def test_what_else_it_may_be(numbers, message):
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(warning(float32(numbers(body()))))
 
 
 def test_a_few_voxels_say_nothing():
-    assert doubt(np.arange(27, dtype=np.int16).reshape(3, 3, 3)) is None
+    assert warning(np.arange(27, dtype=np.int16).reshape(3, 3, 3)) is None
 
 
 @pytest.mark.data
-def test_no_real_ct_is_doubted(data_dir):
+def test_no_real_ct_has_a_warning(data_dir):
     for path in (data_dir / "ct").glob("*.nii.gz"):
         volume = read_volume(path)
         assert volume.warnings == (), path.name
         if path.name.startswith("TS_small"):
-            assert "about +1,024 was" in doubt(float32(volume.hu) + 1024)
+            assert "about +1,024 was" in warning(float32(volume.hu) + 1024)

@@ -1,4 +1,4 @@
-"""Where voxels lie is what the reader that trains says; what it may be otherwise is said too."""
+"""Geometry is read as nnU-Net's reader does in training; ambiguities become warnings."""
 
 import io
 import struct
@@ -112,7 +112,7 @@ def test_a_broken_sform_is_refused_unless_there_is_a_qform(offset, number, code)
         placed(bytes(raw))
     struct.pack_into("<h", raw, QFORM_CODE, 1)
     place = placed(bytes(raw))
-    assert place.axes_doubts == ("the stored sform is not finite; the qform was taken",)
+    assert place.axes_warnings == ("the stored sform is not finite; the qform was taken",)
     assert place.misread
     assert axes_code(place.direction) == "RAS"
 
@@ -129,8 +129,8 @@ def test_a_broken_qform_is_refused_unless_there_is_an_sform(offset, number):
         placed(bytes(raw))
     struct.pack_into("<h", raw, SFORM_CODE, 1)
     place = placed(bytes(raw))
-    assert place.axes_doubts[0].endswith("; the sform was taken")
-    assert not place.misread  # nibabel does not look at it
+    assert place.axes_warnings[0].endswith("; the sform was taken")
+    assert not place.misread  # nibabel does not read it
 
 
 @pytest.mark.parametrize(
@@ -157,22 +157,22 @@ def test_a_voxel_without_extent_is_refused(size, axis):
 
 
 @given(share=st.floats(0.1, 10), axis=st.integers(1, 3), form=st.sampled_from(["sform", "qform"]))
-def test_pixdim_beside_another_sform_is_said(share, axis, form):
+def test_pixdim_beside_another_sform_is_a_warning(share, axis, form):
     pixdim = [1.0, *MM]
     pixdim[axis] *= share
     found = placed(header(int(form == "sform"), int(form == "qform"), pixdim=pixdim))
     if form == "qform" or abs(1 / share - 1) < 9e-4:
-        assert found.size_doubts == ()
+        assert found.size_warnings == ()
         np.testing.assert_allclose(found.spacing_mm, pixdim[1:], rtol=1e-6)
     elif abs(1 / share - 1) > 1.1e-3:
-        (told,) = found.size_doubts
-        assert told.startswith("voxels are 0.75 × 0.5 × 2.5 mm by the sform and ")
+        (warning,) = found.size_warnings
+        assert warning.startswith("voxels are 0.75 × 0.5 × 2.5 mm by the sform and ")
         assert found.misread
         np.testing.assert_allclose(found.spacing_mm, MM, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("unit", "scale", "spacing", "told"),
+    ("unit", "scale", "spacing", "messages"),
     [
         (2, 1.0, MM, ()),
         (0, 1.0, MM, ()),
@@ -186,15 +186,17 @@ def test_pixdim_beside_another_sform_is_said(share, axis, form):
     ],
 )
 @pytest.mark.parametrize("form", ["sform", "qform"])
-def test_units(form, unit, scale, spacing, told):
+def test_units(form, unit, scale, spacing, messages):
     rows = np.column_stack([np.diag(MM), [1.0, 2.0, 3.0]]) * scale
     pixdim = (1.0, *(scale * mm for mm in MM))
     raw = bytearray(header(int(form == "sform"), int(form == "qform"), rows, pixdim, unit=unit))
     struct.pack_into("<3f", raw, QUATERN + 12, *(scale * mm for mm in (1.0, 2.0, 3.0)))
     place = placed(bytes(raw))
     np.testing.assert_allclose(place.spacing_mm, spacing, rtol=1e-6)
-    assert len(place.size_doubts) == len(told)
-    assert all(found.startswith(line) for found, line in zip(place.size_doubts, told, strict=True))
+    assert len(place.size_warnings) == len(messages)
+    assert all(
+        found.startswith(line) for found, line in zip(place.size_warnings, messages, strict=True)
+    )
     if spacing == MM:
         np.testing.assert_allclose(place.origin_mm, (-1.0, -2.0, 3.0), rtol=1e-6)
 
@@ -202,8 +204,8 @@ def test_units(form, unit, scale, spacing, told):
 def test_no_orientation_at_all_is_left_anterior_superior():
     place = placed(header(sform=0, qform=0))
     assert axes_code(place.direction) == "LAS"
-    (told,) = place.warnings
-    assert told.startswith("the header says nothing of orientation; axes to Left, Anterior, Sup")
+    (warning,) = place.warnings
+    assert warning.startswith("the header says nothing of orientation; axes to Left, Anterior, Sup")
 
 
 @given(offset=st.tuples(*[st.floats(-3, 3)] * 3))
@@ -212,7 +214,7 @@ def test_forms_that_lie_apart_are_named(offset):
     found = placed(header(1, 1, moved))
     apart = float(np.linalg.norm(offset))
     assume(abs(apart - 0.25) > 1e-3)  # half of the smallest voxel
-    assert bool(found.axes_doubts) == (apart > 0.25)
+    assert bool(found.axes_warnings) == (apart > 0.25)
     assert not found.misread
     np.testing.assert_allclose(found.origin_mm * [-1, -1, 1], moved[:, 3], atol=1e-5)
 

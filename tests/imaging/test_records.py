@@ -79,11 +79,11 @@ def test_a_head_is_checked_and_left_out(tmp_path):
         write_json({"schema": schema, "kind": "patient", "kit": "0.1", **WHOLE}, path)
         with pytest.raises(KitError) as caught:
             read_record(path, Patient, "patient", head=head, advice="look again")
-        told = f"patient {path}: schema: expected 1, found {schema!r}; look again"
-        assert str(caught.value) == told
+        message = f"patient {path}: schema: expected 1, found {schema!r}; look again"
+        assert str(caught.value) == message
 
 
-def test_toml_is_read_by_its_name_with_numbers_as_asked(tmp_path):
+def test_toml_is_read_by_its_name_with_numbers_as_requested(tmp_path):
     path = tmp_path / "patient.toml"
     path.write_text("ml = 1.50\n")
     assert read_record(path, Organ, "organ") == Organ(1.5)

@@ -217,8 +217,8 @@ def test_direction_that_is_no_rotation_is_repaired_in_one_line(stored, capfd):
     left = volume.direction.T @ lps
     np.testing.assert_allclose(left, left.T, atol=1e-6)
     assert np.linalg.eigvalsh(left).min() > 0
-    told = "the stored direction is not orthonormal; the nearest rotation was used"
-    assert volume.warnings == (told,)
+    message = "the stored direction is not orthonormal; the nearest rotation was used"
+    assert volume.warnings == (message,)
 
 
 def test_direction_from_the_quaternion(stored):
@@ -229,7 +229,7 @@ def test_direction_from_the_quaternion(stored):
 
 
 @pytest.mark.parametrize(
-    ("offset", "form", "value", "told"),
+    ("offset", "form", "value", "message"),
     [
         (0, "i", 540, "not a NIfTI-1 file"),
         (344, "4s", b"ni1\0", "not a NIfTI-1 file"),
@@ -241,10 +241,10 @@ def test_direction_from_the_quaternion(stored):
         (70, "h", 1, "not one number per voxel"),
     ],
 )
-def test_a_header_that_is_odd_is_refused(stored, offset, form, value, told):
+def test_a_header_that_is_odd_is_refused(stored, offset, form, value, message):
     content = bytearray(nifti(numbers()))
     struct.pack_into("<" + form, content, offset, value)
-    with pytest.raises(VolumeError, match=told):
+    with pytest.raises(VolumeError, match=message):
         read_volume(stored(bytes(content)))
 
 

@@ -119,16 +119,16 @@ def files_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize(("make", "told", "empty"), REFUSED, ids=name)
+@pytest.mark.parametrize(("make", "message", "empty"), REFUSED, ids=name)
 def test_bad_case_is_named_and_the_others_are_done(
-    folders, predict, write_ct, boxes, make, told, empty
+    folders, predict, write_ct, boxes, make, message, empty
 ):
     inputs, outputs = folders
     make(inputs / "bad_0000.nii.gz", write_ct)
     done = predict(inputs, outputs)
     assert done.exit_code == 1
     assert line_of(done, "bad").startswith("bad: failed: bad_0000.nii.gz: ")
-    assert told in line_of(done, "bad")
+    assert message in line_of(done, "bad")
     assert line_of(done, "good").startswith("good: done in ")
     assert done.stderr.rstrip().endswith("Error: 1 of 2 cases failed; see above")
     np.testing.assert_array_equal(read(outputs / "good.nii.gz"), boxes[1])
@@ -247,17 +247,17 @@ def no_torch_program(inputs, outputs, manifest):
 )
 def test_run_that_cannot_start_says_why_in_one_line(folders, predict, manifest_path, arrange):
     inputs, outputs = folders
-    words, told = arrange(inputs, outputs, manifest_path)
+    words, message = arrange(inputs, outputs, manifest_path)
     done = predict(*words)
     assert done.exit_code == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("Error: ")
-    assert told in line
+    assert message in line
     assert not outputs.is_dir() or files_in(outputs) == []
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--step", "0"], "0.0 is not in the range"),
         (["--threads", "-1"], "-1 is not in the range"),
@@ -268,10 +268,10 @@ def test_run_that_cannot_start_says_why_in_one_line(folders, predict, manifest_p
         (["--nonsense"], "No such option"),
     ],
 )
-def test_wrong_usage_exits_2(folders, predict, options, told):
+def test_wrong_usage_exits_2(folders, predict, options, message):
     done = predict(*folders, *options)
     assert done.exit_code == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert not folders[1].exists()
 
 

@@ -1,4 +1,4 @@
-"""Slices that show nothing do not split a patient: what is looked at stays, and it is said."""
+"""Slices that show nothing do not split a patient: the patient stays whole, with a warning."""
 
 from dataclasses import replace
 
@@ -146,7 +146,7 @@ def test_an_organ_is_not_halved_by_a_gap(label, gaps, orientation):
     assert list(case.blank_slices) == (gaps if orientation is None else turned)
 
 
-def test_what_is_removed_or_empty_or_outside_is_told(label):
+def test_what_is_removed_or_empty_or_outside_is_reported(label):
     hu = organ(48)  # slices 12 to 35, 100 voxels each
     hu[20:26, 10:20, 10:20] = 30  # a gap that is no blank slice: 8 and 10 slices stay
     hu[22, 3:27, 3:27] = -1000
@@ -160,20 +160,20 @@ def test_what_is_removed_or_empty_or_outside_is_told(label):
     assert case.removed_ml == {"liver": 0.0}
     assert case.empty == ("tumour",)
     rows = cells(table)
-    assert rows["not looked at"] == f"{case.outside_ml:.1f}"
+    assert rows["outside the region"] == f"{case.outside_ml:.1f}"
     assert rows["tumour"] == "empty"
     assert rows["liver"] == "80.0"
-    (told,) = case.warnings
-    assert "ml of tissue lie outside of the region that was looked at; --crop none looks" in told
+    (warning,) = case.warnings
+    assert "ml of tissue lie outside of the region of interest; --crop none labels" in warning
     labels, case, table = label(hu, crop="none")
     assert case.outside_ml == 0
     assert case.removed_ml == {"liver": 64.0}
     assert cells(table)["removed by rules"] == "64.0"
-    told = "component rules took much away: liver (64.0 of 144.0 ml); --no-clean keeps it"
-    assert case.warnings == (told,)
+    warning = "component rules took much away: liver (64.0 of 144.0 ml); --no-clean keeps it"
+    assert case.warnings == (warning,)
 
 
-def test_an_empty_map_is_told(label):
+def test_an_empty_map_is_reported(label):
     _, case, table = label(np.where(body() > 0, 30, -1000).astype(np.int16))
     assert case.empty == ("liver", "tumour")
     assert case.warnings == ("the label map is empty: the network found no organ",)

@@ -33,19 +33,21 @@ def test_a_report_goes_into_a_folder_that_was_not_there(tmp_path, network, write
 
 
 @pytest.mark.parametrize(
-    ("target", "code", "told"),
+    ("target", "code", "message"),
     [
         ("file/run.json", 1, "Error: cannot make {}/file: "),
         ("/proc/run.json", 1, "Error: cannot "),
         ("folder", 2, "is a directory"),
     ],
 )
-def test_a_report_that_cannot_be_written_is_told_before_anything_else(tmp_path, target, code, told):
+def test_a_report_that_cannot_be_written_is_reported_before_anything_else(
+    tmp_path, target, code, message
+):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     done = run("predict", tmp_path / "none", tmp_path / "out", "--report", tmp_path / target)
     assert done.exit_code == code
-    assert told.format(tmp_path) in done.output
+    assert message.format(tmp_path) in done.output
     assert "none" not in done.output
 
 
@@ -57,7 +59,7 @@ def commands(group):
 
 
 @pytest.mark.parametrize("group", [main, benchmark_main])
-def test_every_single_file_that_is_written_at_the_end_is_looked_at_first(group):
+def test_every_single_file_that_is_written_at_the_end_is_checked_first(group):
     helped = [
         option
         for command in commands(group)

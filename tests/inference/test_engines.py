@@ -89,10 +89,10 @@ def test_one_and_two_threads_give_the_same_bytes():
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
 def test_description_says_what_ran(with_torch, name):
     with open_engine(name, with_torch, ONE_THREAD) as engine:
-        told = engine.description
-    assert sorted(told) == ["device", "name", "precision", "threads", "version"]
-    assert (told["name"], told["precision"], told["threads"]) == (name, "f32", 1)
-    assert told["version"]
+        table = engine.description
+    assert sorted(table) == ["device", "name", "precision", "threads", "version"]
+    assert (table["name"], table["precision"], table["threads"]) == (name, "f32", 1)
+    assert table["version"]
 
 
 def test_auto_is_openvino_where_it_runs(network, caplog):
@@ -133,8 +133,8 @@ def test_no_engine_at_all_gives_every_reason(network, monkeypatch):
 
 
 def test_unknown_engine(network):
-    told = "unknown engine 'abacus'; choose from auto, onnxruntime, openvino, tensorrt"
-    with pytest.raises(EngineError, match=told), open_engine("abacus", network(), ONE_THREAD):
+    message = "unknown engine 'abacus'; choose from auto, onnxruntime, openvino, tensorrt"
+    with pytest.raises(EngineError, match=message), open_engine("abacus", network(), ONE_THREAD):
         pass
 
 
@@ -181,7 +181,7 @@ def test_a_precision_is_refused_where_it_is_not_done(with_torch, name, precision
 
 
 @pytest.mark.parametrize(
-    ("asked", "capabilities", "flags", "has_int8", "expected"),
+    ("requested", "capabilities", "flags", "has_int8", "expected"),
     [
         ("auto", ["FP32", "BF16", "INT8"], {"avx512_vnni", "avx512_bf16"}, True, "int8"),
         ("auto", ["FP32", "BF16", "INT8"], {"amx_int8", "amx_bf16"}, True, "bf16"),  # as fast
@@ -203,14 +203,14 @@ def test_a_precision_is_refused_where_it_is_not_done(with_torch, name, precision
         ("bf16", ["FP32"], {"amx_bf16"}, False, None),
     ],
 )
-def test_precision_table(asked, capabilities, flags, has_int8, expected):
+def test_precision_table(requested, capabilities, flags, has_int8, expected):
     from inference.engines.openvino_engine import chosen_precision
 
     if expected is None:
-        with pytest.raises(EngineError, match=f"{asked} was asked for, this CPU has none"):
-            chosen_precision(asked, capabilities, flags, has_int8)
+        with pytest.raises(EngineError, match=f"{requested} was requested, but this CPU has none"):
+            chosen_precision(requested, capabilities, flags, has_int8)
     else:
-        assert chosen_precision(asked, capabilities, flags, has_int8) == expected
+        assert chosen_precision(requested, capabilities, flags, has_int8) == expected
 
 
 def test_int8_without_its_weights_says_how_to_make_them(network):

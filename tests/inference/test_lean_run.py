@@ -27,14 +27,14 @@ def test_a_prediction_loads_the_engine_and_nothing_of_training(
 ):
     write_ct(tmp_path / "inputs/case_0000.nii.gz", boxes[0])
     command = ["-m", "inference", "predict", tmp_path / "inputs", tmp_path / "outputs"]
-    told = subprocess.run(
+    log = subprocess.run(
         [sys.executable, "-X", "importtime", *command, "--manifest", manifest_path],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stderr
-    names = re.findall(r"^import time:.*\|\s*([\w.]+)$", told, re.MULTILINE)
+    names = re.findall(r"^import time:.*\|\s*([\w.]+)$", log, re.MULTILINE)
     loaded = {name.partition(".")[0] for name in names}
     assert {"inference", "SimpleITK", "openvino"} <= loaded
     assert loaded.isdisjoint(OFFLINE)

@@ -69,8 +69,8 @@ def test_clocks_and_memory_are_this_process():
         "print(now_s() - process_start_s())"
     )
     start_s = time.perf_counter()
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 0.5 <= float(told.stdout) <= time.perf_counter() - start_s + 0.02
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.5 <= float(done.stdout) <= time.perf_counter() - start_s + 0.02
     assert process_start_s() < now_s()
 
 
@@ -80,16 +80,16 @@ def test_the_start_is_where_predict_sh_says_it_was(monkeypatch):
     between_s = (started_s + ended_s) / 2
     monkeypatch.setenv("FLARE23_START_S", f"{between_s:.2f}")
     assert process_start_s() == float(f"{between_s:.2f}")
-    for told in ("", "soon", "nan", f"{started_s - 1:.2f}", f"{ended_s + 1000:.2f}"):
-        monkeypatch.setenv("FLARE23_START_S", told)
+    for value in ("", "soon", "nan", f"{started_s - 1:.2f}", f"{ended_s + 1000:.2f}"):
+        monkeypatch.setenv("FLARE23_START_S", value)
         assert process_start_s() == started_s
 
 
 def test_a_peak_is_of_this_process_and_not_of_its_parent():
     held = np.ones(300 * MIB, dtype=np.uint8)
     code = "from imaging.machine import peak_memory_mib; print(peak_memory_mib())"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 5 < float(told.stdout) < held.nbytes / MIB
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 5 < float(done.stdout) < held.nbytes / MIB
     assert peak_memory_mib() > held.nbytes / MIB
 
 
@@ -142,11 +142,11 @@ def test_plan_prints_a_table_and_writes_json(case, manifest_path, tmp_path):
     done = CliRunner().invoke(main, [*command, "-o", str(path)])
     assert done.exit_code == 0, done.output
     assert "a: 6×7×8 voxels, 6×7×8 on the working grid" in done.output
-    told = json.loads(path.read_text())
-    assert told["chosen"]["step"] == 0.5
-    assert told["choices"][0]["windows"] == 8
-    assert told["memory_mib"] > 10
-    assert told["input_shape"] == [6, 7, 8]
+    table = json.loads(path.read_text())
+    assert table["chosen"]["step"] == 0.5
+    assert table["choices"][0]["windows"] == 8
+    assert table["memory_mib"] > 10
+    assert table["input_shape"] == [6, 7, 8]
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])

@@ -139,12 +139,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "told"), WRONG)
-def test_what_the_schema_does_not_ask_is_refused(load_changed, manifest_path, key, value, told):
+@pytest.mark.parametrize(("key", "value", "message"), WRONG)
+def test_what_the_schema_does_not_allow_is_refused(
+    load_changed, manifest_path, key, value, message
+):
     with pytest.raises(ManifestError) as caught:
         load_changed(key, value)
     assert str(caught.value).startswith(f"manifest {manifest_path}: ")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

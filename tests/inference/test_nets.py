@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from click.testing import CliRunner
 
 from imaging.errors import KitError, in_one_line
-from imaging.files import passed_over, told_of
+from imaging.files import passed_over, passed_over_message
 from imaging.label_maps import read_label_map
 from imaging.volumes import write_volume
 from inference.cli import main
@@ -72,13 +72,13 @@ ERRORS = [
     (RuntimeError("itk::ERROR: Image: Failed to allocate memory for image."), "not enough memory"),
     (RuntimeError("std::bad_alloc"), "b_0000.nii.gz: not enough memory"),
     (UnicodeDecodeError("utf-8", b"\xfc", 0, 1, "invalid"), "b_0000.nii.gz: unexpected Unicode"),
-    (KitError("b: said by the kit"), "b: said by the kit"),
+    (KitError("b: an error of the kit"), "b: an error of the kit"),
 ]
 
 
-@pytest.mark.parametrize(("error", "told"), ERRORS, ids=[type(e).__name__ for e, _ in ERRORS])
+@pytest.mark.parametrize(("error", "message"), ERRORS, ids=[type(e).__name__ for e, _ in ERRORS])
 @pytest.mark.parametrize("place", ["read", "prepare", "write"])
-def test_any_error_costs_one_case(folders, network, boxes, monkeypatch, error, told, place):
+def test_any_error_costs_one_case(folders, network, boxes, monkeypatch, error, message, place):
     inputs, outputs = folders
     if place == "prepare":
         in_the_middle(monkeypatch, error)
@@ -89,7 +89,7 @@ def test_any_error_costs_one_case(folders, network, boxes, monkeypatch, error, t
     report = predict_folder(find_cases(inputs), outputs, network(), ONE_THREAD)
     assert [case.status for case in report.cases] == ["done", "failed", "done"]
     broken = report.cases[1]
-    assert told in broken.error
+    assert message in broken.error
     assert "\n" not in broken.error
     assert broken.volumes_ml == {}
     for name in "ac":
@@ -113,9 +113,9 @@ def test_run_json_is_written_when_the_run_is_ended(folders, network, monkeypatch
     in_the_middle(monkeypatch, end)
     with pytest.raises(type(end)):
         predict_inputs(inputs, outputs, network(), ONE_THREAD, outputs / "run.json")
-    told = json.loads((outputs / "run.json").read_text())
-    assert [case["status"] for case in told["cases"]] == ["done", "failed", "not reached"]
-    assert told["ended"] == "ended by a signal"
+    table = json.loads((outputs / "run.json").read_text())
+    assert [case["status"] for case in table["cases"]] == ["done", "failed", "not reached"]
+    assert table["ended"] == "ended by a signal"
 
 
 def test_no_map_of_an_earlier_run_is_left(folders, network, monkeypatch):
@@ -174,7 +174,7 @@ PASSED_OVER = {
 }
 
 
-def test_what_is_passed_over_is_said(folders, manifest_path):
+def test_what_is_passed_over_is_named(folders, manifest_path):
     inputs, outputs = folders
     for name in PASSED_OVER:
         if name == "folder":
@@ -188,14 +188,14 @@ def test_what_is_passed_over_is_said(folders, manifest_path):
     line = next(line for line in done.stderr.splitlines() if line.startswith("passed over in "))
     for name, why in PASSED_OVER.items():
         assert f"{name} ({why})" in line
-    told = json.loads((outputs / "run.json").read_text())
-    assert told["passed_over"] == PASSED_OVER
+    table = json.loads((outputs / "run.json").read_text())
+    assert table["passed_over"] == PASSED_OVER
     assert sorted(p.name for p in outputs.iterdir()) == [
         "a.nii.gz", "b.nii.gz", "c.nii.gz", "run.json",
     ]  # fmt: skip
 
 
-def test_where_nothing_fits_it_is_said_why(tmp_path):
+def test_where_nothing_fits_the_reason_is_given(tmp_path):
     (tmp_path / "ct.nii").touch()
     with pytest.raises(KitError, match=r"holds no .*passed over in .*ct\.nii \(not compressed\)"):
         find_cases(tmp_path)
@@ -204,8 +204,8 @@ def test_where_nothing_fits_it_is_said_why(tmp_path):
 def test_many_are_counted(tmp_path):
     for number in range(13):
         (tmp_path / f"{number:02}.nii").touch()
-    told = told_of(passed_over(tmp_path, ".nii.gz"), tmp_path)
-    assert told.endswith("09.nii (not compressed), 3 more")
+    message = passed_over_message(passed_over(tmp_path, ".nii.gz"), tmp_path)
+    assert message.endswith("09.nii (not compressed), 3 more")
 
 
 @pytest.mark.parametrize("name", ["[bold]", "scan[red]1", ":smile:", "[link=x]"])
@@ -240,12 +240,12 @@ def test_a_name_in_latin_1_is_done(folders, manifest_path, boxes):
     assert done.exit_code == 0, done.stderr
     found = read_label_map(outputs / f"{name}.nii.gz").labels
     np.testing.assert_array_equal(found, boxes[1])
-    told = json.loads((outputs / "run.json").read_text())
-    assert name in {case["case"] for case in told["cases"]}
+    table = json.loads((outputs / "run.json").read_text())
+    assert name in {case["case"] for case in table["cases"]}
 
 
 @pytest.fixture
-def doubtful(tmp_path, write_ct):
+def ambiguous(tmp_path, write_ct):
     """A CT with 1024 added, one of two orientations, and a good one."""
     hu = np.full((12, 14, 16), -1000, dtype=np.int16)
     hu[2:10, 3:11, 3:13] = -100
@@ -259,13 +259,14 @@ def doubtful(tmp_path, write_ct):
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_strict_refuses_what_is_in_doubt(doubtful, manifest_path, strict):
-    words = ["predict", str(doubtful / "in"), str(doubtful / "out"), "--manifest"]
+def test_strict_refuses_a_ct_with_a_warning(ambiguous, manifest_path, strict):
+    words = ["predict", str(ambiguous / "in"), str(ambiguous / "out"), "--manifest"]
     done = CliRunner().invoke(main, [*words, str(manifest_path), *(["--strict"] * strict)])
     assert done.exit_code == int(strict), done.stderr
-    told = json.loads((doubtful / "out" / "run.json").read_text())
-    cases = {case["case"]: case for case in told["cases"]}
-    empty = "the label map is empty: the network found no organ"  # of noise; no doubt of the CT
+    table = json.loads((ambiguous / "out" / "run.json").read_text())
+    cases = {case["case"]: case for case in table["cases"]}
+    # The CTs are noise; the map's warning is none about the CT.
+    empty = "the label map is empty: the network found no organ"
     assert (cases["good"]["status"], cases["good"]["warnings"]) == ("done", [empty])
     for name, reason in (("added", "about +1,0"), ("turned", "the sform says RPS and the qform")):
         case = cases[name]
@@ -275,14 +276,14 @@ def test_strict_refuses_what_is_in_doubt(doubtful, manifest_path, strict):
         assert any(reason in line for line in done.stderr.splitlines() if line.startswith(name))
 
 
-def test_plan_and_show_say_what_is_in_doubt(doubtful, manifest_path):
-    ct = doubtful / "in" / "turned_0000.nii.gz"
+def test_plan_and_show_show_warnings(ambiguous, manifest_path):
+    ct = ambiguous / "in" / "turned_0000.nii.gz"
     done = CliRunner().invoke(main, ["plan", str(ct), "--manifest", str(manifest_path)])
     assert "turned_0000.nii.gz: the sform says RPS and the qform" in done.stderr
-    words = ["predict", str(doubtful / "in"), str(doubtful / "out"), "--manifest"]
+    words = ["predict", str(ambiguous / "in"), str(ambiguous / "out"), "--manifest"]
     CliRunner().invoke(main, [*words, str(manifest_path)])
-    labels = doubtful / "out" / "turned.nii.gz"
-    words = ["show", str(ct), str(labels), "-o", str(doubtful / "a.png")]
+    labels = ambiguous / "out" / "turned.nii.gz"
+    words = ["show", str(ct), str(labels), "-o", str(ambiguous / "a.png")]
     assert "the sform says RPS" in CliRunner().invoke(main, words).stderr
 
 
@@ -299,7 +300,7 @@ def test_two_writers_of_one_file_use_two_names(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_written_volume_is_not_doubted(tmp_path):
+def test_a_written_volume_has_no_warning(tmp_path):
     path = tmp_path / "a.nii.gz"
     write_volume(np.zeros((4, 5, 6), np.uint8), (1.0, 2.0, 3.0), path)
     assert read_label_map(Path(path)).place.warnings == ()

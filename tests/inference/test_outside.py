@@ -24,13 +24,13 @@ def run(manifest_path, write_ct, tmp_path):
     return call
 
 
-def test_all_of_the_truth_is_inside_where_everything_is_looked_at(run, boxes):
-    result, told = run(*boxes)
+def test_all_of_the_truth_is_inside_where_everything_is_the_region(run, boxes):
+    result, table = run(*boxes)
     assert result.exit_code == 0, result.output
-    assert told["share"] == 1.0
-    assert told["region"] == [[0, 6], [0, 7], [0, 8]]
+    assert table["share"] == 1.0
+    assert table["region"] == [[0, 6], [0, 7], [0, 8]]
     organs = {"liver": {"voxels": 20, "outside": 0}, "tumour": {"voxels": 4, "outside": 0}}
-    assert told["organs"] == organs
+    assert table["organs"] == organs
 
 
 def test_voxels_outside_are_counted_by_organ(run, boxes):
@@ -38,12 +38,12 @@ def test_voxels_outside_are_counted_by_organ(run, boxes):
     hu = np.zeros_like(hu)
     hu[2:6, 1:7, 1:8] = 50  # what is not 0; the tumour's four voxels are in slice 1
     labels[5, 6, 7] = 9
-    result, told = run(hu, labels, "--crop", "nonzero")
+    result, table = run(hu, labels, "--crop", "nonzero")
     assert result.exit_code == 1
     assert "12 labelled voxels lie outside" in result.output
-    assert told["share"] == (4 * 6 * 7) / (6 * 7 * 8)
+    assert table["share"] == (4 * 6 * 7) / (6 * 7 * 8)
     # slice 1 of the liver is 3 x 4 less the tumour, slice 2 is inside
-    assert told["organs"] == {
+    assert table["organs"] == {
         "liver": {"voxels": 20, "outside": 8},
         "tumour": {"voxels": 4, "outside": 4},
         "label 9": {"voxels": 1, "outside": 0},
@@ -52,7 +52,7 @@ def test_voxels_outside_are_counted_by_organ(run, boxes):
 
 def test_a_truth_on_other_voxels_is_refused(run, boxes):
     hu, labels = boxes
-    result, told = run(hu, labels[1:])
+    result, table = run(hu, labels[1:])
     assert result.exit_code == 1
     assert "a.nii.gz does not lie on a_0000.nii.gz: the map has 8×7×5 voxels" in result.output
-    assert told is None
+    assert table is None

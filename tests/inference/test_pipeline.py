@@ -104,7 +104,7 @@ def test_a_coarser_working_grid(label, network):
     assert labels[0, 0].tolist() == [0, 0, 1, 2, 2, 1, 0, 0]
 
 
-def test_component_rules_are_applied_unless_asked_not_to(label, network, boxes):
+def test_component_rules_are_applied_unless_switched_off(label, network, boxes):
     hu, expected = boxes[0].copy(), boxes[1].copy()
     hu[5, 6, 7] = 100
     manifest = network(postprocess=(ComponentRule("liver", keep="largest"),))
@@ -145,13 +145,13 @@ def test_run_json(three_cases, tmp_path, network):
     manifest = network()
     report = predict_folder(three_cases, tmp_path / "out", manifest, Settings(**ONE_THREAD))
     report.write(tmp_path / "run.json")
-    told = json.loads((tmp_path / "run.json").read_text())
-    assert told["schema"] == 1
-    assert (told["manifest"], told["manifest_sha256"]) == ("tiny", manifest.sha256)
-    assert told["settings"]["threads"] == 1
-    assert told["engine"]["name"] == "openvino"
-    assert told["cpu"]
-    good, bad, _ = told["cases"]
+    table = json.loads((tmp_path / "run.json").read_text())
+    assert table["schema"] == 1
+    assert (table["manifest"], table["manifest_sha256"]) == ("tiny", manifest.sha256)
+    assert table["settings"]["threads"] == 1
+    assert table["engine"]["name"] == "openvino"
+    assert table["cpu"]
+    good, bad, _ = table["cases"]
     assert (good["case"], good["status"], good["error"]) == ("a", "done", None)
     assert good["volumes_ml"] == {"liver": 0.16, "tumour": 0.032}
     assert good["peak_memory_mib"] > 1
@@ -179,8 +179,8 @@ def test_labels_keep_the_place_of_their_ct(label, boxes, tmp_path):
 def test_a_network_of_other_classes_than_the_manifest_is_refused(three_cases, tmp_path, network):
     manifest = network(labels={"liver": 1})
     report = predict_folder(three_cases, tmp_path / "out", manifest, Settings(**ONE_THREAD))
-    told = "the network says 3 classes, the manifest names 1 and background; "
-    assert report.cases[0].error.startswith(told)
+    message = "the network says 3 classes, the manifest names 1 and background; "
+    assert report.cases[0].error.startswith(message)
     assert report.cases[0].warnings == ("an empty label map was written in its place",)
 
 

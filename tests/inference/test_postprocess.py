@@ -82,7 +82,7 @@ def test_scattered_voxels_in_one_slice_are_counted():
     assert counts(clean(labels, (LARGEST,), VALUES, VOXEL_ML)) == [3, 0]
 
 
-def test_what_the_rules_took_away_is_told(labels):
+def test_what_the_rules_removed_is_reported(labels):
     rules = (LARGEST, ComponentRule("tumour", min_ml=2.0))
     # 2 + 1 voxels of liver, 1 of tumour, each 0.5 ml
     removed = postprocess.clean(labels.copy(), rules, VALUES, VOXEL_ML)
@@ -94,19 +94,19 @@ def test_what_the_rules_took_away_is_told(labels):
 
 
 @pytest.mark.parametrize(
-    ("removed_ml", "told"),
+    ("removed_ml", "organs"),
     [
         ({"liver": 24.9, "tumour": 0.9}, ()),  # of 100 less than a quarter; of 1 less than 1 ml
         ({"liver": 25.0, "tumour": 0.0}, ("liver (25.0 of 100.0 ml)",)),
         ({"liver": 75.1, "tumour": 1.0}, ("liver (75.1 of 150.2 ml)", "tumour (1.0 of 1.1 ml)")),
     ],
 )
-def test_much_that_was_taken_away_is_a_warning(removed_ml, told):
+def test_much_that_was_taken_away_is_a_warning(removed_ml, organs):
     left_ml = {"liver": max(75.0, removed_ml["liver"]), "tumour": 0.1}
     found = postprocess.much_removed(removed_ml, left_ml)
     assert found == tuple(
         f"component rules took much away: {names}; --no-clean keeps it"
-        for names in filter(None, [", ".join(told)])
+        for names in filter(None, [", ".join(organs)])
     )
 
 

@@ -1,4 +1,4 @@
-"""What of a CT is looked at: a box that holds the body, and never less than a patch."""
+"""The region of interest of a CT: a box around the body, and never less than a patch."""
 
 import numpy as np
 import pytest
@@ -108,14 +108,14 @@ def test_arms_at_the_sides_do_not_make_limbs_of_a_trunk():
     assert spans(body(hu))[0] == (0, 60)
 
 
-def test_legs_alone_are_all_looked_at():
+def test_legs_alone_are_all_in_the_region():
     hu = person(legs=100, trunk=24)  # 96 mm are no trunk
     assert spans(body(hu))[0] == (0, 124)
     assert spans(body(person(legs=100, trunk=25)))[0] == (84, 125)
 
 
 @pytest.mark.parametrize("fill", [-1000, -500])
-def test_without_a_body_everything_is_looked_at(fill):
+def test_without_a_body_everything_is_the_region(fill):
     hu = np.full((30, 60, 80), fill, dtype=np.int16)
     hu[3, 3, 3] = 1000
     assert body(hu) is None
@@ -135,7 +135,7 @@ def test_a_body_smaller_than_a_patch_is_seen_with_its_surroundings():
     assert spans(region("none", hu, SPACING_MM, (64, 32, 40)).box) == [(0, 30), (0, 60), (0, 80)]
 
 
-def test_tissue_that_is_not_looked_at_is_measured():
+def test_tissue_outside_the_region_is_measured():
     hu = air()
     hu[5:25, 20:40, 30:60] = 40
     hu[:, 20:30, 5:15] = 40  # an arm
@@ -149,9 +149,9 @@ def test_tissue_that_is_not_looked_at_is_measured():
     assert region("none", hu, SPACING_MM, PATCH).outside_ml == 0
 
 
-def test_legs_are_tissue_that_is_not_looked_at():
+def test_legs_are_tissue_outside_the_region():
     found = region("body", person(), SPACING_MM, PATCH)
-    # 100 slices of legs, the last 16 of them looked at; two legs of 13 x 13 cells
+    # 100 slices of legs, the last 16 of them in the region; two legs of 13 x 13 cells
     assert found.outside_ml == pytest.approx((100 - 16) * 2 * 13 * 13 * 0.064)
 
 

@@ -84,9 +84,9 @@ def test_what_cannot_be_used_is_raised(ct, network, tmp_path):
 
 
 def test_strict_refuses_a_ct_in_memory_too(ct, network):
-    volume = replace(read_volume(ct), warnings=("said twice",))
-    assert segment(volume, network(), ONE_THREAD).report.warnings == ("said twice",)
-    with pytest.raises(VolumeError, match="ct: said twice; refused by --strict"):
+    volume = replace(read_volume(ct), warnings=("a warning",))
+    assert segment(volume, network(), ONE_THREAD).report.warnings == ("a warning",)
+    with pytest.raises(VolumeError, match="ct: a warning; refused by --strict"):
         segment(volume, network(), replace(ONE_THREAD, strict=True))
 
 

@@ -36,7 +36,7 @@ def test_the_busiest_slice_has_most_organs_then_most_voxels():
     assert busiest_slice(labels, 1) == 0
 
 
-def test_planes_are_drawn_as_radiologists_look_at_them():
+def test_planes_are_painted_as_radiologists_view_them():
     hu = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)  # axes S, P, L
     labels = np.zeros((2, 3, 4), np.uint8)
     labels[1, 2, 3] = LIVER
@@ -152,7 +152,7 @@ def test_an_empty_map_can_be_shown(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "told"),
+    ("change", "error", "message"),
     [
         (lambda p: p.unlink(), VolumeError, "missing; run predict first"),
         (lambda p: p.write_text("no map"), VolumeError, "not a NIfTI-1 file"),
@@ -186,10 +186,10 @@ def test_an_empty_map_can_be_shown(files, tmp_path):
         ),
     ],
 )
-def test_a_map_that_does_not_fit_is_refused(files, tmp_path, change, error, told):
+def test_a_map_that_does_not_fit_is_refused(files, tmp_path, change, error, message):
     ct, path = files
     change(path)
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         overlay_png(ct, path, tmp_path / "out.png")
     assert not (tmp_path / "out.png").exists()
 

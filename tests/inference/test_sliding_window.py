@@ -83,7 +83,7 @@ def test_constant_blending_weighs_every_voxel_the_same():
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("blending", ["gaussian", "constant"])
 @pytest.mark.parametrize("flips", [((),), ((), (2,)), flips_of("full", (0, 1, 2))])
-def test_stitching_gives_back_what_the_network_said(shape, blending, flips):
+def test_stitching_gives_back_the_networks_logits(shape, blending, flips):
     image = image_of(shape)
 
     def infer(patches):
@@ -125,7 +125,7 @@ def test_an_engine_may_ask_for_the_next_patch_before_it_answers(flips):
     answers = [np.empty((1, 2, *PATCH), dtype=np.float32) for _ in range(2)]
 
     def ahead(patches):
-        """Answer in two places in turn, one patch behind what has been asked for."""
+        """Answer in two places in turn, one patch behind the request."""
         waiting = None
         for number, patch in enumerate(patches):
             answer = answers[number % 2]
@@ -182,8 +182,10 @@ def test_flips_that_training_did_not_see_are_refused(tta):
 
 
 def test_the_axes_that_were_mirrored_are_named():
-    told = r"tta 'flip-x': this network was trained with Z and Y mirrored, nothing else; use none"
-    with pytest.raises(GeometryError, match=told):
+    message = (
+        r"tta 'flip-x': this network was trained with Z and Y mirrored, nothing else; use none"
+    )
+    with pytest.raises(GeometryError, match=message):
         flips_of("flip-x", (0, 1))
 
 

@@ -327,7 +327,7 @@ def test_plans_are_built_for_gpus_that_are_not_here(build, normed, monkeypatch):
         (("--target", "sm86"), 2, "Missing option '--engine'"),
     ],
 )
-def test_what_cannot_be_built_is_said_in_a_line(build, normed, options, code, complaint):
+def test_what_cannot_be_built_is_reported_in_a_line(build, normed, options, code, complaint):
     pytest.importorskip("tensorrt_rtx_bindings")
     result = build(*options)
     assert result.exit_code == code
@@ -382,17 +382,17 @@ def test_auto_takes_the_cpu_where_no_gpu_is_and_says_why(build, normed, caplog):
         open_engine("auto", normed, EngineOptions()) as engine,
     ):
         assert engine.description["name"] == "openvino"
-    [told] = caplog.messages
-    assert told.startswith("engine tensorrt-rtx passed over: no NVIDIA driver")
+    [warning] = caplog.messages
+    assert warning.startswith("engine tensorrt-rtx passed over: no NVIDIA driver")
 
 
 def test_a_gpu_without_a_plan_is_named(normed, caplog, monkeypatch, tmp_path):
     monkeypatch.setattr("inference.engines._NVIDIA", tmp_path)
     with caplog.at_level(logging.WARNING), open_engine("auto", normed, EngineOptions()) as engine:
         assert engine.description["name"] == "openvino"
-    [told] = caplog.messages
-    assert told.startswith("the GPU is passed over: ")
-    assert told.endswith("build one with `python -m inference engine build`")
+    [warning] = caplog.messages
+    assert warning.startswith("the GPU is passed over: ")
+    assert warning.endswith("build one with `python -m inference engine build`")
 
 
 def test_a_damaged_index_does_not_stop_the_cpu(normed, caplog):
@@ -413,7 +413,7 @@ def test_plans_take_no_other_precision(normed):
 
 
 def compiled(messages):
-    """(kind, types in, types out) of every compiled layer, as the builder lists them when asked."""
+    """(kind, types in, types out) of every compiled layer, as the builder lists them on request."""
     [listing] = [text for text in messages if text.startswith("Layers:")]
     row = r"LayerType: (\w+), Inputs: \[(.*?)\], Constants: .*?, Outputs: \[(.*?)\], TacticName"
     return [
@@ -423,22 +423,22 @@ def compiled(messages):
 
 
 @pytest.fixture
-def said(monkeypatch):
+def output(monkeypatch):
     """Everything that the builder says while a test runs."""
     messages = []
 
     def talkative(trt):
-        heard = listener(trt)
+        logger = listener(trt)
 
         class Talkative(trt.ILogger):
-            errors = heard.errors
+            errors = logger.errors
 
             def __init__(self):
                 trt.ILogger.__init__(self)
 
             def log(self, severity, message):
                 messages.append(message)
-                heard.log(severity, message)
+                logger.log(severity, message)
 
         return Talkative()
 
@@ -489,15 +489,17 @@ def assert_types(layers):
 
 
 @pytest.mark.slow
-def test_a_network_of_nnunets_default_size_is_built(default_size, tmp_path, said, record_property):
+def test_a_network_of_nnunets_default_size_is_built(
+    default_size, tmp_path, output, record_property
+):
     from inference.builders.tensorrt_build import Request, build_plans
 
     plans = []
 
     def check(plan):
         plans.append(plan)
-        assert_types(compiled(said))
-        said.clear()
+        assert_types(compiled(output))
+        output.clear()
         record_property(f"{plan.target}_mb", plan.bytes / 1e6)
         record_property(f"{plan.target}_s", plan.build_seconds)
 
@@ -537,7 +539,7 @@ def cast_at_concatenations(serialized):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["norms in float16", "convolutions in float32", "casts"])
-def test_the_look_at_compiled_layers_can_fail(default_size, tmp_path, said, monkeypatch, wrong):
+def test_the_check_of_compiled_layers_can_fail(default_size, tmp_path, output, monkeypatch, wrong):
     from inference.builders import half_graph
     from inference.builders.tensorrt_build import Request, build_plans
 
@@ -550,7 +552,7 @@ def test_the_look_at_compiled_layers_can_fail(default_size, tmp_path, said, monk
         monkeypatch.setattr(half_graph, "NORM", float32)
     build_plans(Request(default_size, RTX, ("sm86",), tmp_path / "plans"), lambda plan: None)
     with pytest.raises(AssertionError):
-        assert_types(compiled(said))
+        assert_types(compiled(output))
 
 
 def test_index_entries_are_json_that_people_can_read(build, normed):

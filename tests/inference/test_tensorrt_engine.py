@@ -218,7 +218,7 @@ def runtime(machine, network=worked_out, noise=b"noise"):
             )
 
         def create_execution_context(self, config):
-            if config == "ours":  # TensorRT is told so, TensorRT-RTX by its configuration
+            if config == "ours":  # TensorRT gets an argument, TensorRT-RTX by its configuration
                 strategies.append(config)
             assert strategies.pop() == "ours"
             return Context(machine, network)
@@ -294,8 +294,8 @@ def test_logits_are_those_worked_out(trt, planned, name):
     with opened(planned(engine=name), name) as engine:
         for patch in patches(3):
             np.testing.assert_allclose(engine.infer(patch), worked_out(patch), atol=1e-5)
-        told = engine.description
-    assert (told["name"], told["device"], told["precision"]) == (name, CARD, "fp16")
+        table = engine.description
+    assert (table["name"], table["device"], table["precision"]) == (name, CARD, "fp16")
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
@@ -339,7 +339,7 @@ def test_a_patch_that_the_plan_does_not_take_is_an_engine_error(trt, planned):
 
 
 @contextmanager
-def keeping(trt, manifest):
+def with_kernels_kept(trt, manifest):
     """Open the plan as the parity gate does."""
     (plan,), card = plans_of(manifest), Gpu(CARD, "sm86")
     engine = TensorRTEngine(trt, plan, plan_folder(manifest), card, keep_kernels=True)
@@ -351,7 +351,7 @@ def keeping(trt, manifest):
 
 def test_compiled_kernels_are_kept_beside_the_plan_and_read_again(trt, planned):
     manifest = planned()
-    with keeping(trt, manifest) as engine:
+    with with_kernels_kept(trt, manifest) as engine:
         engine.infer(patches(1)[0])
     assert (plan_folder(manifest) / "tiny-RTX_A6000.cache").read_bytes() == b"kernels"
     with opened(manifest):  # runs a patch
@@ -371,7 +371,7 @@ def test_a_prediction_writes_nothing_beside_the_plan(trt, planned):
 def test_kernels_that_cannot_be_kept_stop_nothing(trt, planned):
     manifest = planned()
     (plan_folder(manifest) / "tiny-RTX_A6000.cache").mkdir()  # no file can take its place
-    with keeping(trt, manifest) as engine:
+    with with_kernels_kept(trt, manifest) as engine:
         assert engine.infer(patches(1)[0]).shape == (1, 3, *PATCH[2:])
 
 
@@ -514,8 +514,8 @@ def test_memory_that_ends_midway_is_an_engine_error_and_given_back(trt, machine,
         return machine_malloc(size)
 
     machine.cudaMalloc = scarce
-    told = r"CUDA: out of memory \(cudaErrorMemoryAllocation\)"
-    with pytest.raises(EngineError, match=told), opened(planned()):
+    message = r"CUDA: out of memory \(cudaErrorMemoryAllocation\)"
+    with pytest.raises(EngineError, match=message), opened(planned()):
         pass
 
 
@@ -550,7 +550,7 @@ def test_a_case_gets_the_labels_that_the_cpu_gives_it(trt, planned, boxes, write
     ],
     ids=["good", "background", "nan", "off"],
 )
-def test_a_plan_for_the_gpu_that_is_here_is_let_out_only_if_it_is_the_network(
+def test_a_plan_for_the_gpu_that_is_here_is_published_only_if_it_is_the_network(
     machine, network, boxes, write_ct, tmp_path, monkeypatch, answer, complaint
 ):
     rtx = pytest.importorskip("tensorrt_rtx_bindings")

@@ -59,16 +59,16 @@ def test_predict_ends_between_the_first_case_and_the_last(manifest_path, write_c
     while not (outputs / "a.nii.gz").is_file() and time.monotonic() < latest_s:
         time.sleep(0.01)
     process.terminate()
-    _, told = process.communicate(timeout=LATEST_S)
-    assert process.returncode == 143, told
-    assert "Traceback" not in told
-    assert told.splitlines()[-1] == (
+    _, output = process.communicate(timeout=LATEST_S)
+    assert process.returncode == 143, output
+    assert "Traceback" not in output
+    assert output.splitlines()[-1] == (
         "Error: ended by SIGTERM; the label maps that are there are whole"
     )
-    told = json.loads((outputs / "run.json").read_text())
-    assert told["cases"][0]["status"] == "done"
-    assert told["cases"][-1]["status"] == "not reached"
-    assert told["ended"] == "ended by a signal"
+    table = json.loads((outputs / "run.json").read_text())
+    assert table["cases"][0]["status"] == "done"
+    assert table["cases"][-1]["status"] == "not reached"
+    assert table["ended"] == "ended by a signal"
     found = sorted(path.name for path in outputs.iterdir() if path.name != "run.json")
     assert found[0] == "a.nii.gz"
     assert len(found) < 51

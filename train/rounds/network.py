@@ -207,8 +207,8 @@ def _score(name: str, predicted: Job, truths: Mapping[str, Path], folder: Path) 
         (links / f"{case}{LABEL_SUFFIX}").symlink_to(path.resolve())
     scores = score_folder(Scoring(links, preds, "fixed", team=name))
     shutil.rmtree(links)
-    if scores.amiss:
-        first = scores.amiss[0]
+    if scores.problems:
+        first = scores.problems[0]
         raise KitError(f"round {name!r}: {first.case}: {first.error or first.warning}")
     scores.write(folder / "scores.json")
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.progress import track
 from rich.table import Table
 
-from evaluation.scoring.annotated import Drawn
+from evaluation.scoring.annotated import AnnotatedLabels
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
 from imaging.terminal import terminal
@@ -62,7 +62,7 @@ def calibrate(
     truth: Path,
     output: Path,
     settings: Settings,
-    annotated: Drawn | None = None,
+    annotated: AnnotatedLabels | None = None,
 ) -> tuple[Calibration, Selection]:
     """Fit and judge a temperature on labelled CTs, and what thresholds on confidence keep.
 
@@ -97,7 +97,7 @@ def _sampled(
     truth: Path,
     output: Path,
     settings: Settings,
-    annotated: Drawn | None,
+    annotated: AnnotatedLabels | None,
 ) -> tuple[dict[str, str | int], dict[str, tuple[Samples, ConfidencePieces]]]:
     """Run the network on the labelled CTs; return the engine, and what was kept of each case."""
     cases = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.scoring.annotated import Drawn
+from evaluation.scoring.annotated import AnnotatedLabels
 from imaging.axis import nearest
 from imaging.components import connected
 from imaging.errors import KitError
@@ -28,7 +28,7 @@ def sample_voxels(
     ct: Path,
     truth: Path,
     seed: int,
-    annotations: Drawn | None = None,
+    annotations: AnnotatedLabels | None = None,
 ) -> tuple[Samples, ConfidencePieces]:
     """Run the network on a labelled CT; keep some voxels' logits, and where its components are.
 
@@ -67,7 +67,7 @@ def sample_voxels(
 
 
 def _annotated(
-    labels: NDArray[np.uint8], truth: Path, top: int, annotations: Drawn | None
+    labels: NDArray[np.uint8], truth: Path, top: int, annotations: AnnotatedLabels | None
 ) -> tuple[int, ...]:
     """Return the labels up to `top` that were annotated in a case."""
     annotated = shown = {k for k in labels_in(labels) if k <= top}
