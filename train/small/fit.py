@@ -37,7 +37,7 @@ _FOREGROUND_SHARE = 0.15
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """What a training says from time to time."""
 
     step: int
@@ -61,7 +61,7 @@ def fit(
     prepared: Path,
     results: Path,
     device: str = "cpu",
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[TrainingProgress], None] = lambda progress: None,
     until: int | None = None,
     start: Path | None = None,
 ) -> Path:
@@ -118,13 +118,13 @@ def _train(
     recipe: SmallRecipe,
     until: int,
     fold: Path,
-    report: Callable[[Progress], None],
+    report: Callable[[TrainingProgress], None],
 ) -> None:
     """Train up to step `until`, with reports and checkpoints."""
     last = min(until, recipe.fit.steps)
     for loss in _steps(training, sampler, recipe, last):
         if training.step % 50 == 0 or training.step == last:
-            report(Progress(training.step, recipe.fit.steps, loss))
+            report(TrainingProgress(training.step, recipe.fit.steps, loss))
         if training.step % recipe.fit.save_every == 0 or training.step == last:
             write_checkpoint(_state(training, recipe), fold / LATEST)
     if training.step == recipe.fit.steps:

@@ -26,7 +26,7 @@ def fit_on_screen(work: Path, device: str, start: Path | None) -> Path:
     since_s = time.monotonic()
     before: int | None = None
 
-    def report(progress: fitting.Progress) -> None:
+    def report(progress: fitting.TrainingProgress) -> None:
         nonlocal since_s, before
         now_s = time.monotonic()
         line = f"step {progress.step} of {progress.steps}: loss {progress.loss:.4f}"
