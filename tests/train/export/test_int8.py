@@ -23,7 +23,7 @@ def bundle(tmp_path_factory):
     """A small random network, exported, and a CT that it labels."""
     import torch
 
-    from inference.manifest import Intensity, Manifest, WindowSpec
+    from inference.manifest import Intensity, Manifest, WeightsFile, WindowSpec
 
     folder = tmp_path_factory.mktemp("bundle")
     (folder / "weights").mkdir()
@@ -39,7 +39,7 @@ def bundle(tmp_path_factory):
     torch.onnx.export(network, (example,), onnx, dynamo=True, external_data=False, verbose=False)
     Manifest(
         name="small",
-        files={"onnx": int8._weights_file(onnx, "weights/small.onnx")},
+        files={"onnx": WeightsFile.of(onnx, "weights/small.onnx")},
         orientation=None,
         spacing_mm=(2.0, 2.0, 2.0),
         crop="none",
