@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -74,10 +74,9 @@ def prepare_file(target: Path) -> None:
     make_folder(target.parent)
     tried = target.with_name(f".try.{target.name}")
     try:
-        tried.touch(exist_ok=False)  # rights are not enough: a disk may be read-only
-        tried.unlink()
-    except FileExistsError:
-        pass  # another run is checking
+        with suppress(FileExistsError):  # another run is checking
+            tried.touch(exist_ok=False)  # rights are not enough: a disk may be read-only
+            tried.unlink()
     except OSError as error:
         raise KitError(f"cannot write {target}: {error.strerror}; choose another file") from error
 
