@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from imaging.files import make_folder, writing
@@ -20,6 +19,7 @@ from train.data.release import (
     sorted_out,
     write_cases,
 )
+from train.progress import CASE, seen
 
 _SHOWN = 20
 
@@ -32,10 +32,8 @@ def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, de
     """
     found = list_cases(folder, layout)
     make_folder(output)
-    columns = (TextColumn("check"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
-        checked = check_cases(folder, found, jobs, deep=deep)
-        release = sorted_out(found, progress.track(checked, total=len(found)))
+    checked = check_cases(folder, found, jobs, deep=deep)
+    release = sorted_out(found, seen(checked, CASE, len(found)))
     write_cases(release.cases, output / "cases.json")
     _write_problems(release.problems, output / "problems.csv")
     _show(release)

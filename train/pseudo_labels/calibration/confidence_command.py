@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 from rich.table import Table
 
 from imaging.errors import KitError, in_one_line
@@ -20,6 +19,7 @@ from inference.pipeline import find_cases
 from inference.predictor import Settings
 from inference.segmentation import open_predictor
 from train.data.release import LABEL_SUFFIX
+from train.progress import CASE, seen
 from train.pseudo_labels.calibration.confidence import (
     FLIP_X,
     Confidence,
@@ -93,9 +93,7 @@ def label_all_with_confidence(
     make_folder(output)
     with open_predictor(manifest, settings) as predictor:
         done = LabelledCases(predictor.engine.description)
-        for case, ct in track(
-            cases.items(), "cases", console=terminal(stderr=True), transient=True
-        ):
+        for case, ct in seen(cases.items(), CASE, len(cases)):
             try:
                 target = output / f"{case}{LABEL_SUFFIX}"
                 done.found[case] = label_with_confidence(
