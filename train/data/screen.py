@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from imaging.files import make_folder, writing
+from imaging.fitted_tables import show_table
 from imaging.organs import ORGANS
 from imaging.terminal import terminal
 from train.data.release import (
@@ -58,7 +59,7 @@ def _show(release: Release) -> None:
         if labels and len(missing) < len(labels):
             text = f"all but {', '.join(missing)}" if missing else "all 14"
         table.add_row(subset, str(count), text)
-    console.print(table)
+    show_table(table, console)
     with_warnings = [(case.case, "; ".join(case.doubts)) for case in release.cases if case.doubts]
     _list(console, "Used, with warnings", with_warnings, "cases.json")
     left_out = [(problem.case, problem.reason) for problem in release.problems]
@@ -72,6 +73,6 @@ def _list(console: Console, title: str, rows: list[tuple[str, str]], file: str) 
     table = Table("case", "reason", title=f"{title}: {len(rows)}")
     for case, reason in rows[:_SHOWN]:
         table.add_row(case, reason)
-    console.print(table)
+    show_table(table, console)
     if (more := len(rows) - _SHOWN) > 0:
         console.print(f"and {more} more, in {file}")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import make_folder, replacing
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import find_cases
@@ -140,4 +141,4 @@ def show(found: Mapping[str, Confidence]) -> None:
         ml, *means = (float(np.mean([getattr(r, key) for r in rows])) for key in ("ml", *queried))
         values = (f"{mean:.3f}" for mean in means)
         table.add_row(name, str(len(rows)), str(pieces[name]), f"{ml:,.1f}", *values)
-    terminal(stderr=True).print(table)
+    show_table(table, terminal(stderr=True))
