@@ -23,7 +23,7 @@ MANIFEST = click.option(
     show_default="the default weights",
     help="The network and how to use it.",
 )
-_TOOLS = ("engine", "outside", "plan", "sample", "show", "verify")
+_TOOLS = ("card", "engine", "outside", "plan", "sample", "show", "verify")
 
 
 class _Commands(CommandGroup):

@@ -64,6 +64,17 @@ def verify(manifest: Path) -> None:
     click.echo(json.dumps({"name": described.name, "verified": sorted(described.files)}))
 
 
+@click.command()
+@click.argument("manifest", default=DEFAULT_MANIFEST, type=FILE)
+@click.option("-o", "--output", required=True, type=OutputFile(), help="Markdown file.")
+def card(manifest: Path, output: Path) -> None:
+    """Write the model card of the network that MANIFEST describes."""
+    from inference.manifest import load_manifest
+    from inference.tools.card import write_card
+
+    write_card(load_manifest(manifest), output)
+
+
 @click.group()
 def engine() -> None:
     """Build engines for a GPU."""
