@@ -8,6 +8,7 @@ from rich.text import Text
 
 from imaging.fitted_tables import show_table
 from imaging.left_over import left_over_message
+from imaging.terminal import warn
 from imaging.words import number_of
 from inference.manifest import Manifest
 from inference.report import CaseReport, RunReport
@@ -20,8 +21,7 @@ def show_results(console: Console, report: RunReport, manifest: Manifest, output
     if any(case.volumes_ml for case in report.cases):
         show_table(volumes_table(report, manifest), console)
     if report.left_over:
-        message = left_over_message(report.left_over, outputs, "that this run did not make")
-        console.print(message, soft_wrap=True, highlight=False)
+        warn(left_over_message(report.left_over, outputs, "that this run did not make"))
 
 
 def volumes_table(report: RunReport, manifest: Manifest) -> Table:

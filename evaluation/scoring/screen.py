@@ -10,7 +10,7 @@ from evaluation.scoring.tables import show_scores, write_long_csv, write_officia
 from imaging.errors import KitError
 from imaging.files import RESULTS, passed_over, passed_over_message
 from imaging.left_over import left_over, left_over_message
-from imaging.terminal import terminal
+from imaging.terminal import terminal, warn
 
 
 def score_on_screen(
@@ -56,5 +56,4 @@ def _name_left_over(scoring: Scoring) -> None:
     """Name predictions that are not scored, because there is no truth of that name."""
     truths = {case_name(path) for path in scoring.truth.glob(f"[!.]*{SUFFIX}")}
     if truths and (others := left_over(scoring.pred, SUFFIX, truths)):
-        message = left_over_message(others, scoring.pred, "without a truth")
-        terminal(stderr=True).print(message, soft_wrap=True, highlight=False)
+        warn(left_over_message(others, scoring.pred, "without a truth"))

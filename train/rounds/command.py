@@ -14,7 +14,7 @@ from typing import Any
 from imaging.digest import sha256
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
-from imaging.terminal import terminal
+from imaging.terminal import terminal, warn
 from train.progress import last_lines
 from train.rounds.display import Display
 from train.rounds.plan import Stage, expand
@@ -138,7 +138,7 @@ def _failure(run: Run, display: Display, log: Path) -> KitError:
     broken = broken or [row.stage for row in rows if row.state == RUNNING]
     logs = [display.watch.log(stage) for stage in broken] or [log]
     for line in last_lines(logs[0], _TAIL_LINES):
-        display.console.print(line, soft_wrap=True, highlight=False)
+        warn(line)
     what = ", ".join(stage.key for stage in broken) or "Snakemake"
     where = ", ".join(map(str, logs))
     return KitError(
