@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^( *)```sh\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 _ANY_BLOCK = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
-_HEREDOC = re.compile(r"<<'?(\w+)'?(.*)\n.*?^\1$", re.DOTALL | re.MULTILINE)
+_HEREDOC = re.compile(r"<<'?(\w+)'?([^\n]*)\n.*?^\1$", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 _ENDS = ("&&", "||", "|", ";", "&")
 _PYTHON = re.compile(r"(?:.*/)?python3?")
@@ -101,3 +101,26 @@ def parted(line: str) -> list[tuple[str, ...]]:
         elif bare := _SHORTENED.sub("", word.strip("[]") if word not in ("[", "]") else ""):
             found[-1].append(bare)
     return [tuple(words) for words in found if words]
+
+
+_PLACEHOLDER = re.compile(r"[A-Z][A-Z_]+(?:/.*)?")
+_ELSEWHERE = ("docker", "apt-get", "pytest", "git", "eval", "benchmarks", "engine", "export",
+              "tests/run.sh", "install", "phantoms")  # fmt: skip
+"""What needs a daemon, root, a GPU, a network or many minutes; README's own `install` is run."""
+
+
+def can_run(page: Path, block: str) -> bool:
+    """Tell whether a block can be run in a clone: no word of it stands for something of one's own.
+
+    Such words are in capitals, TRUTH for one, or have "…".
+    """
+    words = [word for command in parted_lines(block) for word in command]
+    words = [word for word in words if page.name != "README.md" or word != "install"]
+    known = not any(word in _ELSEWHERE or word.startswith("R=") for word in words)
+    return known and "…" not in block and not any(_PLACEHOLDER.fullmatch(word) for word in words)
+
+
+def parted_lines(block: str) -> list[tuple[str, ...]]:
+    """Return the commands of a block."""
+    plain = _HEREDOC.sub(lambda here: here[2], block)
+    return [words for line in re.split(r"(?<!\\)\n", plain) for words in parted(line)]

@@ -1,6 +1,11 @@
 """What README.md and docs/ tell people to type: every command is there, and the README's run."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+import sysconfig
 import tomllib
 from importlib import import_module
 from importlib.util import find_spec
@@ -10,7 +15,7 @@ import click
 import pytest
 
 from imaging.commands import OutputFile
-from tests.contract.documents import ROOT, Command, commands, pages, parted
+from tests.contract.documents import ROOT, Command, blocks, can_run, commands, pages, parted
 
 KIT = ("flare23", "inference", "evaluation", "train", "benchmarks", "viewer")
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in pages()}
@@ -152,3 +157,71 @@ class TestReading:
             check(command)
         if complaint != "no command line":
             assert complaint in str(raised.value)
+
+
+RUNNABLE = [
+    (name, line, block)
+    for name, page in PAGES.items()
+    for line, block in blocks(page)
+    if can_run(page, block)
+]
+
+
+def test_all_of_the_readmes_blocks_can_be_run_and_some_of_other_pages():
+    ran = [name for name, *_ in RUNNABLE]
+    assert ran.count("README.md") == len(blocks(README)) > 0
+    assert {"docs/predict.md", "docs/reproduce.md"} <= set(ran)
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A clean clone, with what is not committed yet."""
+    folder = tmp_path / "clone"
+    listed = ["git", "ls-files", "-co", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in names.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "as it is")
+    return folder
+
+
+def git(folder, *words):
+    command = ["git", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def python_of(tmp_path):
+    """A folder with `python3`: the one that made the environment of this test."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "packages",
+    ["of this environment", pytest.param("from the index", marks=pytest.mark.long)],
+)
+def test_blocks_run_in_a_clean_clone_and_leave_nothing_that_git_sees(clone, tmp_path, packages):
+    """Packages are those of this environment, so nothing is downloaded; or, in minutes, all are."""
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("FLARE23")}
+    path = f"{clone / '.venv' / 'bin'}:{python_of(tmp_path)}:{os.environ['PATH']}"
+    variables |= {"PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    if packages == "of this environment":
+        pytest.importorskip("hatchling")
+        shared = {"PYTHONPATH": sysconfig.get_path("purelib"), "PIP_NO_INDEX": "1"}
+        variables |= shared | {"PIP_NO_BUILD_ISOLATION": "0"}  # pip's way to say: without it
+    for name, line, block in RUNNABLE:
+        done = subprocess.run(
+            ["sh", "-e", "-c", block], cwd=clone, env=variables, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{name}:{line}:\n{block}\n{done.stdout}{done.stderr}"
+    assert (clone / "overlay.png").is_file()
+    assert list((clone / "outputs").glob("*.nii.gz"))
+    changed = git(clone, "status", "--porcelain").splitlines()
+    assert [row for row in changed if not row.endswith("docs/pictures/sample.png")] == []
