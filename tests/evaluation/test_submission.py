@@ -256,7 +256,7 @@ def outcome(status=0, stderr="", maps=None, half_written=()):
 @pytest.mark.parametrize(
     ("seen", "message"),
     [
-        (outcome(), "1 cases, the same bytes"),
+        (outcome(), "1 case, the same bytes"),
         (outcome(maps={"a": "2"}), "no map, or other bytes: a"),
         (outcome(maps={}), "no map, or other bytes: a"),
         (outcome(1, "one\ntwo\nthree\nfour"), "exit status 1: two / three / four"),
