@@ -1,6 +1,5 @@
 """The least time of one window: its work at the rate at which this CPU multiplies matrices."""
 
-import json
 import math
 import os
 import statistics
@@ -16,8 +15,8 @@ from openvino import opset13 as ops
 from rich.table import Table
 
 from imaging.errors import EngineError
-from imaging.files import replacing
 from imaging.machine import cpu_name
+from imaging.records import write_json
 from imaging.terminal import terminal
 from inference.engines import EngineOptions, Precision, open_engine
 from inference.limits import seconds_a_patch
@@ -62,8 +61,7 @@ def benchmark_bound(manifest: Path, output: Path) -> None:
         "window_gflop": round(work / 1e9, 1),
         "precisions": rows,
     }
-    with replacing(output) as partial:
-        partial.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    write_json(result, output, indent=2)
     title = f"{described.name}: {work / 1e9:.0f} GFLOP a window of {described.window.patch}"
     table = Table("precision", "matrices, GFLOP/s", "bound s", "window s", "reached", title=title)
     for precision, row in rows.items():

@@ -1,6 +1,5 @@
 """Prediction against nnU-Net's own: whole processes, the same weights and CTs, in turn."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,8 @@ from evaluation.agreement.label_maps import agree_case
 from evaluation.efficiency.protocol import Protocol, Subject, evaluate
 from evaluation.efficiency.sampling import MemorySample
 from imaging.errors import KitError
-from imaging.files import replacing
 from imaging.machine import cpu_name
+from imaging.records import read_table, write_json
 from imaging.terminal import terminal
 from inference.manifest import load_manifest
 
@@ -110,8 +109,7 @@ def benchmark_inference(
         {case: _ways(case, runs, output) for case, runs in seen.items()},
         {case: {n: r[-1].memory for n, r in runs.items()} for case, runs in seen.items()},
     )
-    with replacing(output / "inference.json") as partial:
-        partial.write_text(json.dumps(asdict(found), indent=1) + "\n", "utf-8")
+    write_json(asdict(found), output / "inference.json")
     draw(found, output / "inference.png")
     show(found)
 
@@ -151,7 +149,7 @@ def _run(case: str, ct: Path, name: str, command: tuple[str, ...], output: Path)
         kept = output / name
         kept.mkdir(parents=True, exist_ok=True)
         shutil.move(Path(folder) / "predictions" / f"{case}.nii.gz", kept / f"{case}.nii.gz")
-        report = json.loads(report_path.read_text("utf-8")) if kit else {}
+        report = read_table(report_path, "report")[0] if kit else {}
     (seen,) = report.get("cases") or [{}]
     memory = _memory(measured.samples[1])
     return _Run(

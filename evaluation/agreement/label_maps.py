@@ -2,7 +2,6 @@
 
 import csv
 import filecmp
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -14,10 +13,11 @@ from numpy.typing import NDArray
 import inference
 from evaluation.scoring.folders import SUFFIX, case_name
 from imaging.errors import KitError, VolumeError, in_one_line
-from imaging.files import replacing, writing
+from imaging.files import writing
 from imaging.label_maps import LabelMap, read_label_map
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
+from imaging.records import write_json
 
 SCHEMA = 1
 _NAMES = {label: organ for organ, label in ORGANS.items()}
@@ -188,8 +188,7 @@ def write_agreement(cases: tuple[CaseAgreement, ...], folder: Path) -> None:
         "kit": inference.__version__,
         "cases": [asdict(case) for case in cases],
     }
-    with replacing(folder / "agree.json") as partial:
-        partial.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n", "utf-8")
+    write_json(table, folder / "agree.json")
     of_case = (
         "case", "same_file", "differ_voxels", "differ_share", "geometry", "warning", "error",
     )  # fmt: skip

@@ -1,7 +1,6 @@
 """Measured figures beside reported ones; subtracted only where both are of the same split."""
 
 import csv
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from decimal import ROUND_HALF_UP, Decimal
@@ -11,7 +10,8 @@ import inference
 from evaluation.comparison.measured import TeamResults
 from evaluation.comparison.reported import METRICS, UNSPECIFIED, Reported, Result
 from imaging.errors import KitError
-from imaging.files import replacing, writing
+from imaging.files import writing
+from imaging.records import write_json
 
 SCHEMA = 1
 NOT_MEASURED = "not measured"
@@ -140,12 +140,16 @@ def write_comparison(
         "kind": "comparison",
         "kit": inference.__version__,
         "caveats": caveats(teams),
-        "rows": [asdict(row) for row in rows],
+        "rows": [_as_json(row) for row in rows],
     }
-    with replacing(folder / "compare.json") as partial:
-        partial.write_text(json.dumps(content, indent=1, default=float) + "\n", "utf-8")
+    write_json(content, folder / "compare.json")
     names = [field.name for field in fields(Comparison)]
     with writing(folder / "compare.csv") as stream:
         table = csv.DictWriter(stream, names)
         table.writeheader()
         table.writerows(asdict(row) for row in rows)
+
+
+def _as_json(row: Comparison) -> dict[str, object]:
+    """Return a row with its decimals as the numbers that JSON has."""
+    return {k: float(v) if isinstance(v, Decimal) else v for k, v in asdict(row).items()}

@@ -5,7 +5,6 @@ ranked in this way too, with its own metrics and tolerances, could not be confir
 """
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from scipy.stats import kendalltau, rankdata
 
 import inference
 from evaluation.comparison.contest import CPU, GPU, Contest
-from imaging.files import replacing, writing
+from imaging.files import writing
+from imaging.records import write_json
 
 SCHEMA = 1
 SEED = 23
@@ -67,8 +67,7 @@ class Ranking:
     def write(self, folder: Path) -> None:
         """Write rank.json and rank.csv into `folder`."""
         table = {"schema": SCHEMA, "kind": "ranking", "kit": inference.__version__, **asdict(self)}
-        with replacing(folder / "rank.json") as partial:
-            partial.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n", "utf-8")
+        write_json(table, folder / "rank.json")
         shares = [f"share_place_{place}" for place in range(1, len(self.standings) + 1)]
         with writing(folder / "rank.csv") as stream:
             rows = csv.writer(stream)

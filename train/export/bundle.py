@@ -1,6 +1,5 @@
 """Export an nnU-Net result folder to a bundle of weights, manifest and parity report."""
 
-import json
 import re
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from imaging.errors import KitError
+from imaging.records import write_json
 from inference.manifest import (
     ComponentRule,
     Intensity,
@@ -98,7 +98,7 @@ def export_bundle(request: ExportRequest) -> Export:
         agreements = measure(network, patches, manifest, request.threads)
         refuse_disagreement(agreements)
         parity = report(agreements, sources, files["onnx"].sha256)
-        (stage / PARITY).write_text(json.dumps(parity, indent=2) + "\n", encoding="utf-8")
+        write_json(parity, stage / PARITY, indent=2)
         _put_in_place(stage, request.bundle)
     return Export(request.bundle / MANIFEST, tuple(agreements), model.warnings)
 

@@ -1,6 +1,5 @@
 """`train ablate`: compare every fusion rule with the truth, and ours without each source."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,9 +11,10 @@ from rich.table import Table
 
 from evaluation.scoring.lesions import lesions_of, size_names, size_of
 from imaging.errors import KitError
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
+from imaging.records import write_json
 from imaging.terminal import terminal
 from train.data.anatomy import IGNORE
 from train.data.release import LABEL_SUFFIX
@@ -126,10 +126,9 @@ def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, 
                 fused = rule(read.maps, read.voxel_ml)
                 tallies.setdefault(name, _Tally()).add(read.truth, fused, read.voxel_ml)
     found = {name: tally.result() for name, tally in tallies.items()}
-    with replacing(output / "ablation.json") as partial:
-        table = {"cases": len(cases), "sources": list(sources)}
-        rows = {name: asdict(way) for name, way in found.items()}
-        partial.write_text(json.dumps({**table, "rules": rows}, indent=1) + "\n", encoding="utf-8")
+    rows = {name: asdict(way) for name, way in found.items()}
+    table = {"cases": len(cases), "sources": list(sources), "rules": rows}
+    write_json(table, output / "ablation.json")
     draw(found, output / "ablation.png")
     show(found)
     return found

@@ -1,6 +1,5 @@
 """Stages `fuse` and `select`: the labels of a round, and the cases that it is trained on."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from imaging.errors import GeometryError, KitError
-from imaging.files import replacing
 from imaging.label_maps import LabelMap, read_label_map
 from imaging.overlap import dice_by_label, joint_counts
+from imaging.records import write_json
 from imaging.volumes import read_header, read_place
 from train.data.anatomy import IGNORE
 from train.data.release import Case
@@ -119,8 +118,7 @@ def _learn(step: Round, held_out: Files, folder: Path) -> _Learnt:
     by_source = zip(step.sources, uncertainties, strict=True)
     if percents := {name: one.table() for name, one in by_source if one is not None}:
         table["least_percent"] = percents
-    with replacing(folder / "weighting.json") as path:
-        path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_json(table, folder / "weighting.json")
     return _Learnt(weighting, uncertainties)
 
 
@@ -209,8 +207,7 @@ def _select(
     kept = [case for case in labels if found.get(case, 1.0) >= step.least_agreement]
     if not kept:
         raise KitError(f"round {step.name!r}: no case agrees by {step.least_agreement}")
-    with replacing(folder / "cases.json") as path:
-        path.write_text(json.dumps({"kept": kept, "agreement": found}, indent=1) + "\n")
+    write_json({"kept": kept, "agreement": found}, folder / "cases.json")
 
 
 def agreement(first: Path, second: Path) -> float:

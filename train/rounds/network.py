@@ -1,6 +1,5 @@
 """Stages `train`, `export`, `label`, `judge`, `rules` and `score` of a round's network."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,7 +14,7 @@ from imaging.errors import KitError
 from imaging.files import make_folder
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
-from imaging.records import write_json
+from imaging.records import read_table, write_json
 from inference.engines import Precision
 from inference.manifest import Manifest, load_manifest
 from inference.pipeline import predict_folder
@@ -39,7 +38,7 @@ def train(run: Run, stage: Stage) -> Job:
     """Train a round's network; what a killed training has done is kept in RUN/ROUND/train.work."""
     step = run.recipe.step(stage.round)
     selected = run.folder / step.name / "select" / "cases.json"
-    kept = set(json.loads(selected.read_text("utf-8"))["kept"])
+    kept = set(read_table(selected, "selected cases")[0]["kept"])
     files = {
         case.case: (run.release / case.image, run.fused(step, case))
         for case in cases_of(run.recipe, step, run.cases)

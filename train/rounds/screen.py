@@ -5,10 +5,10 @@ import csv
 from rich.table import Table
 
 from evaluation.scoring.scores import Scores, load_scores
-from imaging.files import replacing, writing
+from imaging.files import writing
 from imaging.terminal import terminal
 from train.rounds.run import Run
-from train.rounds.stopping import decide, judged, stop_json
+from train.rounds.stopping import decide, judged, write_decisions
 
 _COLUMNS = ("round", "cases", "organ DSC", "organ NSD", "tumour DSC", "tumour NSD")
 
@@ -43,8 +43,7 @@ def show_decision(run: Run, count: int) -> bool:
     """
     rounds = judged(run, count)
     decisions = [decide(rounds[:n], run.recipe.stop) for n in range(2, count + 1)]
-    with replacing(run.folder / "stop.json") as partial:
-        partial.write_text(stop_json(decisions), encoding="utf-8")
+    write_decisions(decisions, run.folder / "stop.json")
     if not decisions:
         return True
     last = decisions[-1]

@@ -5,7 +5,6 @@ labels' noise (arXiv 2310.01159, discussion). Each round is compared with the on
 same cases, so a case that is hard for both does not count.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import KitError
-from imaging.records import read_record
+from imaging.records import read_record, write_json
 from train.rounds.fuse import agreement
 from train.rounds.plan import cases_of, consumers
 from train.rounds.recipe import Round, Stop
@@ -260,6 +259,6 @@ def load_dsc(path: Path) -> Dsc:
     return read_record(path, _Scored, "record of held-out cases").dsc
 
 
-def stop_json(decisions: Sequence[Decision]) -> str:
-    """Return stop.json's text."""
-    return json.dumps({"verdicts": [asdict(decision) for decision in decisions]}, indent=1) + "\n"
+def write_decisions(decisions: Sequence[Decision], path: Path) -> None:
+    """Write stop.json."""
+    write_json({"verdicts": [asdict(decision) for decision in decisions]}, path)

@@ -1,19 +1,18 @@
 """`train confidence`: label CTs, and write the network's confidence."""
 
 import itertools
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.progress import track
 from rich.table import Table
 
 from imaging.errors import KitError, in_one_line
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
+from imaging.records import read_table, write_json
 from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import find_cases
@@ -60,8 +59,7 @@ def confidence(
         "failed": done.failed,
         "cases": {case: asdict(one) for case, one in done.found.items()},
     }
-    with replacing(output / "confidence.json") as partial:
-        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_json(table, output / "confidence.json")
     show(done.found)
     if done.failed:
         failures = done.failed.items()
@@ -113,9 +111,9 @@ def temperature_in(path: Path, manifest: Manifest) -> float:
         KitError: The file is none of its, or is of another network.
     """
     try:
-        table: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        table, _ = read_table(path, "calibration")
         network, found = str(table["network"]), float(table["temperature"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KitError, ValueError, KeyError, TypeError) as error:
         raise KitError(f"{path}: not a calibration.json of `train calibrate` ({error})") from error
     if network != manifest.name:
         raise KitError(f"{path} is of network {network!r}, not of {manifest.name!r}; calibrate it")

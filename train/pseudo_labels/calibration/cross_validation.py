@@ -1,17 +1,16 @@
 """`train calibrate`: fit a network's temperature, and judge it by cross-validation."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.progress import track
 from rich.table import Table
 
 from evaluation.scoring.annotated import AnnotatedLabels
 from imaging.errors import KitError
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
+from imaging.records import write_json
 from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import find_cases
@@ -85,9 +84,9 @@ def calibrate(
     selection = cross_validated(sampled, temperatures)
     draw(found.network, found.temperature, found.before, found.after, output / "calibration.png")
     draw_kept(found.network, selection, output / "selection.png")
-    _write(asdict(found), output / "calibration.json")
+    write_json(asdict(found), output / "calibration.json")
     table = {"network": found.network, "engine": description, **threshold_message(selection)}
-    _write(table, output / "selection.json")
+    write_json(table, output / "selection.json")
     return found, selection
 
 
@@ -116,11 +115,6 @@ def _sampled(
             )
         }
         return predictor.engine.description, sampled
-
-
-def _write(table: dict[str, Any], path: Path) -> None:
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
 def judged(network: str, engine: dict[str, str | int], samples: dict[str, Samples]) -> Calibration:
