@@ -19,10 +19,10 @@ def main() -> None:
     """Measure speed and memory on this machine, in alternating runs."""
 
 
-@main.command()
+@main.command("score")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("-o", "--output", type=OutputFile(), help="JSON file of the results.")
-def score(repeats: int, output: Path | None) -> None:
+def score_speed(repeats: int, output: Path | None) -> None:
     """`evaluation score` against a plain transcription of the official rules."""
     from benchmarks.score import benchmark_score
 

@@ -87,7 +87,7 @@ def benchmark_inference(
     Raises:
         KitError: A run fails.
     """
-    from benchmarks.prediction_figure import draw
+    from benchmarks.prediction_figure import draw_benchmark
 
     ways = commands(manifest, model)
     seen: dict[str, dict[str, list[_Run]]] = {}
@@ -110,8 +110,8 @@ def benchmark_inference(
         {case: {n: r[-1].memory for n, r in runs.items()} for case, runs in seen.items()},
     )
     write_json(asdict(found), output / "inference.json")
-    draw(found, output / "inference.png")
-    show(found)
+    draw_benchmark(found, output / "inference.png")
+    show_benchmark(found)
 
 
 def commands(manifest: Path, model: Path | None) -> dict[str, tuple[str, ...]]:
@@ -195,7 +195,7 @@ def _ways(case: str, runs: dict[str, list[_Run]], output: Path) -> dict[str, Way
     return found
 
 
-def show(found: Benchmark) -> None:
+def show_benchmark(found: Benchmark) -> None:
     """Print one table a CT."""
     console = terminal()
     for case, ways in found.ways.items():

@@ -22,7 +22,7 @@ _LINES = {"nnU-Net": "-", "nnU-Net, tuned": "--", "kit, exact": "-.", "kit": ":"
 _MARKERS = {"nnU-Net": "s", "nnU-Net, tuned": "D", "kit, exact": "^", "kit": "o"}
 
 
-def draw(found: "Benchmark", path: Path) -> None:
+def draw_benchmark(found: "Benchmark", path: Path) -> None:
     """Draw `found` as a PNG file; greys and hatches, so that it can be printed."""
     cases = list(found.ways)
     figure = Figure(figsize=(11, 4 + 3 * len(cases)), layout="constrained")

@@ -10,7 +10,7 @@ from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from inference.manifest import CROPS
-from train.rounds.cli import audit, plan, run, stage, verify
+from train.rounds.cli import audit, plan, run, stage, verify_runs
 from train.small.cli import small
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     """Train a segmentation network and export it."""
 
 
-for command in (audit, plan, run, stage, verify, small):
+for command in (audit, plan, run, stage, verify_runs, small):
     main.add_command(command)
 
 
@@ -93,7 +93,7 @@ def quantize(
     from dataclasses import asdict
 
     from inference.predictor import Progress
-    from train.export.int8 import quantize as add_int8
+    from train.export.int8 import add_int8
 
     progress = Progress(done=lambda case: click.echo(case.summary, err=True))
     gate = add_int8(manifest, calibration, images, truth, threads, progress)
@@ -120,13 +120,12 @@ def calibrate(
     """
     from inference.manifest import load_manifest
     from inference.predictor import Settings
-    from train.pseudo_labels.calibration.cross_validation import calibrate as fit_and_judge
-    from train.pseudo_labels.calibration.cross_validation import show
+    from train.pseudo_labels.calibration.cross_validation import calibrate_network, show_calibration
     from train.pseudo_labels.calibration.thresholds import show_kept
 
     loaded = load_manifest(manifest)
-    found, selection = fit_and_judge(loaded, images, truth, output, Settings(**settings), drawn)
-    show(found)
+    found, selection = calibrate_network(loaded, images, truth, output, Settings(**settings), drawn)
+    show_calibration(found)
     show_kept(selection)
 
 
@@ -166,8 +165,7 @@ def confidence(
     from inference.manifest import load_manifest
     from inference.predictor import Settings
     from train.pseudo_labels.calibration.confidence import Questions
-    from train.pseudo_labels.calibration.confidence_command import confidence as label_folder
-    from train.pseudo_labels.calibration.confidence_command import temperature_in
+    from train.pseudo_labels.calibration.confidence_command import temperature_in, write_confidence
 
     if (temperature is None) == (calibration is None):
         raise click.UsageError("give either --temperature or --calibration")
@@ -175,7 +173,7 @@ def confidence(
     if calibration is not None:
         temperature = temperature_in(calibration, loaded)
     questions = Questions(temperature or 1.0, flips)
-    label_folder(loaded, images, output, Settings(**settings), questions)
+    write_confidence(loaded, images, output, Settings(**settings), questions)
 
 
 @main.command()
@@ -184,12 +182,12 @@ def confidence(
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 def ablate(truth: Path, sources: tuple[str, ...], output: Path) -> None:
     """Fuse pseudo labels by every rule, and by ours without each source; judge them by TRUTH."""
-    from train.pseudo_labels.ablation import ablate as fuse_and_judge
+    from train.pseudo_labels.ablation import compare_rules
 
     pairs = [source.partition("=")[::2] for source in sources]
     if not all(name and folder for name, folder in pairs) or len(dict(pairs)) < len(pairs):
         raise click.UsageError("--source is NAME=FOLDER, each name once")
-    fuse_and_judge(truth, {name: Path(folder) for name, folder in pairs}, output)
+    compare_rules(truth, {name: Path(folder) for name, folder in pairs}, output)
 
 
 @main.command()

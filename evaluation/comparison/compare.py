@@ -47,7 +47,7 @@ class Comparison:
         return measured < self.reported if better else measured > self.reported
 
 
-def compare(tables: Iterable[Reported], teams: Sequence[TeamResults]) -> list[Comparison]:
+def comparisons(tables: Iterable[Reported], teams: Sequence[TeamResults]) -> list[Comparison]:
     """Set every figure of `tables` beside what each of `teams` has."""
     return [
         _compared(table.name, result, metric, of, team)

@@ -83,7 +83,7 @@ def rank_weights(metrics: Mapping[str, object]) -> dict[str, float]:
     return {metric: 0.5 if metric in halved else 1.0 for metric in metrics}
 
 
-def rank(contest: Contest, bootstrap: int, seed: int = SEED) -> Ranking:
+def rank_teams(contest: Contest, bootstrap: int, seed: int = SEED) -> Ranking:
     """Rank the teams of a contest.
 
     Args:

@@ -119,10 +119,10 @@ class CaseEfficiency:
     @property
     def counted(self) -> tuple[EfficiencyRun, ...]:
         """Runs that the figures are of."""
-        return counted(self.runs)
+        return runs_that_count(self.runs)
 
 
-def counted(runs: tuple[EfficiencyRun, ...]) -> tuple[EfficiencyRun, ...]:
+def runs_that_count(runs: tuple[EfficiencyRun, ...]) -> tuple[EfficiencyRun, ...]:
     """Return the runs that succeeded, or all where none did."""
     return tuple(run for run in runs if run.error is None) or runs
 
@@ -131,7 +131,7 @@ def case_of(
     case: str, file: str, runs: tuple[EfficiencyRun, ...], limits: ChallengeLimits
 ) -> CaseEfficiency:
     """Sum up the runs of one case."""
-    tables = [run.figures(limits) for run in counted(runs)]
+    tables = [run.figures(limits) for run in runs_that_count(runs)]
     shared = [name for name in tables[0] if all(name in table for table in tables)]
     figures = {name: _spread([table[name] for table in tables]) for name in shared}
     failed = [run for run in runs if run.error]

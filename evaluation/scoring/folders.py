@@ -169,7 +169,7 @@ def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scorin
         warning = "; ".join(f"{organ} is {official.ONE_SLICE}" for organ in crashed) or None
         warning = "; ".join(reason for reason in (case.warning, warning) if reason) or None
         return replace(case, labels=labels, warning=warning)
-    true_lesions, pred_lesions = fixed.lesions(truth.labels, pred.labels, grid)
+    true_lesions, pred_lesions = fixed.case_lesions(truth.labels, pred.labels, grid)
     return replace(
         case,
         labels=fixed.score_labels(truth.labels, pred.labels, grid),

@@ -25,7 +25,7 @@ from inference.manifest import (
 from train.export.checkpoint import Checkpoint, load_checkpoint
 from train.export.network import build_network, resolved_configuration, round_to_f16
 from train.export.onnx_graph import exported_program, write_onnx
-from train.export.parity import LogitAgreement, measure, refuse_disagreement, report
+from train.export.parity import LogitAgreement, logit_agreements, refuse_disagreement, report
 from train.export.patches import parity_patches
 from train.export.plans import PlannedModel, planned_model, read_json
 
@@ -95,7 +95,7 @@ def export_bundle(request: ExportRequest) -> Export:
         manifest.write(stage / MANIFEST)
         load_manifest(stage / MANIFEST)  # what prediction would refuse is not published
         patches, sources = parity_patches(manifest, request.parity_cases)
-        agreements = measure(network, patches, manifest, request.threads)
+        agreements = logit_agreements(network, patches, manifest, request.threads)
         refuse_disagreement(agreements)
         parity = report(agreements, sources, files["onnx"].sha256)
         write_json(parity, stage / PARITY, indent=2)

@@ -35,7 +35,7 @@ class Gate:
     threads: int
 
 
-def quantize(
+def add_int8(
     manifest: Path,
     calibration: Sequence[Path],
     images: Path,

@@ -18,7 +18,7 @@ from imaging.records import write_json
 from imaging.terminal import terminal
 from train.data.anatomy import IGNORE
 from train.data.release import LABEL_SUFFIX
-from train.pseudo_labels.ablation_figure import draw
+from train.pseudo_labels.ablation_figure import draw_ablation
 from train.pseudo_labels.fusion import Labels, agree_or_background, read_flare_labels, staple, vote
 from train.pseudo_labels.reliability import CLASSES, Evidence
 from train.pseudo_labels.staple import KnownStaple
@@ -96,7 +96,7 @@ class _Tally:
         )
 
 
-def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, Ways]:
+def compare_rules(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, Ways]:
     """Fuse the sources' maps of every labelled case by every rule; write and show the table.
 
     Reliabilities are counted on one half of the cases, sampled at random, and used on the other, in
@@ -129,8 +129,8 @@ def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, 
     rows = {name: asdict(way) for name, way in found.items()}
     table = {"cases": len(cases), "sources": list(sources), "rules": rows}
     write_json(table, output / "ablation.json")
-    draw(found, output / "ablation.png")
-    show(found)
+    draw_ablation(found, output / "ablation.png")
+    show_rules(found)
     return found
 
 
@@ -189,7 +189,7 @@ def without_each(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {"all sources": tuple(names), **rest}
 
 
-def show(found: Mapping[str, Ways]) -> None:
+def show_rules(found: Mapping[str, Ways]) -> None:
     """Print a row a rule."""
     columns = (
         "organs",

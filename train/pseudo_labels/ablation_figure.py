@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _OURS, _OTHERS = "#1b6ca8", "#9aa5ad"
 
 
-def draw(found: "Mapping[str, Ways]", path: Path) -> None:
+def draw_ablation(found: "Mapping[str, Ways]", path: Path) -> None:
     """Draw a row a rule: DSC of organs and tumour, and the share of tumours found by size.
 
     Raises:

@@ -155,19 +155,19 @@ def audit(
 
     Exit code 1: a case could not be read; the others are there.
     """
-    from train.pseudo_labels.audit.page import audit as write_audit
+    from train.pseudo_labels.audit.page import audit_round
     from train.rounds.recipe import load_rounds
     from train.rounds.run import Run
 
     run = Run(load_rounds(recipe), folder, release, truth, sources, device)
-    if unread := write_audit(run, name, output, jobs):
+    if unread := audit_round(run, name, output, jobs):
         raise KitError(f"{unread} cases could not be read; see {output / 'audit.html'}")
 
 
-@click.command()
+@click.command("verify")
 @click.argument("first", type=_FOLDER)
 @click.argument("second", type=_FOLDER)
-def verify(first: Path, second: Path) -> None:
+def verify_runs(first: Path, second: Path) -> None:
     """Compare two runs: exit code 1, and the first stage that differs, if they are not the same."""
     from train.rounds.verify import compare_runs
 

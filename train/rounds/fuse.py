@@ -51,7 +51,7 @@ class CaseFiles:
 Files = dict[Case, CaseFiles]
 
 
-def fuse(run: Run, stage: Stage) -> Job:
+def fuse_job(run: Run, stage: Stage) -> Job:
     """Make one label map of the labels that a round's sources and annotators give each case."""
     step = run.recipe.step(stage.round)
     files = _files(run, step, cases_of(run.recipe, step, run.cases), run.labels_of)
@@ -189,7 +189,7 @@ def fused(
     return fusion.annotated_only(real, combine(*pseudo), annotated=annotated)
 
 
-def select(run: Run, stage: Stage) -> Job:
+def select_job(run: Run, stage: Stage) -> Job:
     """Leave out the cases whose labels agree too little with the round's first source."""
     step = run.recipe.step(stage.round)
     labels = {c.case: run.fused(step, c) for c in cases_of(run.recipe, step, run.cases)}

@@ -34,7 +34,7 @@ MANIFEST = "weights_manifest.json"
 _CHECKPOINT = "fold_all/checkpoint_final.pth"
 
 
-def train(run: Run, stage: Stage) -> Job:
+def train_job(run: Run, stage: Stage) -> Job:
     """Train a round's network; what a killed training has done is kept in RUN/ROUND/train.work."""
     step = run.recipe.step(stage.round)
     selected = run.folder / step.name / "select" / "cases.json"
@@ -65,7 +65,7 @@ def _train(run: Run, step: Round, files: Mapping[str, tuple[Path, Path]], folder
     shutil.rmtree(work / "preprocessed", ignore_errors=True)  # by far the largest
 
 
-def export(run: Run, stage: Stage) -> Job:
+def export_job(run: Run, stage: Stage) -> Job:
     """Export a round's network for `inference`."""
     checkpoint = run.folder / stage.round / "train" / _CHECKPOINT
     return Job({run.named(checkpoint): checkpoint}, partial(_export, run, stage.round))
@@ -79,7 +79,7 @@ def _export(run: Run, name: str, folder: Path) -> None:
     export_bundle(ExportRequest(model, folder, name=f"{run.recipe.name}_{name}", threads=threads))
 
 
-def label(run: Run, stage: Stage) -> Job:
+def label_job(run: Run, stage: Stage) -> Job:
     """Label one part of the cases that later rounds want of this round."""
     labelled = cases_to_label(run.recipe, stage.round, run.cases)
     part = labelled[stage.part or 0 :: run.recipe.shards]
@@ -124,7 +124,7 @@ def _predict(
         raise KitError(f"round {name!r} could not label {reasons}")
 
 
-def judge(run: Run, stage: Stage) -> Job:
+def judge_job(run: Run, stage: Stage) -> Job:
     """Label the held-out cases, and write the DSC of every class that was annotated in them."""
     predicted = _predicted(run, stage.round, run.held_out, run.recipe.confidence)
     truths = _truths(run)
@@ -160,7 +160,7 @@ def dsc_of(truth: Path, pred: Path, annotated: Sequence[int]) -> dict[str, float
     return {names[k]: 1.0 if np.isnan(dsc[k]) else float(dsc[k]) for k in annotated}
 
 
-def rules(run: Run, stage: Stage) -> Job:
+def rules_job(run: Run, stage: Stage) -> Job:
     """Copy a round's bundle, with the least volumes that its held-out cases ask for."""
     manifest = load_manifest(run.folder / stage.round / "export" / MANIFEST)
     preds, truths = run.held_out_labels(stage.round), _truths(run)
@@ -186,7 +186,7 @@ def _rules(
     write_json({name: asdict(one) for name, one in chosen.items()}, folder / "rules.json")
 
 
-def score(run: Run, stage: Stage) -> Job:
+def score_job(run: Run, stage: Stage) -> Job:
     """Label the validation cases that have a truth, and score the labels."""
     truths = truth_files(run)
     cases = [case for case in run.cases if case.case in truths]

@@ -8,7 +8,7 @@ from evaluation.scoring.scores import Scores, load_scores
 from imaging.files import writing
 from imaging.terminal import terminal
 from train.rounds.run import Run
-from train.rounds.stopping import decide, judged, write_decisions
+from train.rounds.stopping import decide, judged_rounds, write_decisions
 
 _COLUMNS = ("round", "cases", "organ DSC", "organ NSD", "tumour DSC", "tumour NSD")
 
@@ -41,7 +41,7 @@ def show_decision(run: Run, count: int) -> bool:
     Raises:
         KitError: A file of the run is missing or cannot be read.
     """
-    rounds = judged(run, count)
+    rounds = judged_rounds(run, count)
     decisions = [decide(rounds[:n], run.recipe.stop) for n in range(2, count + 1)]
     write_decisions(decisions, run.folder / "stop.json")
     if not decisions:

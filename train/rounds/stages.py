@@ -3,8 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from train.rounds.fuse import fuse, select
-from train.rounds.network import export, judge, label, rules, score, train
+from train.rounds.fuse import fuse_job, select_job
+from train.rounds.network import (
+    export_job,
+    judge_job,
+    label_job,
+    rules_job,
+    score_job,
+    train_job,
+)
 from train.rounds.plan import Stage, expand
 from train.rounds.records import Work, run_stage
 from train.rounds.run import Job, Run
@@ -30,7 +37,7 @@ def do_stage(run: Run, stage: Stage) -> Path:
     return run_stage(work, job.make)
 
 
-def data(run: Run, stage: Stage) -> Job:
+def data_job(run: Run, stage: Stage) -> Job:
     """Check the release: which cases are usable, and what was annotated in each."""
     from train.data.release import Layout
     from train.data.screen import check_on_screen
@@ -56,13 +63,13 @@ def release_files(release: Path) -> list[Path]:
 
 
 JOBS: dict[str, Callable[[Run, Stage], Job]] = {
-    "data": data,
-    "fuse": fuse,
-    "select": select,
-    "train": train,
-    "export": export,
-    "label": label,
-    "judge": judge,
-    "rules": rules,
-    "score": score,
+    "data": data_job,
+    "fuse": fuse_job,
+    "select": select_job,
+    "train": train_job,
+    "export": export_job,
+    "label": label_job,
+    "judge": judge_job,
+    "rules": rules_job,
+    "score": score_job,
 }

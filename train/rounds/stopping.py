@@ -205,7 +205,7 @@ def _mean(dsc: Dsc) -> float:
     return fmean(means or [0.0])
 
 
-def judged(run: Run, count: int) -> list[Judged]:
+def judged_rounds(run: Run, count: int) -> list[Judged]:
     """Return what is known of the first `count` rounds of a run, all of whose stages are done.
 
     Change and fit are looked up in `SAMPLED` cases at most, evenly spread over the list.

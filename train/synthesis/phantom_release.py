@@ -140,7 +140,7 @@ def from_shapes(phantoms: Phantoms) -> Draw:
     return lambda plan, seed: phantom(seed, size, spacing_mm, plan.tumour, tumours_mm)
 
 
-def write_case(
+def write_phantom_case(
     plan: Planned, draw: Draw, phantoms: Phantoms, seed: int, folder: Path, layout: Layout
 ) -> None:
     """Write one case into `folder`: sampled from `seed` and its own name, whatever else is made.
@@ -189,5 +189,5 @@ def write_release(
     plans = list(planned_cases(phantoms))
     console = terminal(stderr=True)
     for plan in track(plans, description="phantoms", console=console, transient=True):
-        write_case(plan, draw, phantoms, seed, folder, layout)
+        write_phantom_case(plan, draw, phantoms, seed, folder, layout)
     return len(plans)

@@ -40,7 +40,7 @@ def laid_into(
     shape = target.labels.shape
     hu, labels = warp(ct.hu, ct.labels, bend, (shape[0], shape[1], shape[2]))
     outside = _beyond(bend, ct, shape[0])
-    hu, labels = _redraw(hu, labels, target, contrast.phase_means(rng), rng)
+    hu, labels = _redraw(hu, labels, target, contrast.organ_means(rng), rng)
     vessels = outside[:, np.newaxis, np.newaxis] & np.isin(labels, _VESSELS)
     labels[vessels] = IGNORE
     kept = _near(~outside, _MARGIN_SLICES)

@@ -42,7 +42,7 @@ class Shown:
     pictures: tuple[Picture, ...]
 
 
-def audit(run: Run, name: str, output: Path, jobs: int, pictures: int = 6) -> int:
+def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6) -> int:
     """Measure the labels that a round is trained on; write audit.html and audit.json.
 
     Args:

@@ -30,7 +30,7 @@ from train.pseudo_labels.calibration.confidence import (
 _MEANS = ("probability", "margin", "entropy", "agreement")
 
 
-def confidence(
+def write_confidence(
     manifest: Manifest, images: Path, output: Path, settings: Settings, questions: Questions
 ) -> None:
     """Label every CT of a folder; write label maps, maps of percents and confidence.json.
@@ -60,7 +60,7 @@ def confidence(
         "cases": {case: asdict(one) for case, one in done.found.items()},
     }
     write_json(table, output / "confidence.json")
-    show(done.found)
+    show_confidence(done.found)
     if done.failed:
         failures = done.failed.items()
         raise KitError("; ".join(f"{case} failed: {reason}" for case, reason in failures))
@@ -122,7 +122,7 @@ def temperature_in(path: Path, manifest: Manifest) -> float:
     return found
 
 
-def show(found: Mapping[str, Confidence]) -> None:
+def show_confidence(found: Mapping[str, Confidence]) -> None:
     """Print a row a class: the means of all cases in which it was found."""
     classes, pieces = defaultdict[str, list[Sureness]](list), defaultdict[str, int](int)
     for case in found.values():

@@ -17,7 +17,7 @@ from inference.pipeline import find_cases
 from inference.predictor import Settings
 from inference.segmentation import open_predictor
 from train.data.release import LABEL_SUFFIX
-from train.pseudo_labels.calibration.figure import draw, draw_kept
+from train.pseudo_labels.calibration.figure import draw_calibration, draw_kept
 from train.pseudo_labels.calibration.sampling import sample_voxels
 from train.pseudo_labels.calibration.temperature import (
     ConfidencePieces,
@@ -55,7 +55,7 @@ class Calibration:
     cases: dict[str, CaseCalibration]
 
 
-def calibrate(
+def calibrate_network(
     manifest: Manifest,
     images: Path,
     truth: Path,
@@ -79,10 +79,14 @@ def calibrate(
         KitError: Fewer than two labelled CTs, or a file or the network cannot be used.
     """
     description, sampled = _sampled(manifest, images, truth, output, settings, annotated)
-    found = judged(manifest.name, description, {case: one for case, (one, _) in sampled.items()})
+    found = calibration_of(
+        manifest.name, description, {case: one for case, (one, _) in sampled.items()}
+    )
     temperatures = {case: one.temperature for case, one in found.cases.items()}
     selection = cross_validated(sampled, temperatures)
-    draw(found.network, found.temperature, found.before, found.after, output / "calibration.png")
+    draw_calibration(
+        found.network, found.temperature, found.before, found.after, output / "calibration.png"
+    )
     draw_kept(found.network, selection, output / "selection.png")
     write_json(asdict(found), output / "calibration.json")
     table = {"network": found.network, "engine": description, **threshold_message(selection)}
@@ -117,7 +121,9 @@ def _sampled(
         return predictor.engine.description, sampled
 
 
-def judged(network: str, engine: dict[str, str | int], samples: dict[str, Samples]) -> Calibration:
+def calibration_of(
+    network: str, engine: dict[str, str | int], samples: dict[str, Samples]
+) -> Calibration:
     """Fit a temperature for each case on all others, and one on all."""
     everything = list(samples.values())
     temperatures = [
@@ -140,7 +146,7 @@ def judged(network: str, engine: dict[str, str | int], samples: dict[str, Sample
     )
 
 
-def show(found: Calibration) -> None:
+def show_calibration(found: Calibration) -> None:
     """Print a row a case, and all of them together."""
     title = f"{found.network}: temperature {found.temperature:.2f}"
     columns = ("case", "voxels", "temperature of the others", "ECE", "after", "NLL", "after")

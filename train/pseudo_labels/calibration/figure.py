@@ -12,7 +12,7 @@ _MARKERS = ("o", "s", "^")
 _COLORS = ("0.0", "#c04000", "#0060a0", "#508030", "#806090")
 
 
-def draw(
+def draw_calibration(
     network: str, temperature: float, before: Reliability, after: Reliability, path: Path
 ) -> None:
     """Draw both reliability curves and how many voxels each of their points stands for."""
