@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 MANIFEST = "weights_manifest.json"
 CROPS = click.Choice(["none", "nonzero", "body"])
-_TOOLS = ("engine", "outside", "plan", "sample", "show", "verify")
+_TOOLS = ("engine", "estimate", "outside", "sample", "show", "verify")
 
 
 class _Commands(CommandGroup):

@@ -10,7 +10,7 @@ from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from inference.manifest import CROPS
-from train.rounds.cli import audit, plan, run, stage, verify_runs
+from train.rounds.cli import audit, estimate_recipe, run, stage, verify_runs
 from train.small.cli import small
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     """Train a segmentation network and export it."""
 
 
-for command in (audit, plan, run, stage, verify_runs, small):
+for command in (audit, estimate_recipe, run, stage, verify_runs, small):
     main.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""The commands of rounds: `train plan`, `run`, `stage` and `verify`."""
+"""The commands of rounds: `train estimate`, `run`, `stage` and `verify`."""
 
 import json
 from collections.abc import Callable
@@ -45,10 +45,10 @@ def _external(
     return found
 
 
-@click.command()
+@click.command("estimate")
 @_RECIPE
 @click.option("--release", type=_FOLDER, help="FLARE23's folder: count the cases in it too.")
-def plan(recipe: Path, release: Path | None) -> None:
+def estimate_recipe(recipe: Path, release: Path | None) -> None:
     """Say what RECIPE will take, before anything is spent: cases, GPU-hours, disk.
 
     Without --release a recipe that has [phantoms] is counted with these, another one with all cases
@@ -83,7 +83,7 @@ def stage(
     part: int | None,
 ) -> None:
     """Run one stage of RECIPE: RUN/ROUND/KIND, with a record of what it was made of."""
-    from train.rounds.plan import find_stage
+    from train.rounds.graph import find_stage
     from train.rounds.recipe import load_rounds
     from train.rounds.run import Run
     from train.rounds.stages import do_stage

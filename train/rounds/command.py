@@ -13,7 +13,7 @@ from typing import Any
 from imaging.digest import sha256
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
-from train.rounds.plan import Stage, expand
+from train.rounds.graph import Stage, expand
 from train.rounds.records import digests_path, locked
 from train.rounds.run import Run
 from train.rounds.screen import show_decision

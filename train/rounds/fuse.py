@@ -19,7 +19,7 @@ from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
 from train.pseudo_labels.fusion import Labels, fuse_case, read_flare_labels, same_shape
 from train.pseudo_labels.uncertainty import Confidences, Uncertainty, unsure_of
 from train.pseudo_labels.weighting import HeldOut, Weighting, learn
-from train.rounds.plan import Stage, cases_of
+from train.rounds.graph import Stage, cases_of
 from train.rounds.recipe import WEIGHTED, Round
 from train.rounds.run import Job, Run
 

@@ -25,7 +25,7 @@ from train.pseudo_labels.calibration.confidence_command import label_all_with_co
 from train.pseudo_labels.component_rules import add_pieces, choose_rules, rules_of
 from train.pseudo_labels.fusion import read_flare_labels, same_shape
 from train.pseudo_labels.selection import Pieces
-from train.rounds.plan import Stage, cases_of, cases_to_label
+from train.rounds.graph import Stage, cases_of, cases_to_label
 from train.rounds.recipe import Round, RoundsRecipe
 from train.rounds.records import RECORD
 from train.rounds.run import Job, Run

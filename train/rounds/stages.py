@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from train.rounds.fuse import fuse_job, select_job
+from train.rounds.graph import Stage, expand
 from train.rounds.network import (
     export_job,
     judge_job,
@@ -12,7 +13,6 @@ from train.rounds.network import (
     score_job,
     train_job,
 )
-from train.rounds.plan import Stage, expand
 from train.rounds.records import Work, run_stage
 from train.rounds.run import Job, Run
 

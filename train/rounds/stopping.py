@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from imaging.errors import KitError
 from imaging.records import read_record, write_json
 from train.rounds.fuse import agreement
-from train.rounds.plan import cases_of, consumers
+from train.rounds.graph import cases_of, consumers
 from train.rounds.recipe import Round, Stop
 from train.rounds.run import Run
 

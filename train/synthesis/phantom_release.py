@@ -66,7 +66,7 @@ class Phantoms:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PhantomCase:
     """One case to make."""
 
     case: str
@@ -79,7 +79,7 @@ class Planned:
 
 CtAndLabels = tuple[NDArray[np.int16], NDArray[np.uint8]]
 """A CT and its labels, both [Z, Y, X]."""
-Draw = Callable[[Planned, int], CtAndLabels]
+Draw = Callable[[PhantomCase, int], CtAndLabels]
 """Draw a case from a seed of its own."""
 
 
@@ -120,45 +120,45 @@ def _names() -> dict[str, list[str]]:
     }
 
 
-def planned_cases(phantoms: Phantoms) -> Iterator[Planned]:
+def phantom_cases(phantoms: Phantoms) -> Iterator[PhantomCase]:
     """Yield the cases to make; every other one that nobody drew has tumours."""
     names = _names()
     for case in names["complete"][: phantoms.complete]:
-        yield Planned(case, "complete", tuple(sorted(ORGAN_LABELS)), tumour=False)
+        yield PhantomCase(case, "complete", tuple(sorted(ORGAN_LABELS)), tumour=False)
     for place, case in enumerate(names["partial"][: phantoms.partial]):
         annotated = PATTERNS[place % len(PATTERNS)]
-        yield Planned(case, "partial", annotated, tumour=14 in annotated)
+        yield PhantomCase(case, "partial", annotated, tumour=14 in annotated)
     for kind in ("unlabelled", "validation"):
         for place, case in enumerate(names[kind][: getattr(phantoms, kind)]):
-            yield Planned(case, kind, (), tumour=place % 2 == 0)
+            yield PhantomCase(case, kind, (), tumour=place % 2 == 0)
 
 
 def from_shapes(phantoms: Phantoms) -> Draw:
     """Return what draws parametric abdomens."""
     (z, y, x), (dz, dy, dx) = phantoms.shape, phantoms.spacing_mm
     size, spacing_mm, tumours_mm = (z, y, x), (dz, dy, dx), phantoms.tumours_mm
-    return lambda plan, seed: phantom(seed, size, spacing_mm, plan.tumour, tumours_mm)
+    return lambda case, seed: phantom(seed, size, spacing_mm, case.tumour, tumours_mm)
 
 
 def write_phantom_case(
-    plan: Planned, draw: Draw, phantoms: Phantoms, seed: int, folder: Path, layout: Layout
+    case: PhantomCase, draw: Draw, phantoms: Phantoms, seed: int, folder: Path, layout: Layout
 ) -> None:
     """Write one case into `folder`: sampled from `seed` and its own name, whatever else is made.
 
     Raises:
         KitError: A file cannot be written.
     """
-    case_seed = np.random.SeedSequence([seed, crc32(plan.case.encode())]).generate_state(1)[0]
-    hu, truth = draw(plan, int(case_seed))
+    case_seed = np.random.SeedSequence([seed, crc32(case.case.encode())]).generate_state(1)[0]
+    hu, truth = draw(case, int(case_seed))
     z, y, x = phantoms.spacing_mm
 
     def write(array: NDArray[np.int16] | NDArray[np.uint8], place: str, suffix: str) -> None:
-        write_volume(array, (z, y, x), folder / place / f"{plan.case}{suffix}")
+        write_volume(array, (z, y, x), folder / place / f"{case.case}{suffix}")
 
-    write(hu, getattr(layout, plan.kind, layout.images), IMAGE_SUFFIX)
+    write(hu, getattr(layout, case.kind, layout.images), IMAGE_SUFFIX)
     write(truth, HIDDEN, LABEL_SUFFIX)
-    if plan.annotated:
-        labels = np.where(np.isin(truth, plan.annotated), truth, np.uint8(0))
+    if case.annotated:
+        labels = np.where(np.isin(truth, case.annotated), truth, np.uint8(0))
         write(labels, layout.labels, LABEL_SUFFIX)
 
 
@@ -186,8 +186,8 @@ def write_release(
         raise KitError(f"{folder} is not empty; give a new folder, or delete it")
     for name in (layout.images, layout.labels, layout.unlabelled, layout.validation, HIDDEN):
         make_folder(folder / name)
-    plans = list(planned_cases(phantoms))
+    cases = list(phantom_cases(phantoms))
     console = terminal(stderr=True)
-    for plan in track(plans, description="phantoms", console=console, transient=True):
-        write_phantom_case(plan, draw, phantoms, seed, folder, layout)
-    return len(plans)
+    for case in track(cases, description="phantoms", console=console, transient=True):
+        write_phantom_case(case, draw, phantoms, seed, folder, layout)
+    return len(cases)

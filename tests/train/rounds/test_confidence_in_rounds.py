@@ -19,7 +19,7 @@ from tests.conftest import boxes, network, write_ct
 from train.data.release import Case, write_cases
 from train.rounds import network as stages
 from train.rounds.fuse import fuse_job
-from train.rounds.plan import expand, find_stage, settings_of
+from train.rounds.graph import expand, find_stage, settings_of
 from train.rounds.recipe import load_rounds
 from train.rounds.run import Run
 

@@ -10,8 +10,8 @@ pytest.importorskip("nnunetv2")
 
 from train.data.release import Case, write_cases
 from train.network import nnunet
+from train.rounds.graph import find_stage
 from train.rounds.network import train_job
-from train.rounds.plan import find_stage
 from train.rounds.recipe import load_rounds
 from train.rounds.run import Run
 

@@ -16,8 +16,8 @@ from imaging.volumes import write_volume
 from inference.manifest import ComponentRule, load_manifest
 from tests.conftest import network, write_ct
 from train.data.release import Case, write_cases
+from train.rounds.graph import expand, find_stage, settings_of
 from train.rounds.network import judge_job, rules_job, score_job
-from train.rounds.plan import expand, find_stage, settings_of
 from train.rounds.recipe import load_rounds
 from train.rounds.run import Run
 

@@ -22,7 +22,7 @@ from imaging.terminal import terminal
 from train.pseudo_labels.audit.figure import draw_volumes
 from train.pseudo_labels.audit.measure import Files, measure
 from train.pseudo_labels.audit.ranking import FLAG, MOST_Z, Normal, Ranked, normals_of, rank_cases
-from train.rounds.plan import cases_of
+from train.rounds.graph import cases_of
 from train.rounds.recipe import Round
 from train.rounds.run import Run
 
