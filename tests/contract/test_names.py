@@ -12,8 +12,8 @@ SHARED = {
     "load": "each engine's module: opens a network",
     "means": "official and fixed rules: the means over cases",
     "score_labels": "official and fixed rules: the scores of one case",
-    "fit": "the command `train small fit`, and what it calls",
-    "prepare": "the command `train small prepare`, and what it calls",
+    "fit": "train a network: nnU-Net's, that of `train small`, and the command",
+    "prepare": "before a training: nnU-Net's, that of `train small`, and the command",
 }
 """Names that several modules define because they mean the same."""
 
