@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from evaluation.efficiency.figure import BLACK, DARK, LIGHT, PALE
-from imaging.files import replacing
+from evaluation.figures import save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,8 +33,7 @@ def draw_benchmark(found: "Benchmark", path: Path) -> None:
     for row, case in enumerate(cases, start=1):
         _memory(figure.add_subplot(grid[row, :]), found, case)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=110, format="png")
+    save_png(figure, path, dpi=110)
 
 
 def _stages(axis: "Axes", found: "Benchmark") -> None:

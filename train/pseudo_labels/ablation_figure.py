@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from evaluation.figures import save_png
 from evaluation.scoring.lesions import size_names
-from imaging.files import replacing
 
 if TYPE_CHECKING:
     from train.pseudo_labels.ablation import Ways
@@ -41,5 +41,4 @@ def draw_ablation(found: "Mapping[str, Ways]", path: Path) -> None:
         axes.set_title(title, fontsize=10, loc="left")
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=150, format="png")
+    save_png(figure, path, dpi=150)
