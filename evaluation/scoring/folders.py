@@ -1,7 +1,8 @@
 """Score a folder of predictions against a folder of truths, case by case, in parallel."""
 
 import os
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import (
     BrokenExecutor,
     ProcessPoolExecutor,
@@ -98,6 +99,23 @@ def score_folder(
     if scoring.rules == "official":
         return scores
     return replace(scores, detection=detection(cases), strata=fixed.strata(cases))
+
+
+def score_files(truths: Mapping[str, Path], pred: Path, team: str = "") -> Scores:
+    """Score a folder of predictions by the fixed rules against truths that lie anywhere.
+
+    Args:
+        truths: Label maps by case.
+        pred: Folder of <case>.nii.gz.
+        team: As in `Scoring`.
+
+    Raises:
+        KitError: There is no truth at all.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for case, path in truths.items():
+            (Path(folder) / f"{case}{SUFFIX}").symlink_to(path.resolve())
+        return score_folder(Scoring(Path(folder), pred, "fixed", team=team))
 
 
 def case_name(path: Path) -> str:

@@ -197,15 +197,10 @@ def score_job(run: Run, stage: Stage) -> Job:
 
 def _score(name: str, predicted: Job, truths: Mapping[str, Path], folder: Path) -> None:
     """Label the cases of `truths` for round `name`, and write `folder`/scores.json."""
-    from evaluation.scoring.folders import Scoring, score_folder
+    from evaluation.scoring.folders import score_files
 
-    preds, links = folder / "pred", folder / "truth"
-    predicted.make(preds)
-    make_folder(links)
-    for case, path in truths.items():
-        (links / f"{case}{LABEL_SUFFIX}").symlink_to(path.resolve())
-    scores = score_folder(Scoring(links, preds, "fixed", team=name))
-    shutil.rmtree(links)
+    predicted.make(folder / "pred")
+    scores = score_files(truths, folder / "pred", team=name)
     if scores.problems:
         first = scores.problems[0]
         raise KitError(f"round {name!r}: {first.case}: {first.error or first.warning}")
