@@ -10,7 +10,7 @@ from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from inference.manifest import CROPS
-from train.rounds.cli import audit, estimate_recipe, run, stage, verify_runs
+from train.rounds.cli import audit, estimate_recipe, named_folders, run_all, stage, verify_runs
 from train.small.cli import small
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     """Train a segmentation network and export it."""
 
 
-for command in (audit, estimate_recipe, run, stage, verify_runs, small):
+for command in (audit, estimate_recipe, run_all, stage, verify_runs, small):
     main.add_command(command)
 
 
@@ -178,16 +178,16 @@ def confidence(
 
 @main.command()
 @click.argument("truth", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--source", "sources", multiple=True, required=True, help="NAME=FOLDER; several.")
+@click.option(
+    "--source", "sources", multiple=True, required=True, callback=named_folders,
+    metavar="NAME=FOLDER", help="A pseudo-label set; several.",
+)  # fmt: skip
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
-def ablate(truth: Path, sources: tuple[str, ...], output: Path) -> None:
+def ablate(truth: Path, sources: dict[str, Path], output: Path) -> None:
     """Fuse pseudo labels by every rule, and by ours without each source; judge them by TRUTH."""
     from train.pseudo_labels.ablation import compare_rules
 
-    pairs = [source.partition("=")[::2] for source in sources]
-    if not all(name and folder for name, folder in pairs) or len(dict(pairs)) < len(pairs):
-        raise click.UsageError("--source is NAME=FOLDER, each name once")
-    compare_rules(truth, {name: Path(folder) for name, folder in pairs}, output)
+    compare_rules(truth, sources, output)
 
 
 @main.command()

@@ -114,7 +114,7 @@ def test_a_map_on_another_grid_is_named(folder):
 @pytest.mark.parametrize(
     ("options", "code", "complaint"),
     [
-        (["--source", "seeing"], 2, "--source is NAME=FOLDER, each name once"),
+        (["--source", "seeing"], 2, "seeing: give NAME=FOLDER, each name once"),
         (["--source", "a=x", "--source", "a=y"], 2, "each name once"),
         (["--source", "a=x"], 1, "4 cases, 1 sources; give two or more of each"),
         (["--source", "a=x", "--source", "b=y"], 1, "is missing"),
