@@ -120,7 +120,7 @@ def stage(run: "Run", kind: str, name: str, part: int | None) -> None:
     help="How often a stage that failed is tried again.",
 )
 @click.pass_context
-def run_all(context: click.Context, run: "Run", **launch: Any) -> None:
+def run_all(context: click.Context, /, run: "Run", **launch: Any) -> None:
     """Run every round of RECIPE, from FLARE23's folders to the exported students.
 
     Called again after whatever stopped it, it goes on; stages that are done stay as they are.
