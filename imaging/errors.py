@@ -34,6 +34,11 @@ def how_to_install(extra: str) -> str:
     return f"run `pip install {what}` in the kit's folder"
 
 
+def joined(*reasons: str | None) -> str | None:
+    """Return several reasons as one line, without those that are None or empty; None for none."""
+    return "; ".join(filter(None, reasons)) or None
+
+
 def in_one_line(error: BaseException, about: str) -> str:
     """Return a one-line message for an error in one file, so that the other files can go on.
 

@@ -1,6 +1,5 @@
 """Measured figures beside reported ones; subtracted only where both are of the same split."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from decimal import ROUND_HALF_UP, Decimal
@@ -10,8 +9,8 @@ import inference
 from evaluation.comparison.measured import TeamResults
 from evaluation.comparison.reported import METRICS, UNSPECIFIED, Reported, Result
 from imaging.errors import KitError
-from imaging.files import writing
 from imaging.records import write_json
+from imaging.tables import write_csv
 
 SCHEMA = 1
 NOT_MEASURED = "not measured"
@@ -144,10 +143,7 @@ def write_comparison(
     }
     write_json(content, folder / "compare.json")
     names = [field.name for field in fields(Comparison)]
-    with writing(folder / "compare.csv") as stream:
-        table = csv.DictWriter(stream, names)
-        table.writeheader()
-        table.writerows(asdict(row) for row in rows)
+    write_csv(folder / "compare.csv", names, (asdict(row).values() for row in rows))
 
 
 def _as_json(row: Comparison) -> dict[str, object]:

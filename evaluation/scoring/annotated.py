@@ -11,7 +11,7 @@ from typing import Any
 
 from evaluation.scoring.scores import NOT_ANNOTATED, CaseScores, LabelScore
 from evaluation.scoring.tolerances import TUMOUR
-from imaging.errors import KitError
+from imaging.errors import KitError, joined
 from imaging.organs import ORGANS
 from imaging.records import read_table
 
@@ -125,7 +125,7 @@ def blank_unannotated(case: CaseScores, annotated: AnnotatedLabels) -> CaseScore
         problem = (
             f"the truth has {', '.join(odd)}, which {annotated.source} says nobody drew: not scored"
         )
-        warning = "; ".join(filter(None, (warning, problem)))
+        warning = joined(warning, problem)
     scores = {o: s if ORGANS[o] in labels else _BLANK for o, s in case.labels.items()}
     if ORGANS[TUMOUR] not in labels:
         case = replace(case, true_lesions=(), pred_lesions=())

@@ -23,7 +23,7 @@ from evaluation.scoring.boxes import label_boxes
 from evaluation.scoring.lesions import detection
 from evaluation.scoring.scores import CaseScores, LabelScore, Scores
 from imaging.digest import file_sha256
-from imaging.errors import GeometryError, KitError, VolumeError, in_one_line
+from imaging.errors import GeometryError, KitError, VolumeError, in_one_line, joined
 from imaging.label_maps import LabelMap, read_label_map, scaled_numbers, unlike_labels
 from imaging.organs import ORGANS
 from imaging.volumes import read_header, read_place
@@ -171,10 +171,8 @@ def _score_case(scoring: Scoring, truth: Path) -> CaseScores:
         return replace(case, error=str(error))
     except KitError as error:
         return replace(case, error=str(error))
-    warning = "; ".join(
-        reason for reason in (odd, _size_warnings(scoring.rules, wanted, found)) if reason
-    )
-    return _measured(replace(case, warning=warning or None), wanted, found, scoring)
+    warning = joined(odd, _size_warnings(scoring.rules, wanted, found))
+    return _measured(replace(case, warning=warning), wanted, found, scoring)
 
 
 def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scoring) -> CaseScores:
@@ -184,9 +182,8 @@ def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scorin
             truth.labels, pred.labels, truth.header.pixdim, scoring.low_dsc, scoring.threads
         )
         crashed = [organ for organ, score in labels.items() if score.note == official.ONE_SLICE]
-        warning = "; ".join(f"{organ} is {official.ONE_SLICE}" for organ in crashed) or None
-        warning = "; ".join(reason for reason in (case.warning, warning) if reason) or None
-        return replace(case, labels=labels, warning=warning)
+        warnings = (f"{organ} is {official.ONE_SLICE}" for organ in crashed)
+        return replace(case, labels=labels, warning=joined(case.warning, *warnings))
     true_lesions, pred_lesions = fixed.case_lesions(truth.labels, pred.labels, grid)
     return replace(
         case,
@@ -203,16 +200,13 @@ def read_map(path: Path, rules: str) -> LabelMap:
         VolumeError: The file cannot be read or is no label map.
     """
     if rules == "fixed" or not path.is_file():
-        found = read_label_map(path)
-    else:
-        header = read_header(path)
-        place = read_place(path, header)
-        numbers = scaled_numbers(path, header)
-        if not np.isfinite(numbers).all():
-            raise VolumeError(f"{path.name}: holds NaN or infinite numbers; write it again")
-        cut = unlike_labels(numbers, header)
-        found = LabelMap(official.as_int8(numbers), place, header, cut)
-    return found
+        return read_label_map(path)
+    header = read_header(path)
+    place, numbers = read_place(path, header), scaled_numbers(path, header)
+    if not np.isfinite(numbers).all():
+        raise VolumeError(f"{path.name}: holds NaN or infinite numbers; write it again")
+    cut = unlike_labels(numbers, header)
+    return LabelMap(official.as_int8(numbers), place, header, cut)
 
 
 def _oddities(truth: LabelMap, pred: LabelMap) -> str | None:
@@ -227,7 +221,7 @@ def _oddities(truth: LabelMap, pred: LabelMap) -> str | None:
         elif found.labels.max(initial=0) > max(ORGANS.values()):
             unknown = np.unique(found.labels[found.labels > max(ORGANS.values())]).tolist()
             reasons.append(f"{whose} has labels {unknown} that FLARE23 does not know")
-    return "; ".join(reason for reason in reasons if reason) or None
+    return joined(*reasons)
 
 
 def _size_warnings(rules: str, truth: LabelMap, pred: LabelMap) -> str | None:
@@ -239,14 +233,14 @@ def _size_warnings(rules: str, truth: LabelMap, pred: LabelMap) -> str | None:
         used, right = truth.header.pixdim, truth.grid.spacing_mm
         if np.allclose(used, right, rtol=1e-3, atol=0):
             return None
-        sizes = (" × ".join(f"{mm:g}" for mm in reversed(size)) for size in (right, used))
-        warning = (
-            "the truth's voxels are {} mm; scored with pixdim's {} mm, as the official script does"
+        true, taken = (" × ".join(f"{mm:g}" for mm in reversed(size)) for size in (right, used))
+        return (
+            f"the truth's voxels are {true} mm; scored with pixdim's {taken} mm, as the official "
+            "script does"
         )
-        return warning.format(*sizes)
     pairs = (("the truth", truth), ("the prediction", pred))
-    return "; ".join(
-        f"{whose}: {warning}" for whose, one in pairs for warning in one.place.size_warnings
+    return joined(
+        *(f"{whose}: {warning}" for whose, one in pairs for warning in one.place.size_warnings)
     )
 
 

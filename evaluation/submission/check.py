@@ -13,7 +13,7 @@ from evaluation.submission.archive import check_archive
 from evaluation.submission.maps import check_maps
 from evaluation.submission.rules import RuleResult, RuleResults, Submission, complete, result_of
 from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome, contain
-from imaging.errors import KitError
+from imaging.errors import KitError, joined
 from inference.pipeline import SUFFIX
 
 RAM_MIB = 28 * 1024
@@ -107,7 +107,7 @@ def judge_runs(timed: Efficiency, limits: ChallengeLimits) -> RuleResults:
     digests = {case.case: {run.pred_sha256 for run in case.runs} for case in timed.cases}
     differ = [case for case, seen in digests.items() if len(seen) > 1 or None in seen]
     found = {
-        "runs": result_of("; ".join(failures) or None, f"{len(timed.cases)} cases"),
+        "runs": result_of(joined(*failures), f"{len(timed.cases)} cases"),
         "time": _within(timed, "seconds", limits.seconds, "s"),
         "GPU memory": _within(timed, "gpu_mib.peak", limits.gpu_mib, "MiB"),
         "RAM": _within(timed, "own_ram_mib.peak", RAM_MIB, "MiB"),

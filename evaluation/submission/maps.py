@@ -6,7 +6,7 @@ import numpy as np
 
 from evaluation.efficiency.outputs import opened, printable
 from evaluation.submission.rules import RuleResults, result_of
-from imaging.errors import KitError, VolumeError
+from imaging.errors import KitError, VolumeError, joined
 from imaging.label_maps import read_label_map
 from imaging.volumes import read_header, read_place
 
@@ -21,9 +21,7 @@ def check_maps(cases: dict[str, Path], preds: Path) -> RuleResults:
             wrong[rule].append(f"{case}: {problem}")
     missing = len(wrong["names"])
     seen = f"{len(cases) - missing} of {len(cases)} maps"
-    results = {
-        rule: result_of("; ".join(problems) or None, seen) for rule, problems in wrong.items()
-    }
+    results = {rule: result_of(joined(*problems), seen) for rule, problems in wrong.items()}
     if missing == len(cases):  # nothing was seen of the others
         return {"names": results["names"]}
     return results

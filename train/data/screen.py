@@ -1,6 +1,5 @@
 """Output of `train data`: progress, and tables of the cases and their problems."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
@@ -8,8 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from imaging.files import make_folder, writing
+from imaging.files import make_folder
 from imaging.organs import ORGANS
+from imaging.tables import write_csv
 from imaging.terminal import terminal
 from train.data.release import (
     Layout,
@@ -43,10 +43,7 @@ def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, de
 
 
 def _write_problems(problems: tuple[Problem, ...], path: Path) -> None:
-    with writing(path) as stream:
-        table = csv.writer(stream)
-        table.writerow(["case", "reason"])
-        table.writerows((problem.case, problem.reason) for problem in problems)
+    write_csv(path, ["case", "reason"], ((problem.case, problem.reason) for problem in problems))
 
 
 def _show(release: Release) -> None:

@@ -1,11 +1,9 @@
 """Print and save the scores of a run's rounds, and the decision whether to go on."""
 
-import csv
-
 from rich.table import Table
 
 from evaluation.scoring.scores import Scores, load_scores
-from imaging.files import writing
+from imaging.tables import write_csv
 from imaging.terminal import terminal
 from train.rounds.run import Run
 from train.rounds.stopping import decide, judged_rounds, write_decisions
@@ -22,8 +20,7 @@ def show_rounds(run: Run) -> None:
     ]
     if not rows:
         return
-    with writing(run.folder / "rounds.csv") as stream:
-        csv.writer(stream).writerows([_COLUMNS, *rows])
+    write_csv(run.folder / "rounds.csv", _COLUMNS, rows)
     table = Table(
         *_COLUMNS, title=f"{run.recipe.name}: every round's network on the validation cases"
     )
