@@ -98,14 +98,12 @@ def teacher_dice(
     """
     found: dict[str, list[float]] = {}
     for case in cases:
-        shape = tuple(
+        z, y, x = (
             round(n * recipe.stored_mm / mm)
             for n, mm in zip(case.hu.shape, recipe.spacing_mm, strict=True)
         )
-        teacher = resample_nearest(case.labels.first, (shape[0], shape[1], shape[2]))
-        prediction = labels_of(
-            network, recipe, resample_linear(case.hu, (shape[0], shape[1], shape[2]))
-        )
+        teacher = resample_nearest(case.labels.first, (z, y, x))
+        prediction = labels_of(network, recipe, resample_linear(case.hu, (z, y, x)))
         known = teacher != UNKNOWN
         joint = joint_counts(teacher[known], prediction[known])
         dice, voxels = dice_by_label(joint), joint.sum(axis=1)

@@ -46,8 +46,9 @@ class Outcome:
         if self.exit_status == 0:
             return None
         last = " / ".join(self.stderr.strip().splitlines()[-_TAIL_LINES:])
-        ended = "killed at the time limit" if self.exit_status is None else "exit status "
-        return f"{ended}{'' if self.exit_status is None else self.exit_status}: {last}"
+        killed = self.exit_status is None
+        ended = "killed at the time limit" if killed else f"exit status {self.exit_status}"
+        return f"{ended}: {last}"
 
 
 @dataclass(frozen=True)

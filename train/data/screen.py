@@ -48,12 +48,11 @@ def _write_problems(problems: tuple[Problem, ...], path: Path) -> None:
 
 def _show(release: Release) -> None:
     console = terminal()
-    names = {label: organ for organ, label in ORGANS.items()}
     counts = Counter((case.subset, case.drawn) for case in release.cases)
     table = Table("subset", "cases", "drawn", title="Cases by what their annotators looked for")
     for (subset, labels), count in sorted(counts.items(), key=lambda row: (row[0][0], -row[1])):
         missing = [organ for organ, label in ORGANS.items() if label not in labels]
-        text = ", ".join(names[label] for label in labels) or "nothing"
+        text = ", ".join(organ for organ, k in ORGANS.items() if k in labels) or "nothing"
         if labels and len(missing) < len(labels):
             text = f"all but {', '.join(missing)}" if missing else "all 14"
         table.add_row(subset, str(count), text)

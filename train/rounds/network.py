@@ -156,8 +156,8 @@ def dsc_of(truth: Path, pred: Path, annotated: Sequence[int]) -> dict[str, float
     true, predicted = (read_flare_labels(path).labels for path in (truth, pred))
     same_shape(true, predicted)
     dsc = dice_by_label(joint_counts(true, predicted))
-    names = {label: name for name, label in ORGANS.items()}
-    return {names[k]: 1.0 if np.isnan(dsc[k]) else float(dsc[k]) for k in annotated}
+    dsc[np.isnan(dsc)] = 1
+    return {name: float(dsc[label]) for name, label in ORGANS.items() if label in annotated}
 
 
 def rules_job(run: Run, stage: Stage) -> Job:

@@ -4,8 +4,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from imaging.geometry import Shape, as_shape
 from imaging.organs import ORGANS
-from train.data.anatomy import BLADDER, BONE, BOWEL, Labels, Shape
+from train.data.anatomy import BLADDER, BONE, BOWEL, Labels
 from train.small import phases
 
 Hu = NDArray[np.float32]
@@ -41,7 +42,7 @@ def gaussian_blurred(array: Hu, sigma_voxels: float) -> Hu:
 
 def paint_bowel(hu: Hu, labels: Labels, grain: Hu, rng: np.random.Generator) -> None:
     """Fill labelled bowel, bladder and bone in place: fluid, stool, oral contrast, gas."""
-    content = grainy_noise(rng, _shape(hu), 8)
+    content = grainy_noise(rng, as_shape(hu), 8)
     bowel = labels == BOWEL
     for region, low, high in (
         (bowel, 15, 70),
@@ -74,11 +75,11 @@ def add_tumours(hu: Hu, labels: Labels, spacing_mm: float, rng: np.random.Genera
         )
         stretch = rng.uniform(0.75, 1.3, 3).reshape(3, 1, 1, 1)
         edge = np.sqrt(((offsets / stretch) ** 2).sum(axis=0))
-        lumps = 0.15 * radius * grainy_noise(rng, _shape(edge), max(2.0, radius))
+        lumps = 0.15 * radius * grainy_noise(rng, as_shape(edge), max(2.0, radius))
         core = (edge + lumps < radius) & ((part == organ) | (part == TUMOUR))
         contrast = rng.choice((-1, 1), p=(0.85, 0.15)) * rng.uniform(20, 75)
         weight = gaussian_blurred(core.astype(np.float32), 0.6)
-        hu[box] += weight * (contrast + 5 * grainy_noise(rng, _shape(edge), 2))
+        hu[box] += weight * (contrast + 5 * grainy_noise(rng, as_shape(edge), 2))
         part[core] = TUMOUR
 
 
@@ -89,7 +90,7 @@ def degrade(hu: Hu, rng: np.random.Generator) -> Hu:
     if rng.uniform() < 0.3:
         hu = gaussian_blurred(hu, rng.uniform(0.4, 0.9))
     sigma_hu = rng.uniform(0, 25) if rng.uniform() < 0.6 else 0.0
-    return hu + sigma_hu * grainy_noise(rng, _shape(hu), 1.5) + np.float32(rng.normal(0, 4))
+    return hu + sigma_hu * grainy_noise(rng, as_shape(hu), 1.5) + np.float32(rng.normal(0, 4))
 
 
 def thick_slices(hu: Hu, factor: int) -> Hu:
@@ -98,8 +99,3 @@ def thick_slices(hu: Hu, factor: int) -> Hu:
     counts = np.diff([*starts, len(hu)])
     means = np.add.reduceat(hu, starts, axis=0) / counts[:, np.newaxis, np.newaxis]
     return np.repeat(means, counts, axis=0).astype(np.float32)
-
-
-def _shape(array: NDArray[np.generic]) -> Shape:
-    z, y, x = array.shape
-    return z, y, x
