@@ -20,11 +20,10 @@ from train.data.anatomy import IGNORE
 from train.data.release import LABEL_SUFFIX
 from train.pseudo_labels.ablation_figure import draw_ablation
 from train.pseudo_labels.fusion import Labels, agree_or_background, read_flare_labels, staple, vote
-from train.pseudo_labels.reliability import CLASSES, Evidence
+from train.pseudo_labels.reliability import CLASSES, TUMOUR, Evidence
 from train.pseudo_labels.staple import KnownStaple
 from train.pseudo_labels.weighting import HeldOut, learn
 
-TUMOUR = ORGANS["tumour"]
 PRECISIONS = (0.7, 0.8, 0.9)
 """That our rule is required to reach, where it may ignore and drop."""
 FOLDS = 2
@@ -191,17 +190,9 @@ def without_each(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def show_rules(found: Mapping[str, Ways]) -> None:
     """Print a row a rule."""
-    columns = (
-        "organs",
-        "tumour",
-        "precision",
-        "recall",
-        *size_names(),
-        "false",
-        "ignored",
-        "wrong",
-    )
-    table = Table("rule", *columns, title="pseudo labels against truth: DSC; tumours found by size")
+    first, last = ("organs", "tumour", "precision", "recall"), ("false", "ignored", "wrong")
+    title = "pseudo labels against truth: DSC; tumours found by size"
+    table = Table("rule", *first, *size_names(), *last, title=title)
     table.columns[0].no_wrap = True
     for name, way in found.items():
         tumour = (way.dsc["tumour"], way.precision["tumour"], way.recall["tumour"])
