@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -78,16 +77,12 @@ def flop(path: Path) -> int:
     shapes |= {w.name: list(w.dims) for w in graph.initializer}
     total = 0
     for node in graph.node:
-        if node.op_type == "Conv":  # weights [out, in / groups, *kernel]: so many for each output
-            total += 2 * math.prod(shapes[node.output[0]]) * math.prod(_weights(node, shapes)[1:])
-        elif node.op_type == "ConvTranspose":  # weights [in, out / groups, *kernel]
-            total += 2 * math.prod(shapes[node.input[0]]) * math.prod(_weights(node, shapes)[1:])
+        if node.op_type in ("Conv", "ConvTranspose"):
+            # Weights are [out, in / groups, *kernel], so many for each output; or, transposed,
+            # [in, out / groups, *kernel], so many for each input.
+            counted = node.output[0] if node.op_type == "Conv" else node.input[0]
+            total += 2 * math.prod(shapes[counted]) * math.prod(shapes[node.input[1]][1:])
     return total
-
-
-def _weights(node: Any, shapes: dict[str, list[int]]) -> list[int]:
-    """Return the shape of a node's weights; float16 storage puts a cast before them."""
-    return shapes[node.input[1]]
 
 
 def _window_s(manifest: Manifest, precision: Precision) -> float:

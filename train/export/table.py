@@ -10,16 +10,8 @@ from train.export.parity import LogitAgreement
 
 def show_agreements(rows: Sequence[LogitAgreement]) -> None:
     """Print one line for each engine on stderr."""
-    table = Table(title="Agreement with torch (eager, f32)")
-    for heading in (
-        "engine",
-        "precision",
-        "relative RMS",
-        "largest error",
-        "same label",
-        "held to",
-    ):
-        table.add_column(heading)
+    columns = ("engine", "precision", "relative RMS", "largest error", "same label", "held to")
+    table = Table(*columns, title="Agreement with torch (eager, f32)")
     for row in rows:
         table.add_row(
             f"{row.engine} {row.version.partition('-')[0]}",

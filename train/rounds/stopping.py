@@ -108,16 +108,16 @@ def decide(rounds: Sequence[Judged], stop: Stop) -> Decision:
     signs = [f"{name} fell by {fall:.3f}" for name, fall in falls.items()]
     signs += _variance_sign(*dsc) + _noise_sign(before, last, gain)
     return Decision(
-        last.round,
-        before.round,
-        not reason,
-        reason or f"better: mean DSC gained {gain:.4f}",
-        before.round if worse and best is last else best.round,
-        gain,
-        interval,
-        by_class,
-        last.change,
-        tuple(signs),
+        round=last.round,
+        before=before.round,
+        go_on=not reason,
+        reason=reason or f"better: mean DSC gained {gain:.4f}",
+        use=before.round if worse and best is last else best.round,
+        gain=gain,
+        interval=interval,
+        by_class=by_class,
+        change=last.change,
+        signs=tuple(signs),
     )
 
 
