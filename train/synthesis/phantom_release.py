@@ -15,7 +15,7 @@ from rich.progress import track
 
 from imaging.errors import KitError
 from imaging.files import make_folder
-from imaging.records import read_table, to_record
+from imaging.records import Positive, PositiveInt, read_table, to_record
 from imaging.terminal import terminal
 from imaging.volumes import write_volume
 from train.data.release import IMAGE_SUFFIX, LABEL_SUFFIX, Layout, case_list
@@ -42,22 +42,17 @@ class Phantoms:
     """One of `PATTERNS` annotated, in turn."""
     unlabelled: int
     validation: int
-    shape: tuple[int, ...]
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Voxels (Z, Y, X)."""
-    spacing_mm: tuple[float, ...]
-    tumours_mm: tuple[float, ...] = ()
+    spacing_mm: tuple[Positive, Positive, Positive]
+    tumours_mm: tuple[Positive, ...] = ()
     """Diameters of a case's tumours; empty: as `train.synthesis.phantom` draws them."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be painted, or has no name in the paper's lists."""
+        """Refuse more cases than have names in the paper's lists."""
         for kind, names in _names().items():
             if not 0 <= (count := getattr(self, kind)) <= len(names):
                 raise KitError(f"phantoms: {kind} is {count}; choose from 0 to {len(names)}")
-        for key in ("shape", "spacing_mm"):
-            if len(found := getattr(self, key)) != 3 or min(found) <= 0:
-                raise KitError(f"phantoms: {key} is {list(found)}; give three positive numbers")
-        if min(self.tumours_mm, default=1) <= 0:
-            raise KitError(f"phantoms: tumours_mm is {list(self.tumours_mm)}; give diameters")
 
     @property
     def mm3(self) -> float:
@@ -135,9 +130,9 @@ def phantom_cases(phantoms: Phantoms) -> Iterator[PhantomCase]:
 
 def from_shapes(phantoms: Phantoms) -> Draw:
     """Return what draws parametric abdomens."""
-    (z, y, x), (dz, dy, dx) = phantoms.shape, phantoms.spacing_mm
-    size, spacing_mm, tumours_mm = (z, y, x), (dz, dy, dx), phantoms.tumours_mm
-    return lambda case, seed: phantom(seed, size, spacing_mm, case.tumour, tumours_mm)
+    return lambda case, seed: phantom(
+        seed, phantoms.shape, phantoms.spacing_mm, case.tumour, phantoms.tumours_mm
+    )
 
 
 def write_phantom_case(
@@ -150,10 +145,9 @@ def write_phantom_case(
     """
     case_seed = np.random.SeedSequence([seed, crc32(case.case.encode())]).generate_state(1)[0]
     hu, truth = draw(case, int(case_seed))
-    z, y, x = phantoms.spacing_mm
 
     def write(array: NDArray[np.int16] | NDArray[np.uint8], place: str, suffix: str) -> None:
-        write_volume(array, (z, y, x), folder / place / f"{case.case}{suffix}")
+        write_volume(array, phantoms.spacing_mm, folder / place / f"{case.case}{suffix}")
 
     write(hu, getattr(layout, case.kind, layout.images), IMAGE_SUFFIX)
     write(truth, HIDDEN, LABEL_SUFFIX)
