@@ -11,7 +11,7 @@ from typing import Any
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from benchmarks.alternating import python
+from benchmarks.alternating import Timing, python
 from evaluation.agreement.label_maps import agree_case
 from evaluation.efficiency.protocol import Protocol, Subject, evaluate
 from evaluation.efficiency.sampling import MemorySample
@@ -29,27 +29,14 @@ TUNED_STEP = 0.8
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way of prediction on one CT."""
+class Way(Timing):
+    """One way of prediction on one CT; memory is that of all its processes together."""
 
-    seconds: tuple[float, ...]
-    peak_mib: tuple[float, ...]
-    """Memory of all its processes together."""
     stages_s: dict[str, float]
     """Of the kit: medians by stage; what they leave is starting Python and ending."""
     windows: int
     agreement: dict[str, float]
     """DSC with nnU-Net's own labels, by organ that either has."""
-
-    @property
-    def median_s(self) -> float:
-        """Median of the seconds."""
-        return median(self.seconds)
-
-    @property
-    def median_mib(self) -> float:
-        """Median of the peaks."""
-        return median(self.peak_mib)
 
     @property
     def mean_agreement(self) -> float | None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.efficiency.outputs import opened, printable
+from evaluation.efficiency.outputs import elsewhere, opened, printable
 from evaluation.submission.rules import RuleResults, result_of
 from imaging.errors import KitError, VolumeError, joined
 from imaging.label_maps import read_label_map
-from imaging.volumes import read_header, read_place
+from imaging.volumes import read_header
 
 MOST_LABEL = 14
 
@@ -42,12 +42,8 @@ def _problems(ct: Path, pred: Path) -> dict[str, str]:
         labels = read_label_map(pred)
     except VolumeError as error:
         return {**wrong, "labels": str(error)}
-    try:
-        elsewhere = labels.elsewhere_than(read_place(ct), read_header(ct).shape)
-    except VolumeError as error:
-        elsewhere = f"cannot be compared with its CT: {error}"
-    if elsewhere:
-        wrong["geometry"] = elsewhere
+    if problem := elsewhere(labels, ct):
+        wrong["geometry"] = problem
     if (most := int(labels.labels.max())) > MOST_LABEL:
         wrong["labels"] = f"label {most}; the last is {MOST_LABEL}"
     return wrong

@@ -178,7 +178,7 @@ def write_release(
     make_folder(folder)
     if any(folder.iterdir()):
         raise KitError(f"{folder} is not empty; give a new folder, or delete it")
-    for name in (layout.images, layout.labels, layout.unlabelled, layout.validation, HIDDEN):
+    for name in (*layout.folders, HIDDEN):
         make_folder(folder / name)
     cases = list(phantom_cases(phantoms))
     console = terminal(stderr=True)
