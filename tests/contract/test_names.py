@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("imaging", "inference", "evaluation", "train", "benchmarks")
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 
 SHARED = {
     "main": "each package's command line",
