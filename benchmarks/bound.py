@@ -14,6 +14,7 @@ from openvino import opset13 as ops
 from rich.table import Table
 
 from imaging.errors import EngineError
+from imaging.fitted_tables import show_table
 from imaging.machine import cpu_name
 from imaging.records import write_json
 from imaging.terminal import terminal
@@ -66,7 +67,7 @@ def benchmark_bound(manifest: Path, output: Path) -> None:
     for precision, row in rows.items():
         cells = (f"{row['matrix_gflop_s']:.0f}", f"{row['bound_s']:.3f}", f"{row['window_s']:.3f}")
         table.add_row(precision, *cells, f"{row['share_of_bound']:.0%}")
-    terminal().print(table)
+    show_table(table, terminal())
 
 
 def flop(path: Path) -> int:

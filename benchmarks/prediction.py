@@ -16,6 +16,7 @@ from evaluation.agreement.label_maps import agree_case
 from evaluation.efficiency.protocol import Protocol, Subject, evaluate
 from evaluation.efficiency.sampling import MemorySample
 from imaging.errors import KitError
+from imaging.fitted_tables import show_table
 from imaging.machine import cpu_name
 from imaging.records import read_table, write_json
 from imaging.terminal import terminal
@@ -203,7 +204,7 @@ def show_benchmark(found: Benchmark) -> None:
                 f"{way.median_mib / first.median_mib:.2f}" if first else "",
                 agreement,
             )
-        console.print(table)
+        show_table(table, console)
         kit = ways["kit"]
         if kit.stages_s:
             rest = kit.median_s - sum(s for n, s in kit.stages_s.items() if n != "read")

@@ -24,6 +24,7 @@ from imaging.errors import GeometryError, VolumeError
 from imaging.files import replacing
 from imaging.geometry import Grid, Shape, SpacingMm, as_shape, nearest_rotation
 from imaging.nifti_header import LEAST_MM, MOST_MM, Place, place_of
+from imaging.words import number_of
 
 _HEADER_BYTES = 348  # NIfTI-1; offsets below are of its fields, from nifti1.h
 _VOXELS_AT = 352
@@ -188,7 +189,8 @@ def _hounsfield(path: Path, header: Header) -> NDArray[np.int16] | NDArray[np.fl
         if scaling is not None:
             hu = hu * np.float32(scaling[0]) + np.float32(scaling[1])
     if broken := int(np.count_nonzero(~np.isfinite(hu))):
-        raise VolumeError(f"{path.name}: {broken} voxels are NaN or infinite; mend the file")
+        odd = number_of(broken, "voxel is", "voxels are")
+        raise VolumeError(f"{path.name}: {odd} NaN or infinite; mend the file")
     return hu
 
 

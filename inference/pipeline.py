@@ -13,6 +13,7 @@ import numpy as np
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
+from imaging.left_over import left_over
 from imaging.volumes import Volume, read_header, write_labels
 from inference.manifest import Manifest
 from inference.predictor import UNSEEN, Progress, Segmentation, Settings, read_ct
@@ -66,6 +67,7 @@ def predict_folder(
     report = report or RunReport.of(manifest, asdict(settings))
     _refuse_inputs_as_outputs(cases, outputs)
     _make_folder(outputs)
+    report.left_over = left_over(outputs, ".nii.gz", cases, list(cases.values()))
     start_s = time.perf_counter()
     reports = [CaseReport(case, "not reached") for case in cases]
     with ThreadPoolExecutor(1) as reader:

@@ -11,6 +11,7 @@ from pathlib import Path
 import inference
 from imaging.machine import cpu_name, peak_memory_mib
 from imaging.records import write_json
+from imaging.words import number_of
 from inference.manifest import Manifest
 
 SCHEMA = 1
@@ -71,7 +72,8 @@ class CaseReport:
     def summary(self) -> str:
         """The outcome of the case, in one line."""
         if self.status == "done":
-            line = f"{self.case}: done in {self.seconds['total']:.1f} s, {self.windows} windows"
+            windows = number_of(self.windows, "window")
+            line = f"{self.case}: done in {self.seconds['total']:.1f} s, {windows}"
         else:
             line = f"{self.case}: failed: {self.error}"
         return "; ".join((line, *self.warnings))
@@ -98,6 +100,8 @@ class RunReport:
     """Seconds spent before the first case, by step."""
     passed_over: dict[str, str] = field(default_factory=dict)
     """Files in the inputs folder that are no case, and why."""
+    left_over: tuple[str, ...] = ()
+    """Cases of other runs whose maps lie in the outputs folder."""
     ended: str | None = None
     """What ended the run before its last case."""
 

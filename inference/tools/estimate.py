@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from imaging.fitted_tables import show_table
 from imaging.records import write_json
 from imaging.terminal import terminal
 from inference.limits import Estimate, estimate_case
@@ -30,7 +31,7 @@ def estimate_on_screen(
         prepared = predictor.prepare(read_ct(ct, report), report)
         found = estimate_case(predictor, prepared, report, now_s() - process_start_s())
         description = predictor.engine.description
-    terminal().print(_table(report, found, settings.time_limit_s))
+    show_table(_table(report, found, settings.time_limit_s), terminal())
     for warning in report.warnings:
         terminal(stderr=True).print(f"{ct.name}: {warning}", soft_wrap=True, highlight=False)
     if output is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaging.errors import KitError
+from imaging.words import number_of
 
 if TYPE_CHECKING:
     from train.rounds.run import Run
@@ -145,7 +146,9 @@ def audit(run: "Run", name: str, jobs: int, output: Path) -> None:
     from train.pseudo_labels.audit.page import audit_round
 
     if unread := audit_round(run, name, output, jobs):
-        raise KitError(f"{unread} cases could not be read; see {output / 'audit.html'}")
+        raise KitError(
+            f"{number_of(unread, 'case')} could not be read; see {output / 'audit.html'}"
+        )
 
 
 @click.command("verify")

@@ -3,6 +3,7 @@
 from rich.table import Table
 
 from evaluation.scoring.scores import Scores, load_scores
+from imaging.fitted_tables import show_table
 from imaging.tables import write_csv
 from imaging.terminal import terminal
 from train.rounds.run import Run
@@ -21,12 +22,12 @@ def show_rounds(run: Run) -> None:
     if not rows:
         return
     write_csv(run.folder / "rounds.csv", _COLUMNS, rows)
-    table = Table(
-        *_COLUMNS, title=f"{run.recipe.name}: every round's network on the validation cases"
-    )
+    table = Table("round", title=f"{run.recipe.name}: every round's network on validation cases")
+    for name in _COLUMNS[1:]:
+        table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
-    terminal().print(table)
+    show_table(table, terminal())
 
 
 def show_decision(run: Run, count: int) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from train.progress import log_stage
 from train.rounds.fuse import fuse_job, select_job
 from train.rounds.graph import Stage, expand
 from train.rounds.network import (
@@ -18,11 +19,16 @@ from train.rounds.run import Job, Run
 
 
 def do_stage(run: Run, stage: Stage) -> Path:
-    """Run one stage.
+    """Run one stage; on stderr, lines say that it starts, how far it is, and how it ended.
 
     Raises:
         KitError: It failed; what it wrote is removed.
     """
+    with log_stage(stage.key):
+        return _do_stage(run, stage)
+
+
+def _do_stage(run: Run, stage: Stage) -> Path:
     job = JOBS[stage.kind](run, stage)
     order = [other.key for other in expand(run.recipe, scored=True)]
     facts = {
