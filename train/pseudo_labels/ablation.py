@@ -114,8 +114,8 @@ def compare_rules(truth: Path, sources: Mapping[str, Path], output: Path) -> dic
     names = sorted(path.name for path in truth.glob(f"*{LABEL_SUFFIX}"))
     cases = [names[place] for place in np.random.default_rng(0).permutation(len(names))]
     if len(cases) < FOLDS or len(sources) < 2:
-        found = f"{number_of(len(cases), 'case')}, {number_of(len(sources), 'source')}"
-        raise KitError(f"{found}; give two or more of each")
+        given = f"{number_of(len(cases), 'case')}, {number_of(len(sources), 'source')}"
+        raise KitError(f"{given}; give two or more of each")
     make_folder(output)
     tallies: dict[str, _Tally] = {}
     for fold in range(FOLDS):
