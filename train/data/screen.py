@@ -13,7 +13,6 @@ from imaging.tables import write_csv
 from imaging.terminal import terminal
 from train.data.release import (
     Layout,
-    Problem,
     Release,
     check_cases,
     list_cases,
@@ -36,13 +35,10 @@ def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, de
     checked = check_cases(folder, found, jobs, deep=deep)
     release = sorted_out(found, seen(checked, CASE, len(found)))
     write_cases(release.cases, output / "cases.json")
-    _write_problems(release.problems, output / "problems.csv")
+    rows = ((problem.case, problem.reason) for problem in release.problems)
+    write_csv(output / "problems.csv", ["case", "reason"], rows)
     _show(release)
     return len(release.problems)
-
-
-def _write_problems(problems: tuple[Problem, ...], path: Path) -> None:
-    write_csv(path, ["case", "reason"], ((problem.case, problem.reason) for problem in problems))
 
 
 def _show(release: Release) -> None:

@@ -6,14 +6,7 @@ from pathlib import Path
 from train.progress import log_stage
 from train.rounds.fuse import fuse_job, select_job
 from train.rounds.graph import Stage, expand
-from train.rounds.network import (
-    export_job,
-    judge_job,
-    label_job,
-    rules_job,
-    score_job,
-    train_job,
-)
+from train.rounds.network import export_job, judge_job, label_job, rules_job, score_job, train_job
 from train.rounds.records import Work, run_stage
 from train.rounds.run import Job, Run
 
@@ -64,8 +57,7 @@ def release_files(release: Path) -> list[Path]:
 
     layout = Layout()
     list_cases(release, layout)
-    folders = (layout.images, layout.labels, layout.unlabelled, layout.validation)
-    return [path for name in folders for path in sorted((release / name).iterdir())]
+    return [path for name in layout.folders for path in sorted((release / name).iterdir())]
 
 
 JOBS: dict[str, Callable[[Run, Stage], Job]] = {
