@@ -24,7 +24,7 @@ MANIFEST = click.option(
     show_default="the default weights",
     help="The network and how to use it.",
 )
-_TOOLS = ("card", "engine", "outside", "plan", "sample", "show", "verify")
+_TOOLS = ("card", "engine", "estimate", "outside", "sample", "show", "verify")
 
 
 class _Commands(CommandGroup):
