@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from inference.postprocess import clean, much_removed
 from inference.report import CaseReport, now_s
 from inference.sliding_window import Window, flips_of, logit_slabs, window_count
 from inference.view import view_of
+
+if TYPE_CHECKING:
+    from imaging.dicom.series import Series
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Segmentation:
     report: CaseReport
     header: Header
     """Of the CT: `imaging.volumes.write_labels` writes the labels with its geometry."""
+    source: "Path | Series | None" = None
+    """What the CT was read from; None for one in memory."""
 
 
 def read_ct(ct: Path | Volume, report: CaseReport, *, strict: bool = False) -> Volume:
