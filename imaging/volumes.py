@@ -3,8 +3,8 @@
 A label map is written with the CT's own header bytes; only the data type changes. So its geometry
 is that of the input to the last bit, whether the input has an sform, a qform or neither.
 
-Files are read without ITK. ITK cannot open every file name, ends the process at some headers, fills
-the missing part of a truncated file and turns NaN into 0 without a warning.
+NIfTI is read without ITK, which cannot open every file name, ends the process at some headers,
+fills the missing part of a truncated file and turns NaN into 0 without a warning.
 """
 
 import gzip
@@ -27,7 +27,7 @@ from imaging.geometry import Grid, Shape, SpacingMm, as_shape, nearest_rotation
 from imaging.nifti_header import HEADER_BYTES, LEAST_MM, MOST_MM, Place, new_header, place_of
 
 _VOXELS_AT = 352  # in NIfTI-1; offsets below are of its fields, from nifti1.h
-_MOST_VOXELS = 1 << 31  # 512 x 512 x 8192; a damaged header can claim 2**45
+MOST_VOXELS = 1 << 31  # 512 x 512 x 8192; a damaged header can claim 2**45
 _DTYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8",
     256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
@@ -127,7 +127,7 @@ def read_header(path: Path) -> Header:
         raise VolumeError(
             f"{path.name}: {count} voxels; a CT has three dimensions, give one volume"
         )
-    if math.prod(sizes) > _MOST_VOXELS:
+    if math.prod(sizes) > MOST_VOXELS:
         count = "×".join(map(str, sizes))
         raise VolumeError(f"{path.name}: {count} voxels are more than any CT has; mend the header")
     return Header(raw, order, (sizes[2], sizes[1], sizes[0]))
@@ -141,7 +141,7 @@ def read_volume(path: Path) -> Volume:
     """
     header = read_header(path)
     check_spacing(path.name, read_place(path, header))
-    hu = _hounsfield(path, header)
+    hu = hounsfield(path.name, stored_voxels(path, header), header.scaling)
     return volume_of(path.name, hu, header, header.scaling_warning)
 
 
@@ -151,8 +151,8 @@ def check_spacing(name: str, place: Place) -> None:
     Raises:
         VolumeError: It is not 0.05 to 50 mm.
     """
-    size = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
     if not LEAST_MM <= place.spacing_mm.min() <= place.spacing_mm.max() <= MOST_MM:
+        size = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
         raise VolumeError(
             f"{name}: voxel size {size} mm is no CT's ({LEAST_MM:g} to {MOST_MM:g} mm); "
             "mend the header: are its units metres or micrometres?"
@@ -173,7 +173,7 @@ def volume_of(
     Raises:
         VolumeError: The voxel size is no CT's, or all voxels are the same.
     """
-    place = _place(name, header)
+    place = place_in(name, header)
     check_spacing(name, place)
     if hu.min() == hu.max():
         raise VolumeError(f"{name}: every voxel is {hu.flat[0]:g}; there is nothing to label")
@@ -197,20 +197,15 @@ def read_place(path: Path, header: Header | None = None) -> Place:
     Raises:
         VolumeError: The file is missing, or its header has no usable geometry.
     """
-    return _place(path.name, header or read_header(path))
+    return place_in(path.name, header or read_header(path))
 
 
-def _place(name: str, header: Header) -> Place:
+def place_in(name: str, header: Header) -> Place:
+    """Return where voxels lie; errors name the file."""
     try:
         return place_of(header.raw, header.order, header.shape)
     except GeometryError as error:
         raise VolumeError(f"{name}: {error}") from error
-
-
-def _hounsfield(path: Path, header: Header) -> NDArray[np.int16] | NDArray[np.float32]:
-    """Read the voxels [Z, Y, X]: int16 as stored, any other type as float32."""
-    voxels = stored_voxels(path, header)
-    return hounsfield(path.name, voxels, header.scaling)
 
 
 def hounsfield(
@@ -279,8 +274,8 @@ def write_volume(
     Raises:
         KitError: The file cannot be written.
     """
-    step = np.diag(spacing_mm[::-1])
-    _write(voxels, made_header(as_shape(voxels), np.zeros(3), step), path)
+    header = made_header(as_shape(voxels), np.zeros(3), np.diag(spacing_mm[::-1]))
+    _write(voxels, header, path)
 
 
 def _write(voxels: NDArray[np.int16] | NDArray[np.uint8], like: Header, path: Path) -> None:
