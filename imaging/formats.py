@@ -5,6 +5,7 @@ same: checks, warnings, and the label map's geometry.
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from imaging.errors import VolumeError
-from imaging.geometry import Shape
+from imaging.geometry import Shape, SpacingMm, as_shape
 from imaging.volumes import (
     MOST_VOXELS,
     Header,
@@ -29,6 +30,9 @@ from imaging.volumes import (
 
 NIFTI = (".nii.gz", ".nii")
 BY_ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+_LPS = "axes to Left, Posterior, Superior"
+_LENGTH_1 = 1e-3
+"""By how much a direction's columns may differ from length 1."""
 _TEXT_BYTES = 1 << 16
 """Longest text header of a MetaImage or NRRD file that is looked at."""
 _AXES = {".nrrd": ("space directions",), ".mha": ("transformmatrix", "orientation", "rotation")}
@@ -86,6 +90,35 @@ def volume_of_image(image: sitk.Image, name: str = "ct") -> Volume:
     return volume_of(name, hounsfield(name, voxels.reshape(header.shape), None), header)
 
 
+def volume_of_array(
+    array: NDArray[Any],
+    spacing_mm: SpacingMm | None,
+    direction: Sequence[Sequence[float]] | NDArray[np.float64] | None = None,
+) -> Volume:
+    """Return the volume of an array in memory.
+
+    Args:
+        array: [Z, Y, X], of real numbers in Hounsfield units; not changed.
+        spacing_mm: (Z, Y, X).
+        direction: [3, 3], column i the LPS direction of index axis i in (X, Y, Z), of length 1;
+            None: the axes X, Y, Z grow to Left, Posterior, Superior, and a warning says so.
+
+    Raises:
+        VolumeError: It is no such array, or there is nothing in it to label.
+    """
+    if array.ndim != 3 or array.dtype.kind not in "iuf" or not array.size:
+        raise VolumeError(f"an array of {array.dtype} {array.shape}; give numbers [Z, Y, X] in HU")
+    size = np.array((0, 0, 0) if spacing_mm is None else spacing_mm, np.float64)
+    if size.shape != (3,) or not np.isfinite(size).all() or size.min() <= 0:
+        raise VolumeError(f"spacing_mm is {spacing_mm}; give an array's voxel size (Z, Y, X) in mm")
+    axes = np.array(np.eye(3) if direction is None else direction, np.float64)
+    if axes.shape != (3, 3) or abs(np.linalg.norm(axes, axis=0) - 1).max() > _LENGTH_1:
+        raise VolumeError(f"direction is {direction}; give three columns of length 1")
+    header = made_header(as_shape(array), np.zeros(3), axes * size[::-1])
+    assumed = None if direction is not None else f"no direction was given; {_LPS} were assumed"
+    return volume_of("array", hounsfield("array", array, None), header, assumed)
+
+
 def _read_by_itk(path: Path) -> Volume:
     reader = _opened(path)
     header = _header(path.name, reader)
@@ -117,8 +150,8 @@ def _opened(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def _header(name: str, image: sitk.Image | sitk.ImageFileReader) -> Header:
-    """Return the NIfTI header of an image, or of one that is about to be read."""
+def _header(name: str, image: Any) -> Header:
+    """Return the NIfTI header of a `sitk.Image`, or of what an `ImageFileReader` will read."""
     sizes, dimension = list(image.GetSize()), image.GetDimension()
     components = (
         image.GetNumberOfComponentsPerPixel()
@@ -134,10 +167,11 @@ def _header(name: str, image: sitk.Image | sitk.ImageFileReader) -> Header:
         raise VolumeError(f"{name}: {count} voxels; a CT has three dimensions, give one volume")
     if math.prod(sizes) > MOST_VOXELS:
         raise VolumeError(f"{name}: {count} voxels are more than any CT has; mend the header")
-    direction = np.array(image.GetDirection(), np.float64).reshape(dimension, dimension)[:3, :3]
-    columns = direction * np.array(image.GetSpacing(), np.float64)[:3]
+    axes: NDArray[np.float64] = np.array(image.GetDirection()).reshape(dimension, dimension)
+    spacing: NDArray[np.float64] = np.array(image.GetSpacing()[:3])
+    columns = axes[:3, :3] * spacing
     shape: Shape = (sizes[2], sizes[1], sizes[0])
-    return made_header(shape, np.array(image.GetOrigin(), np.float64)[:3], columns)
+    return made_header(shape, np.array(image.GetOrigin()[:3]), columns)
 
 
 def _text(path: Path) -> tuple[dict[str, str], int]:
@@ -163,10 +197,7 @@ def _assumed(path: Path) -> list[str]:
     suffix, (keys, _) = suffix_of(path.name) or "", _text(path)
     said = []
     if keys.keys().isdisjoint(_AXES[suffix]):
-        said.append(
-            "the header says nothing of orientation; axes to Left, Posterior, Superior were "
-            "assumed, as ITK does"
-        )
+        said.append(f"the header says nothing of orientation; {_LPS} were assumed, as ITK does")
     if keys.keys().isdisjoint(_SIZES[suffix]):
         said.append("the header says nothing of the voxel size; 1 mm was assumed")
     return said

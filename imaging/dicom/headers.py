@@ -22,9 +22,6 @@ CT_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image
     "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image
 )
-_MAGIC_AT = 128
-_STARTS = (b"\x08\x00", b"\x00\x08", b"\x02\x00")
-"""A file without preamble starts with a tag of group 8 or 2."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +53,6 @@ class Image:
     lossy: bool
     phase: tuple[tuple[str, str], ...]
     """What sets volumes of one series apart: name and value, those that tell most first."""
-
-
-def looks_like_dicom(path: Path) -> bool:
-    """Tell by the first bytes; DICOM files need no suffix, and some have no preamble."""
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(_MAGIC_AT + 4)
-    except OSError:
-        return False
-    return start[_MAGIC_AT:] == b"DICM" or (start[:2] in _STARTS and _plausible(start))
-
-
-def _plausible(start: bytes) -> bool:
-    """Tell whether a first element without preamble is one: a low tag, a short length."""
-    order: Any = "big" if start[:2] == b"\x00\x08" else "little"
-    explicit = start[4:6].isalpha() and start[4:6].isupper()
-    length = start[6:8] if explicit else start[4:8]
-    return int.from_bytes(start[2:4], order) <= 0x18 and int.from_bytes(length, order) <= 64
 
 
 @contextmanager

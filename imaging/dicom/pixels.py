@@ -123,7 +123,7 @@ def _without_spare_bits(words: NDArray[Any], read: Dataset) -> NDArray[Any]:
     if used >= bits:
         return words
     native = words.astype(words.dtype.newbyteorder("="))
-    return np.right_shift(np.left_shift(native, bits - 1 - high), bits - used)
+    return np.asarray(np.right_shift(np.left_shift(native, bits - 1 - high), bits - used))
 
 
 def _by_gdcm(path: Path, read: Dataset, frame: int, syntax: UID) -> NDArray[Any]:

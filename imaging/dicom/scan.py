@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imaging.dicom.headers import CT_CLASSES, Image, looks_like_dicom, read_images
+from imaging.dicom.headers import CT_CLASSES, Image, read_images
 from imaging.dicom.series import Series, Slice
 from imaging.dicom.stack import Stack, stacks
 from imaging.errors import VolumeError
@@ -43,26 +43,6 @@ def find_series(files: Iterable[Path], root: Path) -> tuple[list[Series], dict[s
     ]
     found.sort(key=lambda one: (str(one.folder), one.number or 0, one.description, one.uid))
     return _named(found, root), passed
-
-
-def dicom_files(folder: Path, outside: Path | None = None) -> tuple[list[Path], list[Path]]:
-    """Return the files below `folder` that look like DICOM, and those that do not, sorted.
-
-    Args:
-        folder: Links in it are followed, each folder is looked at once; hidden ones are not.
-        outside: A folder that is not looked at: that of the results.
-    """
-    found, other, seen = list[Path](), list[Path](), set[str]()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen or (outside is not None and real == os.path.realpath(outside)):
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        for path in (Path(place, name) for name in sorted(names) if name[0] != "."):
-            (found if looks_like_dicom(path) else other).append(path)
-    return found, other
 
 
 def _groups(images: list[Image]) -> list[list[Image]]:
