@@ -153,7 +153,7 @@ def _look_below(folder: Path, dicom: list[Path], other: list[Path], found: Input
             found.passed_over[str(path.relative_to(folder.parent))] = "no DICOM file"
         return
     count = sum(1 for path in mine if suffix_of(path.name))
-    more = f"; give it as INPUTS for its {count} CTs" if count else ""
+    more = f"; give it as INPUTS for its {count} CT{'s' * (count > 1)}" if count else ""
     found.passed_over[folder.name] = f"a folder without DICOM files{more}"
 
 
