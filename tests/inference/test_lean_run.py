@@ -12,8 +12,16 @@ pytest.importorskip("openvino")
 
 ROOT = Path(__file__).parents[2]
 OFFLINE = {
-    "PIL", "evaluation", "matplotlib", "nnunetv2", "onnxruntime", "pandas", "pydicom", "torch", "train",
-}  # fmt: skip
+    "PIL",
+    "evaluation",
+    "matplotlib",
+    "nnunetv2",
+    "onnxruntime",
+    "pandas",
+    "pydicom",
+    "torch",
+    "train",
+}
 
 BESIDE = {
     "inference.engines.cuda",
@@ -22,7 +30,7 @@ BESIDE = {
     "inference.tools.commands",
 }
 """What only a GPU, a limit or another command needs."""
-ANY_FORMAT = {"imaging.dicom", "imaging.formats", "inference.inputs", "zipfile"}
+ANY_FORMAT = {"imaging.dicom", "imaging.formats", "inference.inputs"}
 """What the challenge's files never need."""
 
 
