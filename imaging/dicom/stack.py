@@ -3,6 +3,7 @@
 The order is that of the positions along the slices' normal; instance numbers are not looked at.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from imaging.dicom.headers import Image
 from imaging.dicom.pixels import same_pixels
-from imaging.volumes import Header, made_header
+from imaging.volumes import MOST_VOXELS, Header, made_header
 
 Floats = NDArray[np.float64]
 _SAME_MM = 1e-2
@@ -25,6 +26,7 @@ _EVEN, _UNEVEN = 0.02, 0.25
 _WHOLE = 0.1
 """How close a gap is to a whole number of slice distances where slices are missing."""
 _MOST_NAMED = 5
+_FARTHEST_MM = 1e6
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _checked(images: list[Image], warnings: list[str]) -> Stack:
         return Stack(tuple(images))
     places = np.array(_along(images))
     gaps = np.diff(places)
-    problem, uneven = _tilted(images) or _gappy(places, gaps), None
+    problem, uneven = _too_large(images) or _tilted(images) or _gappy(places, gaps), None
     if problem is None:
         step = float(gaps.mean())
         off = float(abs(places - places[0] - step * np.arange(len(places))).max()) / step
@@ -167,6 +169,18 @@ def _checked(images: list[Image], warnings: list[str]) -> Stack:
         return Stack(tuple(images), None, tuple(warnings), problem)
     said = [*warnings, *([f"{uneven} was taken"] if uneven else [])]
     return Stack(tuple(images), _header(images), tuple(said))
+
+
+def _too_large(images: list[Image]) -> str | None:
+    """Say that no CT has so many voxels, or such numbers."""
+    first = images[0]
+    sizes = (first.columns, first.rows, len(images))
+    if math.prod(sizes) > MOST_VOXELS:
+        return f"{'×'.join(map(str, sizes))} voxels are more than any CT has; mend the header"
+    numbers = [image.position_mm or () for image in images]
+    if max(abs(mm) for place in (*numbers, first.spacing_mm or ()) for mm in place) > _FARTHEST_MM:
+        return "positions or voxel sizes are no CT's; mend the header"
+    return None
 
 
 def _tilted(images: list[Image]) -> str | None:
