@@ -5,6 +5,7 @@ The order is that of the positions along the slices' normal; instance numbers ar
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ _EVEN, _UNEVEN = 0.02, 0.25
 """Share of the slice distance by which a slice may lie off its place: unsaid, and at all."""
 _WHOLE = 0.1
 """How close a gap is to a whole number of slice distances where slices are missing."""
+_MOST_PHASES = 50
+_OVERLAP = 0.5
+"""Share of a shorter volume that lies where a longer one of its series does."""
 _MOST_NAMED = 5
 _FARTHEST_MM = 1e6
 
@@ -50,26 +54,23 @@ def stacks(images: list[Image]) -> list[Stack]:
     order = sorted(range(len(images)), key=lambda at: (along[at], images[at].frame))
     ordered, places = [images[at] for at in order], [along[at] for at in order]
     groups = _by_position(ordered, places)
-    kept = [group[0] for group in groups]
     dropped, differing = 0, 0
     for group in groups:
         equal = [same_pixels(group[0], other) for other in group[1:]]
         dropped += equal.count(True)
         differing += not all(equal)
     if differing:
-        if phases := _phases(groups):
-            return [
-                replace(one, phase=name) for name, part in phases.items() for one in stacks(part)
-            ]
         problem = (
             f"{differing} of {len(groups)} positions have two or more different images; are two "
             "series mixed? export them to a folder each"
         )
-        return [Stack(tuple(ordered), problem=problem)]
-    warnings = _assumed(first)
-    if dropped:
-        warnings.append(f"{dropped} doubled images, with the same pixels, were dropped")
-    return [_checked(kept, warnings)]
+        whole = Stack(tuple(ordered), problem=problem)
+    else:
+        warnings = _assumed(first)
+        if dropped:
+            warnings.append(f"{dropped} doubled images, with the same pixels, were dropped")
+        whole = _checked([group[0] for group in groups], warnings)
+    return (_phases(ordered) if whole.problem else None) or [whole]
 
 
 def _unplaced(images: list[Image]) -> str | None:
@@ -120,23 +121,39 @@ def _by_position(images: list[Image], places: list[float]) -> list[list[Image]]:
     return groups
 
 
-def _phases(groups: list[list[Image]]) -> dict[str, list[Image]]:
-    """Split images by what sets the volumes of a series apart; empty if nothing does.
+def _phases(images: list[Image]) -> list[Stack] | None:
+    """Return the volumes of images that are several at the same place; None if they are not.
 
-    As many parts as there are images at a position, and no two images of a part at the same.
+    They are set apart by one attribute; each is a volume without a problem.
     """
-    most = max(map(len, groups))
-    for at in range(len(groups[0][0].phase)):
+    for at in range(len(images[0].phase)):
         parts: dict[str, list[Image]] = {}
-        clean = True
-        for group in groups:
-            values = [image.phase[at][1] for image in group]
-            clean = clean and len(set(values)) == len(values) and all(values)
-            for image, value in zip(group, values, strict=True):
-                parts.setdefault(f"{image.phase[at][0]} {value}", []).append(image)
-        if clean and len(parts) == most:
-            return dict(sorted(parts.items()))
-    return {}
+        for image in images:
+            parts.setdefault(image.phase[at][1], []).append(image)
+        if not 2 <= len(parts) <= _MOST_PHASES or "" in parts or not _at_one_place(images, parts):
+            continue
+        name = images[0].phase[at][0]
+        found = [
+            replace(one, phase=f"{name} {value}" + (f", {one.phase}" if one.phase else ""))
+            for value, part in sorted(parts.items())
+            for one in stacks(part)
+        ]
+        if all(one.header for one in found):
+            return found
+    return None
+
+
+def _at_one_place(images: list[Image], parts: dict[str, list[Image]]) -> bool:
+    """Tell whether parts overlap; two halves with a missing slice between them do not."""
+    normal = _normal(images[0])
+    ranges = []
+    for part in parts.values():
+        places = np.array([image.position_mm for image in part], np.float64) @ normal
+        ranges.append((float(places.min()), float(places.max())))
+    return all(
+        min(one[1], other[1]) - max(one[0], other[0]) > _OVERLAP * (other[1] - other[0])
+        for one, other in pairwise(sorted(ranges, key=lambda ends: ends[0] - ends[1]))
+    )
 
 
 def _assumed(image: Image) -> list[str]:

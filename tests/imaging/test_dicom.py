@@ -395,6 +395,17 @@ def frames_without_places(made):
     return [data]
 
 
+def far_away(made):
+    made[5].ImagePositionPatient = [0, 0, 1e30]
+    return made
+
+
+def too_large(made):
+    for data in made:
+        data.Rows = data.Columns = 65535
+    return made
+
+
 REFUSED = {
     "missing_slice": (missing(3), "1 slice is missing, at 307.5 mm; the others are 2.5 mm apart"),
     "missing_slices": (missing(1, 2), "2 slices are missing, at 302.5, 305 mm"),
@@ -412,6 +423,8 @@ REFUSED = {
     ),
     "no_spacing": (without("PixelSpacing"), "6 of 6 images have no Pixel Spacing"),
     "bent_axes": (long_direction, "is not two directions at right angles"),
+    "far_away": (far_away, "positions or voxel sizes are no CT's; mend the header"),
+    "too_large": (too_large, "65535×65535×6 voxels are more than any CT has; mend the header"),
     "frames_without_places": (frames_without_places, "6 of 6 images have no Image Position"),
 }
 
@@ -539,6 +552,39 @@ def test_phases_in_one_series_are_cases_of_their_own(tmp_path, as_nifti):
     assert first.description == "Abdomen 2.5, acquisition 1"
     check(first, as_nifti())
     check(second, as_nifti(late))
+
+
+def test_a_short_phase_between_the_slices_of_a_long_one(tmp_path, as_nifti):
+    folder = write(images(HU, AcquisitionNumber=1), tmp_path / "liver", "a{}")
+    origin_mm = (*ORIGIN_MM[:2], ORIGIN_MM[2] + Z_MM + 0.4)
+    write(images(HU[1:4], AcquisitionNumber=2, origin_mm=origin_mm), folder, "b{}")
+    first, second = cases_in(folder)
+    check(first, as_nifti())
+    check(second, as_nifti(HU[1:4], origin_mm=origin_mm))
+
+
+def test_two_halves_without_the_slice_between_them_are_refused(tmp_path):
+    made = images(phantom(7))
+    for at, data in enumerate(made):
+        data.AcquisitionNumber = 1 + (at > 3)
+    write([*made[:3], *made[4:]], tmp_path / "a")
+    assert only(tmp_path / "a").problem.startswith("1 slice is missing, at 307.5 mm")
+
+
+def test_phases_of_an_enhanced_file(tmp_path, as_nifti):
+    twice = np.concatenate([HU, HU + np.int16(50)])
+    data = enhanced(twice)
+    for at, frame in enumerate(data.PerFrameFunctionalGroupsSequence):
+        content = Dataset()
+        content.TemporalPositionIndex = 1 + at // 6
+        frame.FrameContentSequence = pydicom.Sequence([content])
+        place_mm = [*ORIGIN_MM[:2], ORIGIN_MM[2] + at % 6 * Z_MM]
+        frame.PlanePositionSequence[0].ImagePositionPatient = place_mm
+    write([data], tmp_path / "a")
+    first, second = cases_in(tmp_path / "a")
+    assert [one.description[-7:] for one in (first, second)] == ["phase 1", "phase 2"]
+    check(first, as_nifti())
+    check(second, as_nifti(HU + np.int16(50)))
 
 
 def test_parts_of_other_size_or_orientation_are_apart(tmp_path, as_nifti):
