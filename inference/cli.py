@@ -9,6 +9,7 @@ import click
 
 from imaging.commands import CommandGroup, OutputFile
 from imaging.errors import KitError
+from imaging.words import number_of
 from inference.shipped import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
@@ -131,7 +132,9 @@ def predict(
             series=series,
         )
     if done.failed:
-        raise KitError(f"{len(done.failed)} of {len(done.cases)} cases failed; see above")
+        raise KitError(
+            f"{len(done.failed)} of {number_of(len(done.cases), 'case')} failed; see above"
+        )
 
 
 def described_network(manifest: Path, weights: Path | None, engine: str) -> "Manifest":

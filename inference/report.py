@@ -12,6 +12,7 @@ from pathlib import Path
 import inference
 from imaging.files import replacing
 from imaging.machine import cpu_name, peak_memory_mib
+from imaging.words import number_of
 from inference.manifest import Manifest
 
 SCHEMA = 1
@@ -72,7 +73,8 @@ class CaseReport:
     def summary(self) -> str:
         """The outcome of the case, in one line."""
         if self.status == "done":
-            line = f"{self.case}: done in {self.seconds['total']:.1f} s, {self.windows} windows"
+            windows = number_of(self.windows, "window")
+            line = f"{self.case}: done in {self.seconds['total']:.1f} s, {windows}"
         else:
             line = f"{self.case}: failed: {self.error}"
         return "; ".join((line, *self.warnings))
@@ -101,6 +103,8 @@ class RunReport:
     """Files in the inputs folder that are no case, and why."""
     series: list[dict[str, object]] = field(default_factory=list)
     """DICOM series that were found, and what became of each."""
+    left_over: tuple[str, ...] = ()
+    """Cases of other runs whose maps lie in the outputs folder."""
     ended: str | None = None
     """What ended the run before its last case."""
 

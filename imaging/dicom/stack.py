@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from imaging.dicom.headers import Image
 from imaging.dicom.pixels import same_pixels
 from imaging.volumes import MOST_VOXELS, Header, made_header
+from imaging.words import number_of
 
 Floats = NDArray[np.float64]
 _SAME_MM = 1e-2
@@ -61,14 +62,15 @@ def stacks(images: list[Image]) -> list[Stack]:
         differing += not all(equal)
     if differing:
         problem = (
-            f"{differing} of {len(groups)} positions have two or more different images; are two "
-            "series mixed? export them to a folder each"
+            f"different images at {differing} of {len(groups)} positions; are two series mixed? "
+            "export them to a folder each"
         )
         whole = Stack(tuple(ordered), problem=problem)
     else:
         warnings = _assumed(first)
         if dropped:
-            warnings.append(f"{dropped} doubled images, with the same pixels, were dropped")
+            what = number_of(dropped, "doubled image", "doubled images")
+            warnings.append(f"{what} with the same pixels dropped")
         whole = _checked([group[0] for group in groups], warnings)
     return (_phases(ordered) if whole.problem else None) or [whole]
 
@@ -82,7 +84,7 @@ def _unplaced(images: list[Image]) -> str | None:
     }
     for name, values in names.items():
         if lacking := values.count(None):
-            return f"{lacking} of {len(images)} images have no {name}, so their place is unknown"
+            return f"no {name} in {lacking} of {len(images)} images, so their place is unknown"
     row, column = _axes(images[0])
     lengths = np.linalg.norm([row, column], axis=1)
     if abs(lengths - 1).max() > _UNIT or abs(row @ column) > _UNIT:
@@ -233,9 +235,9 @@ def _gappy(places: Floats, gaps: Floats) -> str | None:
     ]
     named = ", ".join(f"{place:.4g}" for place in lacking[:_MOST_NAMED])
     more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
-    what = "slice is" if len(lacking) == 1 else "slices are"
+    what = number_of(len(lacking), "slice is", "slices are")
     return (
-        f"{len(lacking)} {what} missing, at {named}{more} mm; the others are {step:.4g} mm apart; "
+        f"{what} missing, at {named}{more} mm; the others are {step:.4g} mm apart; "
         "copy the whole series again"
     )
 

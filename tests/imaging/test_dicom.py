@@ -330,7 +330,7 @@ def rounded(made):
 
 SAID = {
     "no_uids": (without("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"), ()),
-    "doubled_slice": (doubled, ("1 doubled images, with the same pixels, were dropped",)),
+    "doubled_slice": (doubled, ("1 doubled image with the same pixels dropped",)),
     "no_modality": (
         without("Modality"),
         ("the files do not say their modality; CT was assumed",),
@@ -412,20 +412,23 @@ REFUSED = {
     "tilted_gantry": (tilted, "the gantry was tilted by 12 degrees; resample"),
     "other_pixels_at_a_position": (
         differing,
-        "1 of 6 positions have two or more different images; are two series mixed?",
+        "different images at 1 of 6 positions; are two series mixed?",
     ),
     "irregular": (irregular, "slices are 1 to 4.4 mm apart; resample them to even distances"),
     "beside": (beside, "slices lie up to 4 mm beside the line through the first and the last"),
-    "no_position": (one_without_position, "1 of 6 images have no Image Position (Patient)"),
+    "no_position": (one_without_position, "no Image Position (Patient) in 1 of 6 images"),
     "no_orientation": (
         without("ImageOrientationPatient"),
-        "6 of 6 images have no Image Orientation (Patient)",
+        "no Image Orientation (Patient) in 6 of 6 images",
     ),
-    "no_spacing": (without("PixelSpacing"), "6 of 6 images have no Pixel Spacing"),
+    "no_spacing": (without("PixelSpacing"), "no Pixel Spacing in 6 of 6 images"),
     "bent_axes": (long_direction, "is not two directions at right angles"),
     "far_away": (far_away, "positions or voxel sizes are no CT's; mend the header"),
     "too_large": (too_large, "65535×65535×6 voxels are more than any CT has; mend the header"),
-    "frames_without_places": (frames_without_places, "6 of 6 images have no Image Position"),
+    "frames_without_places": (
+        frames_without_places,
+        "no Image Position (Patient) in 6 of 6 images",
+    ),
 }
 
 
@@ -656,7 +659,7 @@ def test_a_series_copied_into_two_folders_is_one(tmp_path, as_nifti):
     check(
         only(tmp_path / "a"),
         as_nifti(),
-        ("6 doubled images, with the same pixels, were dropped",),
+        ("6 doubled images with the same pixels dropped",),
     )
 
 

@@ -392,7 +392,7 @@ def test_an_unreadable_slice_leaves_an_empty_map(tmp_path, predict):
 def test_what_a_series_warns_of_is_in_the_report_and_strict_refuses_it(tmp_path, predict):
     made = images(phantom())
     folder = write([*made, made[2]], tmp_path / "P1")
-    said = "1 doubled images, with the same pixels, were dropped"
+    said = "1 doubled image with the same pixels dropped"
     assert predict(folder, tmp_path / "out").exit_code == 0
     assert said in report_of(tmp_path / "out")["cases"][0]["warnings"]
     done = predict(folder, tmp_path / "out", "--strict")
