@@ -174,12 +174,12 @@ def submission(
     from evaluation.efficiency.protocol import Protocol
     from evaluation.efficiency.results import ChallengeLimits
     from evaluation.submission.check import CheckRequest
-    from evaluation.submission.screen import check_on_screen
+    from evaluation.submission.screen import check_submission_on_screen
     from inference.pipeline import find_cases
 
     settings = Protocol(1, timeout, ChallengeLimits(time_limit, memory_limit))
     request = CheckRequest(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
-    found = check_on_screen(request)
+    found = check_submission_on_screen(request)
     if found.failed:
         raise KitError(f"{number_of(len(found.failed), 'rule')} failed: {', '.join(found.failed)}")
 

@@ -13,7 +13,7 @@ from evaluation.comparison.compare import (
     Comparison,
     caveats,
     check_reached,
-    compare,
+    comparisons,
     figure_name,
     write_comparison,
 )
@@ -50,7 +50,7 @@ def compare_on_screen(
     tables = {name: find_reported(name) for name in (*reported, *required)}
     teams = [load_measured(path, split) for path in results]
     check_names(team.team for team in teams)
-    rows = compare(tables.values(), teams)
+    rows = comparisons(tables.values(), teams)
     if output is not None:
         make_folder(output)
         write_comparison(rows, teams, output)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.comparison.contest import load_contest
-from evaluation.comparison.ranking import Ranking, rank
+from evaluation.comparison.ranking import Ranking, rank_teams
 from evaluation.comparison.ranking_figure import draw_ranking
 from imaging.files import make_folder
 from imaging.fitted_tables import show_table
@@ -29,7 +29,7 @@ def rank_on_screen(
     make_folder(output)
     console = terminal(stderr=True)
     with console.status(f"{bootstrap} bootstrap samples"):
-        ranking = rank(contest, bootstrap)
+        ranking = rank_teams(contest, bootstrap)
     ranking.write(output)
     draw_ranking(ranking, output / "rank.png")
     _show(ranking, terminal())
