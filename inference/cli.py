@@ -15,8 +15,28 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 MANIFEST = "weights_manifest.json"
+KINDS = ("dicom-seg", "seg-nrrd", "itk-snap", "masks", "statistics", "preview")
+"""As in `inference.outputs.writing`, which is imported only if one is requested."""
 CROPS = click.Choice(["none", "nonzero", "body"])
 _TOOLS = ("engine", "outside", "plan", "sample", "show", "verify")
+
+
+class Names(click.ParamType):
+    """Names with commas between them; some may be the only ones that are allowed."""
+
+    name = "names"
+
+    def __init__(self, known: tuple[str, ...] = ()) -> None:
+        self.known = known
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the names."""
+        names = tuple(filter(None, (name.strip() for name in value.split(","))))
+        if self.known and (odd := [name for name in names if name not in self.known]):
+            self.fail(f"{', '.join(odd)} is not one of {', '.join(self.known)}", param, ctx)
+        return names
 
 
 class _Commands(CommandGroup):
@@ -82,12 +102,30 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--clean/--no-clean", default=True, help="The manifest's component rules.")
 @click.option("--strict", is_flag=True, help="Refuse a CT about which there is a warning.")
 @click.option("--report", type=OutputFile(), help="Where run.json goes; by default into OUTPUTS.")
+@click.option(
+    "--organs",
+    multiple=True,
+    type=Names(),
+    metavar="NAME,…",
+    help="Keep only these labels, such as liver,spleen; by default all.",
+)
+@click.option(
+    "--also",
+    multiple=True,
+    type=Names(KINDS),
+    metavar="KIND,…",
+    help=f"Write more than label maps, one or several of: {', '.join(KINDS)}.",
+)
+@click.option("--preview", is_flag=True, help="A picture of each case; short for --also preview.")
 def predict(
     inputs: Path,
     outputs: Path,
     manifest: Path,
     weights: Path | None,
     report: Path | None,
+    organs: tuple[tuple[str, ...], ...],
+    also: tuple[tuple[str, ...], ...],
+    preview: bool,
     **settings: Any,
 ) -> None:
     """Label every INPUTS/<case>_0000.nii.gz into OUTPUTS/<case>.nii.gz.
@@ -103,9 +141,25 @@ def predict(
 
         described = described_network(manifest, weights, settings["engine"])
         run_json = report or outputs / "run.json"
-        done = predict_inputs(inputs, outputs, described, Settings(**settings), run_json)
+        kept, kinds = sum(organs, ()), sum(also, ("preview",) * preview)
+        _check_organs(described, kept)
+        beside = None
+        if kinds:
+            from inference.outputs.writing import Outputs
+
+            beside = Outputs(kinds, outputs, described, kept).write
+        requested = Settings(**settings, organs=kept)
+        done = predict_inputs(inputs, outputs, described, requested, run_json, beside)
     if done.failed:
         raise KitError(f"{len(done.failed)} of {len(done.cases)} cases failed; see above")
+
+
+def _check_organs(manifest: "Manifest", organs: tuple[str, ...]) -> None:
+    """Refuse labels that the network has not, as wrong usage."""
+    try:
+        manifest.chosen(organs)
+    except KitError as error:
+        raise click.UsageError(f"--organs: {error}") from error
 
 
 def described_network(manifest: Path, weights: Path | None, engine: str) -> "Manifest":

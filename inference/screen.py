@@ -16,13 +16,18 @@ from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
 from imaging.terminal import terminal
 from inference.manifest import Manifest
-from inference.pipeline import SUFFIX, find_cases, predict_folder
+from inference.pipeline import SUFFIX, Beside, find_cases, predict_folder
 from inference.predictor import Progress, Settings
 from inference.report import CaseReport, RunReport
 
 
 def predict_inputs(
-    inputs: Path, outputs: Path, manifest: Manifest, settings: Settings, run_json: Path
+    inputs: Path,
+    outputs: Path,
+    manifest: Manifest,
+    settings: Settings,
+    run_json: Path,
+    beside: Beside | None = None,
 ) -> RunReport:
     """Predict the cases of a folder, name the files passed over in it, and write `run_json`.
 
@@ -41,7 +46,7 @@ def predict_inputs(
         )
     try:
         with _progress(console, len(cases)) as progress:
-            predict_folder(cases, outputs, manifest, settings, progress, report)
+            predict_folder(cases, outputs, manifest, settings, progress, report, beside)
         if any(case.volumes_ml for case in report.cases):
             console.print(volumes_table(report, manifest))
     except BaseException as ended:
@@ -91,7 +96,7 @@ def volumes_table(report: RunReport, manifest: Manifest) -> Table:
     table.add_column("organ")
     for case in shown:
         table.add_column(case.case, justify="right", overflow="fold")
-    for organ in manifest.labels:
+    for organ in (name for name in manifest.labels if any(name in c.volumes_ml for c in shown)):
         volumes = ((organ in case.empty, case.volumes_ml[organ]) for case in shown)
         table.add_row(organ, *("empty" if empty else f"{ml:.1f}" for empty, ml in volumes))
     table.add_section()
