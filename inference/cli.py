@@ -21,22 +21,18 @@ CROPS = click.Choice(["none", "nonzero", "body"])
 _TOOLS = ("engine", "outside", "plan", "sample", "show", "verify")
 
 
-class Names(click.ParamType):
-    """Names with commas between them; some may be the only ones that are allowed."""
+def _names(context: click.Context, option: click.Parameter, values: Any) -> tuple[str, ...]:
+    """Return the names in an option's values, which have commas between them."""
+    names = (name.strip() for value in values for name in value.split(","))
+    return tuple(filter(None, names))
 
-    name = "names"
 
-    def __init__(self, known: tuple[str, ...] = ()) -> None:
-        self.known = known
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        """Return the names."""
-        names = tuple(filter(None, (name.strip() for name in value.split(","))))
-        if self.known and (odd := [name for name in names if name not in self.known]):
-            self.fail(f"{', '.join(odd)} is not one of {', '.join(self.known)}", param, ctx)
-        return names
+def _kinds(context: click.Context, option: click.Parameter, values: Any) -> tuple[str, ...]:
+    """Return the kinds of output in an option's values."""
+    names = _names(context, option, values)
+    if odd := [name for name in names if name not in KINDS]:
+        raise click.BadParameter(f"{', '.join(odd)} is none of: {', '.join(KINDS)}")
+    return names
 
 
 class _Commands(CommandGroup):
@@ -105,14 +101,14 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--organs",
     multiple=True,
-    type=Names(),
+    callback=_names,
     metavar="NAME,…",
     help="Keep only these labels, such as liver,spleen; by default all.",
 )
 @click.option(
     "--also",
     multiple=True,
-    type=Names(KINDS),
+    callback=_kinds,
     metavar="KIND,…",
     help=f"Write more than label maps, one or several of: {', '.join(KINDS)}.",
 )
@@ -123,8 +119,7 @@ def predict(
     manifest: Path,
     weights: Path | None,
     report: Path | None,
-    organs: tuple[tuple[str, ...], ...],
-    also: tuple[tuple[str, ...], ...],
+    also: tuple[str, ...],
     preview: bool,
     **settings: Any,
 ) -> None:
@@ -141,15 +136,13 @@ def predict(
 
         described = described_network(manifest, weights, settings["engine"])
         run_json = report or outputs / "run.json"
-        kept, kinds = sum(organs, ()), sum(also, ("preview",) * preview)
-        _check_organs(described, kept)
+        _check_organs(described, settings["organs"])
         beside = None
-        if kinds:
+        if kinds := also + ("preview",) * preview:
             from inference.outputs.writing import Outputs
 
-            beside = Outputs(kinds, outputs, described, kept).write
-        requested = Settings(**settings, organs=kept)
-        done = predict_inputs(inputs, outputs, described, requested, run_json, beside)
+            beside = Outputs(kinds, outputs, described, settings["organs"]).write
+        done = predict_inputs(inputs, outputs, described, Settings(**settings), run_json, beside)
     if done.failed:
         raise KitError(f"{len(done.failed)} of {len(done.cases)} cases failed; see above")
 

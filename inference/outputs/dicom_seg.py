@@ -105,7 +105,10 @@ def segmentation_of(
         content_date=day,
         content_time=time,
     )
-    del made.InstanceCreationDate, made.InstanceCreationTime  # of the clock
+    del made.InstanceCreationDate, made.InstanceCreationTime  # of the clock, as the next
+    for equipment in made.ContributingEquipmentSequence:
+        if equipment.Manufacturer.startswith("Highdicom"):
+            del equipment.ContributionDateTime
     organization = made_uid("dimensions", *seed)
     for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization

@@ -65,7 +65,7 @@ class Images:
 def read_images(series: Series) -> Images:
     """Read the images of a series, without pixels, and mend them."""
     files = series.files
-    datasets = [dcmread(file, stop_before_pixels=True, force=True) for file in files]
+    datasets: list[Dataset] = [dcmread(file, stop_before_pixels=True, force=True) for file in files]
     multi = len(files) == 1 and "PerFrameFunctionalGroupsSequence" in datasets[0]
     frames = tuple(one.frame for one in series.slices) if multi else None
     mended = list(_mend(datasets, files, multi=multi))
@@ -107,7 +107,7 @@ def _mend(datasets: list[Dataset], files: tuple[Path, ...], *, multi: bool) -> I
 
 def _mend_common(datasets: list[Dataset], digests: Callable[[], tuple[str, ...]]) -> Iterator[str]:
     """Mend the UIDs that all images of a series share."""
-    made, mixed = [], []
+    made, mixed = list[str](), list[str]()
     for keyword in _SHARED:
         values = [str(image.get(keyword) or "") for image in datasets]
         good = [value for value in values if _UID.fullmatch(value)]
