@@ -95,6 +95,10 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("inputs", type=FILE)
 @click.argument("outputs", type=FILE)
 @network_options
+@click.option(
+    "--challenge", is_flag=True, help="Only INPUTS/<case>_0000.nii.gz are cases, as in FLARE23."
+)
+@click.option("--series", multiple=True, help="UID or number of a DICOM series; may be repeated.")
 @click.option("--clean/--no-clean", default=True, help="The manifest's component rules.")
 @click.option("--strict", is_flag=True, help="Refuse a CT about which there is a warning.")
 @click.option("--report", type=OutputFile(), help="Where run.json goes; by default into OUTPUTS.")
@@ -121,13 +125,20 @@ def predict(
     report: Path | None,
     also: tuple[str, ...],
     preview: bool,
+    challenge: bool,
+    series: tuple[str, ...],
     **settings: Any,
 ) -> None:
-    """Label every INPUTS/<case>_0000.nii.gz into OUTPUTS/<case>.nii.gz.
+    """Label every CT of INPUTS into OUTPUTS/<case>.nii.gz.
+
+    INPUTS is a CT (.nii, .nii.gz, .nrrd, .mha, .mhd), a folder of such files, or DICOM: a file, a
+    folder, a tree of folders or a .zip. A case is named by its file or folder.
 
     Exit code 0: all cases done; 1: a case or the run failed (the others are done); 2: wrong usage;
     143: ended by SIGTERM.
     """
+    if challenge and series:
+        raise click.UsageError("--series is for DICOM, which --challenge does not read")
     from inference.termination import ending_on_sigterm
 
     with ending_on_sigterm():
@@ -142,7 +153,16 @@ def predict(
             from inference.outputs.writing import Outputs
 
             beside = Outputs(kinds, outputs, described, settings["organs"]).write
-        done = predict_inputs(inputs, outputs, described, Settings(**settings), run_json, beside)
+        done = predict_inputs(
+            inputs,
+            outputs,
+            described,
+            Settings(**settings),
+            run_json,
+            beside,
+            challenge=challenge,
+            series=series,
+        )
     if done.failed:
         raise KitError(f"{len(done.failed)} of {len(done.cases)} cases failed; see above")
 

@@ -2,10 +2,10 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
-from imaging.volumes import Volume, read_header, write_labels
+from imaging.volumes import Volume, write_labels
+from inference.ct import Source, header_of, read_ct
 from inference.manifest import Manifest
-from inference.predictor import UNSEEN, Progress, Segmentation, Settings, read_ct
+from inference.predictor import UNSEEN, Progress, Segmentation, Settings
 from inference.report import CaseReport, RunReport, now_s, process_start_s
 from inference.segmentation import open_predictor
 
@@ -42,7 +43,7 @@ def find_cases(inputs: Path) -> dict[str, Path]:
 
 
 def predict_folder(
-    cases: dict[str, Path],
+    cases: Mapping[str, Source],
     outputs: Path,
     manifest: Manifest,
     settings: Settings,
@@ -56,7 +57,7 @@ def predict_folder(
     left, and what it wrote beside them, are removed before the first case.
 
     Args:
-        cases: Files by case name.
+        cases: Files and DICOM series by case name.
         outputs: Folder for `<case>.nii.gz`; made if missing.
         manifest: The network and how to use it; its weights are checked first.
         settings: What the run changes.
@@ -103,7 +104,7 @@ def predict_folder(
 
 def _one_case(
     label: Callable[[], Segmentation],
-    path: Path,
+    source: Source,
     target: Path,
     report: CaseReport,
     beside: Beside | None,
@@ -111,24 +112,24 @@ def _one_case(
     written = False
     try:
         with report.timed():
-            found = label()
+            found = replace(label(), source=source)
             with report.stage("write"):
                 write_labels(found.labels, found.header, target)
             written = True
             if beside is not None:
                 with report.stage("outputs"):
-                    beside(found, partial(read_ct, path, CaseReport(report.case)))
+                    beside(found, partial(read_ct, source, CaseReport(report.case)))
     except Exception as error:  # noqa: BLE001  # the other cases go on
-        report.error = in_one_line(error, path.name)
+        report.error = in_one_line(error, source.name)
         if not written:
             report.volumes_ml = {}
-            _write_background(path, target, report)
+            _write_background(source, target, report)
 
 
-def _write_background(path: Path, target: Path, report: CaseReport) -> None:
+def _write_background(source: Source, target: Path, report: CaseReport) -> None:
     """Write an empty map for a failed case: the official scorer stops at a missing file."""
     try:
-        header = read_header(path)
+        header = header_of(source)
         write_labels(np.zeros(header.shape, dtype=np.uint8), header, target)
     except Exception:  # noqa: BLE001  # the case already has an error
         return
@@ -139,10 +140,11 @@ def _target(outputs: Path, case: str) -> Path:
     return outputs / f"{case}.nii.gz"
 
 
-def _refuse_inputs_as_outputs(cases: dict[str, Path], outputs: Path) -> None:
+def _refuse_inputs_as_outputs(cases: Mapping[str, Source], outputs: Path) -> None:
     """Refuse to write a label map over a CT: case "a" beside a case "a_0000" in one folder."""
-    inputs = {path.parent.resolve() / path.name for path in cases.values()}
-    inputs |= {path.resolve() for path in cases.values()}
+    paths = [source for source in cases.values() if isinstance(source, Path)]
+    inputs = {path.parent.resolve() / path.name for path in paths}
+    inputs |= {path.resolve() for path in paths}
     for case in cases:
         target = _target(outputs.resolve(), case)
         if target in inputs:

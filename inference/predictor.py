@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.errors import EngineError, ManifestError, VolumeError
+from imaging.errors import EngineError, ManifestError
 from imaging.geometry import Box, Grid, Orientation, SpacingMm, as_shape
 from imaging.resampling import resample_linear
-from imaging.volumes import Header, Volume, read_volume
+from imaging.volumes import Header, Volume
 from inference.blank import Runs
 from inference.counts import count
+from inference.ct import AnyCt, Direction, Source, case_name, opened_ct, read_ct
 from inference.engines import Engine, EngineOptions, Precision, infer_many
 from inference.labels import NativeLabels, keep_only
 from inference.manifest import Manifest
@@ -22,9 +22,6 @@ from inference.postprocess import clean
 from inference.report import CaseReport, now_s
 from inference.sliding_window import Window, flips_of, logit_slabs, window_count
 from inference.view import view_of
-
-if TYPE_CHECKING:
-    from imaging.dicom.series import Series
 
 
 @dataclass(frozen=True)
@@ -75,25 +72,8 @@ class Segmentation:
     report: CaseReport
     header: Header
     """Of the CT: `imaging.volumes.write_labels` writes the labels with its geometry."""
-    source: "Path | Series | None" = None
+    source: "Source | None" = None
     """What the CT was read from; None for one in memory."""
-
-
-def read_ct(ct: Path | Volume, report: CaseReport, *, strict: bool = False) -> Volume:
-    """Return a CT; if it is a file, read it and add the seconds to `report`.
-
-    Raises:
-        VolumeError: It cannot be read, or `strict` and there is a warning about it.
-    """
-    if isinstance(ct, Path):
-        with report.stage("read"):
-            volume = read_volume(ct)
-    else:
-        volume = ct
-    if strict and volume.warnings:
-        name = ct.name if isinstance(ct, Path) else report.case
-        raise VolumeError(f"{name}: {'; '.join(volume.warnings)}; refused by --strict")
-    return volume
 
 
 @dataclass(frozen=True)
@@ -128,14 +108,22 @@ class Predictor:
             flips_of(settings.tta or spec.tta, spec.mirror_axes),
         )
 
-    def segment(self, ct: Path | Volume, progress: Progress = UNSEEN) -> Segmentation:
+    def segment(
+        self,
+        ct: AnyCt,
+        progress: Progress = UNSEEN,
+        *,
+        spacing_mm: SpacingMm | None = None,
+        direction: "Direction | None" = None,
+    ) -> Segmentation:
         """Label one CT, as the function `segment` does."""
         begun_s = now_s()
-        name = ct.name if isinstance(ct, Path) else "ct"
-        report = CaseReport(name.removesuffix(".nii.gz").removesuffix("_0000"))
-        read = partial(read_ct, ct, report, strict=self.settings.strict)
-        with report.timed():
-            return self.segment_case(read, report, progress, begun_s)
+        with opened_ct(ct, spacing_mm, direction) as source:
+            report = CaseReport(case_name(source))
+            read = partial(read_ct, source, report, strict=self.settings.strict)
+            with report.timed():
+                found = self.segment_case(read, report, progress, begun_s)
+        return replace(found, source=None if isinstance(source, Volume) else source)
 
     def segment_case(
         self, read: Callable[[], Volume], report: CaseReport, progress: Progress, begun_s: float

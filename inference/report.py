@@ -91,6 +91,8 @@ class RunReport:
     """Seconds spent before the first case, by step."""
     passed_over: dict[str, str] = field(default_factory=dict)
     """Files in the inputs folder that are no case, and why."""
+    series: list[dict[str, object]] = field(default_factory=list)
+    """DICOM series that were found, and what became of each."""
     ended: str | None = None
     """What ended the run before its last case."""
 

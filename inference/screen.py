@@ -1,7 +1,7 @@
 """Progress and results on the terminal: on stderr, so that stdout stays free."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +15,7 @@ from rich.table import Table
 from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
 from imaging.terminal import terminal
+from inference.ct import Source
 from inference.manifest import Manifest
 from inference.pipeline import SUFFIX, Beside, find_cases, predict_folder
 from inference.predictor import Progress, Settings
@@ -28,27 +29,62 @@ def predict_inputs(
     settings: Settings,
     run_json: Path,
     beside: Beside | None = None,
+    *,
+    challenge: bool = False,
+    series: tuple[str, ...] = (),
 ) -> RunReport:
-    """Predict the cases of a folder, name the files passed over in it, and write `run_json`.
+    """Predict the CTs of a file or folder, name what is passed over, and write `run_json`.
 
-    It is always written once the network is open. On the screen: a progress bar, a line a
-    finished case, and a table at the end.
+    It is always written once the network is open. On the screen: the DICOM series, a progress bar,
+    a line a finished case, and a table at the end.
+
+    Args:
+        inputs: A CT, or a folder of CTs in any format.
+        outputs: Folder for `<case>.nii.gz`.
+        manifest: The network and how to use it.
+        settings: What the run changes.
+        run_json: Where the report goes.
+        beside: Writes other outputs of each case.
+        challenge: Only `<case>_0000.nii.gz` in a folder are cases.
+        series: UIDs or numbers of the DICOM series that are wanted; empty for all.
 
     Raises:
         KitError: Nothing can be done at all, or `run_json` cannot be written.
     """
-    cases = find_cases(inputs)
-    report = RunReport.of(manifest, asdict(settings), passed_over(inputs, SUFFIX))
     console = terminal(stderr=True)
-    if report.passed_over:
-        console.print(
-            passed_over_message(report.passed_over, inputs), soft_wrap=True, highlight=False
-        )
-    try:
-        with _progress(console, len(cases)) as progress:
+    report = RunReport.of(manifest, asdict(settings))
+
+    def predict(cases: Mapping[str, Source]) -> RunReport:
+        if report.passed_over:
+            message = passed_over_message(report.passed_over, inputs)
+            console.print(message, soft_wrap=True, highlight=False)
+        with _reported(report, run_json), _progress(console, len(cases)) as progress:
             predict_folder(cases, outputs, manifest, settings, progress, report, beside)
         if any(case.volumes_ml for case in report.cases):
             console.print(volumes_table(report, manifest))
+        return report
+
+    if challenge:
+        cases = find_cases(inputs)
+        report.passed_over = passed_over(inputs, SUFFIX)
+        return predict(cases)
+    from inference.inputs import found_inputs  # imported only where any format may come
+
+    with found_inputs(inputs, outputs, series) as found:
+        report.passed_over = found.passed_over
+        if found.series:
+            from inference.series_table import series_rows, series_table
+
+            report.series = series_rows(found.series, found.cases)
+            console.print(series_table(found.series, found.cases))
+        return predict(found.cases)
+
+
+@contextmanager
+def _reported(report: RunReport, run_json: Path) -> Iterator[None]:
+    """Write the report at the end of the block, also of a run that was ended in it."""
+    try:
+        yield
     except BaseException as ended:
         if report.cases:
             caught = isinstance(ended, Exception)
@@ -57,7 +93,6 @@ def predict_inputs(
                 report.write(run_json)
         raise
     report.write(run_json)
-    return report
 
 
 @contextmanager

@@ -3,9 +3,12 @@
 Nothing here needs pydicom.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from imaging.errors import KitError
 from imaging.volumes import Header
 
 
@@ -23,7 +26,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Series:
-    """One CT series. Slice i is `labels[i]` of its label map [Z, Y, X]."""
+    """One series. Slice i is `labels[i]` of its label map [Z, Y, X]."""
 
     name: str
     """What messages call it: its folder, and its number where the folder holds several."""
@@ -32,7 +35,7 @@ class Series:
     number: int | None
     """SeriesNumber."""
     description: str
-    """SeriesDescription, or ""."""
+    """SeriesDescription, and what sets it apart from others of its UID; or ""."""
     modality: str
     folder: Path
     slices: tuple[Slice, ...]
@@ -44,9 +47,31 @@ class Series:
     problem: str | None = None
     """Why it cannot be labelled: a slice is missing, the gantry is tilted."""
     left_out: str | None = None
-    """Why it is no case unless it is requested: a localiser, another modality."""
+    """Why it is no case: a localiser, another modality."""
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Its files in slice order, each once; a multi-frame series has one."""
         return tuple(dict.fromkeys(one.file for one in self.slices))
+
+    @property
+    def outcome(self) -> str:
+        """What becomes of it, for a table: "", or why it is no case or cannot be labelled."""
+        if self.left_out:
+            return f"left out: {self.left_out}"
+        return f"refused: {self.problem}" if self.problem else ""
+
+
+@contextmanager
+def needing_pydicom() -> Iterator[None]:
+    """Say what to type where pydicom is missing.
+
+    Raises:
+        KitError: An import in the block did not find it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "pydicom":
+            raise
+        raise KitError("DICOM files need pydicom; run `pip install pydicom`") from error

@@ -8,9 +8,10 @@ from rich.table import Table
 
 from imaging.files import replacing
 from imaging.terminal import terminal
+from inference.ct import read_ct
 from inference.limits import Estimate, plan
 from inference.manifest import Manifest
-from inference.predictor import Settings, read_ct
+from inference.predictor import Settings
 from inference.report import CaseReport, now_s, process_start_s
 from inference.segmentation import open_predictor
 

@@ -79,7 +79,7 @@ def check_predict(folder, contents, manifest):
     for name, content in contents.items():
         write(folder / "in", f"{name}_0000.nii.gz", content)
     words = ["--manifest", manifest.folder / "weights_manifest.json", "--threads", 1]
-    run("inference", "predict", folder / "in", folder / "out", *words)
+    run("inference", "predict", folder / "in", folder / "out", "--challenge", *words)
     told = json.loads((folder / "out/run.json").read_text())
     cases = {case["case"]: case for case in told["cases"]}
     assert cases.keys() == contents.keys()

@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 MANIFEST = ("--manifest", str(ROOT / "weights_manifest.json"))
-PREDICT = ("inference", "predict", "in", "out", *MANIFEST)
+PREDICT = ("inference", "predict", "in", "out", "--challenge", *MANIFEST)
 SCORE = ("evaluation", "score", "--truth", "truth", "--pred", "pred", "-o", "o", "--no-report")
 
 
@@ -74,7 +74,7 @@ ROWS = (
     Row("11_units_micron", PREDICT, 0, ("3 × 3 × 3 were taken as millimetres",), ("micron",)),
     Row(
         "13_outputs_are_inputs",
-        ("inference", "predict", "in", "in", *MANIFEST),
+        ("inference", "predict", "in", "in", "--challenge", *MANIFEST),
         1,
         ("another outputs",),
     ),
