@@ -77,11 +77,16 @@ def header_of(shape, direction, folder):
     return read_header(folder / "like.nii")
 
 
-def series(folder, shape, direction=DIRECTIONS[0], change=lambda dataset, number: None):
-    """Write a series with one file a slice, in an order of names that is not theirs."""
+def series(folder, shape, direction=DIRECTIONS[0], change=lambda dataset, number: None, hu=None):
+    """Write a series with one file a slice, in an order of names that is not theirs.
+
+    Its slices are in the order in which they are written, whatever their direction.
+    """
     slices = []
     for number in range(shape[0]):
         dataset = image(number, shape, direction)
+        if hu is not None:
+            dataset.PixelData = (hu[number] + 1024).astype("<i2").tobytes()
         change(dataset, number)
         path = write(dataset, folder / f"{(7 * number + 3) % 11}.dcm")
         slices.append(Slice(path, 0, 1.0, -1024.0))

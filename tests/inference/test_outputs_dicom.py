@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from click.testing import CliRunner
 
 import inference
 from imaging.errors import GeometryError, KitError
 from imaging.organs import COLORS, ORGANS
+from inference.cli import main
 from inference.outputs.segments import LabelledCase, Network, segments_of
 from inference.outputs.terms import term_of
 from tests.inference import dicom_cts
@@ -13,6 +16,8 @@ from tests.inference import dicom_cts
 highdicom = pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")
 
+from imaging.dicom.pixels import read_series  # noqa: E402
+from imaging.dicom.scan import find_series  # noqa: E402
 from inference.outputs.dicom_seg import write_dicom_seg  # noqa: E402
 
 SHAPE = (5, 6, 7)
@@ -98,13 +103,51 @@ def by_highdicom(path):
 
 @pytest.mark.parametrize("direction", dicom_cts.DIRECTIONS)
 def test_every_voxel_is_where_it_was_in_48_orientations(tmp_path, direction):
-    case = case_of(dicom_cts.series(tmp_path, SHAPE, direction))
-    path, warnings = written(case, tmp_path)
-    assert warnings == ()
-    expected = in_the_patient(case.labels, direction)
+    expected = in_the_patient(labels_of(), direction)
     assert len(expected) == 2 * 4 * 4 + 2
+    dicom_cts.series(tmp_path, SHAPE, direction, hu=100 * labels_of().astype(np.int16))
+    ((found,), _) = find_series(sorted(tmp_path.glob("*.dcm")), tmp_path)
+    labels = (read_series(found).hu // 100).astype(np.uint8)  # in the order of the kit's reader
+    path, warnings = written(case_of(found, labels), tmp_path)
+    assert warnings == ()
     assert by_slicers_rules(path) == expected
     assert by_highdicom(path) == expected
+
+
+@pytest.mark.parametrize("direction", [dicom_cts.DIRECTIONS[n] for n in (1, 18, 47)])
+def test_slices_may_be_in_falling_order(tmp_path, direction):
+    case = case_of(dicom_cts.series(tmp_path, SHAPE, direction))
+    path, _ = written(case, tmp_path)
+    expected = in_the_patient(case.labels, direction)
+    assert by_slicers_rules(path) == by_highdicom(path) == expected
+
+
+def test_predict_of_a_dicom_folder_writes_its_map_as_dicom_seg(tmp_path, network, boxes):
+    pytest.importorskip("openvino")
+    manifest_path = network(spacing_mm=dicom_cts.SPACING_MM).folder / "weights_manifest.json"
+    direction = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # sagittal slices
+    (tmp_path / "ct").mkdir()
+    dicom_cts.series(tmp_path / "ct", boxes[0].shape, direction, hu=boxes[0])
+    (tmp_path / "ct" / "like.nii").unlink()
+    words = ("predict", tmp_path / "ct", tmp_path / "out", "--manifest", manifest_path,
+             "--also", "dicom-seg,seg-nrrd")  # fmt: skip
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    (path,) = (tmp_path / "out").glob("*.seg.dcm")
+    case = path.name.removesuffix(".seg.dcm")
+    read = sitk.ReadImage(str(tmp_path / "out" / f"{case}.nii.gz"))
+    labels = sitk.GetArrayFromImage(read)
+    expected = {
+        point(read.TransformIndexToPhysicalPoint(index[::-1].tolist())): int(labels[tuple(index)])
+        for index in np.argwhere(labels)
+    }
+    assert len(expected) == 24
+    values = {"liver": 1, "tumour": 2}
+    assert {place: values[name] for place, name in by_slicers_rules(path).items()} == expected
+    slicers = sitk.ReadImage(str(tmp_path / "out" / f"{case}.seg.nrrd"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(slicers), labels)
+    np.testing.assert_allclose(slicers.GetOrigin(), read.GetOrigin(), atol=1e-5)
+    np.testing.assert_allclose(slicers.GetDirection(), read.GetDirection(), atol=1e-6)
 
 
 @pytest.mark.parametrize("direction", [dicom_cts.DIRECTIONS[n] for n in (0, 21, 35)])
