@@ -78,12 +78,7 @@ def segmentation_of(
     numbers[[segment.value for segment in present]] = np.arange(1, len(present) + 1)
     first = images.datasets[0]
     day, time = date_and_time(first)
-    seed = (
-        *(image.SOPInstanceUID for image in images.datasets),
-        sha256(np.ascontiguousarray(case.labels).tobytes()),
-        *(f"{segment.name}={segment.value}" for segment in present),
-        *(inference.__version__, case.network.sha256, highdicom.__version__),
-    )
+    seed = _seed(case, images, present)
     made = highdicom.seg.Segmentation(
         source_images=images.datasets,
         pixel_array=_frames(numbers[case.labels], images),
@@ -113,6 +108,16 @@ def segmentation_of(
     for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
     return made
+
+
+def _seed(case: LabelledCase, images: Images, present: tuple[Segment, ...]) -> tuple[str, ...]:
+    """Return all that the file's content depends on."""
+    return (
+        *(image.SOPInstanceUID for image in images.datasets),
+        sha256(np.ascontiguousarray(case.labels).tobytes()),
+        *(f"{segment.name}={segment.value}" for segment in present),
+        *(inference.__version__, case.network.sha256, highdicom.__version__),
+    )
 
 
 def _description(
