@@ -16,7 +16,13 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
-from pydicom.uid import UID, RLELossless, generate_uid
+from pydicom.uid import (
+    UID,
+    JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    generate_uid,
+)
 
 from imaging.dicom.headers import Image, quietly
 from imaging.dicom.series import Series, Slice
@@ -29,6 +35,7 @@ _WORDS = {
     "PixelRepresentation", "PhotometricInterpretation",
 }  # fmt: skip
 """All that GDCM needs to know of a frame."""
+_JPEGS = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes)
 _END_OF_JPEG = b"\xff\xd9"
 
 
@@ -130,7 +137,7 @@ def _by_gdcm(path: Path, read: Dataset, frame: int, syntax: UID) -> NDArray[Any]
     """Return the numbers of a compressed frame."""
     count = int(read.get("NumberOfFrames") or 1)
     packed = get_frame(read.PixelData, frame, number_of_frames=count)
-    if syntax != RLELossless and _END_OF_JPEG not in packed[-3:]:
+    if syntax in _JPEGS and _END_OF_JPEG not in packed[-3:]:
         raise VolumeError(f"{path.name}: truncated (its JPEG has no end); copy the file again")
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(folder) / "frame.dcm"

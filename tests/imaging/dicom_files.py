@@ -1,16 +1,19 @@
 """Writes CT series as scanners, archives and anonymisers do; every test has one phantom."""
 
 import copy
-import io
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     CTImageStorage,
     EnhancedCTImageStorage,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
     generate_uid,
@@ -84,18 +87,8 @@ def write(made, folder, name="IM{:04}", **options):
     return folder
 
 
-def as_jpeg_2000(data):
-    """Compress by ITK, which is all that writes JPEG 2000 here."""
-    buffer = io.BytesIO()
-    kind = np.int16 if data.PixelRepresentation else np.uint16
-    words = np.frombuffer(data.PixelData, kind).reshape(data.Rows, data.Columns)
-    return _by_itk(data, words, buffer)
-
-
-def _by_itk(data, words, buffer):
-    import tempfile
-    from pathlib import Path
-
+def _jpeg_2000(words):
+    """Return one plane compressed by ITK, which is all that writes JPEG 2000 here."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.dcm"
         writer = sitk.ImageFileWriter()
@@ -105,11 +98,36 @@ def _by_itk(data, words, buffer):
         writer.Execute(sitk.GetImageFromArray(words[None]))
         packed = pydicom.dcmread(path)
     assert packed.file_meta.TransferSyntaxUID == JPEG2000Lossless
+    return get_frame(packed.PixelData, 0, number_of_frames=1)
+
+
+def as_jpeg_2000(data):
+    """Return a dataset with its frames compressed."""
+    kind = np.int16 if data.PixelRepresentation else np.uint16
+    words = np.frombuffer(data.PixelData, kind).reshape(-1, data.Rows, data.Columns)
     made = copy.deepcopy(data)
     made.file_meta.TransferSyntaxUID = JPEG2000Lossless
-    made.BitsStored, made.HighBit = packed.BitsStored, packed.HighBit
-    made.PixelData = packed.PixelData
+    made.BitsStored, made.HighBit = 16, 15
+    made.PixelData = encapsulate([_jpeg_2000(plane) for plane in words])
     made["PixelData"].is_undefined_length = True
+    return made
+
+
+def compressed(syntax):
+    """Return what compresses a dataset by pydicom: RLE, and JPEG-LS through pyjpegls."""
+
+    def change(data):
+        made = copy.deepcopy(data)
+        made.compress(syntax)
+        return made
+
+    return change
+
+
+def big_endian(data):
+    made = copy.deepcopy(data)
+    made.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    made.PixelData = np.frombuffer(data.PixelData, "<u2").astype(">u2").tobytes()
     return made
 
 
