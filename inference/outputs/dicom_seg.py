@@ -5,7 +5,6 @@ The same series, labels and network give the same bytes: UIDs are made from the 
 date of the content is that of the CT, for no clock is read.
 """
 
-import math
 from pathlib import Path
 
 import highdicom
@@ -30,8 +29,9 @@ from inference.outputs.terms import Code, term_of
 MANUFACTURER = "flare23-kit"
 _SERIES_NUMBER = 1000
 """Added to that of the CT."""
-_APART = 0.25
-"""Share of a voxel by which an image may lie beside its slice of the label map."""
+_ALONG, _ASIDE = 0.5, 0.25
+"""Share of a voxel by which an image may lie before or behind its slice of the label map, and
+beside it."""
 
 
 def write_dicom_seg(case: LabelledCase, outputs: Path) -> tuple[str, ...]:
@@ -164,25 +164,28 @@ def _frames(numbers: NDArray[np.uint8], images: Images) -> NDArray[np.uint8]:
 def check_place(images: Images, header: Header) -> None:
     """Check that each image lies where its slice of the label map does.
 
+    Slices that are not quite evenly spaced are in the map as if they were; a frame keeps the place
+    of its image.
+
     Raises:
-        GeometryError: It does not, or there are more slices than images.
+        GeometryError: An image lies elsewhere, or there are more slices than images.
     """
     place = place_of(header.raw, header.order, header.shape)
     placed = images.places()
     if len(placed) != header.shape[0]:
         raise GeometryError(f"the label map has {header.shape[0]} slices, not {len(placed)}")
     x_mm, y_mm, z_mm = place.spacing_mm
-    across, along, up = place.direction.T
+    across, down, up = place.direction.T
     height, width = header.shape[1:]
-    allowed_mm = _APART * min(x_mm, y_mm, z_mm)
     for number, (position, row, column) in enumerate(placed):
         corner = place.origin_mm + number * z_mm * up
-        for steps in ((0, 0), (width - 1, 0), (0, height - 1)):
-            right_mm, down_mm = steps[0] * x_mm, steps[1] * y_mm
-            found = position + right_mm * row + down_mm * column
-            wanted = corner + right_mm * across + down_mm * along
-            if math.dist(found, wanted) > allowed_mm:
+        normal = np.cross(row, column)
+        for x, y in ((0.0, 0.0), ((width - 1) * x_mm, 0.0), (0.0, (height - 1) * y_mm)):
+            off = position + x * row + y * column - corner - x * across - y * down
+            along_mm = abs(float(off @ normal))
+            aside_mm = float(np.linalg.norm(off - (off @ normal) * normal))
+            if along_mm > _ALONG * z_mm or aside_mm > _ASIDE * min(x_mm, y_mm):
                 raise GeometryError(
-                    f"image {number + 1} lies {math.dist(found, wanted):.3g} mm from its slice of "
-                    "the label map"
+                    f"image {number + 1} lies {float(np.linalg.norm(off)):.3g} mm from its slice "
+                    "of the label map"
                 )

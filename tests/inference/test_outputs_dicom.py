@@ -318,14 +318,31 @@ def test_a_case_that_is_no_dicom_series_is_refused(tmp_path, source):
         write_dicom_seg(case, tmp_path)
 
 
+def test_frames_of_slices_that_are_not_quite_evenly_spaced_lie_where_the_images_do(tmp_path):
+    def moved(dataset, number):
+        z = 30.125 + 3 * number + (0.5 if number == 2 else 0)
+        dataset.ImagePositionPatient = [*dataset.ImagePositionPatient[:2], z]
+
+    case = case_of(dicom_cts.series(tmp_path, SHAPE, change=moved))
+    found = by_slicers_rules(written(case, tmp_path)[0])
+    assert {place[2] for place in found} == {33.125, 36.625, 42.125}
+
+
 def test_images_that_lie_elsewhere_than_the_map_are_refused(tmp_path):
     def moved(dataset, number):
         dataset.ImagePositionPatient = [*dataset.ImagePositionPatient[:2], 30.125 + 3.4 * number]
 
     case = case_of(dicom_cts.series(tmp_path, SHAPE, change=moved))
-    with pytest.raises(GeometryError, match=r"image 2 lies 0\.4 mm from its slice"):
+    with pytest.raises(GeometryError, match=r"image 5 lies 1\.6 mm from its slice"):
         write_dicom_seg(case, tmp_path)
     assert not (tmp_path / "a.seg.dcm").exists()
+
+    def aside(dataset, number):
+        dataset.ImagePositionPatient = [-11.5 + 0.4 * number, *dataset.ImagePositionPatient[1:]]
+
+    case = case_of(dicom_cts.series(tmp_path, SHAPE, change=aside))
+    with pytest.raises(GeometryError, match=r"image 2 lies 0\.4 mm from its slice"):
+        write_dicom_seg(case, tmp_path)
     (tmp_path / "more").mkdir()
     case = case_of(dicom_cts.series(tmp_path, SHAPE))
     case.header = dicom_cts.header_of((6, 6, 7), dicom_cts.DIRECTIONS[0], tmp_path / "more")
