@@ -9,6 +9,8 @@ from typing import TextIO
 
 from imaging.errors import KitError
 
+KIT = "flare23-kit"
+"""What a file of another program's format says of its maker."""
 _KEPT = 32
 """Characters of the name that its temporary name ends with; the whole may be too long."""
 _CHANNEL = re.compile(r"_\d{4}\.nii\.gz$", re.IGNORECASE)

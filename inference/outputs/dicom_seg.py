@@ -17,7 +17,7 @@ from pydicom.sr.coding import Code as DicomCode
 import inference
 from imaging.digest import sha256
 from imaging.errors import GeometryError, KitError
-from imaging.files import replacing
+from imaging.files import KIT, replacing
 from imaging.nifti_header import place_of
 from imaging.overlap import label_counts
 from imaging.volumes import Header
@@ -26,7 +26,6 @@ from inference.outputs.names import DICOM_SEG
 from inference.outputs.segments import LabelledCase, Segment
 from inference.outputs.terms import Code, term_of
 
-MANUFACTURER = "flare23-kit"
 _SERIES_NUMBER = 1000
 """Added to that of the CT."""
 _ALONG, _ASIDE = 0.5, 0.25
@@ -90,13 +89,13 @@ def segmentation_of(
         series_number=_SERIES_NUMBER + max(0, int(first.get("SeriesNumber") or 0)),
         sop_instance_uid=made_uid("instance", *seed),
         instance_number=1,
-        manufacturer=MANUFACTURER,
+        manufacturer=KIT,
         manufacturer_model_name=case.network.name[:64],
         software_versions=inference.__version__,
         device_serial_number=case.network.sha256 or "unknown",
         content_label="ORGANS",
         content_description="Organs labelled by a network; not reviewed",
-        series_description="Organs (flare23-kit)",
+        series_description=f"Organs ({KIT})",
         content_date=day,
         content_time=time,
     )
@@ -134,7 +133,7 @@ def _description(
             name=case.network.name[:64],
             family=codes.DCM.ArtificialIntelligence,
             version=inference.__version__,
-            source=MANUFACTURER,
+            source=KIT,
             parameters={"manifest_sha256": case.network.sha256 or "unknown"},
         ),
         display_color=highdicom.color.CIELabColor.from_rgb(*segment.rgb),

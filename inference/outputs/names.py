@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from imaging.files import KIT
+
+_HEAD_BYTES = 1 << 16
 DICOM_SEG = ".seg.dcm"
 SEG_NRRD = ".seg.nrrd"
 PREVIEW = ".png"
@@ -28,13 +31,14 @@ def mask_name(organ: str) -> str:
 def remove_old(outputs: Path, cases: Iterable[str]) -> None:
     """Remove what an earlier run wrote beside the label maps of these cases.
 
-    A file that cannot be removed is reported when it is replaced.
+    A segmentation that was saved anew from Slicer, a picture of somebody else's: they stay. A file
+    that cannot be removed is reported when it is replaced.
     """
     for name in (ITK_SNAP, STATISTICS_JSON, STATISTICS_CSV):
         _unlink(outputs / name)
     for case in cases:
         for ending in (DICOM_SEG, SEG_NRRD, PREVIEW):
-            _unlink(outputs / f"{case}{ending}")
+            _unlink_ours(outputs / f"{case}{ending}")
         folder = masks_folder(outputs, case)
         for mask in folder.glob("*.nii.gz"):
             _unlink(mask)
@@ -42,6 +46,15 @@ def remove_old(outputs: Path, cases: Iterable[str]) -> None:
             folder.rmdir()
     with suppress(OSError):
         (outputs / MASKS).rmdir()
+
+
+def _unlink_ours(path: Path) -> None:
+    """Remove a file that says it is the kit's."""
+    with suppress(OSError):
+        with path.open("rb") as stream:
+            ours = KIT.encode() in stream.read(_HEAD_BYTES)
+        if ours:
+            path.unlink()
 
 
 def _unlink(path: Path) -> None:

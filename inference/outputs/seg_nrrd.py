@@ -9,7 +9,8 @@ import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
-from imaging.files import replacing
+import inference
+from imaging.files import KIT, replacing
 from imaging.nifti_header import Place, place_of
 from inference.outputs.names import SEG_NRRD
 from inference.outputs.segments import LabelledCase, Segment
@@ -42,6 +43,7 @@ def _geometry(place: Place, shape: tuple[int, int, int]) -> Iterator[str]:
     """Yield the standard fields; a number is written so that it is read as the same number."""
     axes = (place.direction * place.spacing_mm).T.tolist()
     yield "NRRD0004"
+    yield f"# {KIT} {inference.__version__}"
     yield "type: unsigned char"
     yield "dimension: 3"
     yield "space: left-posterior-superior"

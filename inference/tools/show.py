@@ -11,9 +11,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from imaging.errors import GeometryError, KitError
-from imaging.files import replacing
+from imaging.files import KIT, replacing
 from imaging.geometry import Grid, Orientation, SpacingMm
 from imaging.label_maps import read_label_map
 from imaging.organs import COLORS, ORGANS
@@ -94,8 +95,10 @@ def write_overlay(
     hu = cast(Hounsfield, turn.apply(volume.hu))
     turned = np.asarray(turn.apply(labels), np.uint8)
     picture = overlay(hu, turned, turn.grid(volume.grid), case, organs)
+    made_by = PngInfo()
+    made_by.add_text("Software", KIT)
     with replacing(out) as partial:
-        Image.fromarray(picture).save(partial, format="PNG")
+        Image.fromarray(picture).save(partial, format="PNG", pnginfo=made_by)
 
 
 def overlay(

@@ -199,6 +199,17 @@ def test_a_later_run_removes_what_it_does_not_write_anew(predict, tmp_path):
 # each output
 
 
+def test_what_others_saved_under_such_names_stays(predict, tmp_path):
+    predict("--also", "seg-nrrd,preview")
+    edited = tmp_path / "out" / "a.seg.nrrd"
+    comment = f"# flare23-kit {inference.__version__}\n".encode()
+    assert comment in edited.read_bytes()
+    edited.write_bytes(edited.read_bytes().replace(comment, b""))  # as Slicer does
+    sitk.WriteImage(sitk.Image(8, 8, sitk.sitkUInt8), str(tmp_path / "out" / "a.png"))
+    assert predict().exit_code == 0
+    assert files_in(tmp_path / "out") == ["a.nii.gz", "a.png", "a.seg.nrrd", "run.json"]
+
+
 def test_masks_are_ones_with_the_header_of_the_map(predict, tmp_path, boxes):
     predict("--also", "masks")
     whole = read_header(tmp_path / "out" / "a.nii.gz")

@@ -9,6 +9,7 @@ import inference
 from imaging.errors import GeometryError, KitError
 from imaging.organs import COLORS, ORGANS
 from inference.cli import main
+from inference.outputs.names import remove_old
 from inference.outputs.segments import LabelledCase, Network, segments_of
 from inference.outputs.terms import term_of
 from tests.inference import dicom_cts
@@ -185,6 +186,8 @@ def test_segments_have_names_terms_colours_and_say_what_made_them(tmp_path):
     assert np.abs(np.subtract(color.to_rgb(), COLORS[ORGANS["liver"]])).max() <= 1
     assert (read.PatientID, read.StudyInstanceUID) == ("P1", f"{dicom_cts.ROOT}.2")
     assert read.FrameOfReferenceUID == f"{dicom_cts.ROOT}.4"
+    remove_old(tmp_path, ["a"])
+    assert not (tmp_path / "a.seg.dcm").exists()
     assert (read.SeriesNumber, read.Modality, read.Manufacturer) == (1007, "SEG", "flare23-kit")
 
 
