@@ -8,11 +8,13 @@ from pathlib import Path
 
 from imaging.errors import KitError
 
+KIT = "flare23-kit"
+"""What a file of another program's format says of its maker."""
 _KEPT = 32
 """Characters of the name that its temporary name ends with; the whole may be too long."""
 _CHANNEL = re.compile(r"_\d{4}\.nii\.gz$", re.IGNORECASE)
 _MOST_NAMED = 10
-RESULTS = (".json", ".csv", ".html", ".png")
+RESULTS = (".json", ".csv", ".html", ".png", ".seg.dcm", ".seg.nrrd", "itk_snap_labels.txt")
 """Endings of what the kit writes beside label maps."""
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from inference.manifest import Manifest
 
 FILE = click.Path(path_type=Path)
+KINDS = ("dicom-seg", "seg-nrrd", "itk-snap", "masks", "statistics", "preview")
+"""As in `inference.outputs.writing`, which is imported only if one is requested."""
 CROPS = click.Choice(["none", "nonzero", "body"])
 MANIFEST = click.option(
     "--manifest",
@@ -25,6 +27,20 @@ MANIFEST = click.option(
     help="The network and how to use it.",
 )
 _TOOLS = ("card", "engine", "estimate", "outside", "sample", "show", "verify")
+
+
+def _names(context: click.Context, option: click.Parameter, values: Any) -> tuple[str, ...]:
+    """Return the names in an option's values, which have commas between them."""
+    names = (name.strip() for value in values for name in value.split(","))
+    return tuple(filter(None, names))
+
+
+def _kinds(context: click.Context, option: click.Parameter, values: Any) -> tuple[str, ...]:
+    """Return the kinds of output in an option's values."""
+    names = _names(context, option, values)
+    if odd := [name for name in names if name not in KINDS]:
+        raise click.BadParameter(f"{', '.join(odd)} is none of: {', '.join(KINDS)}")
+    return names
 
 
 class _Commands(CommandGroup):
@@ -94,12 +110,29 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--clean/--no-clean", default=True, help="The manifest's component rules.")
 @click.option("--strict", is_flag=True, help="Refuse a CT about which there is a warning.")
 @click.option("--report", type=OutputFile(), help="Where run.json goes; by default into OUTPUTS.")
+@click.option(
+    "--organs",
+    multiple=True,
+    callback=_names,
+    metavar="NAME,…",
+    help="Keep only these labels, such as liver,spleen; by default all.",
+)
+@click.option(
+    "--also",
+    multiple=True,
+    callback=_kinds,
+    metavar="KIND,…",
+    help=f"Write more than label maps, one or several of: {', '.join(KINDS)}.",
+)
+@click.option("--preview", is_flag=True, help="A picture of each case; short for --also preview.")
 def predict(
     inputs: Path,
     outputs: Path,
     manifest: Path,
     weights: Path | None,
     report: Path | None,
+    also: tuple[str, ...],
+    preview: bool,
     challenge: bool,
     series: tuple[str, ...],
     **settings: Any,
@@ -122,12 +155,19 @@ def predict(
 
         described = described_network(manifest, weights, settings["engine"])
         run_json = report or outputs / "run.json"
+        _check_organs(described, settings["organs"])
+        beside = None
+        if kinds := also + ("preview",) * preview:
+            from inference.outputs.writing import Outputs
+
+            beside = Outputs(kinds, outputs, described, settings["organs"]).write
         done = predict_inputs(
             inputs,
             outputs,
             described,
             Settings(**settings),
             run_json,
+            beside,
             challenge=challenge,
             series=series,
         )
@@ -135,6 +175,14 @@ def predict(
         raise KitError(
             f"{len(done.failed)} of {number_of(len(done.cases), 'case')} failed; see above"
         )
+
+
+def _check_organs(manifest: "Manifest", organs: tuple[str, ...]) -> None:
+    """Refuse labels that the network has not, as wrong usage."""
+    try:
+        manifest.chosen(organs)
+    except KitError as error:
+        raise click.UsageError(f"--organs: {error}") from error
 
 
 def described_network(manifest: Path, weights: Path | None, engine: str) -> "Manifest":

@@ -22,6 +22,8 @@ from inference.report import CaseReport, RunReport, now_s, process_start_s
 from inference.segmentation import open_predictor
 
 SUFFIX = "_0000.nii.gz"
+Beside = Callable[[Segmentation, Callable[[], Volume]], None]
+"""Writes other outputs of a case, whose label map is written; called with what reads the CT."""
 
 
 def find_cases(inputs: Path) -> dict[str, Path]:
@@ -48,11 +50,12 @@ def predict_folder(
     settings: Settings,
     progress: Progress = UNSEEN,
     report: RunReport | None = None,
+    beside: Beside | None = None,
 ) -> RunReport:
     """Label every case; one that fails gets a background map and the others go on.
 
     Each CT is read while the one before it is labelled. Maps of these cases that an earlier run
-    left are removed before the first case.
+    left, and what it wrote beside them, are removed before the first case.
 
     Args:
         cases: Files and DICOM series by case name.
@@ -61,6 +64,8 @@ def predict_folder(
         settings: What the run changes.
         progress: Called as the work goes on.
         report: Filled; by default a new one.
+        beside: Writes other outputs; a case of which one cannot be written has failed, but keeps
+            its map.
 
     Raises:
         KitError: Nothing can be done at all: weights, engine or output folder.
@@ -86,31 +91,41 @@ def predict_folder(
             report.engine = predictor.engine.description
             report.start_s["engine"] = round(time.perf_counter() - start_s, 4)
             report.cases = reports
-            _remove_old([_target(outputs, case) for case in cases])
+            _remove_old(outputs, cases)
             begun_s = process_start_s()  # starting counts for the first case
             for done, following in zip(reports, [*reports[1:], None], strict=True):
                 reading[0].exception()  # at most one volume waits while another is computed
                 if following is not None:
                     reading.append(read(following))
                 label = partial(predictor.segment_case, take, done, progress, begun_s)
-                _one_case(label, cases[done.case], _target(outputs, done.case), done)
+                _one_case(label, cases[done.case], _target(outputs, done.case), done, beside)
                 progress.done(done)
                 begun_s = now_s()
     return report
 
 
 def _one_case(
-    label: Callable[[], Segmentation], source: Source, target: Path, report: CaseReport
+    label: Callable[[], Segmentation],
+    source: Source,
+    target: Path,
+    report: CaseReport,
+    beside: Beside | None,
 ) -> None:
+    written = False
     try:
         with report.timed():
             found = replace(label(), source=source)
             with report.stage("write"):
                 write_labels(found.labels, found.header, target)
+            written = True
+            if beside is not None:
+                with report.stage("outputs"):
+                    beside(found, partial(read_ct, source, CaseReport(report.case)))
     except Exception as error:  # noqa: BLE001  # the other cases go on
         report.error = in_one_line(error, source.name)
-        report.volumes_ml = {}
-        _write_background(source, target, report)
+        if not written:
+            report.volumes_ml = {}
+            _write_background(source, target, report)
 
 
 def _write_background(source: Source, target: Path, report: CaseReport) -> None:
@@ -144,11 +159,18 @@ def _refuse_inputs_as_outputs(cases: Mapping[str, Source], outputs: Path) -> Non
             )
 
 
-def _remove_old(targets: Iterable[Path]) -> None:
-    """Remove an earlier run's maps; one that cannot be removed is reported when it is replaced."""
-    for target in targets:
+def _remove_old(outputs: Path, cases: Iterable[str]) -> None:
+    """Remove what an earlier run left of these cases.
+
+    A file that cannot be removed is reported when it is replaced.
+    """
+    for case in cases:
         with suppress(OSError):
-            target.unlink(missing_ok=True)
+            _target(outputs, case).unlink(missing_ok=True)
+    if any(outputs.iterdir()):
+        from inference.outputs.names import remove_old  # not in an empty folder, as the challenge's
+
+        remove_old(outputs, cases)
 
 
 def _make_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ from imaging.terminal import terminal, warn
 from imaging.verbosity import Verbosity, verbosity
 from inference.ct import Source
 from inference.manifest import Manifest
-from inference.pipeline import SUFFIX, find_cases, predict_folder
+from inference.pipeline import SUFFIX, Beside, find_cases, predict_folder
 from inference.predictor import Progress, Settings
 from inference.report import CaseReport, RunReport
 from inference.results_table import show_results
@@ -30,6 +30,7 @@ def predict_inputs(
     manifest: Manifest,
     settings: Settings,
     run_json: Path,
+    beside: Beside | None = None,
     *,
     challenge: bool = False,
     series: tuple[str, ...] = (),
@@ -45,6 +46,7 @@ def predict_inputs(
         manifest: The network and how to use it.
         settings: What the run changes.
         run_json: Where the report goes.
+        beside: Writes other outputs of each case.
         challenge: Only `<case>_0000.nii.gz` in a folder are cases.
         series: UIDs or numbers of the DICOM series that are wanted; empty for all.
 
@@ -58,7 +60,7 @@ def predict_inputs(
         if report.passed_over:
             warn(passed_over_message(report.passed_over, inputs))
         with _reported(report, run_json), _progress(console, len(cases)) as progress:
-            predict_folder(cases, outputs, manifest, settings, progress, report)
+            predict_folder(cases, outputs, manifest, settings, progress, report, beside)
         show_results(console, report, manifest, outputs)
         return report
 
