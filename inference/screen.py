@@ -13,7 +13,6 @@ from rich.progress import Progress as Bars
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
-from imaging.fitted_tables import show_table
 from imaging.terminal import terminal, warn
 from imaging.verbosity import Verbosity, verbosity
 from inference.ct import Source
@@ -73,10 +72,10 @@ def predict_inputs(
     with found_inputs(inputs, outputs, series) as found:
         report.passed_over = found.passed_over
         if found.series:
-            from inference.series_table import series_rows, series_table
+            from inference.series_table import series_rows, show_series
 
             report.series = series_rows(found.series, found.cases)
-            show_table(series_table(found.series, found.cases), console)
+            show_series(console, found.series, found.cases)
         return predict(found.cases)
 
 
