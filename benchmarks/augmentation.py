@@ -19,6 +19,7 @@ from rich.table import Table
 
 from imaging.errors import KitError
 from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.geometry import Shape
 from imaging.machine import cpu_name
 from imaging.organs import ORGANS
@@ -148,4 +149,4 @@ def _show(found: Mapping[str, Any]) -> None:
         table.add_row(organ, f"{dice:.3f}", *(f"{loss:+.3f}" for loss in losses))
     means = (found[family]["mean"] - found[WHOLE]["mean"] for family in FAMILIES)
     table.add_row("mean", f"{found[WHOLE]['mean']:.3f}", *(f"{loss:+.3f}" for loss in means))
-    terminal().print(table)
+    show_table(table, terminal())

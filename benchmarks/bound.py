@@ -17,6 +17,7 @@ from rich.table import Table
 
 from imaging.errors import EngineError
 from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.machine import cpu_name
 from imaging.terminal import terminal
 from inference.engines import EngineOptions, Precision, open_engine
@@ -69,7 +70,7 @@ def benchmark_bound(manifest: Path, output: Path) -> None:
     for precision, row in rows.items():
         cells = (f"{row['matrix_gflop_s']:.0f}", f"{row['bound_s']:.3f}", f"{row['window_s']:.3f}")
         table.add_row(precision, *cells, f"{row['share_of_bound']:.0%}")
-    terminal().print(table)
+    show_table(table, terminal())
 
 
 def flop(path: Path) -> int:

@@ -18,6 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.geometry import as_shape
 from imaging.machine import cpu_name, peak_memory_mib
 from imaging.organs import ORGANS
@@ -118,7 +119,7 @@ def benchmark_labels(repeats: int, output: Path) -> None:
     shown = Table("way", "median s", "extra MiB", "voxels that differ", title="logits to labels")
     for way, row in table.items():
         shown.add_row(way, f"{row['median_s']:.2f}", str(row["extra_mib"]), str(differ[way]))
-    terminal().print(shown)
+    show_table(shown, terminal())
 
 
 def phantom_logits() -> Array:

@@ -18,6 +18,7 @@ from evaluation.efficiency.protocol import Protocol, Subject, evaluate
 from evaluation.efficiency.sampling import MemorySample
 from imaging.errors import KitError
 from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.machine import cpu_name
 from imaging.terminal import terminal
 from inference.manifest import load_manifest
@@ -218,7 +219,7 @@ def show(found: Benchmark) -> None:
                 f"{way.median_mib / first.median_mib:.2f}" if first else "",
                 agreement,
             )
-        console.print(table)
+        show_table(table, console)
         kit = ways["kit"]
         if kit.stages_s:
             rest = kit.median_s - sum(s for n, s in kit.stages_s.items() if n != "read")

@@ -20,6 +20,7 @@ from evaluation.scoring.official import LOW_DSC, score_labels
 from evaluation.scoring.scores import load_scores
 from imaging.errors import KitError
 from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.machine import cpu_name
 from imaging.organs import ORGANS
 from imaging.terminal import terminal
@@ -139,5 +140,5 @@ def _show(found: ScoreBenchmark) -> None:
     for step, seconds in found.steps_s.items():
         steps.add_row(step, f"{seconds:.2f}")
     console = terminal()
-    console.print(table)
-    console.print(steps)
+    show_table(table, console)
+    show_table(steps, console)

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from imaging.errors import VolumeError
+from imaging.errors import GeometryError, VolumeError
 from imaging.geometry import Shape, SpacingMm, as_shape
 from imaging.volumes import (
     MOST_VOXELS,
@@ -171,7 +171,10 @@ def _header(name: str, image: Any) -> Header:
     spacing: NDArray[np.float64] = np.array(image.GetSpacing()[:3])
     columns = axes[:3, :3] * spacing
     shape: Shape = (sizes[2], sizes[1], sizes[0])
-    return made_header(shape, np.array(image.GetOrigin()[:3]), columns)
+    try:
+        return made_header(shape, np.array(image.GetOrigin()[:3]), columns)
+    except GeometryError as error:
+        raise VolumeError(f"{name}: {error}") from error
 
 
 def _text(path: Path) -> tuple[dict[str, str], int]:

@@ -26,6 +26,7 @@ _UNITS = {1: ("metres", 1000.0), 2: ("millimetres", 1.0), 3: ("micrometres", 0.0
 _CODES = range(1, 6)
 _SAME_SHARE = 1e-3
 """Voxel sizes that differ by less are the same, but rounded differently."""
+_MOST = 1e30
 _APART = 0.5
 """Voxels by which two forms may differ in a corner of the volume and still be the same."""
 _ORTHONORMAL = 1e-3
@@ -123,7 +124,12 @@ def new_header(shape: Shape, origin_mm: Floats, columns: Floats) -> bytes:
         shape: (Z, Y, X).
         origin_mm: LPS centre of the first voxel.
         columns: float64 [3, 3]; column i is the LPS step in mm along index axis i in (X, Y, Z).
+
+    Raises:
+        GeometryError: A number does not fit in float32.
     """
+    if not max(abs(origin_mm).max(), abs(columns).max()) < _MOST:
+        raise GeometryError("position, voxel size or axes are no finite numbers; mend the header")
     rows = np.column_stack([columns, origin_mm]) * _TO_LPS + 0.0  # -0.0 becomes 0.0
     lengths = np.linalg.norm(columns, axis=0)
     head = bytearray(HEADER_BYTES)

@@ -25,6 +25,7 @@ from imaging.errors import GeometryError, VolumeError
 from imaging.files import replacing
 from imaging.geometry import Grid, Shape, SpacingMm, as_shape, nearest_rotation
 from imaging.nifti_header import HEADER_BYTES, LEAST_MM, MOST_MM, Place, new_header, place_of
+from imaging.words import number_of
 
 _VOXELS_AT = 352  # in NIfTI-1; offsets below are of its fields, from nifti1.h
 MOST_VOXELS = 1 << 31  # 512 x 512 x 8192; a damaged header can claim 2**45
@@ -228,7 +229,8 @@ def hounsfield(
         if scaling is not None:
             hu = hu * np.float32(scaling[0]) + np.float32(scaling[1])
     if broken := int(np.count_nonzero(~np.isfinite(hu))):
-        raise VolumeError(f"{name}: {broken} voxels are NaN or infinite; mend the file")
+        odd = number_of(broken, "voxel is", "voxels are")
+        raise VolumeError(f"{name}: {odd} NaN or infinite; mend the file")
     return hu
 
 

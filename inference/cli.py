@@ -9,16 +9,24 @@ import click
 
 from imaging.commands import CommandGroup, OutputFile
 from imaging.errors import KitError
+from imaging.words import number_of
+from inference.shipped import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
     from inference.manifest import Manifest
 
 FILE = click.Path(path_type=Path)
-MANIFEST = "weights_manifest.json"
 KINDS = ("dicom-seg", "seg-nrrd", "itk-snap", "masks", "statistics", "preview")
 """As in `inference.outputs.writing`, which is imported only if one is requested."""
 CROPS = click.Choice(["none", "nonzero", "body"])
-_TOOLS = ("engine", "outside", "plan", "sample", "show", "verify")
+MANIFEST = click.option(
+    "--manifest",
+    default=DEFAULT_MANIFEST,
+    type=FILE,
+    show_default="the default weights",
+    help="The network and how to use it.",
+)
+_TOOLS = ("card", "engine", "outside", "plan", "sample", "show", "verify")
 
 
 def _names(context: click.Context, option: click.Parameter, values: Any) -> tuple[str, ...]:
@@ -62,7 +70,7 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
     limit = click.FloatRange(min=0, min_open=True)
     for option in reversed(
         (
-            click.option("--manifest", default=MANIFEST, type=FILE, show_default=True),
+            MANIFEST,
             click.option("--weights", type=FILE, help="ONNX file, where the manifest's is not."),
             click.option("--engine", default="auto", show_default=True, type=engines),
             click.option("--threads", default=0, type=click.IntRange(min=0), help="0: all cores."),
@@ -164,7 +172,9 @@ def predict(
             series=series,
         )
     if done.failed:
-        raise KitError(f"{len(done.failed)} of {len(done.cases)} cases failed; see above")
+        raise KitError(
+            f"{len(done.failed)} of {number_of(len(done.cases), 'case')} failed; see above"
+        )
 
 
 def _check_organs(manifest: "Manifest", organs: tuple[str, ...]) -> None:

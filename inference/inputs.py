@@ -17,6 +17,7 @@ from imaging.dicom.series import Series, needing_pydicom
 from imaging.errors import KitError
 from imaging.files import passed_over_message
 from imaging.formats import case_of, suffix_of
+from imaging.words import number_of
 from inference.ct import Source
 
 READ = ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd, DICOM, or a .zip of DICOM files"
@@ -153,7 +154,7 @@ def _look_below(folder: Path, dicom: list[Path], other: list[Path], found: Input
             found.passed_over[str(path.relative_to(folder.parent))] = "no DICOM file"
         return
     count = sum(1 for path in mine if suffix_of(path.name))
-    more = f"; give it as INPUTS for its {count} CTs" if count else ""
+    more = f"; give it as INPUTS for its {number_of(count, 'CT')}" if count else ""
     found.passed_over[folder.name] = f"a folder without DICOM files{more}"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
+from imaging.left_over import left_over
 from imaging.volumes import Volume, write_labels
 from inference.ct import Source, header_of, read_ct
 from inference.manifest import Manifest
@@ -72,6 +73,7 @@ def predict_folder(
     report = report or RunReport.of(manifest, asdict(settings))
     _refuse_inputs_as_outputs(cases, outputs)
     _make_folder(outputs)
+    report.left_over = left_over(outputs, ".nii.gz", cases, _files(cases))
     start_s = time.perf_counter()
     reports = [CaseReport(case, "not reached") for case in cases]
     with ThreadPoolExecutor(1) as reader:
@@ -140,11 +142,14 @@ def _target(outputs: Path, case: str) -> Path:
     return outputs / f"{case}.nii.gz"
 
 
+def _files(cases: Mapping[str, Source]) -> list[Path]:
+    return [source for source in cases.values() if isinstance(source, Path)]
+
+
 def _refuse_inputs_as_outputs(cases: Mapping[str, Source], outputs: Path) -> None:
     """Refuse to write a label map over a CT: case "a" beside a case "a_0000" in one folder."""
-    paths = [source for source in cases.values() if isinstance(source, Path)]
-    inputs = {path.parent.resolve() / path.name for path in paths}
-    inputs |= {path.resolve() for path in paths}
+    inputs = {path.parent.resolve() / path.name for path in _files(cases)}
+    inputs |= {path.resolve() for path in _files(cases)}
     for case in cases:
         target = _target(outputs.resolve(), case)
         if target in inputs:

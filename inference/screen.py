@@ -10,16 +10,17 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
-from imaging.terminal import terminal
+from imaging.terminal import terminal, warn
+from imaging.verbosity import Verbosity, verbosity
 from inference.ct import Source
 from inference.manifest import Manifest
 from inference.pipeline import SUFFIX, Beside, find_cases, predict_folder
 from inference.predictor import Progress, Settings
 from inference.report import CaseReport, RunReport
+from inference.results_table import show_results
 
 
 def predict_inputs(
@@ -56,12 +57,10 @@ def predict_inputs(
 
     def predict(cases: Mapping[str, Source]) -> RunReport:
         if report.passed_over:
-            message = passed_over_message(report.passed_over, inputs)
-            console.print(message, soft_wrap=True, highlight=False)
+            warn(passed_over_message(report.passed_over, inputs))
         with _reported(report, run_json), _progress(console, len(cases)) as progress:
             predict_folder(cases, outputs, manifest, settings, progress, report, beside)
-        if any(case.volumes_ml for case in report.cases):
-            console.print(volumes_table(report, manifest))
+        show_results(console, report, manifest, outputs)
         return report
 
     if challenge:
@@ -73,10 +72,10 @@ def predict_inputs(
     with found_inputs(inputs, outputs, series) as found:
         report.passed_over = found.passed_over
         if found.series:
-            from inference.series_table import series_rows, series_table
+            from inference.series_table import series_rows, show_series
 
             report.series = series_rows(found.series, found.cases)
-            console.print(series_table(found.series, found.cases))
+            show_series(console, found.series, found.cases)
         return predict(found.cases)
 
 
@@ -108,7 +107,12 @@ def _progress(console: Console, count: int) -> Iterator[Progress]:
 
             def done(case: CaseReport) -> None:
                 bars.advance(whole)
-                console.print(case.summary, soft_wrap=True, highlight=False)
+                if case.warnings or case.status != "done":
+                    warn(case.summary)
+                else:
+                    console.print(case.summary, soft_wrap=True, highlight=False)
+                if verbosity() is Verbosity.VERBOSE:
+                    console.print(case.details, soft_wrap=True, highlight=False)
 
             yield Progress(
                 case=lambda name, count: bars.reset(windows, total=count, description=name),
@@ -117,25 +121,3 @@ def _progress(console: Console, count: int) -> Iterator[Progress]:
             )
     finally:
         logging.getLogger("inference").removeHandler(handler)
-
-
-def volumes_table(report: RunReport, manifest: Manifest) -> Table:
-    """Return a table of volumes in millilitres, a row an organ, a column a case.
-
-    Below them the volumes that component rules removed, and of tissue outside of the region.
-    """
-    shown = [case for case in report.cases if case.volumes_ml][:8]
-    left_out = len([case for case in report.cases if case.volumes_ml]) - len(shown)
-    title = "volumes (ml)" + (f", {left_out} more cases in run.json" if left_out else "")
-    table = Table(title=title)
-    table.add_column("organ")
-    for case in shown:
-        table.add_column(case.case, justify="right", overflow="fold")
-    for organ in (name for name in manifest.labels if any(name in c.volumes_ml for c in shown)):
-        volumes = ((organ in case.empty, case.volumes_ml[organ]) for case in shown)
-        table.add_row(organ, *("empty" if empty else f"{ml:.1f}" for empty, ml in volumes))
-    table.add_section()
-    removed = (sum(case.removed_ml.values()) for case in shown)
-    table.add_row("removed by rules", *(f"{ml:.1f}" for ml in removed))
-    table.add_row("outside the region", *(f"{case.outside_ml:.1f}" for case in shown))
-    return table

@@ -9,11 +9,12 @@ from inference.ct import AnyCt, Direction
 from inference.engines import EngineOptions, open_engine, weights_of
 from inference.manifest import Manifest, load_manifest, verify_weights
 from inference.predictor import AS_THE_MANIFEST, UNSEEN, Predictor, Progress, Segmentation, Settings
+from inference.shipped import DEFAULT_MANIFEST
 
 
 def segment(
     ct: AnyCt,
-    manifest: str | Path | Manifest = Path("weights_manifest.json"),
+    manifest: str | Path | Manifest = DEFAULT_MANIFEST,
     settings: Settings = AS_THE_MANIFEST,
     progress: Progress = UNSEEN,
     *,

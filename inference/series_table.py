@@ -1,13 +1,16 @@
 """The DICOM series that were found, and what becomes of each."""
 
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from imaging.dicom.series import Series
+from imaging.fitted_tables import show_table
 from inference.ct import Source
 
 
-def series_table(series: list[Series], cases: dict[str, Source]) -> Table:
-    """Return a table of all series: slices, description, and the case or why it is none."""
+def show_series(console: Console, series: list[Series], cases: dict[str, Source]) -> None:
+    """Print a table of all series: slices, description, and the case or why it is none."""
     chosen = sum(isinstance(source, Series) for source in cases.values())
     table = Table(title=f"DICOM series: {chosen} of {len(series)} labelled; --series chooses")
     for column in ("no.", "slices", "mm"):
@@ -18,8 +21,9 @@ def series_table(series: list[Series], cases: dict[str, Source]) -> Table:
         number = "" if one.number is None else str(one.number)
         mm = "" if one.header is None else f"{one.header.pixdim[0]:.3g}"
         described = one.description or one.modality
-        table.add_row(number, str(len(one.slices)), mm, described, _becomes(one, cases))
-    return table
+        cells = (Text(described), Text(_becomes(one, cases)))  # no markup in names
+        table.add_row(number, str(len(one.slices)), mm, *cells)
+    show_table(table, console)
 
 
 def series_rows(series: list[Series], cases: dict[str, Source]) -> list[dict[str, object]]:

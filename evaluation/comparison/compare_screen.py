@@ -20,6 +20,7 @@ from evaluation.comparison.compare import (
 from evaluation.comparison.measured import TeamResults, check_names, check_split, load_measured
 from evaluation.comparison.reported import METRICS, find_reported
 from imaging.files import make_folder
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 
 _HEADLINES = (
@@ -59,11 +60,11 @@ def compare_on_screen(
 
 
 def _show(rows: Sequence[Comparison], teams: Sequence[TeamResults], console: Console) -> None:
-    console.print(_measured(teams))
+    show_table(_measured(teams), console)
     for caveat, names in caveats(teams).items():
         console.print(Text(f"Note on {', '.join(names)}: {caveat}."))
     for _, group in groupby(rows, lambda row: (row.reported_by, row.split, row.source, row.note)):
-        console.print(_result(list(group)))
+        show_table(_result(list(group)), console)
 
 
 def _measured(teams: Sequence[TeamResults]) -> Table:

@@ -12,6 +12,7 @@ from evaluation.scoring.folders import SUFFIX
 from evaluation.scoring.scores import LabelScore, Mean, Scores
 from evaluation.scoring.tolerances import COLUMNS, TOLERANCE_MM, TUMOUR
 from imaging.files import writing
+from imaging.fitted_tables import show_table
 from imaging.organs import ORGANS
 
 _DETAILS = ("dsc", "nsd", "hd95_mm", "truth_ml", "pred_ml", "volume_error_ml", "note")
@@ -61,12 +62,12 @@ def show_scores(scores: Scores, console: Console) -> None:
                 _mean_text(row["volume_error_ml"], 1, sign=True),
             ]
         table.add_row(f"mean of {count} organs" if organ == "organs" else organ, *cells)
-    console.print(table)
+    show_table(table, console)
     console.print(Text(line_of(scores.unannotated, scores.drawn)))
     if scores.detection:
-        console.print(_detection(scores))
+        show_table(_detection(scores), console)
     if scores.problems:
-        console.print(_problems(scores))
+        show_table(_problems(scores), console)
 
 
 def _mean_text(mean: Mean, digits: int, *, sign: bool = False) -> str:
@@ -80,7 +81,9 @@ def _mean_text(mean: Mean, digits: int, *, sign: bool = False) -> str:
 
 
 def _detection(scores: Scores) -> Table:
-    table = Table("lesions", "true", "found", "predicted", "real", title="Tumours one by one")
+    table = Table("lesions", title="Tumours one by one")
+    for name in ("true", "found", "predicted", "real"):
+        table.add_column(name, justify="right")
     for row in scores.detection:
         found, real = (
             f"{count} ({share:.0%})" if share is not None else "–"

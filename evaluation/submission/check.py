@@ -14,6 +14,7 @@ from evaluation.submission.maps import check_maps
 from evaluation.submission.rules import RuleResult, RuleResults, Submission, complete, judged
 from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome, contain
 from imaging.errors import KitError
+from imaging.words import number_of
 from inference.pipeline import SUFFIX
 
 RAM_MIB = 28 * 1024
@@ -107,14 +108,14 @@ def judge_runs(timed: Efficiency, limits: ChallengeLimits) -> RuleResults:
     digests = {case.case: {run.pred_sha256 for run in case.runs} for case in timed.cases}
     differ = [case for case, seen in digests.items() if len(seen) > 1 or None in seen]
     found = {
-        "runs": judged("; ".join(failures) or None, f"{len(timed.cases)} cases"),
+        "runs": judged("; ".join(failures) or None, number_of(len(timed.cases), "case")),
         "time": _within(timed, "seconds", limits.seconds, "s"),
         "GPU memory": _within(timed, "gpu_mib.peak", limits.gpu_mib, "MiB"),
         "RAM": _within(timed, "own_ram_mib.peak", RAM_MIB, "MiB"),
     }
     if any(seen != {None} for seen in digests.values()):
         wrong = f"no map, or other bytes: {', '.join(differ)}" if differ else None
-        found["repeats"] = judged(wrong, f"{len(timed.cases)} cases")
+        found["repeats"] = judged(wrong, number_of(len(timed.cases), "case"))
     return found
 
 
@@ -169,7 +170,7 @@ def same_maps(outcome: Outcome, alone: dict[str, str | None]) -> RuleResult:
         case for case, digest in alone.items() if digest is None or outcome.maps.get(case) != digest
     ]
     wrong = outcome.failure or (f"no map, or other bytes: {', '.join(other)}" if other else None)
-    return judged(wrong, f"{len(alone)} cases, the same bytes")
+    return judged(wrong, f"{number_of(len(alone), 'case')}, the same bytes")
 
 
 def judge_broken(outcome: Outcome, good: str, digest: str | None) -> RuleResults:

@@ -9,6 +9,7 @@ from evaluation.submission.rules import RuleResults, judged
 from imaging.errors import KitError, VolumeError
 from imaging.label_maps import read_label_map
 from imaging.volumes import read_header, read_place
+from imaging.words import number_of
 
 MOST_LABEL = 14
 
@@ -20,7 +21,7 @@ def check_maps(cases: dict[str, Path], preds: Path) -> RuleResults:
         for rule, problem in _problems(ct, preds / f"{case}.nii.gz").items():
             wrong[rule].append(f"{case}: {problem}")
     missing = len(wrong["names"])
-    seen = f"{len(cases) - missing} of {len(cases)} maps"
+    seen = f"{len(cases) - missing} of {number_of(len(cases), 'map')}"
     results = {rule: judged("; ".join(problems) or None, seen) for rule, problems in wrong.items()}
     if missing == len(cases):  # nothing was seen of the others
         return {"names": results["names"]}

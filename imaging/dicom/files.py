@@ -14,12 +14,13 @@ def dicom_files(folder: Path, outside: Path | None = None) -> tuple[list[Path], 
 
     Args:
         folder: Links in it are followed, each folder is looked at once; hidden ones are not.
-        outside: A folder that is not looked at: that of the results.
+        outside: A folder below it that is not looked at: that of the results.
     """
     found, other, seen = list[Path](), list[Path](), set[str]()
+    results = None if outside is None else os.path.realpath(outside)
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
-        if real in seen or (outside is not None and real == os.path.realpath(outside)):
+        if real in seen or (place != str(folder) and real == results):
             folders.clear()
             continue
         seen.add(real)
@@ -31,6 +32,8 @@ def dicom_files(folder: Path, outside: Path | None = None) -> tuple[list[Path], 
 
 def looks_like_dicom(path: Path) -> bool:
     """Tell by the first bytes; DICOM files need no suffix, and some have no preamble."""
+    if not path.is_file():  # a pipe never ends
+        return False
     try:
         with path.open("rb") as stream:
             start = stream.read(_MAGIC_AT + 4)

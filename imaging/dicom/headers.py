@@ -123,19 +123,24 @@ def _image(path: Path, frame: int, read: Dataset, shared: Dataset, own: Dataset)
         intercept=_number(values, "RescaleIntercept"),
         rescale_type=_text(values, "RescaleType").upper(),
         lossy=_text(read, "LossyImageCompression") == "01",
-        phase=(
-            ("phase", _text(content, "TemporalPositionIndex")),
-            ("phase", _text(read, "TemporalPositionIdentifier")),
-            ("stack", _text(content, "StackID")),
-            ("acquisition", _text(content, "FrameAcquisitionNumber")),
-            ("acquisition", _text(read, "AcquisitionNumber")),
-            ("acquisition", _text(read, "AcquisitionUID")),
-            ("cardiac phase", _text(read, "NominalPercentageOfCardiacPhase")),
-            ("kernel", _text(reconstruction, "ConvolutionKernel")),
-            ("kV", _text(read, "KVP")),
-            ("image type", " ".join(_kind(read, "ImageType"))),
-            ("acquisition time", _text(read, "AcquisitionTime")),
-        ),
+        phase=_phase(read, content, reconstruction),
+    )
+
+
+def _phase(read: Dataset, content: Dataset, reconstruction: Dataset) -> tuple[tuple[str, str], ...]:
+    """Return what may set volumes of one series apart, as `Image` has it."""
+    return (
+        ("phase", _text(content, "TemporalPositionIndex")),
+        ("phase", _text(read, "TemporalPositionIdentifier")),
+        ("stack", _text(content, "StackID")),
+        ("acquisition", _text(content, "FrameAcquisitionNumber")),
+        ("acquisition", _text(read, "AcquisitionNumber")),
+        ("acquisition", _text(read, "AcquisitionUID")),
+        ("cardiac phase", _text(read, "NominalPercentageOfCardiacPhase")),
+        ("kernel", _text(reconstruction, "ConvolutionKernel")),
+        ("kV", _text(read, "KVP")),
+        ("image type", " ".join(_kind(read, "ImageType"))),
+        ("acquisition time", _text(read, "AcquisitionTime")),
     )
 
 

@@ -3,14 +3,17 @@
 The order is that of the positions along the slices' normal; instance numbers are not looked at.
 """
 
+import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.dicom.headers import Image
 from imaging.dicom.pixels import same_pixels
-from imaging.volumes import Header, made_header
+from imaging.volumes import MOST_VOXELS, Header, made_header
+from imaging.words import number_of
 
 Floats = NDArray[np.float64]
 _SAME_MM = 1e-2
@@ -24,7 +27,11 @@ _EVEN, _UNEVEN = 0.02, 0.25
 """Share of the slice distance by which a slice may lie off its place: unsaid, and at all."""
 _WHOLE = 0.1
 """How close a gap is to a whole number of slice distances where slices are missing."""
+_MOST_PHASES = 50
+_OVERLAP = 0.5
+"""Share of a shorter volume that lies where a longer one of its series does."""
 _MOST_NAMED = 5
+_FARTHEST_MM = 1e6
 
 
 @dataclass(frozen=True)
@@ -48,26 +55,24 @@ def stacks(images: list[Image]) -> list[Stack]:
     order = sorted(range(len(images)), key=lambda at: (along[at], images[at].frame))
     ordered, places = [images[at] for at in order], [along[at] for at in order]
     groups = _by_position(ordered, places)
-    kept = [group[0] for group in groups]
     dropped, differing = 0, 0
     for group in groups:
         equal = [same_pixels(group[0], other) for other in group[1:]]
         dropped += equal.count(True)
         differing += not all(equal)
     if differing:
-        if phases := _phases(groups):
-            return [
-                replace(one, phase=name) for name, part in phases.items() for one in stacks(part)
-            ]
         problem = (
-            f"{differing} of {len(groups)} positions have two or more different images; are two "
-            "series mixed? export them to a folder each"
+            f"different images at {differing} of {len(groups)} positions; are two series mixed? "
+            "export them to a folder each"
         )
-        return [Stack(tuple(ordered), problem=problem)]
-    warnings = _assumed(first)
-    if dropped:
-        warnings.append(f"{dropped} doubled images, with the same pixels, were dropped")
-    return [_checked(kept, warnings)]
+        whole = Stack(tuple(ordered), problem=problem)
+    else:
+        warnings = _assumed(first)
+        if dropped:
+            what = number_of(dropped, "doubled image", "doubled images")
+            warnings.append(f"{what} with the same pixels dropped")
+        whole = _checked([group[0] for group in groups], warnings)
+    return (_phases(ordered) if whole.problem else None) or [whole]
 
 
 def _unplaced(images: list[Image]) -> str | None:
@@ -79,7 +84,7 @@ def _unplaced(images: list[Image]) -> str | None:
     }
     for name, values in names.items():
         if lacking := values.count(None):
-            return f"{lacking} of {len(images)} images have no {name}, so their place is unknown"
+            return f"no {name} in {lacking} of {len(images)} images, so their place is unknown"
     row, column = _axes(images[0])
     lengths = np.linalg.norm([row, column], axis=1)
     if abs(lengths - 1).max() > _UNIT or abs(row @ column) > _UNIT:
@@ -118,23 +123,39 @@ def _by_position(images: list[Image], places: list[float]) -> list[list[Image]]:
     return groups
 
 
-def _phases(groups: list[list[Image]]) -> dict[str, list[Image]]:
-    """Split images by what sets the volumes of a series apart; empty if nothing does.
+def _phases(images: list[Image]) -> list[Stack] | None:
+    """Return the volumes of images that are several at the same place; None if they are not.
 
-    As many parts as there are images at a position, and no two images of a part at the same.
+    They are set apart by one attribute; each is a volume without a problem.
     """
-    most = max(map(len, groups))
-    for at in range(len(groups[0][0].phase)):
+    for at in range(len(images[0].phase)):
         parts: dict[str, list[Image]] = {}
-        clean = True
-        for group in groups:
-            values = [image.phase[at][1] for image in group]
-            clean = clean and len(set(values)) == len(values) and all(values)
-            for image, value in zip(group, values, strict=True):
-                parts.setdefault(f"{image.phase[at][0]} {value}", []).append(image)
-        if clean and len(parts) == most:
-            return dict(sorted(parts.items()))
-    return {}
+        for image in images:
+            parts.setdefault(image.phase[at][1], []).append(image)
+        if not 2 <= len(parts) <= _MOST_PHASES or "" in parts or not _at_one_place(images, parts):
+            continue
+        name = images[0].phase[at][0]
+        found = [
+            replace(one, phase=f"{name} {value}" + (f", {one.phase}" if one.phase else ""))
+            for value, part in sorted(parts.items())
+            for one in stacks(part)
+        ]
+        if all(one.header for one in found):
+            return found
+    return None
+
+
+def _at_one_place(images: list[Image], parts: dict[str, list[Image]]) -> bool:
+    """Tell whether parts overlap; two halves with a missing slice between them do not."""
+    normal = _normal(images[0])
+    ranges = []
+    for part in parts.values():
+        places = np.array([image.position_mm for image in part], np.float64) @ normal
+        ranges.append((float(places.min()), float(places.max())))
+    return all(
+        min(one[1], other[1]) - max(one[0], other[0]) > _OVERLAP * (other[1] - other[0])
+        for one, other in pairwise(sorted(ranges, key=lambda ends: ends[0] - ends[1]))
+    )
 
 
 def _assumed(image: Image) -> list[str]:
@@ -155,7 +176,7 @@ def _checked(images: list[Image], warnings: list[str]) -> Stack:
         return Stack(tuple(images))
     places = np.array(_along(images))
     gaps = np.diff(places)
-    problem, uneven = _tilted(images) or _gappy(places, gaps), None
+    problem, uneven = _too_large(images) or _tilted(images) or _gappy(places, gaps), None
     if problem is None:
         step = float(gaps.mean())
         off = float(abs(places - places[0] - step * np.arange(len(places))).max()) / step
@@ -167,6 +188,18 @@ def _checked(images: list[Image], warnings: list[str]) -> Stack:
         return Stack(tuple(images), None, tuple(warnings), problem)
     said = [*warnings, *([f"{uneven} was taken"] if uneven else [])]
     return Stack(tuple(images), _header(images), tuple(said))
+
+
+def _too_large(images: list[Image]) -> str | None:
+    """Say that no CT has so many voxels, or such numbers."""
+    first = images[0]
+    sizes = (first.columns, first.rows, len(images))
+    if math.prod(sizes) > MOST_VOXELS:
+        return f"{'×'.join(map(str, sizes))} voxels are more than any CT has; mend the header"
+    numbers = [image.position_mm or () for image in images]
+    if max(abs(mm) for place in (*numbers, first.spacing_mm or ()) for mm in place) > _FARTHEST_MM:
+        return "positions or voxel sizes are no CT's; mend the header"
+    return None
 
 
 def _tilted(images: list[Image]) -> str | None:
@@ -202,9 +235,9 @@ def _gappy(places: Floats, gaps: Floats) -> str | None:
     ]
     named = ", ".join(f"{place:.4g}" for place in lacking[:_MOST_NAMED])
     more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
-    what = "slice is" if len(lacking) == 1 else "slices are"
+    what = number_of(len(lacking), "slice is", "slices are")
     return (
-        f"{len(lacking)} {what} missing, at {named}{more} mm; the others are {step:.4g} mm apart; "
+        f"{what} missing, at {named}{more} mm; the others are {step:.4g} mm apart; "
         "copy the whole series again"
     )
 

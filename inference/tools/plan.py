@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 from inference.ct import read_ct
 from inference.limits import Estimate, plan
@@ -32,7 +33,7 @@ def plan_on_screen(
         prepared = predictor.prepare(read_ct(ct, report), report)
         found = plan(predictor, prepared, report, now_s() - process_start_s())
         description = predictor.engine.description
-    terminal().print(_table(report, found, settings.time_limit_s))
+    show_table(_table(report, found, settings.time_limit_s), terminal())
     for warning in report.warnings:
         terminal(stderr=True).print(f"{ct.name}: {warning}", soft_wrap=True, highlight=False)
     if output is not None:

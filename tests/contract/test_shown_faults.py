@@ -46,7 +46,7 @@ class Row:
 ROWS = (
     Row("01_sform_nan", PREDICT, 1, ("bad2: failed", "not finite"), ("aa", "zz")),
     Row("02_non_utf8_name", PREDICT, 0, (), ("aa", "zz")),
-    Row("03_blank_slice", PREDICT, 0, ("1 of 112 slices show nothing",), ("blank70",)),
+    Row("03_blank_slice", PREDICT, 0, ("1 of 112 slices shows nothing",), ("blank70",)),
     Row("04_pixdim_is_not_sform", PREDICT, 0, ("by the sform and 1 × 1 × 1 mm by pixdim",)),
     Row("04_pixdim_is_not_sform", SCORE, 1, ("voxels are 3 × 3 × 3 mm; scored with pixdim's 1",)),
     Row("05_qform_against_sform", PREDICT, 0, ("sform says RAS and the qform says LPS",)),

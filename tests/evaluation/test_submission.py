@@ -374,7 +374,7 @@ def test_a_write_outside_fails_its_rule_alone(fake):
     Path("diff").write_text("C /var\nA /var/intel\n")
     done = submission()
     assert done.exit_code == 1
-    assert done.output.splitlines()[-1] == "Error: 1 rules failed: inside"
+    assert done.output.splitlines()[-1] == "Error: 1 rule failed: inside"
     assert [rule for rule, status in written().items() if status == "failed"] == ["inside"]
 
 

@@ -330,7 +330,7 @@ def rounded(made):
 
 SAID = {
     "no_uids": (without("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"), ()),
-    "doubled_slice": (doubled, ("1 doubled images, with the same pixels, were dropped",)),
+    "doubled_slice": (doubled, ("1 doubled image with the same pixels dropped",)),
     "no_modality": (
         without("Modality"),
         ("the files do not say their modality; CT was assumed",),
@@ -395,24 +395,40 @@ def frames_without_places(made):
     return [data]
 
 
+def far_away(made):
+    made[5].ImagePositionPatient = [0, 0, 1e30]
+    return made
+
+
+def too_large(made):
+    for data in made:
+        data.Rows = data.Columns = 65535
+    return made
+
+
 REFUSED = {
     "missing_slice": (missing(3), "1 slice is missing, at 307.5 mm; the others are 2.5 mm apart"),
     "missing_slices": (missing(1, 2), "2 slices are missing, at 302.5, 305 mm"),
     "tilted_gantry": (tilted, "the gantry was tilted by 12 degrees; resample"),
     "other_pixels_at_a_position": (
         differing,
-        "1 of 6 positions have two or more different images; are two series mixed?",
+        "different images at 1 of 6 positions; are two series mixed?",
     ),
     "irregular": (irregular, "slices are 1 to 4.4 mm apart; resample them to even distances"),
     "beside": (beside, "slices lie up to 4 mm beside the line through the first and the last"),
-    "no_position": (one_without_position, "1 of 6 images have no Image Position (Patient)"),
+    "no_position": (one_without_position, "no Image Position (Patient) in 1 of 6 images"),
     "no_orientation": (
         without("ImageOrientationPatient"),
-        "6 of 6 images have no Image Orientation (Patient)",
+        "no Image Orientation (Patient) in 6 of 6 images",
     ),
-    "no_spacing": (without("PixelSpacing"), "6 of 6 images have no Pixel Spacing"),
+    "no_spacing": (without("PixelSpacing"), "no Pixel Spacing in 6 of 6 images"),
     "bent_axes": (long_direction, "is not two directions at right angles"),
-    "frames_without_places": (frames_without_places, "6 of 6 images have no Image Position"),
+    "far_away": (far_away, "positions or voxel sizes are no CT's; mend the header"),
+    "too_large": (too_large, "65535×65535×6 voxels are more than any CT has; mend the header"),
+    "frames_without_places": (
+        frames_without_places,
+        "no Image Position (Patient) in 6 of 6 images",
+    ),
 }
 
 
@@ -541,6 +557,39 @@ def test_phases_in_one_series_are_cases_of_their_own(tmp_path, as_nifti):
     check(second, as_nifti(late))
 
 
+def test_a_short_phase_between_the_slices_of_a_long_one(tmp_path, as_nifti):
+    folder = write(images(HU, AcquisitionNumber=1), tmp_path / "liver", "a{}")
+    origin_mm = (*ORIGIN_MM[:2], ORIGIN_MM[2] + Z_MM + 0.4)
+    write(images(HU[1:4], AcquisitionNumber=2, origin_mm=origin_mm), folder, "b{}")
+    first, second = cases_in(folder)
+    check(first, as_nifti())
+    check(second, as_nifti(HU[1:4], origin_mm=origin_mm))
+
+
+def test_two_halves_without_the_slice_between_them_are_refused(tmp_path):
+    made = images(phantom(7))
+    for at, data in enumerate(made):
+        data.AcquisitionNumber = 1 + (at > 3)
+    write([*made[:3], *made[4:]], tmp_path / "a")
+    assert only(tmp_path / "a").problem.startswith("1 slice is missing, at 307.5 mm")
+
+
+def test_phases_of_an_enhanced_file(tmp_path, as_nifti):
+    twice = np.concatenate([HU, HU + np.int16(50)])
+    data = enhanced(twice)
+    for at, frame in enumerate(data.PerFrameFunctionalGroupsSequence):
+        content = Dataset()
+        content.TemporalPositionIndex = 1 + at // 6
+        frame.FrameContentSequence = pydicom.Sequence([content])
+        place_mm = [*ORIGIN_MM[:2], ORIGIN_MM[2] + at % 6 * Z_MM]
+        frame.PlanePositionSequence[0].ImagePositionPatient = place_mm
+    write([data], tmp_path / "a")
+    first, second = cases_in(tmp_path / "a")
+    assert [one.description[-7:] for one in (first, second)] == ["phase 1", "phase 2"]
+    check(first, as_nifti())
+    check(second, as_nifti(HU + np.int16(50)))
+
+
 def test_parts_of_other_size_or_orientation_are_apart(tmp_path, as_nifti):
     folder = write(images(HU), tmp_path / "a", "a{}")
     write(images(HU[:, :5]), folder, "b{}")
@@ -610,7 +659,7 @@ def test_a_series_copied_into_two_folders_is_one(tmp_path, as_nifti):
     check(
         only(tmp_path / "a"),
         as_nifti(),
-        ("6 doubled images, with the same pixels, were dropped",),
+        ("6 doubled images with the same pixels dropped",),
     )
 
 

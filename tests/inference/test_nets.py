@@ -17,7 +17,8 @@ from imaging.volumes import write_volume
 from inference.cli import main
 from inference.pipeline import find_cases, predict_folder
 from inference.predictor import Settings
-from inference.screen import predict_inputs, volumes_table
+from inference.results_table import volumes_table
+from inference.screen import predict_inputs
 from tests.imaging.bad_files import SFORM_CODE, SFORM_ROW_X, patched
 
 pytest.importorskip("onnx")
@@ -193,6 +194,30 @@ def test_what_is_passed_over_is_named(folders, manifest_path):
     assert sorted(p.name for p in outputs.iterdir()) == [
         "a.nii.gz", "b.nii.gz", "c.nii.gz", "run.json",
     ]  # fmt: skip
+
+
+def test_maps_of_an_earlier_run_are_named(folders, manifest_path):
+    inputs, outputs = folders
+    outputs.mkdir(exist_ok=True)
+    for name in ("old.nii.gz", "older.nii.gz", "a.nii.gz"):
+        (outputs / name).write_bytes(b"from before")
+    words = ["predict", str(inputs), str(outputs), "--manifest", str(manifest_path)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0
+    line = done.stderr.splitlines()[-1]
+    assert line == (f"{outputs} also holds maps of 2 cases that this run did not make: old, older")
+    table = json.loads((outputs / "run.json").read_text())
+    assert table["left_over"] == ["old", "older"]
+
+
+def test_without_maps_of_an_earlier_run_nothing_is_said(folders, manifest_path):
+    inputs, outputs = folders
+    words = ["predict", str(inputs), str(outputs), "--manifest", str(manifest_path)]
+    done = CliRunner().invoke(main, words)
+    assert "also holds" not in done.stderr
+    again = CliRunner().invoke(main, words)
+    assert "also holds" not in again.stderr
+    assert json.loads((outputs / "run.json").read_text())["left_over"] == []
 
 
 def test_where_nothing_fits_the_reason_is_given(tmp_path):

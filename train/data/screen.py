@@ -5,10 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from imaging.files import make_folder, writing
+from imaging.fitted_tables import show_table
 from imaging.organs import ORGANS
 from imaging.terminal import terminal
 from train.data.release import (
@@ -20,6 +20,7 @@ from train.data.release import (
     sorted_out,
     write_cases,
 )
+from train.progress import CASE, seen
 
 _SHOWN = 20
 
@@ -32,10 +33,8 @@ def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, de
     """
     found = list_cases(folder, layout)
     make_folder(output)
-    columns = (TextColumn("check"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
-        checked = check_cases(folder, found, jobs, deep=deep)
-        release = sorted_out(found, progress.track(checked, total=len(found)))
+    checked = check_cases(folder, found, jobs, deep=deep)
+    release = sorted_out(found, seen(checked, CASE, len(found)))
     write_cases(release.cases, output / "cases.json")
     _write_problems(release.problems, output / "problems.csv")
     _show(release)
@@ -60,7 +59,7 @@ def _show(release: Release) -> None:
         if labels and len(missing) < len(labels):
             text = f"all but {', '.join(missing)}" if missing else "all 14"
         table.add_row(subset, str(count), text)
-    console.print(table)
+    show_table(table, console)
     with_warnings = [(case.case, "; ".join(case.doubts)) for case in release.cases if case.doubts]
     _list(console, "Used, with warnings", with_warnings, "cases.json")
     left_out = [(problem.case, problem.reason) for problem in release.problems]
@@ -74,6 +73,6 @@ def _list(console: Console, title: str, rows: list[tuple[str, str]], file: str) 
     table = Table("case", "reason", title=f"{title}: {len(rows)}")
     for case, reason in rows[:_SHOWN]:
         table.add_row(case, reason)
-    console.print(table)
+    show_table(table, console)
     if (more := len(rows) - _SHOWN) > 0:
         console.print(f"and {more} more, in {file}")

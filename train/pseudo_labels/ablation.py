@@ -13,9 +13,11 @@ from rich.table import Table
 from evaluation.scoring.lesions import lesions_of, size_names, size_of
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
+from imaging.fitted_tables import show_table
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
 from imaging.terminal import terminal
+from imaging.words import number_of
 from train.data.anatomy import IGNORE
 from train.data.release import LABEL_SUFFIX
 from train.pseudo_labels.ablation_figure import draw
@@ -113,7 +115,8 @@ def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, 
     names = sorted(path.name for path in truth.glob(f"*{LABEL_SUFFIX}"))
     cases = [names[place] for place in np.random.default_rng(0).permutation(len(names))]
     if len(cases) < FOLDS or len(sources) < 2:
-        raise KitError(f"{len(cases)} cases, {len(sources)} sources; give two or more of each")
+        found = f"{number_of(len(cases), 'case')}, {number_of(len(sources), 'source')}"
+        raise KitError(f"{found}; give two or more of each")
     make_folder(output)
     tallies: dict[str, _Tally] = {}
     for fold in range(FOLDS):
@@ -202,14 +205,13 @@ def show(found: Mapping[str, Ways]) -> None:
         "ignored",
         "wrong",
     )
-    table = Table("rule", *columns, title="pseudo labels against truth: DSC; tumours found by size")
-    table.columns[0].no_wrap = True
+    table = Table("rule", title="pseudo labels against truth: DSC; tumours found by size")
+    for column in columns:
+        table.add_column(column, justify="right")
     for name, way in found.items():
         tumour = (way.dsc["tumour"], way.precision["tumour"], way.recall["tumour"])
         figures = ("–" if value is None else f"{value:.3f}" for value in tumour)
         sizes = (f"{hit}/{total}" for hit, total in way.tumours_found.values())
         rest = (str(way.false_tumours), f"{way.ignored:.2%}", f"{way.wrong:.2%}")
         table.add_row(name, f"{way.organ_dsc:.4f}", *figures, *sizes, *rest)
-    console = terminal()
-    needed = terminal(width=1000).measure(table).maximum  # figures that are cut off say nothing
-    (console if console.width >= needed else terminal(width=needed)).print(table)
+    show_table(table, terminal())

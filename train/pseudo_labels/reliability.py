@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from imaging.errors import KitError
 from imaging.organs import ORGANS
+from imaging.words import number_of
 from train.data.anatomy import IGNORE
 from train.pseudo_labels.fusion import ORGAN_LABELS, Labels, same_shape
 
@@ -64,7 +65,9 @@ def joint_words(maps: Sequence[Labels], unsure: UnsureMasks = ()) -> NDArray[np.
         ValueError: `unsure` is of another number of sources.
     """
     if not 1 <= len(maps) <= MOST_SOURCES:
-        raise KitError(f"{len(maps)} sources; fusion by reliability takes 1 to {MOST_SOURCES}")
+        raise KitError(
+            f"{number_of(len(maps), 'source')}; fusion by reliability takes 1 to {MOST_SOURCES}"
+        )
     same_shape(*maps)
     joint = np.zeros(maps[0].shape, np.int32)
     for labels, mask in zip(maps, unsure or [None] * len(maps), strict=True):

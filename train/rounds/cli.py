@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from imaging.errors import KitError
+from imaging.words import number_of
 
 Command = Callable[..., Any]
 _RECIPE = click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -161,7 +162,9 @@ def audit(
 
     run = Run(load_rounds(recipe), folder, release, truth, sources, device)
     if unread := write_audit(run, name, output, jobs):
-        raise KitError(f"{unread} cases could not be read; see {output / 'audit.html'}")
+        raise KitError(
+            f"{number_of(unread, 'case')} could not be read; see {output / 'audit.html'}"
+        )
 
 
 @click.command()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from rich.table import Table
 
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
+from imaging.words import number_of
 from train.data.release import Layout, case_list, list_cases
 from train.network.recipe import Training
 from train.rounds.plan import consumers, expand
@@ -117,7 +119,8 @@ def show_costs(recipe: RoundsRecipe, release: Path | None, phantoms: Phantoms | 
     table = Table(
         "round", "labels",
         *("cases", "labels for", "train h", "label h", "disk GB"),
-        title=f"{recipe.name}: {len(rows)} rounds, {count} stages", show_footer=True,
+        title=f"{recipe.name}: {number_of(len(rows), 'round')}, {number_of(count, 'stage')}",
+        show_footer=True,
     )  # fmt: skip
     for column in table.columns[2:]:
         column.justify = "right"
@@ -132,12 +135,11 @@ def show_costs(recipe: RoundsRecipe, release: Path | None, phantoms: Phantoms | 
             *(f"{number:,.1f}" for number in numbers),
         )
     table.columns[0].footer = "all"
-    table.columns[1].overflow = "fold"
     table.columns[4].footer = f"{sum(row.train_hours for row in rows):,.1f}"
     table.columns[5].footer = f"{sum(row.label_hours for row in rows):,.1f}"
     table.columns[6].footer = f"{max(row.disk_gb for row in rows):,.1f}"
     console = terminal()
-    console.print(table)
+    show_table(table, console)
     if release is None and phantoms is not None:
         console.print("Cases: those that `train phantoms` makes of this recipe.", highlight=False)
     for source in SOURCES:

@@ -15,6 +15,7 @@ from imaging.overlap import dice_by_label, joint_counts
 from imaging.volumes import read_header, read_place
 from train.data.anatomy import IGNORE
 from train.data.release import Case
+from train.progress import CASE, counted
 from train.pseudo_labels import fusion
 from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
 from train.pseudo_labels.fusion import Labels, fuse_case, read_flare_labels, same_shape
@@ -72,7 +73,7 @@ def fuse(run: Run, stage: Stage) -> Job:
 def _fuse_all(run: Run, step: Round, files: Files, held_out: Files, folder: Path) -> None:
     """Write the fused map of every case into `folder`."""
     learnt = _learn(step, held_out, folder) if step.combine == WEIGHTED else None
-    for case, of in files.items():
+    for case, of in counted(files.items(), CASE, len(files)):
         image = run.release / case.image
         combine = partial(learnt.apply, _voxel_ml(image)) if learnt else combination(step)
         rule = partial(fused, step, combine, case.drawn, bool(of.annotated))

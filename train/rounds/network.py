@@ -20,7 +20,9 @@ from inference.engines import Precision
 from inference.manifest import Manifest, load_manifest
 from inference.pipeline import predict_folder
 from inference.predictor import Progress, Settings
+from inference.report import CaseReport
 from train.data.release import LABEL_SUFFIX, Case
+from train.progress import CASE, counting
 from train.pseudo_labels.calibration.confidence import Questions
 from train.pseudo_labels.calibration.confidence_command import label_all_with_confidence
 from train.pseudo_labels.component_rules import add_pieces, choose_rules, rules_of
@@ -117,8 +119,13 @@ def _predict(
             manifest, files, folder, settings, Questions(signal=signal)
         ).failed
     else:
-        progress = Progress(done=lambda case: click.echo(case.summary, err=True))
-        report = predict_folder(files, folder, manifest, settings, progress)
+        step = counting(CASE, len(files))
+
+        def done(case: CaseReport) -> None:
+            click.echo(case.summary, err=True)
+            step()
+
+        report = predict_folder(files, folder, manifest, settings, Progress(done=done))
         failed = {case.case: str(case.error) for case in report.failed}
     if failed:
         reasons = "; ".join(f"{case}: {error}" for case, error in failed.items())

@@ -17,7 +17,7 @@ WEIGHTED = "weighted"
 FUSIONS = ("class_mix", "agree_or_background", "agree_or_ignore", "vote", "staple")
 COMBINATIONS = ("", *FUSIONS, WEIGHTED)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_TAKEN = ("data", "digests", "snakemake")
+_TAKEN = ("data", "digests", "logs", "snakemake")
 MERGES = ("real_only", "real_wins", "annotated_only")
 
 

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from evaluation.scoring.scores import Scores, load_scores
 from imaging.files import replacing, writing
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 from train.rounds.run import Run
 from train.rounds.stopping import decide, judged, stop_json
@@ -24,12 +25,12 @@ def show_rounds(run: Run) -> None:
         return
     with writing(run.folder / "rounds.csv") as stream:
         csv.writer(stream).writerows([_COLUMNS, *rows])
-    table = Table(
-        *_COLUMNS, title=f"{run.recipe.name}: every round's network on the validation cases"
-    )
+    table = Table("round", title=f"{run.recipe.name}: every round's network on validation cases")
+    for name in _COLUMNS[1:]:
+        table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
-    terminal().print(table)
+    show_table(table, terminal())
 
 
 def show_decision(run: Run, count: int) -> bool:

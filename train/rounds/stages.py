@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from train.progress import told
 from train.rounds.fuse import fuse, select
 from train.rounds.network import export, judge, label, rules, score, train
 from train.rounds.plan import Stage, expand
@@ -11,11 +12,16 @@ from train.rounds.run import Job, Run
 
 
 def do_stage(run: Run, stage: Stage) -> Path:
-    """Run one stage.
+    """Run one stage; on stderr, lines say that it starts, how far it is, and how it ended.
 
     Raises:
         KitError: It failed; what it wrote is removed.
     """
+    with told(stage.key):
+        return _do_stage(run, stage)
+
+
+def _do_stage(run: Run, stage: Stage) -> Path:
     job = JOBS[stage.kind](run, stage)
     order = [other.key for other in expand(run.recipe, scored=True)]
     facts = {

@@ -34,6 +34,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from train.network.checkpoints import canonical, write_checkpoint
 from train.network.losses import DeterministicCrossEntropy, MarginalLoss
 from train.network.streams import Batch, seed_everything, stream
+from train.progress import EPOCH, counting
 
 FOREGROUND_SHARE = 0.15
 """Share of a patch's voxels that belong to an organ, roughly."""
@@ -130,11 +131,13 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
         super().on_train_start()
+        self.count_epoch = counting(EPOCH, self.num_epochs, self.current_epoch)
 
     def on_epoch_end(self) -> None:
         """Go on with the numbers that a resumed training would read, not with NumPy's of them."""
         self.logger.load_checkpoint(canonical(self.logger.get_checkpoint()))
         super().on_epoch_end()
+        self.count_epoch()
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Resume; nnU-Net writes `checkpoint_latest` before it notes that an epoch was the best."""

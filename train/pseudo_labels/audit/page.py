@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 import inference
 from evaluation.report.pictures import Picture, draw_planes
@@ -18,6 +18,7 @@ from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scoring.scores import CaseScores, LabelScore
 from imaging.errors import KitError, in_one_line
 from imaging.files import make_folder, replacing
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 from train.pseudo_labels.audit.figure import draw_volumes
 from train.pseudo_labels.audit.measure import Files, measure
@@ -165,8 +166,13 @@ def _write_json(ranked: Sequence[Ranked], normals: Mapping[str, Normal], path: P
 
 
 def _show(ranked: Sequence[Ranked], name: str) -> None:
-    table = Table("case", "worth", "why", title=f"{name}: the cases most worth a look")
+    table = Table(
+        "case",
+        Column("worth", justify="right"),
+        "why",
+        title=f"{name}: the cases most worth a look",
+    )
     for row in ranked[:_ON_SCREEN]:
         worth = "–" if row.measured.error else f"{row.worth:.2f}"
         table.add_row(row.measured.case, worth, "; ".join(row.reasons))
-    terminal().print(table)
+    show_table(table, terminal())

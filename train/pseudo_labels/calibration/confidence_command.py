@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 from rich.table import Table
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import make_folder, replacing
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import find_cases
 from inference.predictor import Settings
 from inference.segmentation import open_predictor
 from train.data.release import LABEL_SUFFIX
+from train.progress import CASE, seen
 from train.pseudo_labels.calibration.confidence import (
     FLIP_X,
     Confidence,
@@ -93,9 +94,7 @@ def label_all_with_confidence(
     make_folder(output)
     with open_predictor(manifest, settings) as predictor:
         done = LabelledCases(predictor.engine.description)
-        for case, ct in track(
-            cases.items(), "cases", console=terminal(stderr=True), transient=True
-        ):
+        for case, ct in seen(cases.items(), CASE, len(cases)):
             try:
                 target = output / f"{case}{LABEL_SUFFIX}"
                 done.found[case] = label_with_confidence(
@@ -142,4 +141,4 @@ def show(found: Mapping[str, Confidence]) -> None:
         ml, *means = (float(np.mean([getattr(r, key) for r in rows])) for key in ("ml", *queried))
         values = (f"{mean:.3f}" for mean in means)
         table.add_row(name, str(len(rows)), str(pieces[name]), f"{ml:,.1f}", *values)
-    terminal(stderr=True).print(table)
+    show_table(table, terminal(stderr=True))

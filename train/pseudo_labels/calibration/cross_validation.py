@@ -12,6 +12,7 @@ from rich.table import Table
 from evaluation.scoring.annotated import AnnotatedLabels
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import find_cases
@@ -149,8 +150,9 @@ def judged(network: str, engine: dict[str, str | int], samples: dict[str, Sample
 def show(found: Calibration) -> None:
     """Print a row a case, and all of them together."""
     title = f"{found.network}: temperature {found.temperature:.2f}"
-    columns = ("case", "voxels", "temperature of the others", "ECE", "after", "NLL", "after")
-    table = Table(*columns, title=title)
+    table = Table("case", title=title)
+    for name in ("voxels", "temperature of the others", "ECE", "after", "NLL", "after"):
+        table.add_column(name, justify="right")
     rows: Sequence[tuple[str, int, str, Reliability, Reliability]] = [
         *((case, c.voxels, f"{c.temperature:.2f}", c.before, c.after)
           for case, c in found.cases.items()),
@@ -159,4 +161,4 @@ def show(found: Calibration) -> None:
     for case, voxels, temperature, before, after in rows:
         figures = (before.ece, after.ece, before.nll, after.nll)
         table.add_row(case, f"{voxels:,}", temperature, *(f"{value:.4f}" for value in figures))
-    terminal().print(table)
+    show_table(table, terminal())
