@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from imaging.errors import KitError, how_to_install, in_one_line
+from imaging.errors import KitError, in_one_line
+from imaging.extras import how_to_install
 from imaging.volumes import Volume
 from inference.manifest import Manifest
 from inference.outputs.itk_snap import write_label_descriptions

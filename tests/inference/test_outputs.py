@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from click.testing import CliRunner
 
 import inference
+from imaging.extras import how_to_install
 from imaging.files import passed_over
 from imaging.geometry import Grid
 from imaging.nifti_header import place_of
@@ -165,7 +166,7 @@ def test_a_missing_package_is_named_before_anything_is_done(predict, tmp_path, m
     monkeypatch.delitem(sys.modules, "inference.outputs.dicom_seg", raising=False)
     done = predict("--also", "dicom-seg")
     assert done.exit_code == 1
-    assert "DICOM-SEG needs highdicom; run `pip install '.[dicom]'`" in done.output
+    assert f"DICOM-SEG needs highdicom; {how_to_install('dicom')}" in done.output
     assert not (tmp_path / "out").exists()
 
 
