@@ -1,6 +1,7 @@
 """Command line: parse, call one function, report. Heavy imports wait until a command runs."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,21 +157,23 @@ def predict(
         described = described_network(manifest, weights, settings["engine"])
         run_json = report or outputs / "run.json"
         _check_organs(described, settings["organs"])
-        beside = None
-        if kinds := also + ("preview",) * preview:
-            from inference.outputs.writing import Outputs
+        with ExitStack() as stack:
+            beside = None
+            if kinds := also + ("preview",) * preview:
+                from inference.outputs.writing import Outputs
 
-            beside = Outputs(kinds, outputs, described, settings["organs"]).write
-        done = predict_inputs(
-            inputs,
-            outputs,
-            described,
-            Settings(**settings),
-            run_json,
-            beside,
-            challenge=challenge,
-            series=series,
-        )
+                chosen = Outputs(kinds, outputs, described, settings["organs"])
+                beside = stack.enter_context(chosen).write
+            done = predict_inputs(
+                inputs,
+                outputs,
+                described,
+                Settings(**settings),
+                run_json,
+                beside,
+                challenge=challenge,
+                series=series,
+            )
     if done.failed:
         raise KitError(
             f"{len(done.failed)} of {number_of(len(done.cases), 'case')} failed; see above"

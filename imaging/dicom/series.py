@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.errors import KitError
+from imaging.extras import missing_package
 from imaging.volumes import Header
 
 
@@ -72,6 +73,7 @@ def needing_pydicom() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name != "pydicom":
+        message = missing_package(error)
+        if message is None:
             raise
-        raise KitError("DICOM files need pydicom; run `pip install pydicom`") from error
+        raise KitError(f"a DICOM file cannot be read: {message}") from error
