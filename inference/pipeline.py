@@ -71,9 +71,7 @@ def predict_folder(
         KitError: Nothing can be done at all: weights, engine or output folder.
     """
     report = report or RunReport.of(manifest, asdict(settings))
-    _refuse_inputs_as_outputs(cases, outputs)
-    _make_folder(outputs)
-    report.left_over = left_over(outputs, ".nii.gz", cases, _files(cases))
+    report.left_over = _prepare_folder(cases, outputs)
     start_s = time.perf_counter()
     reports = [CaseReport(case, "not reached") for case in cases]
     with ThreadPoolExecutor(1) as reader:
@@ -144,6 +142,13 @@ def _target(outputs: Path, case: str) -> Path:
 
 def _files(cases: Mapping[str, Source]) -> list[Path]:
     return [source for source in cases.values() if isinstance(source, Path)]
+
+
+def _prepare_folder(cases: Mapping[str, Source], outputs: Path) -> tuple[str, ...]:
+    """Make the outputs folder; return the cases of other runs whose maps lie in it."""
+    _refuse_inputs_as_outputs(cases, outputs)
+    _make_folder(outputs)
+    return left_over(outputs, ".nii.gz", cases, _files(cases))
 
 
 def _refuse_inputs_as_outputs(cases: Mapping[str, Source], outputs: Path) -> None:
