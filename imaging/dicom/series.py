@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.errors import KitError
+from imaging.extras import how_to_install
 from imaging.volumes import Header
 
 
@@ -74,4 +75,4 @@ def needing_pydicom() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name != "pydicom":
             raise
-        raise KitError("DICOM files need pydicom; run `pip install pydicom`") from error
+        raise KitError(f"DICOM files need pydicom; {how_to_install('dicom')}") from error
