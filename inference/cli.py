@@ -14,6 +14,7 @@ from inference.shipped import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
     from inference.manifest import Manifest
+    from inference.pipeline import Beside
 
 FILE = click.Path(path_type=Path)
 KINDS = ("dicom-seg", "seg-nrrd", "itk-snap", "masks", "statistics", "preview")
@@ -155,19 +156,14 @@ def predict(
 
         described = described_network(manifest, weights, settings["engine"])
         run_json = report or outputs / "run.json"
-        _check_organs(described, settings["organs"])
-        beside = None
-        if kinds := also + ("preview",) * preview:
-            from inference.outputs.writing import Outputs
-
-            beside = Outputs(kinds, outputs, described, settings["organs"]).write
+        kinds = also + ("preview",) * preview
         done = predict_inputs(
             inputs,
             outputs,
             described,
             Settings(**settings),
             run_json,
-            beside,
+            _beside(kinds, outputs, described, settings["organs"]),
             challenge=challenge,
             series=series,
         )
@@ -177,12 +173,19 @@ def predict(
         )
 
 
-def _check_organs(manifest: "Manifest", organs: tuple[str, ...]) -> None:
-    """Refuse labels that the network has not, as wrong usage."""
+def _beside(
+    kinds: tuple[str, ...], outputs: Path, manifest: "Manifest", organs: tuple[str, ...]
+) -> "Beside | None":
+    """Return what writes other outputs of `kinds`; labels that there are not are wrong usage."""
     try:
         manifest.chosen(organs)
     except KitError as error:
         raise click.UsageError(f"--organs: {error}") from error
+    if not kinds:
+        return None
+    from inference.outputs.writing import Outputs
+
+    return Outputs(kinds, outputs, manifest, organs).write
 
 
 def described_network(manifest: Path, weights: Path | None, engine: str) -> "Manifest":
