@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evaluation.scoring.folders import SUFFIX, Scoring, case_name, score_folder
+from evaluation.scoring.folders import SUFFIX, Scoring, case_of_map, score_folder
 from evaluation.scoring.scores import CaseScores
 from evaluation.scoring.tables import show_scores, write_long_csv, write_official_csv
 from imaging.errors import KitError
@@ -54,6 +54,6 @@ def score_on_screen(
 
 def _name_left_over(scoring: Scoring) -> None:
     """Name predictions that are not scored, because there is no truth of that name."""
-    truths = {case_name(path) for path in scoring.truth.glob(f"[!.]*{SUFFIX}")}
+    truths = {case_of_map(path) for path in scoring.truth.glob(f"[!.]*{SUFFIX}")}
     if truths and (others := left_over(scoring.pred, SUFFIX, truths)):
         warn(left_over_message(others, scoring.pred, "without a truth"))

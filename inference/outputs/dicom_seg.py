@@ -22,7 +22,7 @@ from imaging.files import KIT, replacing
 from imaging.nifti_header import place_of
 from imaging.overlap import label_counts
 from imaging.volumes import Header
-from inference.outputs.dicom_source import Images, date_and_time, made_uid, read_images
+from inference.outputs.dicom_source import Images, date_and_time, made_uid, source_images
 from inference.outputs.names import DICOM_SEG
 from inference.outputs.segments import LabelledCase, Segment
 from inference.outputs.terms import Code, term_of
@@ -56,7 +56,7 @@ def write_dicom_seg(case: LabelledCase, outputs: Path) -> tuple[str, ...]:
     with config.disable_value_validation(), warnings.catch_warnings():
         # of an anonymised series, with values that are not valid; some name the patient
         warnings.simplefilter("ignore", UserWarning)
-        images = read_images(series)
+        images = source_images(series)
         check_place(images, case.header)
         made = segmentation_of(case, images, present)
         with replacing(outputs / f"{case.name}{DICOM_SEG}") as partial:

@@ -62,7 +62,7 @@ class Images:
         return [_place(*_of_frame(image, frame)) for frame in self.frames]
 
 
-def read_images(series: Series) -> Images:
+def source_images(series: Series) -> Images:
     """Read the images of a series, without pixels, and mend them."""
     files = series.files
     datasets: list[Dataset] = [dcmread(file, stop_before_pixels=True, force=True) for file in files]
