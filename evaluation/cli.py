@@ -185,7 +185,7 @@ def submission(
 @click.option("--reported", multiple=True, help="Table of evaluation/reported, or a TOML file.")
 @click.option("--require", "required", multiple=True, help="The same; its figures must be reached.")
 @click.option("--split", help="Which cases RESULTS are of, where they do not say so themselves.")
-@click.option("-o", "--output", type=_PATH, help="Folder for compare.json and compare.csv.")
+@click.option("-o", "--output", type=_PATH, help="Folder for compare.* and differences.*.")
 def compare(
     results: tuple[Path, ...],
     reported: tuple[str, ...],
@@ -195,10 +195,13 @@ def compare(
 ) -> None:
     """Set RESULTS (folders of `score` and `efficiency`) beside figures that others reported.
 
+    Several RESULTS are compared with each other, too: differences with 95 % intervals.
+
     Exit code 1: a figure falls short of one required, or nothing can be compared with it.
     """
-    if not reported + required:
-        raise click.UsageError("give --reported or --require, for example --reported ust")
+    if not reported + required and len(results) < 2:
+        message = "give --reported or --require, for example --reported ust, or several results"
+        raise click.UsageError(message)
     from evaluation.comparison.compare_screen import compare_on_screen
 
     compare_on_screen(results, reported, required, split, output)
@@ -222,7 +225,7 @@ def compare(
 def rank(teams: tuple[Path, ...], output: Path, bootstrap: int, with_cpu: bool) -> None:
     """Rank TEAMS (folders of scores.json, perhaps efficiency.json) case by case, as FLARE does.
 
-    Writes OUTPUT/rank.json, rank.csv and rank.png.
+    Writes OUTPUT/rank.json, rank.csv, rank.png, differences.json and differences.csv.
     """
     from evaluation.comparison.ranking_screen import rank_on_screen
 
