@@ -6,7 +6,7 @@ The tables of `compare` and `rank` show which figure is larger. These say whethe
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +100,7 @@ def between_places(contest: Contest, ranking: Ranking) -> list[Row]:
     of_team = {team: number for number, team in enumerate(contest.teams)}
     order = [standing.team for standing in ranking.standings]
     rows = []
-    for first, second in zip(order, order[1:], strict=False):
+    for first, second in pairwise(order):
         one, two = of_team[first], of_team[second]
         mean = paired_difference(by_case[one], by_case[two])
         rows.append(Row(first, second, "mean rank", RANKS, mean))

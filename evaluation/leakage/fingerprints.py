@@ -21,7 +21,7 @@ STEP_MM = 4.0
 _WINDOW_HU = (-160.0, 240.0)
 _TAILS = (0.5, 99.5)
 """Percentiles that stand for the window where the numbers are no Hounsfield units."""
-_VERSION = 1
+_VERSION = 2
 """Of the cache: a fingerprint of another version is made anew."""
 
 
@@ -33,6 +33,8 @@ class Fingerprint:
     """uint8 [Z, Y, X], axes to Superior, Posterior, Left; 0 is -160 HU, 255 is 240 HU."""
     start: tuple[int, int, int]
     """Place of the first voxel on the grid of all patients, in voxels."""
+    hounsfield: bool = True
+    """False: the numbers are no Hounsfield units, and 0 to 255 is the range that they have."""
 
 
 def fingerprint(path: Path) -> Fingerprint:
@@ -44,7 +46,8 @@ def fingerprint(path: Path) -> Fingerprint:
     volume = read_volume(path)
     turn = Orientation.to("LPS", volume.direction)
     hu, spacing = turn.apply(volume.hu), turn.grid(volume.grid).spacing_mm
-    low, high = _window(volume)
+    hounsfield = not any("Hounsfield" in warning for warning in volume.warnings)
+    low, high = _WINDOW_HU if hounsfield else _range(volume)
     kernels = [
         _kernel(count, mm, first)
         for count, mm, first in zip(hu.shape, spacing, _first_mm(path, volume), strict=True)
@@ -56,7 +59,8 @@ def fingerprint(path: Path) -> Fingerprint:
         slices[z] = over_y @ scaled @ over_x.T
     values = np.tensordot(over_z, slices, 1)
     starts = [start for start, _ in kernels]
-    return Fingerprint(np.rint(255 * values).astype(np.uint8), (starts[0], starts[1], starts[2]))
+    start = starts[0], starts[1], starts[2]
+    return Fingerprint(np.rint(255 * values).astype(np.uint8), start, hounsfield)
 
 
 def cached_fingerprint(path: Path, digest: str, cache: Path | None) -> Fingerprint:
@@ -77,22 +81,22 @@ def cached_fingerprint(path: Path, digest: str, cache: Path | None) -> Fingerpri
         try:
             with np.load(kept, allow_pickle=False) as arrays:
                 z, y, x = (int(place) for place in arrays["start"])
-                return Fingerprint(arrays["values"], (z, y, x))
+                return Fingerprint(arrays["values"], (z, y, x), bool(arrays["hounsfield"]))
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise KitError(f"{kept} is damaged ({error}); delete it") from error
     found = fingerprint(path)
     make_folder(cache)
     with replacing(kept) as partial, partial.open("wb") as stream:
-        np.savez_compressed(stream, values=found.values, start=np.array(found.start))
+        np.savez_compressed(
+            stream, values=found.values, start=found.start, hounsfield=found.hounsfield
+        )
     return found
 
 
-def _window(volume: Volume) -> tuple[float, float]:
-    """Return what becomes 0 and 1: a window in HU, or the range of numbers that are no HU."""
-    if not any("Hounsfield" in warning for warning in volume.warnings):
-        return _WINDOW_HU
-    low, high = np.percentile(volume.hu[::2, ::4, ::4], _TAILS)
-    return (float(low), float(high)) if high > low else (float(low), float(low) + 1)
+def _range(volume: Volume) -> tuple[float, float]:
+    """Return what becomes 0 and 1 where the numbers are no Hounsfield units."""
+    low, high = (float(tail) for tail in np.percentile(volume.hu[::2, ::4, ::4], _TAILS))
+    return low, max(high, low + 1e-6)
 
 
 def _first_mm(path: Path, volume: Volume) -> tuple[float, float, float]:

@@ -24,7 +24,7 @@ _SOFT = 0.1
 """Difference to a neighbour that counts fully: 40 HU of the window's 400."""
 _LEAST_SHARED = 0.3
 """Share of the smaller CT's contrast that must lie in both."""
-_CANDIDATE = 0.38
+_CANDIDATE = 0.4
 """Likeness on the coarse grid that is followed up."""
 _RIVAL = 0.1
 """A mirrored form is followed up too if it is worse by less."""
@@ -134,6 +134,8 @@ def _followed(
     part = _part_of_voxel(one, two, shift)
     moved = ndimage.shift(values, part, order=1, mode="nearest", output=np.float32)
     score, shared = max(_at(one, two, shift), _at(one, contrast(moved), shift))
+    if not (first.found.hounsfield and second.found.hounsfield):
+        score = max(score, _at(one, contrast(_matched(first.values, moved, shift)), shift)[0])
     by_headers = [b - a for a, b in zip(first.found.start, second.found.start, strict=True)]
     z, y, x = (STEP_MM * (s - h + p) for s, h, p in zip(shift, by_headers, part, strict=True))
     return Match(score, (z, y, x), mirrored, shared)
@@ -174,6 +176,34 @@ def _best_near(first: Floats, second: Floats, shift: Shift, reach: int) -> Shift
     return max(near, key=lambda place: _at(first, second, place)[0])
 
 
+def _overlap(
+    first: Floats, second: Floats, shift: Shift
+) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
+    """Return where two arrays lie on each other, as parts of each; None where nowhere."""
+    one, two = [], []
+    for s, n, m in zip(shift, first.shape, second.shape, strict=True):
+        begin, end = max(0, s), min(n, s + m)
+        if begin >= end:
+            return None
+        one.append(slice(begin, end))
+        two.append(slice(begin - s, end - s))
+    return tuple(one), tuple(two)
+
+
+def _matched(first: Floats, second: Floats, shift: Shift) -> Floats:
+    """Return `second` in the numbers of `first`: for each number, the mean of what lies there."""
+    parts = _overlap(first, second, shift)
+    if parts is None:
+        return second
+    levels, seen = (np.rint(255 * array).astype(np.intp).clip(0, 255) for array in (second, first))
+    found = levels[parts[1]].ravel()
+    total = np.bincount(found, seen[parts[0]].ravel(), 256)
+    count = np.bincount(found, minlength=256)
+    known = np.flatnonzero(count)
+    table = np.interp(np.arange(256), known, total[known] / count[known]) / 255
+    return np.asarray(table[levels], np.float32)
+
+
 def _at(first: Floats, second: Floats, shift: Shift) -> tuple[float, float]:
     """Return the correlation at one translation, and the share of the smaller that lies in both.
 
@@ -182,14 +212,10 @@ def _at(first: Floats, second: Floats, shift: Shift) -> tuple[float, float]:
         second: Contrast, float32 [Z, Y, X].
         shift: Voxels of `first` before the first of `second`.
     """
-    one, two = [], []
-    for s, n, m in zip(shift, first.shape, second.shape, strict=True):
-        begin, end = max(0, s), min(n, s + m)
-        if begin >= end:
-            return -1.0, 0.0
-        one.append(slice(begin, end))
-        two.append(slice(begin - s, end - s))
-    f, g = first[tuple(one)], second[tuple(two)]
+    parts = _overlap(first, second, shift)
+    if parts is None:
+        return -1.0, 0.0
+    f, g = first[parts[0]], second[parts[1]]
     ff, gg, fg = (float(np.einsum("zyx,zyx->", a, b)) for a, b in ((f, f), (g, g), (f, g)))
     shared = f.size / min(first.size, second.size)
     return (fg / (ff * gg) ** 0.5 if ff > 0 and gg > 0 else -1.0), shared
