@@ -9,8 +9,7 @@ from rich.text import Text
 
 from evaluation.comparison.differences import RANKS, Row
 from evaluation.scoring.intervals import Difference
-
-_WIDTH = 80
+from imaging.fitted_tables import show_table
 
 
 def show_differences(rows: Sequence[Row], console: Console) -> None:
@@ -25,14 +24,13 @@ def show_differences(rows: Sequence[Row], console: Console) -> None:
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
-        width=min(_WIDTH, console.width),
     )
-    table.add_column("first, second", ratio=1)
+    table.add_column("first, second")
     table.add_column("figure")
-    table.add_column("difference", justify="right", no_wrap=True)
-    table.add_column("cases", justify="right", no_wrap=True)
-    table.add_column("first is", no_wrap=True)
-    table.add_column("more", justify="right", no_wrap=True)
+    table.add_column("difference", justify="right")
+    table.add_column("cases", justify="right")
+    table.add_column("first is")
+    table.add_column("more", justify="right")
     before = None
     for row in rows:
         pair = f"{row.first}, {row.second}"
@@ -46,7 +44,7 @@ def show_differences(rows: Sequence[Row], console: Console) -> None:
             more_text(row.difference),
         )
         before = pair
-    console.print(table)
+    show_table(table, console)
 
 
 def difference_text(difference: Difference, digits: int) -> str:

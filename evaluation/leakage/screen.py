@@ -11,9 +11,9 @@ from rich.text import Text
 
 from evaluation.leakage.audit import Leakage, Shared, find_leakage
 from imaging.files import make_folder
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal, warn
-
-_WIDTH = 80
+from imaging.words import number_of
 
 
 def leakage_on_screen(
@@ -48,9 +48,9 @@ def leakage_on_screen(
 
 def _show(found: Leakage, console: Console) -> None:
     for source, count in found.sources.items():
-        console.print(Text(f"{source}: {count} cases"))
+        console.print(Text(f"{source}: {number_of(count, 'case')}"))
     if found.shared:
-        console.print(_table(found.shared, min(_WIDTH, console.width)))
+        show_table(_table(found.shared), console)
     else:
         console.print("nothing shared was found")
     console.print(
@@ -58,18 +58,17 @@ def _show(found: Leakage, console: Console) -> None:
     )
 
 
-def _table(shared: Sequence[Shared], width: int) -> Table:
+def _table(shared: Sequence[Shared]) -> Table:
     table = Table(
         title=f"Shared: {len(shared)} pairs",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
-        width=width,
     )
-    table.add_column("case", ratio=1, overflow="fold")
-    table.add_column("case of the other", ratio=1, overflow="fold")
-    table.add_column("what it is", ratio=1)
-    table.add_column("likeness", justify="right", no_wrap=True)
+    table.add_column("case")
+    table.add_column("case of the other")
+    table.add_column("what it is")
+    table.add_column("likeness", justify="right")
     for pair in shared:
         likeness = f"{pair.match.likeness:.2f}" if pair.match else "–"
         cells = [Text(pair.first.case), Text(pair.second.case)]
