@@ -51,15 +51,37 @@ def main() -> None:
 @click.option(
     "--report/--no-report", default=True, show_default=True, help="Write report.html too."
 )
-def score(output: Path, images: Path | None, report: bool, **options: Any) -> None:
+@click.option("--strata", type=_PATH, help="CSV file: case, and columns such as phase or vendor.")
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="What the other strata are compared with; by default the largest.",
+)
+@click.option(
+    "--log", type=_PATH, help="File that gets a line a scoring, and says how often it was before."
+)
+def score(
+    output: Path,
+    images: Path | None,
+    report: bool,
+    strata: Path | None,
+    references: tuple[str, ...],
+    log: Path | None,
+    **options: Any,
+) -> None:
     """DSC and NSD of every case and label: scores.csv, labels.csv, scores.json, report.html.
 
     Exit code 1: a case could not be scored, or needs a look; the others are done.
     """
     from evaluation.scoring.folders import Scoring
-    from evaluation.scoring.screen import score_on_screen
+    from evaluation.scoring.screen import Extras, score_on_screen
 
-    odd = score_on_screen(Scoring(**options), output, images, report)
+    if references and strata is None:
+        raise click.UsageError("--reference needs --strata")
+    extras = Extras(strata, references, log)
+    odd = score_on_screen(Scoring(**options), output, images, report, extras)
     if odd:
         count = number_of(len(odd), "case needs", "cases need")
         raise KitError(f"{count} a look: {', '.join(odd)}; the reasons are above")

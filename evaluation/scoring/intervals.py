@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 RESAMPLES = 2000
@@ -106,7 +106,7 @@ def _needed(value: float, variance: float) -> int | None:
     """
     if abs(value) < 1e-12:
         return None
-    z = stats.norm.ppf((1 + _LEVEL) / 2) + stats.norm.ppf(POWER)
+    z = special.ndtri((1 + _LEVEL) / 2) + special.ndtri(POWER)
     return max(_LEAST, int(np.ceil(z**2 * variance / value**2)))
 
 
@@ -137,6 +137,6 @@ def _ends(sampled: Floats, freedom: float, shrunk: float) -> tuple[float | None,
     """Return the ends of the interval, by the expanded percentiles."""
     if not freedom:
         return None, None
-    outside = float(stats.norm.cdf(stats.t.ppf((1 - _LEVEL) / 2, freedom) / shrunk))
+    outside = float(special.ndtr(special.stdtrit(freedom, (1 - _LEVEL) / 2) / shrunk))
     low, high = np.quantile(sampled, (outside, 1 - outside))
     return float(low), float(high)
