@@ -13,7 +13,7 @@ SECTIONS = {
     ),
     "Evaluate": (
         "evaluation.cli",
-        ("score", "agree", "compare", "rank", "efficiency", "submission"),
+        ("score", "agree", "compare", "rank", "leakage", "efficiency", "submission"),
     ),
     "Train": ("train.cli", ("train",)),
 }

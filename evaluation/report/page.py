@@ -13,7 +13,9 @@ from evaluation.report.plots import organ_boxes
 from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scoring.annotated import line_of
 from evaluation.scoring.fixed import RESAMPLES
+from evaluation.scoring.intervals import Difference
 from evaluation.scoring.lesions import LEAST_OVERLAP
+from evaluation.scoring.looks import sentence
 from evaluation.scoring.scores import CaseScores, Mean, Scores, organ_mean
 from evaluation.scoring.tolerances import TOLERANCE_MM, TUMOUR
 from imaging.errors import in_one_line
@@ -88,6 +90,7 @@ def write_report(
         least_overlap=LEAST_OVERLAP,
         organs=list(ORGANS),
         organ_count=sum(organ not in scores.unannotated for organ in ORGANS if organ != TUMOUR),
+        looks=sentence(scores.looks) if scores.looks else None,
         annotated=line_of(scores.unannotated, scores.drawn),
         tolerance_mm=TOLERANCE_MM,
         figures=_FIGURES,
@@ -190,7 +193,7 @@ def _signed(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
-def _interval(mean: Mean, digits: int = 3) -> str:
+def _interval(mean: Mean | Difference, digits: int = 3) -> str:
     if mean.low is None or mean.high is None:
         return ""
     return f"{mean.low:.{digits}f} to {mean.high:.{digits}f}".replace("-", "−")
