@@ -50,7 +50,13 @@ def main() -> None:
 @click.option(
     "--report/--no-report", default=True, show_default=True, help="Write report.html too."
 )
-def score(output: Path, images: Path | None, report: bool, **options: Any) -> None:
+@click.option(
+    "--view/--no-view",
+    default=True,
+    show_default=True,
+    help="With --images: a page of each of the six worst cases too, view/<case>.html (3 MB each).",
+)
+def score(output: Path, images: Path | None, report: bool, view: bool, **options: Any) -> None:
     """DSC and NSD of every case and label: scores.csv, labels.csv, scores.json, report.html.
 
     Exit code 1: a case could not be scored, or needs a look; the others are done.
@@ -58,7 +64,7 @@ def score(output: Path, images: Path | None, report: bool, **options: Any) -> No
     from evaluation.scoring.folders import Scoring
     from evaluation.scoring.screen import score_on_screen
 
-    odd = score_on_screen(Scoring(**options), output, images, report)
+    odd = score_on_screen(Scoring(**options), output, images, report, view)
     if odd:
         raise KitError(f"{len(odd)} cases need a look: {', '.join(odd)}; the reasons are above")
 

@@ -17,7 +17,7 @@ _MOST_VOXELS = 12_000_000
 """What a phone's browser still draws."""
 _STEP_MM = 0.05
 _SLACK = 1.02
-_COARSEST_MM = 8.0
+_COARSEST_MM = 50.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def reduced(case: Case, most_bytes: int) -> Reduced:
     Voxels are made longer along those axes on which they are shortest; none is made shorter.
 
     Raises:
-        KitError: Even at 8 mm it takes more.
+        KitError: Even at 50 mm it takes more.
     """
     part = Grid(as_shape(case.hu[case.box]), case.grid.spacing_mm)
     wanted_mm = _least_mm(part, _MOST_VOXELS)

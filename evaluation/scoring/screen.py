@@ -13,7 +13,7 @@ from imaging.terminal import terminal
 
 
 def score_on_screen(
-    scoring: Scoring, output: Path, images: Path | None, report: bool
+    scoring: Scoring, output: Path, images: Path | None, report: bool, view: bool
 ) -> tuple[str, ...]:
     """Score a folder, write the results into `output`, print the tables.
 
@@ -45,6 +45,7 @@ def score_on_screen(
     if report:
         from evaluation.report import write_report
 
-        write_report(scores, output / "report.html", scoring.truth, scoring.pred, images)
+        page = output / "report.html"
+        write_report(scores, page, scoring.truth, scoring.pred, images, view=view)
     show_scores(scores, terminal())
     return tuple(case.case for case in scores.problems)

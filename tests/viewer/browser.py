@@ -7,6 +7,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -23,6 +24,13 @@ FLAGS = (
     "--remote-debugging-pipe"
 ).split()
 TIMEOUT_S = 60
+LAUNCHER = """
+import os, sys
+ends = [os.dup(os.dup(os.dup(int(end)))) for end in sys.argv[1:3]]  # neither is 3 or 4 now
+for descriptor, end in zip((3, 4), ends):
+    os.dup2(end, descriptor)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Browser:
@@ -32,11 +40,9 @@ class Browser:
         # Chromium reads commands from descriptor 3 and answers on 4.
         theirs, self._out = os.pipe()
         self._in, answers = os.pipe()
-        os.set_inheritable(theirs, True)
-        os.set_inheritable(answers, True)
-        arguments = ["chromium", *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        launch = [sys.executable, "-c", LAUNCHER, str(theirs), str(answers), "chromium"]
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec 3<&{theirs} 4>&{answers}; exec "$@"', "sh", *arguments],
+            [*launch, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(theirs, answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(theirs)

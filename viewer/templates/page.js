@@ -86,7 +86,7 @@ class Page {
 
   organs() {
     const compared = this.maps.length > 1;
-    const heads = ["organ", ...(compared ? [...this.about.maps.map((name) => `${name}, ml`), "DSC"] : ["ml"]), ""];
+    const heads = ["organ", ...(compared ? [...this.about.maps.map((name) => `${name} ml`), "DSC"] : ["ml"]), ""];
     byId("organs").tHead.append(element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head))));
     for (const organ of this.about.organs) {
       const there = organ.ml.some((ml) => ml > 0);
