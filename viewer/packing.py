@@ -36,7 +36,8 @@ def codes_of(hu: NDArray[Any]) -> Codes:
     every = np.arange(LOWEST_HU, HIGHEST_HU + 1)
     middles = (TABLE_HU[1:].astype(np.float64) + TABLE_HU[:-1]) / 2
     code_of = np.searchsorted(middles, every).astype(np.uint8)
-    return code_of[np.rint(np.clip(hu, LOWEST_HU, HIGHEST_HU)).astype(np.int32) - LOWEST_HU]
+    whole = np.rint(np.clip(hu, LOWEST_HU, HIGHEST_HU)).astype(np.int32)
+    return np.asarray(code_of[whole - LOWEST_HU], np.uint8)
 
 
 def packed_ct(codes: Codes) -> bytes:

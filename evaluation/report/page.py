@@ -199,8 +199,8 @@ def _worst(row: Row, folders: Folders, rules: str, report: Path | None) -> Worst
 
 def _page_of(case: str, folders: Folders, report: Path) -> Link:
     ct = (folders.images or folders.truth) / f"{case}_0000.nii.gz"
-    maps = (folder / f"{case}{SUFFIX}" for folder in (folders.pred, folders.truth))
-    return write_linked(report, case, (ct, *maps))
+    pred, truth = (folder / f"{case}{SUFFIX}" for folder in (folders.pred, folders.truth))
+    return write_linked(report, case, (ct, pred, truth))
 
 
 def _value(value: float | None, digits: int = 3) -> str:

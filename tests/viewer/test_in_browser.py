@@ -65,6 +65,13 @@ def canvas(browser, name):
     return browser.picture()[box[0] : box[1], box[2] : box[3]]
 
 
+def planes(browser):
+    """Return the pixels of the three planes: black where the surfaces lie."""
+    pixels = canvas(browser, "planes").copy()
+    pixels[pixels.shape[0] // 2 :, pixels.shape[1] // 2 :] = 0
+    return pixels
+
+
 def painted(pixels, color):
     """Return where [rows, columns] a colour is."""
     return (np.abs(pixels.astype(int) - color) <= NEAR).all(axis=2)
@@ -82,16 +89,28 @@ def cross(browser):
     return [int(place) for place in browser.run(START)]
 
 
-class TestDrawing:
-    @pytest.fixture(scope="class", autouse=True)
-    def opened(self, browser, page):
-        browser.open(page, *WIDE)
-        choose(browser, "0")  # the prediction, without lines
-        opaque(browser)
+@pytest.fixture(scope="class")
+def drawn(browser, page):
+    """The prediction alone, without lines, opaque."""
+    browser.open(page, *WIDE)
+    choose(browser, "0")
+    opaque(browser)
 
+
+@pytest.fixture(scope="class", params=[WIDE, PHONE], ids=["wide", "phone"])
+def width(browser, page, request):
+    """The page in a window of this width."""
+    browser.events.clear()
+    browser.open(page, *request.param)
+    return request.param[0]
+
+
+@pytest.mark.usefixtures("drawn")
+class TestDrawing:
     def test_the_axial_plane_shows_every_organ_where_it_is(self, browser, paths):
         choose(browser, "axial")
         pixels = canvas(browser, "planes")
+        choose(browser, "all")
         case = read_case(*paths)
         labels = case.maps["prediction"][case.box]
         mm_y, mm_x = case.grid.spacing_mm[1:]
@@ -106,36 +125,36 @@ class TestDrawing:
                 continue
             found = painted(pixels, COLORS[ORGANS[organ]])
             area = rows.size * mm_x * mm_y * scale**2
-            assert found.sum() == pytest.approx(area, rel=0.2), organ
-            x = width / 2 - ((columns + 0.5).mean() - plane.shape[1] / 2) * mm_x * scale * -1
+            assert 0.5 * area < found.sum() <= area, organ  # edges are blurred
+            x = width / 2 - ((columns + 0.5).mean() - plane.shape[1] / 2) * mm_x * scale
             y = height / 2 - ((rows + 0.5).mean() - plane.shape[0] / 2) * mm_y * scale
             at = np.argwhere(found).mean(axis=0)
             assert at == pytest.approx([y, x], abs=0.02 * width), organ
             seen += 1
         assert seen >= 3
-        choose(browser, "all")
 
     @pytest.mark.parametrize("organ", ["liver", "stomach"])
     def test_an_organ_is_switched_off_and_on(self, browser, organ):
         color = COLORS[ORGANS[organ]]
-        before = painted(canvas(browser, "planes"), color).sum()
+        before = painted(planes(browser), color).sum()
         solid = hue(canvas(browser, "surfaces"), color).sum()
         assert before > 300
         assert solid > 300
         switch(browser, organ)
-        assert painted(canvas(browser, "planes"), color).sum() == 0
+        left = painted(planes(browser), color).sum()  # where others' edges are blurred
+        assert left <= before / 100
         assert hue(canvas(browser, "surfaces"), color).sum() < solid / 10
         switch(browser, organ)
-        assert painted(canvas(browser, "planes"), color).sum() == before
+        assert painted(planes(browser), color).sum() == before
 
     def test_all_and_none(self, browser):
         color = COLORS[ORGANS["liver"]]
         browser.run("document.getElementById('none').click()")
-        pixels = canvas(browser, "planes")
+        pixels = planes(browser)
         assert not any(painted(pixels, COLORS[ORGANS[organ]]).any() for organ in LARGE)
         assert (canvas(browser, "surfaces").max(axis=2) > 60).mean() < 0.05  # but the cube
         browser.run("document.getElementById('every').click()")
-        assert painted(canvas(browser, "planes"), color).any()
+        assert painted(planes(browser), color).any()
 
     def test_the_surfaces_stand_as_the_patient_faces_us(self, browser):
         pixels = canvas(browser, "surfaces")
@@ -150,7 +169,7 @@ class TestDrawing:
         means = {}
         for name in ("soft tissue", "lung", "bone"):
             choose(browser, name)
-            means[name] = canvas(browser, "planes").mean()
+            means[name] = planes(browser).mean()
         # soft tissue near 40 HU: 0.5 of its window, 0.74 of the lung's, 0.27 of the bone's
         assert means["lung"] > 1.1 * means["soft tissue"] > 1.3 * means["bone"]
         choose(browser, "soft tissue")
@@ -160,20 +179,20 @@ class TestDrawing:
         prediction, truth = (read_label_map(path).labels for path in paths[1:])
         assert (prediction != truth).any()
         red, blue = COLORS[ORGANS["aorta"]], (64, 156, 255)
-        first = painted(canvas(browser, "planes"), red)
+        first = painted(planes(browser), red)
         choose(browser, "1")
-        second = painted(canvas(browser, "planes"), red)
+        second = painted(planes(browser), red)
         assert second.sum() > 50
         assert (first != second).any()
         choose(browser, "differences")
-        pixels = canvas(browser, "planes")
+        pixels = planes(browser)
         assert painted(pixels, blue).sum() > 100
         assert painted(pixels, (255, 176, 0)).sum() > 100
         assert not painted(pixels, red).any()
         choose(browser, "both")
-        lines = painted(canvas(browser, "planes"), (255, 255, 255)).sum()
+        lines = painted(planes(browser), (255, 255, 255)).sum()
         choose(browser, "0")
-        assert painted(canvas(browser, "planes"), (255, 255, 255)).sum() < lines
+        assert painted(planes(browser), (255, 255, 255)).sum() < lines
 
 
 class TestWords:
@@ -217,12 +236,6 @@ class TestWords:
 
 
 class TestPage:
-    @pytest.fixture(scope="class", autouse=True, params=[WIDE, PHONE], ids=["wide", "phone"])
-    def width(self, browser, page, request):
-        browser.events.clear()
-        browser.open(page, *request.param)
-        return request.param[0]
-
     def test_it_fits(self, browser, width):
         assert browser.run("document.documentElement.scrollWidth") <= width
         assert browser.run("document.body.dataset.state") == "ready"
