@@ -65,6 +65,16 @@ def canvas(browser, name):
     return browser.picture()[box[0] : box[1], box[2] : box[3]]
 
 
+def mouse(browser, event, across, down, button="left", **more):
+    """Send an event of the mouse at a share of the planes' width and height."""
+    box = browser.run("document.getElementById('planes').getBoundingClientRect().toJSON()")
+    browser.call(
+        "Input.dispatchMouseEvent", type=event, button=button, clickCount=1,
+        x=box["left"] + across * box["width"], y=box["top"] + down * box["height"], **more,
+    )  # fmt: skip
+    browser.picture()  # events wait for a frame
+
+
 def planes(browser):
     """Return the pixels of the three planes: black where the surfaces lie."""
     pixels = canvas(browser, "planes").copy()
@@ -174,6 +184,27 @@ class TestDrawing:
         assert means["lung"] > 1.1 * means["soft tissue"] > 1.3 * means["bone"]
         choose(browser, "soft tissue")
         browser.run("document.getElementById('every').click()")
+
+    def test_the_mouse(self, browser):
+        """A click moves the cross, the wheel goes through slices, the right button windows."""
+        choose(browser, "axial")
+        place = cross(browser)
+        mouse(browser, "mousePressed", 0.3, 0.4)
+        mouse(browser, "mouseReleased", 0.3, 0.4)
+        x, y, z = cross(browser)
+        # 0.3 from the left is 0.7 of the way to the patient's right: of 52 voxels
+        assert (x, z) == (pytest.approx(0.7 * 52, abs=2), place[2])
+        assert y != place[1]
+        mouse(browser, "mouseWheel", 0.3, 0.4, deltaX=0, deltaY=120)
+        assert cross(browser)[:2] == [x, y]
+        assert abs(cross(browser)[2] - z) == 1
+        for event, at in (("mousePressed", 0.4), ("mouseMoved", 0.5), ("mouseReleased", 0.5)):
+            mouse(browser, event, 0.5, at, button="right")
+        assert not browser.run("document.querySelectorAll('[name=window]:checked').length")
+        assert browser.run("document.getElementById('range').textContent") != "−160 to 240 HU"
+        choose(browser, "soft tissue")
+        assert browser.run("document.getElementById('range').textContent") == "−160 to 240 HU"
+        choose(browser, "all")
 
     def test_the_truth_and_where_both_differ(self, browser, paths):
         prediction, truth = (read_label_map(path).labels for path in paths[1:])

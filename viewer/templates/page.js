@@ -42,6 +42,10 @@ class Page {
     this.planes = await Planes.open(byId("planes"), this.about, this.hu, this.maps);
     this.solid = await Solid.open(byId("surfaces"), this.about, this.maps);
     this.controls();
+    this.planes.onWindow((range) => {
+      this.windowed(range);
+      document.querySelectorAll("[name=window]").forEach((input) => { input.checked = false; });
+    });
     this.planes.onPlace((voxel) => this.told(voxel));
     addEventListener("resize", () => this.planes.layout(this.planes.view));
     this.planes.layout("all");
@@ -53,7 +57,8 @@ class Page {
   controls() {
     choices(byId("views"), "view", Object.fromEntries(VIEWS.map((name) => [name, name])), "all", (view) => this.view(view));
     choices(byId("windows"), "window", Object.fromEntries(Object.keys(WINDOWS).map((name) => [name, name])), "soft tissue",
-      (name) => this.planes.window(WINDOWS[name]));
+      (name) => { this.planes.window(WINDOWS[name]); this.windowed(WINDOWS[name]); });
+    this.windowed(WINDOWS["soft tissue"]);
     if (this.maps.length > 1) {
       byId("shown").hidden = false;
       const [first, second] = this.about.maps;
@@ -108,6 +113,10 @@ class Page {
 
   legend() {
     const [first, second] = this.about.maps;
+    if (!this.checks.size) {
+      byId("legend").textContent = "No organ is labelled.";
+      return;
+    }
     byId("legend").replaceChildren(...{
       both: [`Filled: ${first}. White line: ${second}.`],
       differences: [swatch(MISSED_COLOR), `only in ${second} `, swatch(ADDED_COLOR), `only in ${first}`],
@@ -125,6 +134,10 @@ class Page {
     const map = [this.which === "1" ? 1 : 0, 0, 1].find(there);
     if (map === undefined) return; // an organ so small that the copy has none of it
     this.planes.place(middleOf(this.maps[map], this.about.shape, label, this.extents[map].get(label)));
+  }
+
+  windowed(range) {
+    byId("range").textContent = `${range.map((hu) => Math.round(hu)).join(" to ")} HU`.replaceAll("-", "−");
   }
 
   paint() { this.planes.paint(this.which, this.on, this.opacity); }

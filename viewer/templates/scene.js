@@ -35,6 +35,7 @@ class Planes {
       ...COMMON, isRadiologicalConvention: true, sagittalNoseLeft: true,
       crosshairColor: [1, 1, 1, 0.7], crosshairWidthUnit: "mm", fontColor: [1, 1, 1, 0.9], fontMinPx: 14,
       multiplanarShowRender: niivue.SHOW_RENDER.NEVER, scrollRequiresFocus: true,
+      dragMode: niivue.DRAG_MODE.windowing,
     });
     await planes.nv.attachToCanvas(canvas);
     planes.nv.drawLut.lut.fill(255, 4); // the lines of the second map are white
@@ -108,6 +109,16 @@ class Planes {
     this.nv.scene.crosshairPos = this.nv.vox2frac(voxel);
     this.nv.createOnLocationChange();
     this.nv.drawScene();
+  }
+
+  /** Tells the window that a drag has set: NiiVue itself tells nobody. */
+  onWindow(told) {
+    const dragged = this.nv.windowingHandler.bind(this.nv);
+    this.nv.windowingHandler = (...place) => {
+      dragged(...place);
+      const [ct] = this.nv.volumes;
+      told([ct.cal_min, ct.cal_max]);
+    };
   }
 
   onPlace(told) {
