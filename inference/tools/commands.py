@@ -8,13 +8,14 @@ import click
 from imaging.commands import OutputFile
 from imaging.errors import KitError
 from inference.cli import CROPS, FILE, MANIFEST, described_network, network_options
+from inference.shipped import DEFAULT_MANIFEST
 
 
 @click.command()
 @click.argument("ct", type=FILE)
 @network_options
 @click.option("-o", "--output", type=OutputFile(), help="JSON file.")
-def plan(
+def estimate(
     ct: Path, manifest: Path, weights: Path | None, output: Path | None, **settings: Any
 ) -> None:
     """Estimate the time and memory to label CT, from the time of one window.
@@ -22,10 +23,10 @@ def plan(
     Exit code 1: no step keeps the limits.
     """
     from inference.predictor import Settings
-    from inference.tools.plan import plan_on_screen
+    from inference.tools.estimate import estimate_on_screen
 
     described = described_network(manifest, weights, settings["engine"])
-    over = plan_on_screen(ct, described, Settings(**settings), output)
+    over = estimate_on_screen(ct, described, Settings(**settings), output)
     if over:
         raise KitError(f"{ct.name}: {'; '.join(over)}")
 
@@ -33,7 +34,7 @@ def plan(
 @click.command()
 @click.argument("ct", type=FILE)
 @click.argument("truth", type=FILE)
-@click.option("--manifest", default=MANIFEST, type=FILE, show_default=True)
+@MANIFEST
 @click.option("--crop", type=CROPS, help="Region of interest; by default as in the manifest.")
 @click.option("-o", "--output", type=OutputFile(), help="JSON file.")
 def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Path | None) -> None:
@@ -51,9 +52,9 @@ def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Pat
 
 
 @click.command()
-@click.argument("manifest", default=MANIFEST, type=FILE)
+@click.argument("manifest", default=DEFAULT_MANIFEST, type=FILE)
 def verify(manifest: Path) -> None:
-    """Check every weights file that MANIFEST names."""
+    """Check every weights file that MANIFEST names; by default the default weights."""
     import json
 
     from inference.manifest import load_manifest, verify_files
@@ -61,6 +62,17 @@ def verify(manifest: Path) -> None:
     described = load_manifest(manifest)
     verify_files(described)
     click.echo(json.dumps({"name": described.name, "verified": sorted(described.files)}))
+
+
+@click.command()
+@click.argument("manifest", default=DEFAULT_MANIFEST, type=FILE)
+@click.option("-o", "--output", required=True, type=OutputFile(), help="Markdown file.")
+def card(manifest: Path, output: Path) -> None:
+    """Write the model card of the network that MANIFEST describes."""
+    from inference.manifest import load_manifest
+    from inference.tools.card import write_card
+
+    write_card(load_manifest(manifest), output)
 
 
 @click.group()
@@ -72,7 +84,7 @@ def engine() -> None:
 @click.option("--engine", required=True, type=click.Choice(["tensorrt", "tensorrt-rtx"]))
 @click.option("--target", help="Kinds of GPU: sm75,sm86,…; by default the one that is here.")
 @click.option("--precision", default="fp16", show_default=True, type=click.Choice(["fp16"]))
-@click.option("--manifest", default=MANIFEST, type=FILE, show_default=True)
+@MANIFEST
 @click.option("--parity-case", type=FILE, help="CT to compare on; by default a generated one.")
 @click.option("-o", "--output", type=FILE, help="By default plans/ beside the ONNX file.")
 def build(manifest: Path, target: str | None, output: Path | None, **settings: Any) -> None:
