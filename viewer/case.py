@@ -13,9 +13,11 @@ from imaging.geometry import Box, Grid, Orientation, Shape, foreground_box
 from imaging.label_maps import LabelMap, read_label_map
 from imaging.organs import COLORS, ORGANS
 from imaging.overlap import dice_by_label, joint_counts, label_counts
-from imaging.volumes import read_place, read_volume
+from imaging.volumes import place_in
 from inference.blank import Hu
+from inference.ct import Source, case_name, opened_ct, read_ct
 from inference.region import Cells, body_box
+from inference.report import CaseReport
 
 Labels = NDArray[np.uint8]
 
@@ -23,7 +25,6 @@ NAMES = ("prediction", "truth")
 MARGIN_MM = 30.0
 """What is shown above and below the organs."""
 _OTHER_COLOR = (200, 200, 200)
-_SUFFIXES = (".gz", ".nii", "_0000")
 
 
 @dataclass(frozen=True)
@@ -93,16 +94,8 @@ class Case:
         return cast(list[float | None], dice_by_label(joint_counts(first, second)).tolist())
 
 
-def case_name(path: Path) -> str:
-    """Return a file's name without .nii.gz and _0000."""
-    name = path.name
-    for suffix in _SUFFIXES:
-        name = name.removesuffix(suffix)
-    return name or path.name
-
-
 def read_case(
-    ct: Path,
+    ct: Source,
     labels: Path,
     truth: Path | None = None,
     names: tuple[str, str] = NAMES,
@@ -111,18 +104,20 @@ def read_case(
     """Read a CT with one or two label maps.
 
     Args:
-        ct: The CT.
+        ct: The CT, in any format that `predict` reads.
         labels: The map that is painted.
         truth: The map that it is compared with.
         names: What the page calls the two maps.
         other_labels: Names of labels that are not FLARE23's.
 
     Raises:
-        VolumeError: A file cannot be read.
+        KitError: A file cannot be read, or there are several CTs.
         GeometryError: A map does not lie on the CT's voxels.
     """
-    volume = read_volume(ct)
-    place = read_place(ct, volume.header)
+    with opened_ct(ct) as source:
+        name_of_case = case_name(source)
+        volume = read_ct(source, CaseReport(name_of_case))
+    place = place_in(ct.name, volume.header)
     maps: dict[str, LabelMap] = {}
     for name, path in zip(names, (labels, truth), strict=True):
         if path is not None:
@@ -135,7 +130,7 @@ def read_case(
     turned = {name: turn.apply(found.labels) for name, found in maps.items()}
     box = shown_box(hu, list(turned.values()), grid)
     warnings, others = volume.warnings, other_labels or {}
-    return Case(case_name(ct), hu, turned, grid, turn, box, warnings, others)
+    return Case(name_of_case, hu, turned, grid, turn, box, warnings, others)
 
 
 def shown_box(hu: Hu, maps: list[Labels], grid: Grid) -> Box:

@@ -23,7 +23,7 @@ def main() -> None:
     "--output",
     required=True,
     type=_PATH,
-    help="The page; of folders: a folder, for a page a case and index.html.",
+    help="The page; where LABELS is a folder: a folder, for a page a case and index.html.",
 )
 @click.option(
     "--most-mb",
@@ -35,7 +35,8 @@ def main() -> None:
 def view(ct: Path, labels: Path, truth: Path | None, output: Path, most_mb: float) -> None:
     """Write one offline HTML page of CT with the organs of LABELS.
 
-    CT and LABELS are two files, or two folders with <case>_0000.nii.gz and <case>.nii.gz.
+    CT is anything that `predict` reads: NIfTI, NRRD, MetaImage, a DICOM folder or .zip. Where
+    LABELS is a folder of <case>.nii.gz, each CT in the folder CT gets a page.
 
     Exit code 1: a file cannot be read or shown; of folders, the other cases are done.
     """

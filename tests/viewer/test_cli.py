@@ -1,9 +1,12 @@
 import re
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.viewer.cases import write_case
+from imaging.volumes import read_volume
+from tests.evaluation.maps import write_map
+from tests.viewer.cases import SPACING_MM, write_case
 from viewer.cli import main
 
 
@@ -49,9 +52,17 @@ def test_folders(root, tmp_path):
 
 
 def test_a_file_and_a_folder(root, tmp_path):
+    truth = ("--truth", root / "truth")
+    done = view(root / "a_0000.nii.gz", root / "pred/a.nii.gz", *truth, "-o", tmp_path / "a.html")
+    assert done.exit_code == 1
+    assert "give two files or two folders" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_of_several_cts(root, tmp_path):
     done = view(root, root / "pred/a.nii.gz", "-o", tmp_path / "page.html")
     assert done.exit_code == 1
-    assert "give files or folders, not both" in done.output
+    assert "holds 3 CTs (a, b & c, lost); give one of them" in done.output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -75,6 +86,8 @@ def test_a_limit_that_is_too_small(root, tmp_path):
 
 
 def test_warnings_are_shown(root, tmp_path):
-    done = view("--help")
+    hu = read_volume(root / "a_0000.nii.gz").hu
+    write_map((hu + 1024).astype(np.int16), tmp_path / "a_0000.nii.gz", SPACING_MM)
+    done = view(tmp_path / "a_0000.nii.gz", root / "pred/a.nii.gz", "-o", tmp_path / "page.html")
     assert done.exit_code == 0
-    assert "--truth" in done.output
+    assert re.search(r"^a: .*HU", done.output, re.MULTILINE)

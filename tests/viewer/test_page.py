@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from imaging.errors import GeometryError, KitError, VolumeError
 from imaging.geometry import Grid
@@ -18,7 +19,7 @@ from imaging.volumes import read_volume
 from tests.evaluation.maps import box, write_map
 from tests.viewer.cases import write_case
 from viewer import write_page
-from viewer.case import case_name, read_case, shown_box
+from viewer.case import read_case, shown_box
 from viewer.linked import write_linked
 from viewer.packing import TABLE_HU
 from viewer.reduced import reduced
@@ -166,12 +167,13 @@ class TestContent:
 
 
 class TestReading:
-    @pytest.mark.parametrize(
-        ("file", "name"),
-        [("CHAOS_3_0000.nii.gz", "CHAOS_3"), ("a.nii", "a"), (".nii.gz", ".nii.gz")],
-    )
-    def test_the_name_of_a_case(self, file, name, tmp_path):
-        assert case_name(tmp_path / file) == name
+    @pytest.mark.parametrize("kind", ["nrrd", "mha"])
+    def test_a_ct_in_another_format(self, paths, tmp_path, kind):
+        sitk.WriteImage(sitk.ReadImage(str(paths[0])), str(tmp_path / f"a_0000.{kind}"))
+        case, same = (read_case(ct, *paths[1:]) for ct in (tmp_path / f"a_0000.{kind}", paths[0]))
+        assert (case.name, case.box, case.grid.shape) == (same.name, same.box, same.grid.shape)
+        assert (case.hu == same.hu).all()
+        assert case.organs == same.organs
 
     def test_a_map_of_another_ct_is_refused(self, paths, tmp_path):
         write_map(np.ones((3, 4, 5), np.uint8), tmp_path / "other.nii.gz")
