@@ -62,10 +62,17 @@ def main() -> None:
 @click.option(
     "--log", type=_PATH, help="File that gets a line a scoring, and says how often it was before."
 )
+@click.option(
+    "--view/--no-view",
+    default=True,
+    show_default=True,
+    help="With --images: a page of each of the six worst cases too, view/<case>.html (3 MB each).",
+)
 def score(
     output: Path,
     images: Path | None,
     report: bool,
+    view: bool,
     strata: Path | None,
     references: tuple[str, ...],
     log: Path | None,
@@ -81,7 +88,7 @@ def score(
     if references and strata is None:
         raise click.UsageError("--reference needs --strata")
     extras = Extras(strata, references, log)
-    odd = score_on_screen(Scoring(**options), output, images, report, extras)
+    odd = score_on_screen(Scoring(**options), output, images, report, view, extras)
     if odd:
         count = number_of(len(odd), "case needs", "cases need")
         raise KitError(f"{count} a look: {', '.join(odd)}; the reasons are above")

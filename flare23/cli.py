@@ -11,6 +11,7 @@ SECTIONS = {
         "inference.cli",
         ("predict", "show", "estimate", "outside", "sample", "verify", "card", "engine"),
     ),
+    "View": ("viewer.cli", ("view",)),
     "Evaluate": (
         "evaluation.cli",
         ("score", "agree", "compare", "rank", "leakage", "efficiency", "submission"),

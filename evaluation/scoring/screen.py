@@ -30,7 +30,12 @@ class Extras:
 
 
 def score_on_screen(
-    scoring: Scoring, output: Path, images: Path | None, report: bool, extras: Extras = Extras()
+    scoring: Scoring,
+    output: Path,
+    images: Path | None,
+    report: bool,
+    view: bool,
+    extras: Extras = Extras(),
 ) -> tuple[str, ...]:
     """Score a folder, write the results into `output`, print the tables.
 
@@ -69,7 +74,8 @@ def score_on_screen(
     if report:
         from evaluation.report import write_report
 
-        write_report(scores, output / "report.html", scoring.truth, scoring.pred, images)
+        page = output / "report.html"
+        write_report(scores, page, scoring.truth, scoring.pred, images, view=view)
     show_scores(scores, terminal())
     show_more(scores, terminal())
     return tuple(case.case for case in scores.problems)
