@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 from imaging.errors import KitError
 
@@ -37,22 +36,6 @@ def replacing(target: Path) -> Iterator[Path]:
     finally:
         if partial.exists():
             partial.unlink()
-
-
-@contextmanager
-def writing(target: Path) -> Iterator[TextIO]:
-    """Yield a stream for a table; put the file in place only if the block succeeds.
-
-    Bytes of a case's name that are not UTF-8 are written with a backslash.
-
-    Raises:
-        KitError: The file cannot be written.
-    """
-    with (
-        replacing(target) as partial,
-        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
-    ):
-        yield stream
 
 
 def make_folder(folder: Path) -> None:

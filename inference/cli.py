@@ -1,6 +1,7 @@
 """Command line: parse, call one function, report. Heavy imports wait until a command runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from inference.shipped import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
     from inference.manifest import Manifest
+    from inference.pipeline import Beside
 
 FILE = click.Path(path_type=Path)
 KINDS = ("dicom-seg", "seg-nrrd", "itk-snap", "masks", "statistics", "preview")
@@ -26,7 +28,7 @@ MANIFEST = click.option(
     show_default="the default weights",
     help="The network and how to use it.",
 )
-_TOOLS = ("card", "engine", "outside", "plan", "sample", "show", "verify")
+_TOOLS = ("card", "engine", "estimate", "outside", "sample", "show", "verify")
 
 
 def _names(context: click.Context, option: click.Parameter, values: Any) -> tuple[str, ...]:
@@ -155,34 +157,40 @@ def predict(
 
         described = described_network(manifest, weights, settings["engine"])
         run_json = report or outputs / "run.json"
-        _check_organs(described, settings["organs"])
-        beside = None
-        if kinds := also + ("preview",) * preview:
-            from inference.outputs.writing import Outputs
-
-            beside = Outputs(kinds, outputs, described, settings["organs"]).write
-        done = predict_inputs(
-            inputs,
-            outputs,
-            described,
-            Settings(**settings),
-            run_json,
-            beside,
-            challenge=challenge,
-            series=series,
-        )
+        kinds = also + ("preview",) * preview
+        with _beside(kinds, outputs, described, settings["organs"]) as beside:
+            done = predict_inputs(
+                inputs,
+                outputs,
+                described,
+                Settings(**settings),
+                run_json,
+                beside,
+                challenge=challenge,
+                series=series,
+            )
     if done.failed:
         raise KitError(
             f"{len(done.failed)} of {number_of(len(done.cases), 'case')} failed; see above"
         )
 
 
-def _check_organs(manifest: "Manifest", organs: tuple[str, ...]) -> None:
-    """Refuse labels that the network has not, as wrong usage."""
+@contextmanager
+def _beside(
+    kinds: tuple[str, ...], outputs: Path, manifest: "Manifest", organs: tuple[str, ...]
+) -> "Iterator[Beside | None]":
+    """Yield what writes other outputs of `kinds`; labels that there are not are wrong usage."""
     try:
         manifest.chosen(organs)
     except KitError as error:
         raise click.UsageError(f"--organs: {error}") from error
+    if not kinds:
+        yield None
+        return
+    from inference.outputs.writing import Outputs
+
+    with Outputs(kinds, outputs, manifest, organs) as chosen:
+        yield chosen.write
 
 
 def described_network(manifest: Path, weights: Path | None, engine: str) -> "Manifest":

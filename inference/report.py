@@ -1,6 +1,5 @@
 """The report of a run: run.json, and a line and a table column for each case."""
 
-import json
 import os
 import platform
 import time
@@ -10,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import inference
-from imaging.files import replacing
 from imaging.machine import cpu_name, peak_memory_mib
+from imaging.records import write_json
 from imaging.words import number_of
 from inference.manifest import Manifest
 
@@ -133,8 +132,7 @@ class RunReport:
             "cpu": cpu_name(),
             **asdict(self),
         }
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+        write_json(table, path, indent=2)
 
 
 def process_start_s() -> float:

@@ -24,7 +24,7 @@ _LEAST_S = 1.0
 
 
 @dataclass(frozen=True)
-class Progress:
+class StageProgress:
     """How far a stage is."""
 
     unit: str
@@ -45,7 +45,7 @@ class Progress:
 class Logged:
     """What the log of a stage says of its last try."""
 
-    progress: Progress | None = None
+    progress: StageProgress | None = None
     seconds: float | None = None
     """What it took; None while it runs."""
     failed: bool = False
@@ -68,12 +68,12 @@ def counting(unit: str, total: int, done: int = 0) -> Callable[[], None]:
         now_s = time.monotonic()
         if now_s - told_s >= _LEAST_S or count == total:
             told_s = now_s
-            say(Progress(unit, count, total, (now_s - start_s) / (count - done)))
+            say(StageProgress(unit, count, total, (now_s - start_s) / (count - done)))
 
     return step
 
 
-def counted(items: Iterable[Item], unit: str, total: int) -> Iterator[Item]:
+def with_lines(items: Iterable[Item], unit: str, total: int) -> Iterator[Item]:
     """Yield `items`, with a line after each as `counting` prints it."""
     step = counting(unit, total)
     for item in items:
@@ -85,18 +85,18 @@ def seen(items: Iterable[Item], unit: str, total: int) -> Iterator[Item]:
     """Yield `items` behind a bar on a terminal, and with lines in a log."""
     console = terminal(stderr=True)
     if not console.is_terminal:
-        yield from counted(items, unit, total)
+        yield from with_lines(items, unit, total)
         return
     yield from track(items, f"{unit}s", total, console=console, transient=True)
 
 
-def say(progress: Progress) -> None:
+def say(progress: StageProgress) -> None:
     """Print a line of progress on stderr."""
     click.echo(progress.line, err=True)
 
 
 @contextmanager
-def told(key: str) -> Iterator[None]:
+def log_stage(key: str) -> Iterator[None]:
     """Print on stderr that stage `key` starts, and how it ends."""
     start_s = time.monotonic()
     click.echo(f"stage {key} starts", err=True)
@@ -122,7 +122,7 @@ def read_log(path: Path, start: int = 0) -> Logged:
         elif found := _LINE.fullmatch(line):
             unit, done, total, each_s = found.groups()
             each = None if each_s is None else float(each_s)
-            logged = Logged(Progress(unit, int(done), int(total), each))
+            logged = Logged(StageProgress(unit, int(done), int(total), each))
         elif found := _END.fullmatch(line):
             logged = Logged(logged.progress, float(found[3]), found[2] == "failed after")
     return logged

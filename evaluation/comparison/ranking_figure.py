@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from evaluation.comparison.ranking import Ranking
-from imaging.files import replacing
+from evaluation.figures import save_png
 from imaging.words import number_of
 
 _LARGEST_POINTS2 = 1200
@@ -45,5 +45,4 @@ def draw_ranking(ranking: Ranking, path: Path) -> None:
         f"blobs: {number_of(ranking.bootstrap, 'bootstrap sample')}"
     )
     axis.set_ylabel("team (mean rank)")
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=120, format="png")
+    save_png(figure, path, dpi=120)

@@ -18,7 +18,7 @@ _STYLE = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
 _RUNS = 2
 
 
-def check_on_screen(request: CheckRequest) -> Submission:
+def check_submission_on_screen(request: CheckRequest) -> Submission:
     """Check a submission, print the table, write submission.json and alone/ into `request.output`.
 
     Raises:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.errors import KitError
-from imaging.extras import how_to_install
+from imaging.extras import missing_package
 from imaging.volumes import Header
 
 
@@ -73,6 +73,7 @@ def needing_pydicom() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name != "pydicom":
+        message = missing_package(error)
+        if message is None:
             raise
-        raise KitError(f"DICOM files need pydicom; {how_to_install('dicom')}") from error
+        raise KitError(f"a DICOM file cannot be read: {message}") from error

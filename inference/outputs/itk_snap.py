@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from imaging.files import writing
+from imaging.files import replacing
 from inference.outputs.segments import Segment
 
 _HEAD = """\
@@ -22,9 +22,9 @@ def write_label_descriptions(segments: Sequence[Segment], path: Path) -> None:
     """
     rows = [(0, (0, 0, 0), 0, "background")]
     rows += [(one.value, one.rgb, 1, one.name.replace('"', "'")) for one in segments]
-    with writing(path) as stream:
-        stream.write(_HEAD)
-        for value, (red, green, blue), shown, name in rows:
-            stream.write(
-                f'{value:5} {red:5} {green:4} {blue:4} {shown:8} {shown:2} {shown:2}    "{name}"\n'
-            )
+    lines = [
+        f'{value:5} {red:5} {green:4} {blue:4} {shown:8} {shown:2} {shown:2}    "{name}"\n'
+        for value, (red, green, blue), shown, name in rows
+    ]
+    with replacing(path) as partial:
+        partial.write_text(_HEAD + "".join(lines), encoding="utf-8")

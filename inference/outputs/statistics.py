@@ -1,6 +1,5 @@
 """Figures of every organ: volume, Hounsfield units, bounding box, pieces; one table for a run."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ from numpy.typing import NDArray
 
 import inference
 from imaging.components import connected
-from imaging.files import writing
 from imaging.geometry import Grid, foreground_box
 from imaging.records import write_json
+from imaging.tables import write_csv
 from inference.outputs.names import STATISTICS_CSV, STATISTICS_JSON
 from inference.outputs.segments import LabelledCase, Network
 
@@ -22,17 +21,17 @@ Row = dict[str, Any]
 
 
 class StatisticsTable:
-    """The figures of a run's cases; the files are written anew with every case."""
+    """The figures of a run's cases."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._cases: dict[str, dict[str, Row]] = {}
 
-    def write(self, case: LabelledCase, outputs: Path) -> tuple[str, ...]:
-        """Add a case, and write organ_statistics.json and organ_statistics.csv.
+    def add(self, case: LabelledCase, outputs: Path) -> tuple[str, ...]:
+        """Measure a case; `write` writes the files.
 
         Raises:
-            KitError: The CT cannot be read again, or a file cannot be written.
+            KitError: The CT cannot be read again.
         """
         hu, grid = case.volume.hu, case.volume.grid
         self._cases[case.name] = {
@@ -42,6 +41,16 @@ class StatisticsTable:
             }
             for segment in case.segments
         }
+        return ()
+
+    def write(self, outputs: Path) -> None:
+        """Write organ_statistics.json and organ_statistics.csv, if there is a case.
+
+        Raises:
+            KitError: A file cannot be written.
+        """
+        if not self._cases:
+            return
         table = {
             "schema": SCHEMA,
             "kit": inference.__version__,
@@ -50,14 +59,13 @@ class StatisticsTable:
             "cases": self._cases,
         }
         write_json(table, outputs / STATISTICS_JSON)
-        with writing(outputs / STATISTICS_CSV) as stream:
-            rows = csv.writer(stream, lineterminator="\n")
-            rows.writerow(("case", "organ", "label", *_columns()))
-            for name, organs in self._cases.items():
-                rows.writerows(
-                    (name, organ, row["label"], *_flat(row)) for organ, row in organs.items()
-                )
-        return ()
+        head = ("case", "organ", "label", *_columns())
+        rows = (
+            (name, organ, row["label"], *_flat(row))
+            for name, organs in self._cases.items()
+            for organ, row in organs.items()
+        )
+        write_csv(outputs / STATISTICS_CSV, head, rows, line_end="\n")
 
 
 def organ_statistics(

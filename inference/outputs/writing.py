@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from imaging.errors import KitError, in_one_line
 from imaging.extras import how_to_install
@@ -22,7 +23,7 @@ KINDS = ("dicom-seg", "seg-nrrd", "itk-snap", "masks", "statistics", "preview")
 
 
 class Outputs:
-    """The outputs of a run beside its label maps."""
+    """The outputs of a run beside its label maps; its block ends with the table of statistics."""
 
     def __init__(
         self, kinds: tuple[str, ...], folder: Path, manifest: Manifest, organs: tuple[str, ...] = ()
@@ -41,7 +42,14 @@ class Outputs:
         self._network = Network(manifest.name, manifest.sha256)
         self._segments = segments_of(manifest.chosen(organs))
         self._folder = folder
+        self._statistics = StatisticsTable(self._network)
         self._writers = {kind: self._writer(kind) for kind in dict.fromkeys(kinds)}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._statistics.write(self._folder)
 
     def _writer(self, kind: str) -> Writer:
         if kind == "dicom-seg":
@@ -49,7 +57,7 @@ class Outputs:
         if kind == "itk-snap":
             return self._write_itk_snap
         if kind == "statistics":
-            return StatisticsTable(self._network).write
+            return self._statistics.add
         return {"seg-nrrd": write_seg_nrrd, "masks": write_masks, "preview": write_preview}[kind]
 
     def write(self, found: Segmentation, read: Callable[[], Volume]) -> None:

@@ -1,16 +1,15 @@
 """`inference outside`: count labelled voxels outside of the region of interest."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
 from imaging.errors import VolumeError
-from imaging.files import replacing
 from imaging.fitted_tables import show_table
 from imaging.label_maps import read_label_map
 from imaging.overlap import label_counts
+from imaging.records import write_json
 from imaging.terminal import terminal
 from imaging.volumes import read_place, read_volume
 from inference.manifest import Manifest
@@ -49,9 +48,7 @@ def outside_on_screen(
     if output is not None:
         region = [(part.start, part.stop) for part in box]
         summary = {"case": ct.name, "crop": crop, "region": region, "share": share}
-        with replacing(output) as partial:
-            text = json.dumps({**summary, "organs": organs}, indent=2)
-            partial.write_text(text + "\n", encoding="utf-8")
+        write_json({**summary, "organs": organs}, output, indent=2)
     return sum(row["outside"] for row in organs.values())
 
 

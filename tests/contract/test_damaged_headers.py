@@ -14,7 +14,7 @@ import pytest
 from imaging.label_maps import read_label_map
 from imaging.volumes import write_volume
 from inference.manifest import WindowSpec
-from tests.conftest import network, tiny_onnx, weights_file  # noqa: F401  # a fixture
+from tests.conftest import network  # noqa: F401  # a fixture
 from train.synthesis.phantom import phantom
 
 pytest.importorskip("onnx")
@@ -144,10 +144,8 @@ def check_mutations(folder, originals, manifest, seed, count):
 @pytest.fixture
 def manifest(network):  # noqa: F811
     """The tiny network on few large patches: a damaged spacing may make a large grid."""
-    folder = network().folder
-    tiny_onnx(folder / "tiny.onnx", (32, 32, 32))
     return network(
-        files={"onnx": weights_file(folder / "tiny.onnx")},
+        patch=(32, 32, 32),
         window=WindowSpec((32, 32, 32), 1.0, "constant", "none", (0, 1, 2)),
         orientation="RAS",
         spacing_mm=(12.0, 12.0, 12.0),

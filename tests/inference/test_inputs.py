@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from click.testing import CliRunner
 
 from imaging.errors import KitError, VolumeError
+from imaging.extras import how_to_install
 from imaging.label_maps import read_label_map
 from imaging.volumes import read_volume
 from inference import Settings, open_predictor, segment
@@ -344,9 +345,10 @@ def test_without_pydicom_it_says_what_to_type(tmp_path, predict, monkeypatch, wr
     monkeypatch.setitem(sys.modules, "pydicom", None)
     done = predict(tmp_path / "in", tmp_path / "out")
     assert done.exit_code == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("Error: DICOM files need pydicom; run `")
-    assert "pip install" in line and "dicom" in line.partition("pip install")[2]
+    advice = how_to_install("dicom")
+    assert done.stderr == (
+        f"Error: a DICOM file cannot be read: pydicom is not installed; {advice}\n"
+    )
     assert predict(tmp_path / "nifti", tmp_path / "out").exit_code == 0
 
 

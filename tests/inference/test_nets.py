@@ -301,9 +301,9 @@ def test_strict_refuses_a_ct_with_a_warning(ambiguous, manifest_path, strict):
         assert any(reason in line for line in done.stderr.splitlines() if line.startswith(name))
 
 
-def test_plan_and_show_show_warnings(ambiguous, manifest_path):
+def test_estimate_and_show_show_warnings(ambiguous, manifest_path):
     ct = ambiguous / "in" / "turned_0000.nii.gz"
-    done = CliRunner().invoke(main, ["plan", str(ct), "--manifest", str(manifest_path)])
+    done = CliRunner().invoke(main, ["estimate", str(ct), "--manifest", str(manifest_path)])
     assert "turned_0000.nii.gz: the sform says RPS and the qform" in done.stderr
     words = ["predict", str(ambiguous / "in"), str(ambiguous / "out"), "--manifest"]
     CliRunner().invoke(main, [*words, str(manifest_path)])

@@ -1,19 +1,18 @@
 """Output of `train data`: progress, and tables of the cases and their problems."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from imaging.files import make_folder, writing
+from imaging.files import make_folder
 from imaging.fitted_tables import show_table
 from imaging.organs import ORGANS
+from imaging.tables import write_csv
 from imaging.terminal import terminal
 from train.data.release import (
     Layout,
-    Problem,
     Release,
     check_cases,
     list_cases,
@@ -36,26 +35,19 @@ def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, de
     checked = check_cases(folder, found, jobs, deep=deep)
     release = sorted_out(found, seen(checked, CASE, len(found)))
     write_cases(release.cases, output / "cases.json")
-    _write_problems(release.problems, output / "problems.csv")
+    rows = ((problem.case, problem.reason) for problem in release.problems)
+    write_csv(output / "problems.csv", ["case", "reason"], rows)
     _show(release)
     return len(release.problems)
 
 
-def _write_problems(problems: tuple[Problem, ...], path: Path) -> None:
-    with writing(path) as stream:
-        table = csv.writer(stream)
-        table.writerow(["case", "reason"])
-        table.writerows((problem.case, problem.reason) for problem in problems)
-
-
 def _show(release: Release) -> None:
     console = terminal()
-    names = {label: organ for organ, label in ORGANS.items()}
     counts = Counter((case.subset, case.drawn) for case in release.cases)
     table = Table("subset", "cases", "drawn", title="Cases by what their annotators looked for")
     for (subset, labels), count in sorted(counts.items(), key=lambda row: (row[0][0], -row[1])):
         missing = [organ for organ, label in ORGANS.items() if label not in labels]
-        text = ", ".join(names[label] for label in labels) or "nothing"
+        text = ", ".join(organ for organ, k in ORGANS.items() if k in labels) or "nothing"
         if labels and len(missing) < len(labels):
             text = f"all but {', '.join(missing)}" if missing else "all 14"
         table.add_row(subset, str(count), text)

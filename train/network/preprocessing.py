@@ -26,7 +26,7 @@ from train.network.naming import CONFIGURATION, DATASET, PLANS
 from train.network.nnunet import read_spec
 from train.network.parent_process import end_with_parent
 from train.network.planning import write_plans
-from train.progress import PREPARED, Progress, say
+from train.progress import PREPARED, StageProgress, say
 
 Floats = NDArray[np.float32]
 Preprocessed = tuple[Floats, NDArray[Any], dict[str, Any]]
@@ -59,7 +59,7 @@ class LinearPreprocessor(DefaultPreprocessor):  # type: ignore[misc]
         super().run_case_save(*arguments)
         output, dataset = Path(arguments[0]), arguments[-1]
         done = len(list(output.parent.glob("*.pkl")))  # each case's notes: written last
-        say(Progress(PREPARED, done, dataset["numTraining"]))
+        say(StageProgress(PREPARED, done, dataset["numTraining"]))
 
     def run_case_npy(
         self,

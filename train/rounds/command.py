@@ -1,6 +1,5 @@
 """Run a whole recipe with Snakemake."""
 
-import json
 import os
 import shlex
 import subprocess
@@ -13,11 +12,12 @@ from typing import Any
 
 from imaging.digest import sha256
 from imaging.errors import KitError
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
+from imaging.records import write_json
 from imaging.terminal import terminal, warn
 from train.progress import last_lines
 from train.rounds.display import Display
-from train.rounds.plan import Stage, expand
+from train.rounds.graph import Stage, expand
 from train.rounds.records import digests_path, locked
 from train.rounds.run import Run
 from train.rounds.screen import show_decision
@@ -78,8 +78,7 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         "device": run.device,
     }
     with locked(run.folder / "lock"):
-        with replacing(run.folder / "config.json") as partial:
-            partial.write_text(json.dumps(config, indent=1) + "\n", "utf-8")
+        write_json(config, run.folder / "config.json")
         display = Display(run, _slots(run, launch), terminal(stderr=True))
         # Snakemake repeats in one call whatever comes after a stage that it repeats. So `data` has
         # a call of its own: files that are newer but the same are checked again, and that is all.

@@ -12,9 +12,9 @@ from imaging.terminal import terminal
 from imaging.words import number_of
 from train.data.release import Layout, case_list, list_cases
 from train.network.recipe import Training
-from train.rounds.plan import consumers, expand
+from train.rounds.graph import consumers, expand
 from train.rounds.recipe import Round, RoundsRecipe
-from train.synthesis.phantom_release import Phantoms, planned_cases
+from train.synthesis.phantom_release import Phantoms, phantom_cases
 
 # The blackbean team's FLARE23 training, as published with its code (Ziyan-Huang/FLARE23: log,
 # plans, fingerprint of 3,918 cases, assets/efficiency.png).
@@ -113,7 +113,7 @@ def show_costs(recipe: RoundsRecipe, release: Path | None, phantoms: Phantoms | 
     if release is not None:
         names = {case.case for case in list_cases(release, Layout())}
     elif phantoms is not None:
-        names = {plan.case for plan in planned_cases(phantoms)}
+        names = {case.case for case in phantom_cases(phantoms)}
     rows = costs(recipe, names, MEDIAN_MM3 if phantoms is None else phantoms.mm3)
     count = len(expand(recipe, scored=False))
     table = Table(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from train.progress import Logged, read_log
-from train.rounds.plan import Stage, expand
+from train.rounds.graph import Stage, expand
 from train.rounds.records import digests_path
 from train.rounds.run import Run
 

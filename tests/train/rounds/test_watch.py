@@ -12,9 +12,18 @@ from rich.console import Console
 
 from imaging.errors import KitError
 from train.cli import main
-from train.progress import CASE, EPOCH, Logged, Progress, counting, last_lines, read_log, told
+from train.progress import (
+    CASE,
+    EPOCH,
+    Logged,
+    StageProgress,
+    counting,
+    last_lines,
+    log_stage,
+    read_log,
+)
 from train.rounds.display import Display
-from train.rounds.plan import Stage
+from train.rounds.graph import Stage
 from train.rounds.recipe import load_rounds
 from train.rounds.records import digests_path
 from train.rounds.run import Run
@@ -57,14 +66,14 @@ class TestLines:
     """What stages write is what is read."""
 
     def test_of_a_stage_that_was_done(self, tmp_path, capsys):
-        with told("teacher/train"):
+        with log_stage("teacher/train"):
             step = counting(EPOCH, 3, done=1)
             step()
             step()
         text = capsys.readouterr().err
         (tmp_path / "log").write_text(text)
         assert text.splitlines()[-2] == "epoch 3 of 3, 0.00 s each"
-        assert read_log(tmp_path / "log") == Logged(Progress(EPOCH, 3, 3, 0.0), 0.0)
+        assert read_log(tmp_path / "log") == Logged(StageProgress(EPOCH, 3, 3, 0.0), 0.0)
 
     def test_at_most_one_a_second_and_the_last(self, capsys):
         step = counting(CASE, 1000)
@@ -73,7 +82,7 @@ class TestLines:
         assert len(capsys.readouterr().err.splitlines()) < 10
 
     def test_of_a_stage_that_failed(self, tmp_path, capsys):
-        with pytest.raises(KitError), told("data"):
+        with pytest.raises(KitError), log_stage("data"):
             raise KitError("no")
         (tmp_path / "log").write_text(capsys.readouterr().err + "Error: no\n")
         assert read_log(tmp_path / "log").failed
@@ -91,7 +100,7 @@ class TestLines:
         bar = "Preprocessing:  50%|##   | 1/2 [00:16<00:16]\rPreprocessing: 100%|####| 2/2 [00:17]"
         lines = ["prepared case 2 of 7", "2026-11-28: Epoch 0", "the case 1 of 2", bar, "", "  "]
         (tmp_path / "log").write_text("\n".join(lines))
-        assert read_log(tmp_path / "log").progress == Progress("prepared case", 2, 7)
+        assert read_log(tmp_path / "log").progress == StageProgress("prepared case", 2, 7)
         assert last_lines(tmp_path / "log", 2) == ["the case 1 of 2", bar.partition("\r")[2]]
 
     def test_a_log_that_is_missing(self, tmp_path):
@@ -205,7 +214,9 @@ class TestDisplay:
     def test_a_stage_of_a_long_name_is_folded_and_not_cut(self, run):
         name = "a_round_whose_name_has_forty_characters_"
         display, out = self.display(run, terminal=False)
-        row = Watched(Stage(name, "label", 12, ()), RUNNING, Logged(Progress(CASE, 3, 4000, 11.0)))
+        row = Watched(
+            Stage(name, "label", 12, ()), RUNNING, Logged(StageProgress(CASE, 3, 4000, 11.0))
+        )
         display.clock._labelled[name] = 4000
         display.console.print(display.table([row]))
         assert max(map(len, out.getvalue().splitlines())) <= 80

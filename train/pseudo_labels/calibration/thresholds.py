@@ -19,7 +19,7 @@ from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 from train.pseudo_labels.calibration.signals import signals_of
 from train.pseudo_labels.calibration.temperature import ConfidencePieces, Samples
-from train.pseudo_labels.reliability import Counts, least_score
+from train.pseudo_labels.cuts import Counts, least_score
 from train.pseudo_labels.selection import RIGHT_SHARE
 
 WANTED = (0.8, 0.9, 0.95)
