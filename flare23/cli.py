@@ -11,9 +11,10 @@ SECTIONS = {
         "inference.cli",
         ("predict", "show", "estimate", "outside", "sample", "verify", "card", "engine"),
     ),
+    "View": ("viewer.cli", ("view",)),
     "Evaluate": (
         "evaluation.cli",
-        ("score", "agree", "compare", "rank", "efficiency", "submission"),
+        ("score", "agree", "compare", "rank", "leakage", "efficiency", "submission"),
     ),
     "Train": ("train.cli", ("train",)),
 }

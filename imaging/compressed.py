@@ -15,7 +15,7 @@ def is_gzip(path: Path) -> bool:
         return stream.read(2) == b"\x1f\x8b"
 
 
-def fill(target: NDArray[np.uint8], path: Path, offset: int) -> None:
+def fill_from_gzip(target: NDArray[np.uint8], path: Path, offset: int) -> None:
     """Fill `target` with the file's bytes from `offset` on.
 
     Reading on to its end checks gzip's checksum.

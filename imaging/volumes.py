@@ -20,7 +20,7 @@ from isal import igzip_lib
 from numpy.typing import NDArray
 
 from imaging import intensities
-from imaging.compressed import fill, is_gzip
+from imaging.compressed import fill_from_gzip, is_gzip
 from imaging.errors import GeometryError, VolumeError
 from imaging.files import replacing
 from imaging.geometry import Grid, Shape, SpacingMm, as_shape, nearest_rotation
@@ -244,7 +244,7 @@ def stored_voxels(path: Path, header: Header) -> NDArray[Any]:
         raise VolumeError(f"{path.name}: not one number per voxel; give a CT or a label map")
     voxels = np.empty(header.shape, header.dtype)
     try:
-        fill(voxels.reshape(-1).view(np.uint8), path, header.voxels_at)
+        fill_from_gzip(voxels.reshape(-1).view(np.uint8), path, header.voxels_at)
     except (OSError, EOFError, igzip_lib.error) as error:  # type: ignore[misc]  # wrong stub
         raise VolumeError(
             f"{path.name}: damaged or truncated ({error}); copy the file again"

@@ -81,10 +81,6 @@ def predict_folder(
             return reader.submit(read_ct, cases[done.case], done, strict=settings.strict)
 
         reading = deque([read(reports[0])])
-
-        def take() -> Volume:
-            return reading.popleft().result()  # taken out: its memory ends with its use
-
         with open_predictor(manifest, settings) as predictor:
             report.engine = predictor.engine.description
             report.start_s["engine"] = round(time.perf_counter() - start_s, 4)
@@ -95,11 +91,17 @@ def predict_folder(
                 reading[0].exception()  # at most one volume waits while another is computed
                 if following is not None:
                     reading.append(read(following))
+                take = partial(_taken, reading)
                 label = partial(predictor.segment_case, take, done, progress, begun_s)
                 _one_case(label, cases[done.case], _target(outputs, done.case), done, beside)
                 progress.done(done)
                 begun_s = now_s()
     return report
+
+
+def _taken(reading: deque[Future[Volume]]) -> Volume:
+    """Take the next volume out: its memory ends with its use."""
+    return reading.popleft().result()
 
 
 def _one_case(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import inference
-from evaluation.scoring.folders import SUFFIX, case_name
+from evaluation.scoring.folders import SUFFIX, case_of_map
 from imaging.errors import KitError, VolumeError, in_one_line, joined
 from imaging.label_maps import LabelMap, read_label_map
 from imaging.organs import ORGANS
@@ -122,11 +122,11 @@ def agree_case(first: Path, second: Path) -> CaseAgreement:
     try:
         return _agree_case(first, second)
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
-        return CaseAgreement(case_name(first), error=in_one_line(error, first.name))
+        return CaseAgreement(case_of_map(first), error=in_one_line(error, first.name))
 
 
 def _agree_case(first: Path, second: Path) -> CaseAgreement:
-    case = CaseAgreement(case_name(first))
+    case = CaseAgreement(case_of_map(first))
     for path in (first, second):
         if not path.is_file():
             return replace(case, error=f"missing in {path.parent}")

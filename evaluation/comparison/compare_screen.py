@@ -17,6 +17,8 @@ from evaluation.comparison.compare import (
     figure_name,
     write_comparison,
 )
+from evaluation.comparison.differences import between_teams, from_reported, write_differences
+from evaluation.comparison.differences_screen import show_differences
 from evaluation.comparison.measured import TeamResults, check_names, check_split, load_measured
 from evaluation.comparison.reported import METRICS, find_reported
 from imaging.files import make_folder
@@ -51,10 +53,14 @@ def compare_on_screen(
     teams = [load_measured(path, split) for path in results]
     check_names(team.team for team in teams)
     rows = comparisons(tables.values(), teams)
+    scores = [team.scores for team in teams if team.scores is not None]
+    differences = between_teams(scores) + from_reported(rows, scores)
     if output is not None:
         make_folder(output)
         write_comparison(rows, teams, output)
+        write_differences(differences, output)
     _show(rows, teams, terminal())
+    show_differences(differences, terminal())
     for name in required:
         check_reached(rows, tables[name].name)
 

@@ -42,6 +42,8 @@ class TeamResults:
     figures: Figures
     caveats: tuple[str, ...] = ()
     """What the figures depend on, although they can be compared."""
+    scores: Scores | None = None
+    """Case by case; None where there is only an efficiency.json."""
 
 
 def load_measured(path: Path, split: str | None = None) -> TeamResults:
@@ -71,7 +73,8 @@ def load_measured(path: Path, split: str | None = None) -> TeamResults:
             machine = (table.circumstances.get(key) for key in ("cpu", "gpu"))
             named = ", ".join(str(part) for part in machine if part)
             caveats.append(f"time and GPU memory are those of {named or 'an unnamed machine'}")
-    return TeamResults(found[0].team, split, figures, tuple(caveats))
+    scores = next((table for table in found if isinstance(table, Scores)), None)
+    return TeamResults(found[0].team, split, figures, tuple(caveats), scores)
 
 
 def check_names(teams: Iterable[str]) -> None:

@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.comparison.contest import load_contest
+from evaluation.comparison.differences import between_places, write_differences
+from evaluation.comparison.differences_screen import show_differences
 from evaluation.comparison.ranking import Ranking, rank_teams
 from evaluation.comparison.ranking_figure import draw_ranking
 from imaging.files import make_folder
@@ -20,7 +22,7 @@ from imaging.words import number_of
 def rank_on_screen(
     folders: Sequence[Path], output: Path, bootstrap: int, *, with_cpu: bool
 ) -> None:
-    """Rank the teams, write rank.json, rank.csv and rank.png into `output`, print the table.
+    """Rank the teams, write rank.*, differences.* into `output`, print the tables.
 
     Raises:
         KitError: The results cannot be set against each other, or `output` cannot be written.
@@ -31,8 +33,11 @@ def rank_on_screen(
     with console.status(f"{bootstrap} bootstrap samples"):
         ranking = rank_teams(contest, bootstrap)
     ranking.write(output)
+    differences = between_places(contest, ranking)
+    write_differences(differences, output)
     draw_ranking(ranking, output / "rank.png")
     _show(ranking, terminal())
+    show_differences(differences, terminal())
 
 
 def _show(ranking: Ranking, console: Console) -> None:

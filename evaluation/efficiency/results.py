@@ -126,7 +126,7 @@ def runs_that_count(runs: tuple[EfficiencyRun, ...]) -> tuple[EfficiencyRun, ...
     return tuple(run for run in runs if run.error is None) or runs
 
 
-def case_of(
+def case_efficiency(
     case: str, file: str, runs: tuple[EfficiencyRun, ...], limits: ChallengeLimits
 ) -> CaseEfficiency:
     """Sum up the runs of one case."""

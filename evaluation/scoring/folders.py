@@ -84,7 +84,7 @@ def score_folder(
     for case in _scored(scoring, truths):
         found[case.case] = case
         done(case)
-    measured = tuple(found[case_name(truth)] for truth in truths)
+    measured = tuple(found[case_of_map(truth)] for truth in truths)
     cases, annotated = score_annotated(measured, scoring.drawn)
     scores = Scores(
         team=scoring.team or scoring.pred.resolve().name,
@@ -118,7 +118,7 @@ def score_files(truths: Mapping[str, Path], pred: Path, team: str = "") -> Score
         return score_folder(Scoring(Path(folder), pred, "fixed", team=team))
 
 
-def case_name(path: Path) -> str:
+def case_of_map(path: Path) -> str:
     """Return a label map's file name without its suffix."""
     return path.name.removesuffix(SUFFIX)
 
@@ -136,7 +136,7 @@ def _scored(scoring: Scoring, truths: list[Path]) -> Iterator[CaseScores]:
                 yield future.result()
             except BrokenExecutor:
                 warning = "a scoring process was killed, perhaps for memory; use fewer --jobs"
-                yield CaseScores(case_name(futures[future]), error=warning)
+                yield CaseScores(case_of_map(futures[future]), error=warning)
 
 
 def score_case(scoring: Scoring, truth: Path) -> CaseScores:
@@ -144,12 +144,12 @@ def score_case(scoring: Scoring, truth: Path) -> CaseScores:
     try:
         return _score_case(scoring, truth)
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
-        return CaseScores(case_name(truth), error=in_one_line(error, truth.name))
+        return CaseScores(case_of_map(truth), error=in_one_line(error, truth.name))
 
 
 def _score_case(scoring: Scoring, truth: Path) -> CaseScores:
     pred = scoring.pred / truth.name
-    case = CaseScores(case_name(truth), truth_sha256=_digest(truth), pred_sha256=_digest(pred))
+    case = CaseScores(case_of_map(truth), truth_sha256=_digest(truth), pred_sha256=_digest(pred))
     try:
         with ThreadPoolExecutor(1) as pool:
             reading = pool.submit(read_map, pred, scoring.rules)

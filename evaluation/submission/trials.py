@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from evaluation.efficiency.containers import (
-    Image,
+    DockerImage,
     container_id,
     docker,
     remove_container,
@@ -55,7 +55,7 @@ class Outcome:
 class Bench:
     """What all trials share."""
 
-    image: Image
+    image: DockerImage
     gpu_index: int | None
     folder: Path
     """Gets a folder for the time of each trial."""

@@ -5,6 +5,7 @@ The same series, labels and network give the same bytes: UIDs are made from the 
 date of the content is that of the CT, for no clock is read.
 """
 
+import warnings
 from pathlib import Path
 
 import highdicom
@@ -21,7 +22,7 @@ from imaging.files import KIT, replacing
 from imaging.nifti_header import place_of
 from imaging.overlap import label_counts
 from imaging.volumes import Header
-from inference.outputs.dicom_source import Images, date_and_time, made_uid, read_images
+from inference.outputs.dicom_source import Images, date_and_time, made_uid, source_images
 from inference.outputs.names import DICOM_SEG
 from inference.outputs.segments import LabelledCase, Segment
 from inference.outputs.terms import Code, term_of
@@ -52,8 +53,10 @@ def write_dicom_seg(case: LabelledCase, outputs: Path) -> tuple[str, ...]:
     present = tuple(segment for segment in case.segments if counts[segment.value])
     if not present:
         return ("no DICOM-SEG was written, for no organ was found",)
-    with config.disable_value_validation():  # an anonymised series has values that are not valid
-        images = read_images(series)
+    with config.disable_value_validation(), warnings.catch_warnings():
+        # of an anonymised series, with values that are not valid; some name the patient
+        warnings.simplefilter("ignore", UserWarning)
+        images = source_images(series)
         check_place(images, case.header)
         made = segmentation_of(case, images, present)
         with replacing(outputs / f"{case.name}{DICOM_SEG}") as partial:

@@ -62,7 +62,7 @@ class Images:
         return [_place(*_of_frame(image, frame)) for frame in self.frames]
 
 
-def read_images(series: Series) -> Images:
+def source_images(series: Series) -> Images:
     """Read the images of a series, without pixels, and mend them."""
     files = series.files
     datasets: list[Dataset] = [dcmread(file, stop_before_pixels=True, force=True) for file in files]
@@ -148,7 +148,7 @@ def _mend_values(image: Dataset) -> Iterator[str]:
         if keyword not in image:
             missing.append(keyword)
         elif not _fits(keyword, str(image.get(keyword) or "")):
-            wrong.append(f"{keyword} {str(image.get(keyword))!r}")
+            wrong.append(keyword)  # not its value, which tells of a patient
         else:
             continue
         setattr(image, keyword, "")

@@ -21,7 +21,7 @@ from evaluation.efficiency.results import (
     Efficiency,
     EfficiencyRun,
     Load,
-    case_of,
+    case_efficiency,
 )
 from evaluation.efficiency.screen import SHOWN, efficiency_table
 from evaluation.scoring.scores import CaseScores, Detection, Mean, Scores
@@ -128,7 +128,9 @@ def ranking(console):
 def efficiency(console):
     loads = {name.partition(".")[0]: Load(123_456.0, 9_876_543.0, 1.0) for name in SHOWN.values()}
     runs = tuple(EfficiencyRun(n, 123.45 + n, 0, None, loads=loads) for n in (1, 2))
-    cases = tuple(case_of(name, f"{name}.nii.gz", runs, ChallengeLimits()) for name in NAMES)
+    cases = tuple(
+        case_efficiency(name, f"{name}.nii.gz", runs, ChallengeLimits()) for name in NAMES
+    )
     found = Efficiency(NAMES[0], None, ("x",), None, {}, ChallengeLimits(), cases)
     show_table(efficiency_table(found), console)
     return [*NAMES, "9,876,543"]

@@ -10,9 +10,15 @@ from click.testing import CliRunner
 
 from evaluation.cli import main
 from evaluation.efficiency.archives import image_tags
-from evaluation.efficiency.containers import Image
+from evaluation.efficiency.containers import DockerImage
 from evaluation.efficiency.nvml import NoGpuError
-from evaluation.efficiency.results import ChallengeLimits, Efficiency, EfficiencyRun, Load, case_of
+from evaluation.efficiency.results import (
+    ChallengeLimits,
+    Efficiency,
+    EfficiencyRun,
+    Load,
+    case_efficiency,
+)
 from evaluation.submission.archive import check_archive
 from evaluation.submission.check import judge_broken, judge_runs, same_maps
 from evaluation.submission.maps import check_maps, unreadable
@@ -166,7 +172,7 @@ def test_half_written_files_are_found(tmp_path):
 
 def timed(*runs, limits=ChallengeLimits(15.0, 4096.0)):  # noqa: B008
     cases = tuple(
-        case_of(name, f"{name}_0000.nii.gz", pair, limits)
+        case_efficiency(name, f"{name}_0000.nii.gz", pair, limits)
         for name, pair in zip("abc", runs, strict=False)
     )
     return Efficiency("team", None, (), "sha256:abc", {"no_gpu": "no card"}, limits, cases)
@@ -478,7 +484,7 @@ def test_a_container_that_was_not_made_changed_nothing_that_is_known(fake):
 
 def test_a_container_that_does_not_end_is_killed_by_its_id(fake):
     Path("also").write_text("exec sleep 300")
-    bench = Bench(Image("team", "sha256:abc"), None, Path(), 0.5)
+    bench = Bench(DockerImage("team", "sha256:abc"), None, Path(), 0.5)
     found = bench.run([Path("in/a_0000.nii.gz")], OFFLINE)
     assert found.exit_status is None
     assert list(found.maps) == ["a"]
