@@ -187,13 +187,13 @@ def outside(console):
 
 def series(console):
     from imaging.dicom.series import Series
-    from inference.series_table import series_table
+    from inference.series_table import show_series
 
     found = [
         Series(name, "1.2.3", 1234, f"ABDOMEN_WITH_CONTRAST_{n}", "CT", Path(PATH), (), None)
         for n, name in enumerate(NAMES)
     ]
-    show_table(series_table(found, {found[0].name: found[0]}), console)
+    show_series(console, found, {found[0].name: found[0]})
     return [NAMES[0], "ABDOMEN_WITH_CONTRAST_2"]
 
 
