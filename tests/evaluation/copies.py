@@ -12,24 +12,27 @@ import SimpleITK as sitk
 SUFFIX = "_0000.nii.gz"
 
 
-def body(seed, shape=(44, 80, 96), spacing_mm=(3.0, 3.0, 3.0), origin=(0.0, 0.0, 0.0)):
-    """Return a CT of an ellipse of soft tissue with fat, gas and bone in it, as seed has it."""
+def body(seed, shape=(40, 64, 76), spacing_mm=(3.0, 3.0, 3.0), origin=(0.0, 0.0, 0.0)):
+    """Return a CT of an ellipse of fat with soft tissue, gas and bone in it, as the seed has it."""
     rng = np.random.default_rng(seed)
-    z, y, x = np.indices(shape, dtype=np.float32)
-    hu = np.full(shape, -1000, np.float32)
-    middle, radius = np.array(shape) / 2, np.array(shape) / (2.2, 2.3, 2.15)
-    inside = ((y - middle[1]) / radius[1]) ** 2 + ((x - middle[2]) / radius[2]) ** 2 < 1
-    hu[inside] = -90
-    for _ in range(60):
+    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    middle = np.array(shape) / 2
+    radius = middle * rng.uniform(0.7, 0.95, 3)
+    wide = 1 + rng.uniform(-0.3, 0.3) * (z / shape[0] - 0.5)  # and narrower upwards or downwards
+    inside = ((y - middle[1]) / radius[1]) ** 2 + ((x - middle[2]) / radius[2]) ** 2 < wide
+    hu = np.where(inside, -90, -1000) + np.zeros(shape)
+    for _ in range(50):
         place = middle + rng.uniform(-0.75, 0.75, 3) * radius
-        size = rng.uniform(2, 9, 3)
+        size = rng.uniform(2, 8, 3)
         blob = sum(((a - p) / s) ** 2 for a, p, s in zip((z, y, x), place, size, strict=True)) < 1
         hu[blob & inside] = rng.choice([-800, 20, 60, 110, 160, 400])
-    hu += rng.normal(0, 12, shape)
-    image = sitk.GetImageFromArray(np.rint(hu).astype(np.int16))
+    image = sitk.GetImageFromArray(hu.astype(np.float32))
     image.SetSpacing(spacing_mm[::-1])
     image.SetOrigin(origin)
-    return image
+    image = sitk.SmoothingRecursiveGaussian(image, 3.0)
+    noise = sitk.GetImageFromArray(rng.normal(0, 12, shape).astype(np.float32))
+    noise.CopyInformation(image)
+    return sitk.Cast(image + noise, sitk.sitkInt16)
 
 
 def save(image, folder, case):
