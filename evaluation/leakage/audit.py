@@ -21,7 +21,7 @@ SAME_IMAGE = 0.85
 """Copies of one CT in other windows, crops, grids and mirrored had 0.88 and more; other phases of
 one examination at most 0.80 (docs/leakage.md)."""
 SAME_PATIENT = 0.35
-"""Other phases had 0.48 and more; CTs of different patients at most 0.23."""
+"""Other phases had 0.49 and more; CTs of different patients at most 0.23."""
 NAME, FILE, IMAGE, PATIENT = "name", "file", "image", "patient"
 
 
