@@ -53,7 +53,7 @@ class Prepared:
     def __init__(self, found: Fingerprint) -> None:
         """Compute the coarse contrast once."""
         self.found = found
-        self.values: Floats = found.values.astype(np.float32) / 255
+        self.values = np.asarray(found.values / 255, np.float32)
         self.skipped: Shift = _triple(-start % _COARSE for start in found.start)
         self.coarse = contrast(block_means(self.values, self.skipped, _COARSE))
 
