@@ -289,8 +289,12 @@ def leakage(
     found = leakage_on_screen(sources, output, cache, within=within, threads=jobs)
     problems = []
     if found.shared:
-        problems.append(f"{len(found.shared)} pairs of cases are shared")
+        problems.append(
+            number_of(len(found.shared), "pair of cases is", "pairs of cases are") + " shared"
+        )
     if found.unreadable:
-        problems.append(f"{len(found.unreadable)} CTs could not be compared by content")
+        problems.append(
+            f"{number_of(len(found.unreadable), 'CT')} could not be compared by content"
+        )
     if problems:
         raise KitError(f"{' and '.join(problems)}; see above")
