@@ -10,6 +10,7 @@ from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from inference.manifest import CROPS
+from train.package.cli import package
 from train.rounds.cli import audit, plan, run, stage, verify
 from train.small.cli import small
 
@@ -19,7 +20,7 @@ def main() -> None:
     """Train a segmentation network and export it."""
 
 
-for command in (audit, plan, run, stage, verify, small):
+for command in (audit, plan, run, stage, verify, small, package):
     main.add_command(command)
 
 
