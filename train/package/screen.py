@@ -21,7 +21,7 @@ def package_on_screen(request: PackageRequest) -> Package:
     console = terminal(stderr=True)
 
     def say(text: str) -> None:
-        console.print(text, highlight=False)
+        console.print(text, highlight=False, soft_wrap=True)
 
     done = package(
         request, Watcher(check_on_screen, say, Progress(done=lambda case: say(case.summary)))
