@@ -1,7 +1,7 @@
 #!/bin/sh
 # The challenge's entry: label every inputs/<case>_0000.nii.gz into outputs/<case>.nii.gz.
 #   sh predict.sh             predict; makes .venv first where there is none
-#   sh predict.sh --sample    the same, on a generated case if inputs/ is empty
+#   sh predict.sh --sample    the same, on the sample CT if inputs/ is empty
 # Further options go to `python -m inference predict`. The image sets FLARE23_PYTHON to its own
 # interpreter; then nothing is looked for and nothing is made.
 set -eu

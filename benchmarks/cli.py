@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from imaging.commands import CommandGroup, OutputFile
+from inference.shipped import DEFAULT_MANIFEST
 
 _REPEATS = click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
 _OUTPUT = click.option("-o", "--output", required=True, type=OutputFile(), help="JSON file.")
@@ -40,7 +41,9 @@ def distances(repeats: int) -> None:
 
 @main.command()
 @click.argument("cts", nargs=-1, required=True, type=_FILE)
-@click.option("--manifest", default="weights_manifest.json", type=_FILE, show_default=True)
+@click.option(
+    "--manifest", default=DEFAULT_MANIFEST, type=_FILE, help="Default: the default weights."
+)
 @click.option("--model", type=_FOLDER, help="nnU-Net's folder of the same network.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("-o", "--output", required=True, type=_PATH, help="Folder of results.")

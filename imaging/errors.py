@@ -3,6 +3,8 @@
 import traceback
 from pathlib import Path
 
+from imaging.extras import missing_package
+
 
 class KitError(Exception):
     """Base class: the command line shows its one-line message and exits 1."""
@@ -24,16 +26,6 @@ class EngineError(KitError):
     """No engine can run the network here."""
 
 
-def how_to_install(extra: str) -> str:
-    """Say how to install a missing package: the kit is installed from its folder.
-
-    Args:
-        extra: One of pyproject.toml's optional dependencies; "" for the required ones.
-    """
-    what = f"'.[{extra}]'" if extra else "."
-    return f"run `pip install {what}` in the kit's folder"
-
-
 def in_one_line(error: BaseException, about: str) -> str:
     """Return a one-line message for an error in one file, so that the other files can go on.
 
@@ -43,6 +35,8 @@ def in_one_line(error: BaseException, about: str) -> str:
     """
     if isinstance(error, KitError):
         return str(error)
+    if missing := missing_package(error):
+        return f"{about}: {missing}"
     text = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
     if isinstance(error, MemoryError) or any(word in text for word in _OUT_OF_MEMORY):
         return f"{about}: not enough memory"

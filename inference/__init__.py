@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from imaging import __version__
+
 if TYPE_CHECKING:
     from inference.predictor import Progress, Segmentation, Settings
     from inference.segmentation import open_predictor, segment
 
-__version__ = "0.1.0"
 __all__ = ["Progress", "Segmentation", "Settings", "__version__", "open_predictor", "segment"]
 
 

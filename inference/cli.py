@@ -9,14 +9,21 @@ import click
 
 from imaging.commands import CommandGroup, OutputFile
 from imaging.errors import KitError
+from inference.shipped import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
     from inference.manifest import Manifest
 
 FILE = click.Path(path_type=Path)
-MANIFEST = "weights_manifest.json"
 CROPS = click.Choice(["none", "nonzero", "body"])
-_TOOLS = ("engine", "outside", "plan", "sample", "show", "verify")
+MANIFEST = click.option(
+    "--manifest",
+    default=DEFAULT_MANIFEST,
+    type=FILE,
+    show_default="the default weights",
+    help="The network and how to use it.",
+)
+_TOOLS = ("card", "engine", "outside", "plan", "sample", "show", "verify")
 
 
 class _Commands(CommandGroup):
@@ -46,7 +53,7 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
     limit = click.FloatRange(min=0, min_open=True)
     for option in reversed(
         (
-            click.option("--manifest", default=MANIFEST, type=FILE, show_default=True),
+            MANIFEST,
             click.option("--weights", type=FILE, help="ONNX file, where the manifest's is not."),
             click.option("--engine", default="auto", show_default=True, type=engines),
             click.option("--threads", default=0, type=click.IntRange(min=0), help="0: all cores."),

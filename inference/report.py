@@ -77,6 +77,14 @@ class CaseReport:
             line = f"{self.case}: failed: {self.error}"
         return "; ".join((line, *self.warnings))
 
+    @property
+    def details(self) -> str:
+        """Grids, the step between windows and the seconds of every stage, in one line."""
+        shapes = (self.input_shape, self.working_shape)
+        grids = " to ".join("×".join(map(str, shape)) for shape in shapes)
+        spent = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in self.seconds.items())
+        return f"  {grids} voxels, step {self.step}, {self.peak_memory_mib:.0f} MiB; {spent}"
+
 
 @dataclass
 class RunReport:

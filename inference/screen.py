@@ -14,7 +14,8 @@ from rich.table import Table
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
-from imaging.terminal import terminal
+from imaging.terminal import terminal, warn
+from imaging.verbosity import Verbosity, verbosity
 from inference.manifest import Manifest
 from inference.pipeline import SUFFIX, find_cases, predict_folder
 from inference.predictor import Progress, Settings
@@ -36,9 +37,7 @@ def predict_inputs(
     report = RunReport.of(manifest, asdict(settings), passed_over(inputs, SUFFIX))
     console = terminal(stderr=True)
     if report.passed_over:
-        console.print(
-            passed_over_message(report.passed_over, inputs), soft_wrap=True, highlight=False
-        )
+        warn(passed_over_message(report.passed_over, inputs))
     try:
         with _progress(console, len(cases)) as progress:
             predict_folder(cases, outputs, manifest, settings, progress, report)
@@ -68,7 +67,12 @@ def _progress(console: Console, count: int) -> Iterator[Progress]:
 
             def done(case: CaseReport) -> None:
                 bars.advance(whole)
-                console.print(case.summary, soft_wrap=True, highlight=False)
+                if case.warnings or case.status != "done":
+                    warn(case.summary)
+                else:
+                    console.print(case.summary, soft_wrap=True, highlight=False)
+                if verbosity() is Verbosity.VERBOSE:
+                    console.print(case.details, soft_wrap=True, highlight=False)
 
             yield Progress(
                 case=lambda name, count: bars.reset(windows, total=count, description=name),

@@ -8,11 +8,12 @@ from imaging.volumes import Volume
 from inference.engines import EngineOptions, open_engine, weights_of
 from inference.manifest import Manifest, load_manifest, verify_weights
 from inference.predictor import AS_THE_MANIFEST, UNSEEN, Predictor, Progress, Segmentation, Settings
+from inference.shipped import DEFAULT_MANIFEST
 
 
 def segment(
     ct: Path | Volume,
-    manifest: Path | Manifest = Path("weights_manifest.json"),
+    manifest: Path | Manifest = DEFAULT_MANIFEST,
     settings: Settings = AS_THE_MANIFEST,
     progress: Progress = UNSEEN,
 ) -> Segmentation:

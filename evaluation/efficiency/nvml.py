@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evaluation.efficiency.sampling import MIB
-from imaging.errors import KitError, how_to_install
+from imaging.errors import KitError
+from imaging.extras import how_to_install
 
 
 class NoGpuError(KitError):

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imaging.errors import EngineError, KitError, how_to_install
+from imaging.errors import EngineError, KitError
+from imaging.extras import how_to_install
 from imaging.files import make_folder
 from inference.builders.tensorrt_parity import measured
 from inference.engines import one_line

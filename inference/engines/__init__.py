@@ -12,7 +12,8 @@ from typing import Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.errors import EngineError, how_to_install
+from imaging.errors import EngineError
+from imaging.extras import how_to_install
 from inference.manifest import Manifest
 
 Precision = Literal["auto", "f32", "bf16", "int8"]

@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import Any
 
-from imaging.errors import EngineError, how_to_install
+from imaging.errors import EngineError
+from imaging.extras import how_to_install
 from inference.engines import one_line
 
 _MODULES = {

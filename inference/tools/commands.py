@@ -8,6 +8,7 @@ import click
 from imaging.commands import OutputFile
 from imaging.errors import KitError
 from inference.cli import CROPS, FILE, MANIFEST, described_network, network_options
+from inference.shipped import DEFAULT_MANIFEST
 
 
 @click.command()
@@ -33,7 +34,7 @@ def plan(
 @click.command()
 @click.argument("ct", type=FILE)
 @click.argument("truth", type=FILE)
-@click.option("--manifest", default=MANIFEST, type=FILE, show_default=True)
+@MANIFEST
 @click.option("--crop", type=CROPS, help="Region of interest; by default as in the manifest.")
 @click.option("-o", "--output", type=OutputFile(), help="JSON file.")
 def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Path | None) -> None:
@@ -51,12 +52,12 @@ def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Pat
 
 
 @click.command()
-@click.argument("manifest", default=MANIFEST, type=FILE)
+@click.argument("manifest", default=DEFAULT_MANIFEST, type=FILE)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of manifests instead.")
 def verify(manifest: Path, schema: bool) -> None:
-    """Check MANIFEST, and every weights file that it names.
+    """Check MANIFEST and every weights file that it names; by default the default weights.
 
-    What is wrong is named by its key's path: window.patch[2], files.onnx.sha256.
+    What is wrong is named by its key's path, such as window.patch[2].
     """
     import json
 
@@ -72,6 +73,17 @@ def verify(manifest: Path, schema: bool) -> None:
     click.echo(json.dumps({"name": described.name, "verified": sorted(described.files)}))
 
 
+@click.command()
+@click.argument("manifest", default=DEFAULT_MANIFEST, type=FILE)
+@click.option("-o", "--output", required=True, type=OutputFile(), help="Markdown file.")
+def card(manifest: Path, output: Path) -> None:
+    """Write the model card of the network that MANIFEST describes."""
+    from inference.manifest import load_manifest
+    from inference.tools.card import write_card
+
+    write_card(load_manifest(manifest), output)
+
+
 @click.group()
 def engine() -> None:
     """Build engines for a GPU."""
@@ -81,7 +93,7 @@ def engine() -> None:
 @click.option("--engine", required=True, type=click.Choice(["tensorrt", "tensorrt-rtx"]))
 @click.option("--target", help="Kinds of GPU: sm75,sm86,…; by default the one that is here.")
 @click.option("--precision", default="fp16", show_default=True, type=click.Choice(["fp16"]))
-@click.option("--manifest", default=MANIFEST, type=FILE, show_default=True)
+@MANIFEST
 @click.option("--parity-case", type=FILE, help="CT to compare on; by default a generated one.")
 @click.option("-o", "--output", type=FILE, help="By default plans/ beside the ONNX file.")
 def build(manifest: Path, target: str | None, output: Path | None, **settings: Any) -> None:

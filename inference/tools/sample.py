@@ -5,8 +5,7 @@ from pathlib import Path
 
 from imaging.errors import KitError
 from imaging.files import make_folder, replacing
-
-SAMPLE = Path(__file__).parents[2] / "samples" / "TS_example_0000.nii.gz"
+from inference.shipped import SAMPLE_CT
 
 
 def sample_ct() -> Path:
@@ -15,9 +14,9 @@ def sample_ct() -> Path:
     Raises:
         KitError: There is none here, as in the challenge image.
     """
-    if not SAMPLE.is_file():
-        raise KitError(f"no sample CT here ({SAMPLE}); give a CT of your own")
-    return SAMPLE
+    if not SAMPLE_CT.is_file():
+        raise KitError(f"no sample CT here ({SAMPLE_CT}); give a CT of your own")
+    return SAMPLE_CT
 
 
 def write_sample(folder: Path) -> Path:

@@ -130,6 +130,7 @@ MAY_IMPORT = {
     "evaluation": {"imaging", "inference"},
     "train": {"imaging", "inference", "evaluation"},
     "benchmarks": {"imaging", "inference", "evaluation", "train"},
+    "flare23": {"imaging"},
 }
 """The arrows of docs/architecture.md: each package, and what it builds on."""
 

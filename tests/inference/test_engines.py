@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from imaging.errors import EngineError, ManifestError
+from imaging.extras import how_to_install
 from inference import engines
 from inference.engines import EngineOptions, infer_many, open_engine
 from inference.manifest import WeightsFile, load_manifest
@@ -116,7 +117,7 @@ def test_auto_passes_over_an_engine_that_is_not_installed_and_says_so(network, m
     (record,) = caplog.records
     assert record.getMessage() == (
         "engine openvino passed over: engine 'openvino' cannot be imported "
-        "(No module named 'openvino'); run `pip install .` in the kit's folder"
+        f"(No module named 'openvino'); {how_to_install('')}"
     )
 
 

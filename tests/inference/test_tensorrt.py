@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from imaging.errors import EngineError, KitError
+from imaging.extras import how_to_install
 from inference.builders.tensorrt_parity import plan_agreement
 from inference.cli import main
 from inference.engines import EngineOptions, open_engine, plan_folder
@@ -350,7 +351,7 @@ def test_without_onnx_it_says_what_to_install(build, normed, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     result = build("--engine", RTX, "--target", "sm86")
     assert result.exit_code == 1
-    assert "run `pip install '.[tensorrt-build]'` in the kit's folder" in result.output
+    assert how_to_install("tensorrt-build") in result.output
     assert not plan_folder(normed).exists()
 
 

@@ -1,17 +1,15 @@
 """Command line of `train package`."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from imaging.errors import KitError, how_to_install
+from imaging.errors import KitError
 from inference.manifest import CROPS
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-MANIFEST = "weights_manifest.json"
 _EXPORT = ("fold", "checkpoint", "storage", "crop", "trust_checkpoint")
 
 
@@ -75,7 +73,6 @@ def package(
 
     Exit code 1: a step failed; with --cases, also if the archive breaks a rule.
     """
-    _refuse_missing_packages(model)
     from inference.pipeline import find_cases
     from train.package.request import BuildSettings, Int8Cases, PackageRequest
     from train.package.screen import package_on_screen
@@ -106,14 +103,3 @@ def _build_arguments(words: tuple[str, ...], base: str | None) -> dict[str, str]
     if not all(name for name, _ in pairs) or not all("=" in word for word in words):
         raise click.UsageError("--build-arg is NAME=VALUE")
     return {**dict(pairs), **({} if base is None else {"BASE_IMAGE": base})}
-
-
-def _refuse_missing_packages(model: Path) -> None:
-    """Refuse an environment without what the steps need."""
-    needed = {"psutil": "evaluation", "scipy": "evaluation"}
-    if not (model / MANIFEST).is_file():
-        needed |= {"torch": "train", "nnunetv2": "train", "onnx": "train"}
-    missing = [name for name in needed if find_spec(name) is None]
-    if missing:
-        extras = ",".join(dict.fromkeys(needed[name] for name in missing))
-        raise KitError(f"package needs {', '.join(missing)}; {how_to_install(extras)}")

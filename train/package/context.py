@@ -99,7 +99,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def version_of(checkout: Path) -> str:
     """Return the kit's version; "" where its file does not say it."""
-    found = _VERSION.search((checkout / "inference" / "__init__.py").read_text(encoding="utf-8"))
+    found = _VERSION.search((checkout / "imaging" / "__init__.py").read_text(encoding="utf-8"))
     return found.group(1) if found else ""
 
 

@@ -1,0 +1,1 @@
+"""The console command `flare23`: every command of the kit's packages."""
