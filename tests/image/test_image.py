@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import imaging
 from imaging.label_maps import read_label_map
 from imaging.volumes import read_header, read_place
 from tests.imaging import bad_files
@@ -77,7 +78,7 @@ def test_it_is_small_and_says_what_it_is(archive):
     assert over <= MOST_MB_OVER_BASE * 1_000_000
     told = docker("image", "inspect", "--format", "{{json .Config.Labels}}", f"{TEAM}:latest")
     labels = json.loads(told.stdout)
-    assert labels["org.opencontainers.image.version"] == "0.1.0"
+    assert labels["org.opencontainers.image.version"] == imaging.__version__
     assert re.fullmatch("[0-9a-f]{40}", labels["org.opencontainers.image.revision"])
     digest = subprocess.run(
         ["sha256sum", ROOT / "weights_manifest.json"], capture_output=True, text=True, check=True

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import imaging
 from evaluation.submission.rules import RuleResult, Submission, complete
 from imaging.digest import file_sha256
 from inference.manifest import WeightsFile
@@ -103,6 +104,7 @@ def test_the_image_gets_the_kit_and_these_weights_and_no_others(fake, bundle):
     [call] = [line for line in (fake / "calls").read_text().splitlines() if "build " in line]
     assert call.startswith("build --tag team:latest --target cpu --network host --build-arg LOCK=")
     assert "BASE_IMAGE=mine:1" in call
+    assert f"VERSION={imaging.__version__} " in call
     assert f"MANIFEST_SHA256={file_sha256(bundle / MANIFEST)}" in call
     assert re.search(r"REVISION=[0-9a-f]{40}(\+changes)? ", call)
 
