@@ -174,12 +174,15 @@ def _explained(text: str, table: Any, kind: type[T]) -> str:
         kind: The dataclass that it should be converted to.
     """
     message, _, place = text.partition(" - at ")
-    keys, part = "", table
+    keys, part, names = "", table, list[str]()
     for name, number in _STEP.findall(place):
         if number == "...":
             name = _failing(table, part, kind, message)
         keys += f".{name}" if name else f"[{number}]"
         part = part[name or int(number)]
+        names.append(name)
+    if message.startswith("Invalid enum value") and (choices := _choices(kind, names)):
+        message = f"Expected one of {', '.join(map(repr, choices))}"
     reason = message.replace("`", "").partition(", got ")[0]
     if reason.startswith(_MISSING):
         key = reason.removeprefix(_MISSING)
@@ -188,6 +191,29 @@ def _explained(text: str, table: Any, kind: type[T]) -> str:
     else:
         reason = f"{reason[0].lower()}{reason[1:]}, found {_SHORT.repr(part)}"
     return f"{keys.removeprefix('.')}: {reason}" if keys else reason
+
+
+def _choices(kind: type[Any], names: list[str]) -> list[str | int]:
+    """Return the values that a dataclass allows at a place; "" stands for any place in an array."""
+    types = [msgspec.inspect.type_info(kind)]
+    for name in names:
+        types = [inner for outer in _united(types) for inner in _inner_types(outer, name)]
+    return [value for outer in _united(types) for value in getattr(outer, "values", ())]
+
+
+def _united(types: list[Any]) -> list[Any]:
+    """Return types with unions replaced by what they unite."""
+    return [part for kind in types for part in getattr(kind, "types", (kind,))]
+
+
+def _inner_types(kind: Any, name: str) -> list[Any]:
+    """Return what msgspec tells of the types of a value's parts."""
+    if isinstance(kind, msgspec.inspect.DataclassType):
+        return [item.type for item in kind.fields if item.name == name]
+    if isinstance(kind, msgspec.inspect.TupleType):
+        return [*kind.item_types]
+    found = getattr(kind, "value_type" if name else "item_type", None)
+    return [] if found is None else [found]
 
 
 def _failing(table: Any, part: dict[str, Any], kind: type[T], message: str) -> str:

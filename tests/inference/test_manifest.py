@@ -113,8 +113,12 @@ WRONG = [
     ("window.step", 0, "window.step: expected float > 0.0, found 0"),
     ("window.step", 1.5, "window.step: must be in (0, 1], found 1.5"),
     ("window.step", "0.5", "window.step: expected float, found '0.5'"),
-    ("window.blending", "sharp", "window.blending: invalid enum value 'sharp'"),
-    ("window.tta", "some", "window.tta: invalid enum value 'some'"),
+    (
+        "window.blending",
+        "sharp",
+        "window.blending: expected one of 'constant', 'gaussian', found 'sharp'",
+    ),
+    ("window.tta", "some", "window.tta: expected one of 'flip-x', 'full', 'none', found 'some'"),
     ("window.tta", None, "tta: expected str"),
     ("window.mirror_axes", [3], "window.mirror_axes: must be of 0, 1, 2, each once"),
     ("window.mirror_axes", [0, 0], "must be of 0, 1, 2, each once, found [0, 0]"),
@@ -140,7 +144,7 @@ WRONG = [
     (
         "postprocess",
         [{"label": "liver", "keep": "two"}],
-        "postprocess[0].keep: invalid enum value 'two'",
+        "postprocess[0].keep: expected one of 'largest', found 'two'",
     ),
     ("postprocess", [{"label": "liver", "min_ml": "1"}], "[0].min_ml: expected float"),
     ("postprocess", [{"label": "liver", "min_ml": math.nan}], "[0].min_ml: expected float"),

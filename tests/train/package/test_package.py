@@ -266,6 +266,7 @@ def test_a_build_argument_has_a_name_and_a_value(fake, bundle, argument):
 # ----- from nnU-Net's folder ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_result_folder_is_exported_and_its_warnings_are_in_the_table(fake, model_folder):
     folder = model_folder()
     folder.fullres["resampling_fn_data_kwargs"] = {"is_seg": False, "order": 3}
