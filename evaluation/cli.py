@@ -8,6 +8,7 @@ import click
 from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
+from imaging.words import number_of
 
 _PATH = click.Path(path_type=Path)
 
@@ -60,7 +61,8 @@ def score(output: Path, images: Path | None, report: bool, **options: Any) -> No
 
     odd = score_on_screen(Scoring(**options), output, images, report)
     if odd:
-        raise KitError(f"{len(odd)} cases need a look: {', '.join(odd)}; the reasons are above")
+        count = number_of(len(odd), "case needs", "cases need")
+        raise KitError(f"{count} a look: {', '.join(odd)}; the reasons are above")
 
 
 _GPU_INDEX = click.option(
@@ -136,7 +138,9 @@ def efficiency(
     name = team or (subject.image.team if subject.image else output.resolve().name)
     report = evaluate_on_screen(cases, output, subject, settings, team=name, split=split)
     if report.failed:
-        raise KitError(f"{len(report.failed)} of {len(report.cases)} cases failed; see above")
+        raise KitError(
+            f"{len(report.failed)} of {number_of(len(report.cases), 'case')} failed; see above"
+        )
 
 
 @main.command()
@@ -170,14 +174,14 @@ def submission(
     from evaluation.efficiency.protocol import Protocol
     from evaluation.efficiency.results import ChallengeLimits
     from evaluation.submission.check import CheckRequest
-    from evaluation.submission.screen import check_on_screen
+    from evaluation.submission.screen import check_submission_on_screen
     from inference.pipeline import find_cases
 
     settings = Protocol(1, timeout, ChallengeLimits(time_limit, memory_limit))
     request = CheckRequest(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
-    found = check_on_screen(request)
+    found = check_submission_on_screen(request)
     if found.failed:
-        raise KitError(f"{len(found.failed)} rules failed: {', '.join(found.failed)}")
+        raise KitError(f"{number_of(len(found.failed), 'rule')} failed: {', '.join(found.failed)}")
 
 
 @main.command()
@@ -251,5 +255,8 @@ def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: 
     cases = agree_on_screen(first, second, output, jobs)
     reasons = {case.case: why for case in cases if (why := case.problem(least_dsc))}
     if reasons:
+        verb = "does" if len(reasons) == 1 else "do"
         listed = "; ".join(f"{case}: {why}" for case, why in reasons.items())
-        raise KitError(f"{len(reasons)} of {len(cases)} cases do not agree: {listed}")
+        raise KitError(
+            f"{len(reasons)} of {number_of(len(cases), 'case')} {verb} not agree: {listed}"
+        )

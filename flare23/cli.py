@@ -9,7 +9,7 @@ from imaging.commands import CommandGroup
 SECTIONS = {
     "Predict": (
         "inference.cli",
-        ("predict", "show", "plan", "outside", "sample", "verify", "card", "engine"),
+        ("predict", "show", "estimate", "outside", "sample", "verify", "card", "engine"),
     ),
     "Evaluate": (
         "evaluation.cli",

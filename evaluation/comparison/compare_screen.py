@@ -13,13 +13,14 @@ from evaluation.comparison.compare import (
     Comparison,
     caveats,
     check_reached,
-    compare,
+    comparisons,
     figure_name,
     write_comparison,
 )
 from evaluation.comparison.measured import TeamResults, check_names, check_split, load_measured
 from evaluation.comparison.reported import METRICS, find_reported
 from imaging.files import make_folder
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 
 _HEADLINES = (
@@ -49,7 +50,7 @@ def compare_on_screen(
     tables = {name: find_reported(name) for name in (*reported, *required)}
     teams = [load_measured(path, split) for path in results]
     check_names(team.team for team in teams)
-    rows = compare(tables.values(), teams)
+    rows = comparisons(tables.values(), teams)
     if output is not None:
         make_folder(output)
         write_comparison(rows, teams, output)
@@ -59,11 +60,11 @@ def compare_on_screen(
 
 
 def _show(rows: Sequence[Comparison], teams: Sequence[TeamResults], console: Console) -> None:
-    console.print(_measured(teams))
+    show_table(_measured(teams), console)
     for caveat, names in caveats(teams).items():
         console.print(Text(f"Note on {', '.join(names)}: {caveat}."))
     for _, group in groupby(rows, lambda row: (row.reported_by, row.split, row.source, row.note)):
-        console.print(_result(list(group)))
+        show_table(_result(list(group)), console)
 
 
 def _measured(teams: Sequence[TeamResults]) -> Table:

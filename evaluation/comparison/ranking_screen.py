@@ -9,10 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.comparison.contest import load_contest
-from evaluation.comparison.ranking import Ranking, rank
+from evaluation.comparison.ranking import Ranking, rank_teams
 from evaluation.comparison.ranking_figure import draw_ranking
 from imaging.files import make_folder
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
+from imaging.words import number_of
 
 
 def rank_on_screen(
@@ -27,17 +29,17 @@ def rank_on_screen(
     make_folder(output)
     console = terminal(stderr=True)
     with console.status(f"{bootstrap} bootstrap samples"):
-        ranking = rank(contest, bootstrap)
+        ranking = rank_teams(contest, bootstrap)
     ranking.write(output)
     draw_ranking(ranking, output / "rank.png")
     _show(ranking, terminal())
 
 
 def _show(ranking: Ranking, console: Console) -> None:
-    title = f"Ranks on {len(ranking.cases)} cases; 1 is the best"
+    title = f"Ranks on {number_of(len(ranking.cases), 'case')}; 1 is the best"
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("place", justify="right")
     table.add_column("team")
+    table.add_column("place", justify="right")
     table.add_column("mean rank", justify="right")
     for metric, weight in ranking.weights.items():
         name = metric if weight == 1 else f"{metric} ×{weight:g}"
@@ -46,8 +48,8 @@ def _show(ranking: Ranking, console: Console) -> None:
     for s in ranking.standings:
         ranks = (f"{s.ranks[metric]:.2f}" for metric in ranking.weights)
         sure = f"{s.places[s.place - 1]:.0%}"
-        table.add_row(str(s.place), Text(s.team), f"{s.mean_rank:.3f}", *ranks, sure)
-    console.print(table)
+        table.add_row(Text(s.team), str(s.place), f"{s.mean_rank:.3f}", *ranks, sure)
+    show_table(table, console)
     console.print(f"sure: in how many of {ranking.bootstrap} bootstrap samples it has this place")
     if ranking.tau is not None:
         console.print(

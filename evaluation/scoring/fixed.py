@@ -71,7 +71,7 @@ def _score(truth: Mask, pred: Mask, grid: Grid, organ: str) -> LabelScore:
     )
 
 
-def lesions(
+def case_lesions(
     truth: NDArray[np.uint8], pred: NDArray[np.uint8], grid: Grid
 ) -> tuple[tuple[Lesion, ...], tuple[Lesion, ...]]:
     """Return the true and the predicted lesions of one case."""

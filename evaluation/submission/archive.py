@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from evaluation.efficiency.archives import image_tags, team_of, wrong_tags
-from evaluation.submission.rules import RuleResult, RuleResults, judged
+from evaluation.submission.rules import RuleResult, RuleResults, result_of
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\.tar\.gz")
 _MB = 1_000_000
@@ -19,9 +19,9 @@ def check_archive(path: Path, limit_mb: float | None) -> RuleResults:
     """
     wanted = f"{team_of(path)}:latest"
     return {
-        "archive name": judged(wrong_name(path), path.name),
+        "archive name": result_of(wrong_name(path), path.name),
         "archive size": _size(path.stat().st_size / _MB, limit_mb),
-        "tag": judged(wrong_tags(image_tags(path), wanted), wanted),
+        "tag": result_of(wrong_tags(image_tags(path), wanted), wanted),
     }
 
 
@@ -37,4 +37,4 @@ def _size(size_mb: float, limit_mb: float | None) -> RuleResult:
             "not checked", f"{size_mb:,.0f} MB; give --archive-limit to hold it to one"
         )
     size = f"{size_mb:,.0f} MB, the limit is {limit_mb:,.0f} MB"
-    return judged(size if size_mb > limit_mb else None, size)
+    return result_of(size if size_mb > limit_mb else None, size)

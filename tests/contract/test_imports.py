@@ -24,7 +24,7 @@ TRAINING = {
 RUNTIMES = {"cuda", "onnxruntime", "openvino", "tensorrt_bindings", "tensorrt_rtx_bindings"}
 RUNTIME_MODULES = {"cuda", "half_graph"}
 """Modules beside the engines that stand on a runtime, or on onnx; imported when they are used."""
-WORK = {"PIL", "SimpleITK", "cc3d", "msgspec", "numpy", "rich"}
+WORK = {"PIL", "SimpleITK", "cc3d", "msgspec", "numpy", "pydicom", "rich"}
 HELP_LIMIT_S = 0.25
 RUNS = 7
 EVALUATION_HAS = {"matplotlib", "scipy"}

@@ -17,7 +17,7 @@ from evaluation.submission.archive import check_archive
 from evaluation.submission.check import judge_broken, judge_runs, same_maps
 from evaluation.submission.maps import check_maps, unreadable
 from evaluation.submission.rules import RULES, RuleResult, Submission, complete
-from evaluation.submission.trials import OFFLINE, Bench, Outcome, outside
+from evaluation.submission.trials import OFFLINE, Bench, Outcome, changed_outside
 from imaging.errors import KitError
 from tests.evaluation.archives import write_archive
 from tests.evaluation.maps import box, write_map
@@ -245,8 +245,8 @@ def test_what_a_container_changed_outside():
         "D /etc/motd",
         "C /etc",
     ]
-    assert outside(lines) == ("/var/intel/stats", "/opt/cache", "/etc/motd")
-    assert outside(lines[:5]) == ()
+    assert changed_outside(lines) == ("/var/intel/stats", "/opt/cache", "/etc/motd")
+    assert changed_outside(lines[:5]) == ()
 
 
 def outcome(status=0, stderr="", maps=None, half_written=()):
@@ -276,7 +276,7 @@ def test_a_trial_without_maps_beside_runs_without_maps_is_no_success():
 
 
 def test_lines_of_docker_diff_that_a_name_breaks():
-    assert outside(["A /opt/a", "", "B", "C /etc/b"]) == ("/opt/a", "/etc/b")
+    assert changed_outside(["A /opt/a", "", "B", "C /etc/b"]) == ("/opt/a", "/etc/b")
 
 
 TRACEBACK = "Traceback (most recent call last):\n  File x\nRuntimeError: gone"
@@ -374,7 +374,7 @@ def test_a_write_outside_fails_its_rule_alone(fake):
     Path("diff").write_text("C /var\nA /var/intel\n")
     done = submission()
     assert done.exit_code == 1
-    assert done.output.splitlines()[-1] == "Error: 1 rules failed: inside"
+    assert done.output.splitlines()[-1] == "Error: 1 rule failed: inside"
     assert [rule for rule, status in written().items() if status == "failed"] == ["inside"]
 
 

@@ -48,7 +48,9 @@ def image_bytes(tag: str) -> int:
     return int(docker("image", "inspect", "--format", "{{.Size}}", tag))
 
 
-def build(tag: str, context: Path, manifest: Manifest, settings: BuildSettings, log: Path) -> None:
+def build_image(
+    tag: str, context: Path, manifest: Manifest, settings: BuildSettings, log: Path
+) -> None:
     """Build an image, with Docker's own words in `log`.
 
     Args:
@@ -87,7 +89,7 @@ def build(tag: str, context: Path, manifest: Manifest, settings: BuildSettings, 
         raise KitError(f"docker build: {printable(lines[-1])}; all of it is in {log}")
 
 
-def save(tag: str, archive: Path) -> None:
+def save_archive(tag: str, archive: Path) -> None:
     """Write what `docker save` gives, compressed, whole or not at all.
 
     Raises:

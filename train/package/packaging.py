@@ -16,6 +16,7 @@ from imaging.errors import KitError
 from imaging.files import make_folder, prepare_file
 from imaging.organs import ORGANS
 from imaging.records import write_json
+from imaging.words import number_of
 from inference.manifest import Manifest, load_manifest, verify_files
 from inference.predictor import UNSEEN, Progress
 from train.package.context import (
@@ -25,7 +26,13 @@ from train.package.context import (
     refuse_weights_elsewhere,
     write_context,
 )
-from train.package.image import build, image_bytes, image_id, refuse_no_docker, save
+from train.package.image import (
+    build_image,
+    image_bytes,
+    image_id,
+    refuse_no_docker,
+    save_archive,
+)
 from train.package.request import Outcome, Package, PackageRequest, Step
 
 SCHEMA = 1
@@ -57,7 +64,7 @@ class _Steps:
         self.since_s = now_s
 
 
-def package(request: PackageRequest, watcher: Watcher) -> Package:
+def make_package(request: PackageRequest, watcher: Watcher) -> Package:
     """Export, quantize, build, save and check; write package.json at the end.
 
     The archive appears whole or not at all. It stays where a rule of the check fails.
@@ -76,7 +83,7 @@ def package(request: PackageRequest, watcher: Watcher) -> Package:
     _labels(manifest, steps)
     _build(request, manifest, watcher, steps)
     watcher.say("saving the archive")
-    save(f"{team_of(request.archive)}:latest", request.archive)
+    save_archive(f"{team_of(request.archive)}:latest", request.archive)
     size = f"{request.archive.name}, {request.archive.stat().st_size / _MB:,.0f} MB"
     steps.add("save", "done", size)
     _check(request, watcher, steps)
@@ -119,15 +126,15 @@ def _quantize(request: PackageRequest, manifest: Path, watcher: Watcher, steps: 
     if request.int8 is None:
         steps.add("quantize", "not asked for", "no --calibrate")
         return
-    from train.export.int8 import quantize
+    from train.export.int8 import add_int8
 
     watcher.say("making 8-bit weights")
     cases = request.int8
-    gate = quantize(
+    gate = add_int8(
         manifest, cases.calibration, cases.images, cases.truth, request.threads, watcher.progress
     )
     dsc = f"mean DSC {gate.int8_dsc:.4f}, {gate.f32_dsc:.4f} before"
-    steps.add("quantize", "done", f"{dsc}, on {len(gate.cases)} CTs")
+    steps.add("quantize", "done", f"{dsc}, on {number_of(len(gate.cases), 'CT')}")
 
 
 def _labels(manifest: Manifest, steps: _Steps) -> None:
@@ -154,7 +161,7 @@ def _build(request: PackageRequest, manifest: Manifest, watcher: Watcher, steps:
     try:
         with tempfile.TemporaryDirectory(prefix=".context-", dir=request.work) as folder:
             write_context(request.build.checkout, manifest, request.build.target, Path(folder))
-            build(tag, Path(folder), manifest, request.build, log)
+            build_image(tag, Path(folder), manifest, request.build, log)
     except OSError as error:
         raise KitError(f"cannot write to {request.work}: {error.strerror}") from error
     size = f"{tag}, {image_bytes(tag) / _MB:,.0f} MB with its base"
@@ -171,7 +178,8 @@ def _check(request: PackageRequest, watcher: Watcher, steps: _Steps) -> None:
     asked = CheckRequest(str(request.archive), request.cases, request.work / "check", Protocol())
     result = watcher.check(asked)
     passed = sum(rule.status == "passed" for rule in result.results.values())
-    told = f"{passed} of {len(result.results)} rules passed on {len(request.cases)} CTs"
+    cts = number_of(len(request.cases), "CT")
+    told = f"{passed} of {len(result.results)} rules passed on {cts}"
     if result.failed:
         told += f", failed: {', '.join(result.failed)}"
     steps.add("check", "failed" if result.failed else "done", told)

@@ -3,10 +3,11 @@
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.submission.screen import check_on_screen
+from evaluation.submission.screen import check_submission_on_screen
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 from inference.predictor import Progress
-from train.package.packaging import Watcher, package
+from train.package.packaging import Watcher, make_package
 from train.package.request import Package, PackageRequest
 
 _STYLES = {"done": "green", "warning": "bold yellow", "failed": "bold red", "not asked for": "dim"}
@@ -16,22 +17,21 @@ def package_on_screen(request: PackageRequest) -> Package:
     """Package, and print the steps.
 
     Raises:
-        KitError: As `package`.
+        KitError: As `make_package`.
     """
     console = terminal(stderr=True)
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
-    done = package(
-        request, Watcher(check_on_screen, say, Progress(done=lambda case: say(case.summary)))
-    )
-    terminal().print(steps_table(done))
+    progress = Progress(done=lambda case: say(case.summary))
+    done = make_package(request, Watcher(check_submission_on_screen, say, progress))
+    show_steps(done)
     return done
 
 
-def steps_table(done: Package) -> Table:
-    """Return a row for every step: how it ended, how long it took, what was found."""
+def show_steps(done: Package) -> None:
+    """Print a row for every step: how it ended, how long it took, what was found."""
     table = Table(title=Text(done.archive.name))
     for name in ("step", "outcome"):
         table.add_column(name, no_wrap=True)
@@ -40,4 +40,4 @@ def steps_table(done: Package) -> Table:
     for step in done.steps:
         outcome = Text(step.outcome, _STYLES[step.outcome])
         table.add_row(step.name, outcome, f"{step.seconds:.1f}", Text(step.found))
-    return table
+    show_table(table, terminal())

@@ -19,8 +19,7 @@ from inference.manifest import WeightsFile
 from tests.evaluation.archives import write_archive
 from train.cli import main
 from train.package import context
-from train.package.packaging import Watcher
-from train.package.packaging import package as package_steps
+from train.package.packaging import Watcher, make_package
 from train.package.request import BuildSettings, PackageRequest
 
 ROOT = Path(__file__).parents[3]
@@ -170,10 +169,10 @@ def test_a_rule_that_fails_leaves_the_archive_and_says_so(fake, bundle, write_ct
         checks.append(asked)
         return Submission("team", None, ("a",), found)
 
-    done = package_steps(request, Watcher(check))
+    done = make_package(request, Watcher(check))
     assert [(check.image, check.cases) for check in checks] == [("team.tar.gz", request.cases)]
     [failed] = done.failed
-    assert failed.found == "0 of 19 rules passed on 1 CTs, failed: runs"
+    assert failed.found == "0 of 19 rules passed on 1 CT, failed: runs"
     assert Path("team.tar.gz").is_file()
 
 

@@ -32,7 +32,7 @@ def test_the_image_gets_both(fake, bundle, monkeypatch):
     assert files_in(fake / "context/weights") == {"small.onnx", "small_int8.bin", "small_int8.xml"}
     step = json.loads(Path("team_package/package.json").read_text())["steps"][1]
     assert (step["name"], step["outcome"]) == ("quantize", "done")
-    assert step["found"].endswith("1.0000 before, on 1 CTs")
+    assert step["found"].endswith("1.0000 before, on 1 CT")
     assert (bundle / "weights_manifest.json").read_bytes() == given
 
 

@@ -10,7 +10,7 @@ from imaging.label_maps import read_label_map
 from imaging.volumes import write_volume
 from train.cli import main
 from train.data.anatomy import IGNORE
-from train.pseudo_labels.ablation import ablate, without_each
+from train.pseudo_labels.ablation import compare_rules, without_each
 
 LIVER, TUMOUR = 1, 14
 SPACING_MM = (2.0, 2.0, 2.0)
@@ -42,7 +42,9 @@ def folder(tmp_path):
 
 
 def run(folder, *sources):
-    return ablate(folder / "truth", {name: folder / name for name in sources}, folder / "out")
+    return compare_rules(
+        folder / "truth", {name: folder / name for name in sources}, folder / "out"
+    )
 
 
 def test_what_every_rule_makes_of_one_source_that_sees(folder):
@@ -112,7 +114,7 @@ def test_a_map_on_another_grid_is_named(folder):
 @pytest.mark.parametrize(
     ("options", "code", "complaint"),
     [
-        (["--source", "seeing"], 2, "--source is NAME=FOLDER, each name once"),
+        (["--source", "seeing"], 2, "seeing: give NAME=FOLDER, each name once"),
         (["--source", "a=x", "--source", "a=y"], 2, "each name once"),
         (["--source", "a=x"], 1, "4 cases, 1 sources; give two or more of each"),
         (["--source", "a=x", "--source", "b=y"], 1, "is missing"),

@@ -257,7 +257,7 @@ def test_a_map_that_cannot_be_read_is_reported_and_the_others_go_on(folder):
     broken.write_bytes(b"no map")
     done = audited(folder, out="broken")
     assert done.exit_code == 1
-    assert "1 cases could not be read" in done.output
+    assert "1 case could not be read" in done.output
     rows = json.loads((folder / "broken" / "audit.json").read_text())["cases"]
     assert (rows[0]["worth"], rows[0]["measured"]["case"]) == (None, broken.name.split(".")[0])
     assert len(rows) == 12

@@ -1,7 +1,6 @@
 """`train audit`: a round's labels as one HTML page, as JSON, and its first rows on screen."""
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 import inference
 from evaluation.report.pictures import Picture, draw_planes
@@ -18,11 +17,13 @@ from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scoring.scores import CaseScores, LabelScore
 from imaging.errors import KitError, in_one_line
 from imaging.files import make_folder, replacing
+from imaging.fitted_tables import show_table
+from imaging.records import write_json
 from imaging.terminal import terminal
 from train.pseudo_labels.audit.figure import draw_volumes
 from train.pseudo_labels.audit.measure import Files, measure
 from train.pseudo_labels.audit.ranking import FLAG, MOST_Z, Normal, Ranked, normals_of, rank_cases
-from train.rounds.plan import cases_of
+from train.rounds.graph import cases_of
 from train.rounds.recipe import Round
 from train.rounds.run import Run
 
@@ -42,7 +43,7 @@ class Shown:
     pictures: tuple[Picture, ...]
 
 
-def audit(run: Run, name: str, output: Path, jobs: int, pictures: int = 6) -> int:
+def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6) -> int:
     """Measure the labels that a round is trained on; write audit.html and audit.json.
 
     Args:
@@ -160,13 +161,17 @@ def _environment() -> Environment:
 def _write_json(ranked: Sequence[Ranked], normals: Mapping[str, Normal], path: Path) -> None:
     rows = [{**asdict(row), "worth": None if row.measured.error else row.worth} for row in ranked]
     table = {"labelled": {organ: asdict(one) for organ, one in normals.items()}, "cases": rows}
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_json(table, path)
 
 
 def _show(ranked: Sequence[Ranked], name: str) -> None:
-    table = Table("case", "worth", "why", title=f"{name}: the cases most worth a look")
+    table = Table(
+        "case",
+        Column("worth", justify="right"),
+        "why",
+        title=f"{name}: the cases most worth a look",
+    )
     for row in ranked[:_ON_SCREEN]:
         worth = "–" if row.measured.error else f"{row.worth:.2f}"
         table.add_row(row.measured.case, worth, "; ".join(row.reasons))
-    terminal().print(table)
+    show_table(table, terminal())
