@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from imaging.errors import KitError
 from inference.manifest import CROPS
+from train.package.context import MANIFEST
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -77,6 +79,7 @@ def package(
     from train.package.request import BuildSettings, Int8Cases, PackageRequest
     from train.package.screen import package_on_screen
 
+    _refuse_unused(model)
     int8 = (options["calibrate"], options["images"], options["truth"])
     if any(int8) and not all(int8):
         raise click.UsageError("--calibrate, --images and --truth go together")
@@ -96,6 +99,20 @@ def package(
     done = package_on_screen(request)
     if done.failed:
         raise KitError(f"{done.failed[-1].found}; {output} is there all the same")
+
+
+def _refuse_unused(model: Path) -> None:
+    """Refuse options of the export where there is nothing to export."""
+    context = click.get_current_context()
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in _EXPORT
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given and (model / MANIFEST).is_file():
+        raise click.UsageError(
+            f"{model} is a bundle, exported already: leave out {', '.join(given)}"
+        )
 
 
 def _build_arguments(words: tuple[str, ...], base: str | None) -> dict[str, str]:

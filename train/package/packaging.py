@@ -36,6 +36,8 @@ from train.package.image import (
 from train.package.request import Outcome, Package, PackageRequest, Step
 
 SCHEMA = 1
+CHECK = "check"
+"""Folder of what the check found, in the work folder."""
 _MB = 1_000_000
 
 
@@ -172,10 +174,13 @@ def _build(request: PackageRequest, manifest: Manifest, watcher: Watcher, steps:
 
 def _check(request: PackageRequest, watcher: Watcher, steps: _Steps) -> None:
     if request.cases is None:
-        steps.add("check", "not asked for", "no --cases: the image was never run")
+        told = "no --cases: the image was never run"
+        if (request.work / CHECK).exists():
+            told += f"; {request.work / CHECK} is of an earlier archive"
+        steps.add("check", "not asked for", told)
         return
     watcher.say("checking the archive")
-    asked = CheckRequest(str(request.archive), request.cases, request.work / "check", Protocol())
+    asked = CheckRequest(str(request.archive), request.cases, request.work / CHECK, Protocol())
     result = watcher.check(asked)
     passed = sum(rule.status == "passed" for rule in result.results.values())
     cts = number_of(len(request.cases), "CT")

@@ -255,6 +255,20 @@ def test_what_8_bit_weights_need_goes_together(fake, bundle, words):
     assert "--calibrate, --images and --truth go together" in done.output
 
 
+def test_options_of_the_export_are_refused_where_nothing_is_exported(fake, bundle):
+    done = package(bundle, "-o", "team.tar.gz", "--fold", "0", "--trust-checkpoint")
+    assert done.exit_code == 2
+    assert "exported already: leave out --fold, --trust-checkpoint" in done.output
+    assert not (fake / "calls").exists()
+
+
+def test_a_check_of_an_earlier_archive_is_not_taken_for_this_ones(fake, bundle):
+    Path("team_package/check").mkdir(parents=True)
+    assert package(bundle, "-o", "team.tar.gz").exit_code == 0
+    step = json.loads(Path("team_package/package.json").read_text())["steps"][-1]
+    assert step["found"].endswith("; team_package/check is of an earlier archive")
+
+
 @pytest.mark.parametrize("argument", ["PIP_CERT", "=x"])
 def test_a_build_argument_has_a_name_and_a_value(fake, bundle, argument):
     done = package(bundle, "-o", "team.tar.gz", "--build-arg", argument)
