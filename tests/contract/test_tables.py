@@ -298,6 +298,15 @@ def parity_table():
     return ["onnxruntime", "tolerance"]
 
 
+def package_table():
+    from train.package.request import Package, Step
+    from train.package.screen import show_steps
+
+    step = Step("quantize", "not asked for", 12345.6, f"{LONG_REASON}; {PATH}")
+    show_steps(Package(Path("team.tar.gz"), (step,)))
+    return ["not asked for", "12345.6", LONG_REASON, PATH]
+
+
 def benchmark_augmentation():
     from benchmarks.augmentation import FAMILIES, WHOLE, _show
 
@@ -306,7 +315,7 @@ def benchmark_augmentation():
 
 
 PRINTED = (data_table, costs_table, ways_table, audit_table, kept_table, calibration_table,
-           confidence_table, parity_table, benchmark_augmentation)  # fmt: skip
+           confidence_table, parity_table, package_table, benchmark_augmentation)  # fmt: skip
 
 
 @pytest.mark.parametrize("show", PRINTED, ids=lambda show: show.__name__)
