@@ -11,11 +11,12 @@ SECTIONS = {
         "inference.cli",
         ("predict", "show", "estimate", "outside", "sample", "verify", "card", "engine"),
     ),
+    "View": ("viewer.cli", ("view",)),
     "Evaluate": (
         "evaluation.cli",
         ("score", "agree", "compare", "rank", "leakage", "efficiency", "submission"),
     ),
-    "Train": ("train.cli", ("train",)),
+    "Train": ("train.cli", ("train", "package")),
 }
 """Sections of the help: module of the command line, and names of its commands.
 

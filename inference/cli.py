@@ -1,7 +1,7 @@
 """Command line: parse, call one function, report. Heavy imports wait until a command runs."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from inference.shipped import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
     from inference.manifest import Manifest
+    from inference.pipeline import Beside
 
 FILE = click.Path(path_type=Path)
 KINDS = ("dicom-seg", "seg-nrrd", "itk-snap", "masks", "statistics", "preview")
@@ -156,14 +157,8 @@ def predict(
 
         described = described_network(manifest, weights, settings["engine"])
         run_json = report or outputs / "run.json"
-        _check_organs(described, settings["organs"])
-        with ExitStack() as stack:
-            beside = None
-            if kinds := also + ("preview",) * preview:
-                from inference.outputs.writing import Outputs
-
-                chosen = Outputs(kinds, outputs, described, settings["organs"])
-                beside = stack.enter_context(chosen).write
+        kinds = also + ("preview",) * preview
+        with _beside(kinds, outputs, described, settings["organs"]) as beside:
             done = predict_inputs(
                 inputs,
                 outputs,
@@ -180,12 +175,22 @@ def predict(
         )
 
 
-def _check_organs(manifest: "Manifest", organs: tuple[str, ...]) -> None:
-    """Refuse labels that the network has not, as wrong usage."""
+@contextmanager
+def _beside(
+    kinds: tuple[str, ...], outputs: Path, manifest: "Manifest", organs: tuple[str, ...]
+) -> "Iterator[Beside | None]":
+    """Yield what writes other outputs of `kinds`; labels that there are not are wrong usage."""
     try:
         manifest.chosen(organs)
     except KitError as error:
         raise click.UsageError(f"--organs: {error}") from error
+    if not kinds:
+        yield None
+        return
+    from inference.outputs.writing import Outputs
+
+    with Outputs(kinds, outputs, manifest, organs) as chosen:
+        yield chosen.write
 
 
 def described_network(manifest: Path, weights: Path | None, engine: str) -> "Manifest":

@@ -71,9 +71,7 @@ def predict_folder(
         KitError: Nothing can be done at all: weights, engine or output folder.
     """
     report = report or RunReport.of(manifest, asdict(settings))
-    _refuse_inputs_as_outputs(cases, outputs)
-    _make_folder(outputs)
-    report.left_over = left_over(outputs, ".nii.gz", cases, _files(cases))
+    report.left_over = _prepare_folder(cases, outputs)
     start_s = time.perf_counter()
     reports = [CaseReport(case, "not reached") for case in cases]
     with ThreadPoolExecutor(1) as reader:
@@ -83,10 +81,6 @@ def predict_folder(
             return reader.submit(read_ct, cases[done.case], done, strict=settings.strict)
 
         reading = deque([read(reports[0])])
-
-        def take() -> Volume:
-            return reading.popleft().result()  # taken out: its memory ends with its use
-
         with open_predictor(manifest, settings) as predictor:
             report.engine = predictor.engine.description
             report.start_s["engine"] = round(time.perf_counter() - start_s, 4)
@@ -97,11 +91,17 @@ def predict_folder(
                 reading[0].exception()  # at most one volume waits while another is computed
                 if following is not None:
                     reading.append(read(following))
+                take = partial(_taken, reading)
                 label = partial(predictor.segment_case, take, done, progress, begun_s)
                 _one_case(label, cases[done.case], _target(outputs, done.case), done, beside)
                 progress.done(done)
                 begun_s = now_s()
     return report
+
+
+def _taken(reading: deque[Future[Volume]]) -> Volume:
+    """Take the next volume out: its memory ends with its use."""
+    return reading.popleft().result()
 
 
 def _one_case(
@@ -144,6 +144,13 @@ def _target(outputs: Path, case: str) -> Path:
 
 def _files(cases: Mapping[str, Source]) -> list[Path]:
     return [source for source in cases.values() if isinstance(source, Path)]
+
+
+def _prepare_folder(cases: Mapping[str, Source], outputs: Path) -> tuple[str, ...]:
+    """Make the outputs folder; return the cases of other runs whose maps lie in it."""
+    _refuse_inputs_as_outputs(cases, outputs)
+    _make_folder(outputs)
+    return left_over(outputs, ".nii.gz", cases, _files(cases))
 
 
 def _refuse_inputs_as_outputs(cases: Mapping[str, Source], outputs: Path) -> None:

@@ -12,7 +12,7 @@ from inference.ct import Source
 def show_series(console: Console, series: list[Series], cases: dict[str, Source]) -> None:
     """Print a table of all series: slices, description, and the case or why it is none."""
     chosen = sum(isinstance(source, Series) for source in cases.values())
-    table = Table(title=f"DICOM series: {chosen} of {len(series)} labelled; --series chooses")
+    table = Table(title="DICOM series")
     for column in ("no.", "slices", "mm"):
         table.add_column(column, justify="right")
     table.add_column("description", overflow="fold")
@@ -24,6 +24,7 @@ def show_series(console: Console, series: list[Series], cases: dict[str, Source]
         cells = (Text(described), Text(_becomes(one, cases)))  # no markup in names
         table.add_row(number, str(len(one.slices)), mm, *cells)
     show_table(table, console)
+    console.print(f"{chosen} of {len(series)} DICOM series are labelled; choose with --series")
 
 
 def series_rows(series: list[Series], cases: dict[str, Source]) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from evaluation.leakage.fingerprints import cached_fingerprint
-from evaluation.leakage.matching import Match, Prepared, best_match
+from evaluation.leakage.matching import Match, PreparedCt, best_match
 from imaging import __version__
 from imaging.digest import file_sha256
 from imaging.errors import KitError, in_one_line
@@ -183,16 +183,16 @@ _RANKS = {FILE: 0, IMAGE: 1, PATIENT: 2, NAME: 3}
 
 def _prepared(
     cases: Sequence[Listed], cache: Path | None, read: Callable[[int, int], None]
-) -> tuple[dict[Path | None, Prepared], dict[Path | None, str], dict[str, str]]:
+) -> tuple[dict[Path | None, PreparedCt], dict[Path | None, str], dict[str, str]]:
     """Return fingerprints and digests by path, and what could not be read."""
-    prepared: dict[Path | None, Prepared] = {}
+    prepared: dict[Path | None, PreparedCt] = {}
     digests: dict[Path | None, str] = {}
     unreadable: dict[str, str] = {}
     paths = list(dict.fromkeys(case.path for case in cases if case.path is not None))
     for done, path in enumerate(paths, start=1):
         try:
             digests[path] = file_sha256(path)
-            prepared[path] = Prepared(cached_fingerprint(path, digests[path], cache))
+            prepared[path] = PreparedCt(cached_fingerprint(path, digests[path], cache))
         except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
             unreadable[str(path)] = in_one_line(error, path.name)
         read(done, len(paths))
@@ -202,7 +202,7 @@ def _prepared(
 def _compared(
     first: Listed,
     second: Listed,
-    prepared: dict[Path | None, Prepared],
+    prepared: dict[Path | None, PreparedCt],
     digests: dict[Path | None, str],
 ) -> Shared | None:
     kinds, match = [NAME] if first.case == second.case else [], None

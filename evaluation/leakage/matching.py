@@ -49,7 +49,7 @@ class Match:
     """Share of the smaller CT's contrast that lies in both."""
 
 
-class Prepared:
+class PreparedCt:
     """A fingerprint and what all its comparisons need."""
 
     def __init__(self, found: Fingerprint) -> None:
@@ -71,7 +71,7 @@ class Prepared:
         return self.values[turn], self.coarse[turn], before
 
 
-def best_match(first: Prepared, second: Prepared) -> Match | None:
+def best_match(first: PreparedCt, second: PreparedCt) -> Match | None:
     """Return the best way to lay `second` on `first`; None where no way is worth a closer look."""
     starts = []
     for mirrored in _FORMS:
@@ -120,7 +120,7 @@ def block_means(values: Floats, skipped: Shift, size: int) -> Floats:
 
 
 def _followed(
-    first: Prepared, second: Prepared, mirrored: Mirrored, values: Floats, shift: Shift
+    first: PreparedCt, second: PreparedCt, mirrored: Mirrored, values: Floats, shift: Shift
 ) -> Match:
     """Return the best place of `values`, the mirrored `second`, around a coarse `shift`."""
     odd = _triple(s % 2 for s in shift)

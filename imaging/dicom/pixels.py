@@ -143,7 +143,9 @@ def _by_gdcm(path: Path, read: Dataset, frame: int, syntax: UID) -> NDArray[Any]
         alone = Path(folder) / "frame.dcm"
         _write_alone(packed, read, syntax, alone)
         try:
-            found: NDArray[Any] = sitk.GetArrayFromImage(sitk.ReadImage(str(alone)))
+            found: NDArray[Any] = sitk.GetArrayFromImage(
+                sitk.ReadImage(str(alone), imageIO="GDCMImageIO")
+            )
         except RuntimeError as error:
             raise VolumeError(
                 f"{path.name}: GDCM cannot decode its pixels ({syntax.name}); decompress it first"

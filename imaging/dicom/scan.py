@@ -71,15 +71,17 @@ def _alike(images: list[Image]) -> list[list[Stack]]:
 
 
 def _fit(one: Image, other: Image) -> bool:
-    """Tell whether two images can be slices of one volume."""
-    if (one.rows, one.columns, one.samples) != (other.rows, other.columns, other.samples):
+    """Tell whether two images can be slices of one volume, or are left out together."""
+    reasons = (_left_out(one), _left_out(other))
+    if any(reasons):
+        return reasons[0] == reasons[1]
+    if (one.rows, one.columns) != (other.rows, other.columns):
         return False
     pairs = ((one.orientation, other.orientation), (one.spacing_mm, other.spacing_mm))
-    near = all(
+    return all(
         a == b or (a is not None and b is not None and np.allclose(a, b, atol=_CLOSE))
         for a, b in pairs
     )
-    return near and _left_out(one) == _left_out(other)
 
 
 def _left_out(image: Image) -> str | None:

@@ -5,6 +5,7 @@ The same series, labels and network give the same bytes: UIDs are made from the 
 date of the content is that of the CT, for no clock is read.
 """
 
+import warnings
 from pathlib import Path
 
 import highdicom
@@ -52,7 +53,9 @@ def write_dicom_seg(case: LabelledCase, outputs: Path) -> tuple[str, ...]:
     present = tuple(segment for segment in case.segments if counts[segment.value])
     if not present:
         return ("no DICOM-SEG was written, for no organ was found",)
-    with config.disable_value_validation():  # an anonymised series has values that are not valid
+    with config.disable_value_validation(), warnings.catch_warnings():
+        # of an anonymised series, with values that are not valid; some name the patient
+        warnings.simplefilter("ignore", UserWarning)
         images = source_images(series)
         check_place(images, case.header)
         made = segmentation_of(case, images, present)

@@ -148,7 +148,7 @@ def _mend_values(image: Dataset) -> Iterator[str]:
         if keyword not in image:
             missing.append(keyword)
         elif not _fits(keyword, str(image.get(keyword) or "")):
-            wrong.append(f"{keyword} {str(image.get(keyword))!r}")
+            wrong.append(keyword)  # not its value, which tells of a patient
         else:
             continue
         setattr(image, keyword, "")

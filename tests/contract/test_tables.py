@@ -168,12 +168,12 @@ def compared(console):
 
 def estimate(console):
     from inference.limits import Choice, Estimate
-    from inference.tools import plan
+    from inference.tools.estimate import _table
 
     choices = tuple(Choice(step, 12_345, 12_345.6) for step in (0.5, 0.75, 1.0))
     found = Estimate(1.2, 0.34, 0.5, 12_345.0, choices, choices[0], ())
     report = CaseReport(NAMES[0], input_shape=(512, 512, 1024), working_shape=(512, 512, 1024))
-    show_table(plan._table(report, found, 15.0), console)
+    show_table(_table(report, found, 15.0), console)
     return ["12345.6"]
 
 
@@ -183,6 +183,18 @@ def outside(console):
     rows = {organ: {"voxels": 123_456_789, "outside": 12_345} for organ in ORGANS}
     show_table(_table(f"{NAMES[0]}: region of interest is 12%", rows), console)
     return [*ORGANS, "123,456,789"]
+
+
+def series(console):
+    from imaging.dicom.series import Series
+    from inference.series_table import show_series
+
+    found = [
+        Series(name, "1.2.3", 1234, f"ABDOMEN_WITH_CONTRAST_{n}", "CT", Path(PATH), (), None)
+        for n, name in enumerate(NAMES)
+    ]
+    show_series(console, found, {found[0].name: found[0]})
+    return [NAMES[0], "ABDOMEN_WITH_CONTRAST_2"]
 
 
 def plans(console):
@@ -198,7 +210,7 @@ def plans(console):
 
 
 TABLES = (one_volume, three_volumes, scores, agreements, ranking, efficiency, submission,
-          measured, compared, estimate, outside, plans)  # fmt: skip
+          measured, compared, estimate, outside, series, plans)  # fmt: skip
 
 
 @pytest.mark.parametrize("show", TABLES, ids=lambda show: show.__name__)
@@ -228,13 +240,13 @@ def costs_table():
 
 
 def ways_table():
-    from train.pseudo_labels.ablation import Ways, show, size_names
+    from train.pseudo_labels.ablation import Ways, show_rules, size_names
 
     sizes = {name: (123, 456) for name in size_names()}
     tumour = {"tumour": 0.123}
     way = Ways(tumour, tumour, tumour, 0.9123, sizes, 1234, 0.1234, 0.1234)
     rule = f"weighted, without {NAMES[0]}"
-    show({rule: way})
+    show_rules({rule: way})
     return [rule, "123/456", "12.34%"]
 
 
@@ -259,22 +271,22 @@ def calibration_table():
     from train.pseudo_labels.calibration.cross_validation import (
         Calibration,
         CaseCalibration,
-        show,
+        show_calibration,
     )
     from train.pseudo_labels.calibration.temperature import Reliability
 
     one = Reliability((), 0.1234, 1.2345)
     cases = {name: CaseCalibration(123_456_789, 1.23, one, one) for name in NAMES}
-    show(Calibration(NAMES[0], {}, 1.5, one, one, cases))
+    show_calibration(Calibration(NAMES[0], {}, 1.5, one, one, cases))
     return [*NAMES, "123,456,789", "0.1234"]
 
 
 def confidence_table():
     from train.pseudo_labels.calibration.confidence import Confidence, Sureness
-    from train.pseudo_labels.calibration.confidence_command import show
+    from train.pseudo_labels.calibration.confidence_command import show_confidence
 
     sure = Sureness("right adrenal gland", 123_456.7, 0.9, 0.8, 1.2, 0.9)
-    show({NAMES[0]: Confidence([sure], [sure])})
+    show_confidence({NAMES[0]: Confidence([sure], [sure])})
     return ["right adrenal gland", "123,456.7"]
 
 
@@ -286,6 +298,15 @@ def parity_table():
     return ["onnxruntime", "tolerance"]
 
 
+def package_table():
+    from train.package.request import Package, Step
+    from train.package.screen import show_steps
+
+    step = Step("quantize", "not asked for", 12345.6, f"{LONG_REASON}; {PATH}")
+    show_steps(Package(Path("team.tar.gz"), (step,)))
+    return ["not asked for", "12345.6", LONG_REASON, PATH]
+
+
 def benchmark_augmentation():
     from benchmarks.augmentation import FAMILIES, WHOLE, _show
 
@@ -294,7 +315,7 @@ def benchmark_augmentation():
 
 
 PRINTED = (data_table, costs_table, ways_table, audit_table, kept_table, calibration_table,
-           confidence_table, parity_table, benchmark_augmentation)  # fmt: skip
+           confidence_table, parity_table, package_table, benchmark_augmentation)  # fmt: skip
 
 
 @pytest.mark.parametrize("show", PRINTED, ids=lambda show: show.__name__)
@@ -355,5 +376,5 @@ def test_every_table_is_printed_by_show_table():
             for alias in node.names
         }
         if "Table" in names and path.name not in ("fitted_tables.py", "display.py"):
-            assert "show_table" in names or "results_table" in str(path), path
+            assert "show_table" in names or path.name.endswith("_table.py"), path
         assert not re.search(r"\.print\(\w*table\w*[()]", text), f"{path}: use show_table"

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from pydicom.uid import (  # noqa: E402
 )
 
 from imaging.dicom.files import dicom_files  # noqa: E402
-from imaging.dicom.pixels import read_series  # noqa: E402
+from imaging.dicom.headers import read_images  # noqa: E402
+from imaging.dicom.pixels import read_series, same_pixels  # noqa: E402
 from imaging.dicom.scan import find_series  # noqa: E402
 from imaging.errors import VolumeError  # noqa: E402
 from imaging.volumes import read_volume, write_labels  # noqa: E402
@@ -669,3 +671,43 @@ def test_folders_of_results_and_loops_of_links_are_not_looked_at(tmp_path):
     (folder / "loop").symlink_to(folder)
     files, _ = dicom_files(folder, folder / "out")
     assert len(files) == 6
+
+
+THEIRS = Path(pydicom.__file__).parent / "data" / "test_files"
+"""Files that others wrote; pydicom brings them."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MR_small_RLE", "MR_small_bigendian", "MR_small_expb", "MR_small_implicit",
+        "MR_small_jp2klossless", "MR_small_jpeg_ls_lossless", "MR_small_padded",
+    ],
+)  # fmt: skip
+def test_one_image_in_the_encodings_of_others(name):
+    if not (THEIRS / f"{name}.dcm").is_file():
+        pytest.skip("pydicom brings no test files")
+    (plain,), (other,) = (read_images(THEIRS / f"{one}.dcm") for one in ("MR_small", name))
+    assert same_pixels(plain, other)
+    (ct,) = read_images(THEIRS / "CT_small.dcm")
+    assert not same_pixels(ct, plain)
+
+
+def test_a_media_of_others():
+    folder = THEIRS / "dicomdirtests"
+    if not folder.is_dir():
+        pytest.skip("pydicom brings no test files")
+    series, passed, _ = found_in(folder)
+    assert [names_of([one]) for one in series if one.left_out is None and not one.problem] == [
+        [("98892001_CT5N", "")]
+    ]
+    volume = read_series(next(one for one in series if one.name == "98892001_CT5N"))
+    assert (volume.grid.shape, volume.grid.spacing_mm[0]) == ((5, 16, 16), 2.5)
+    brain = next(one for one in series if one.description == "Routine Brain")
+    assert brain.problem.startswith("161 slices are missing, at -98.23, -96.98,")
+    assert {one.left_out for one in series if one.left_out} == {
+        "modality CR", "modality MR", "a localiser",
+    }  # fmt: skip
+    assert set(passed.values()) == {
+        "a DICOMDIR; the files themselves were looked at", "no image in it",
+    }  # fmt: skip

@@ -195,7 +195,7 @@ def test_the_series_that_were_found_are_shown_in_80_columns(tmp_path, predict):
     assert len(table) > 9
     assert max(map(len, table)) <= 80
     shown = " ".join(done.stderr.replace("│", " ").split())
-    assert "DICOM series: 2 of 3 labelled; --series chooses" in shown
+    assert "2 of 3 DICOM series are labelled; choose with --series" in shown
     assert "left out: a localiser" in shown
     assert "P1_3: failed: P1_3: 1 slice is missing, at 302.5 mm" in done.stderr
     assert maps_in(tmp_path / "out") == ["P1_2.nii.gz"]  # no grid, no empty map

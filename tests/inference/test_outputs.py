@@ -184,6 +184,15 @@ def test_an_output_that_cannot_be_written_fails_its_case_and_not_the_others(
     ]  # fmt: skip
 
 
+def test_a_table_that_cannot_be_written_is_one_line_and_the_maps_are_there(predict, tmp_path):
+    (tmp_path / "out" / "organ_statistics.csv" / "full").mkdir(parents=True)
+    done = predict("--also", "statistics")
+    assert done.exit_code == 1
+    assert re.search(r"Error: cannot write .*organ_statistics\.csv: ", done.output)
+    assert "Traceback" not in done.output
+    assert files_in(tmp_path / "out") == ["a.nii.gz", "organ_statistics.json", "run.json"]
+
+
 def test_a_later_run_removes_what_it_does_not_write_anew(predict, tmp_path):
     predict("--also", ALL)
     (tmp_path / "out" / "masks" / "a" / "mine.txt").write_text("mine")

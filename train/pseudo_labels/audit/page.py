@@ -20,12 +20,14 @@ from imaging.files import make_folder, replacing
 from imaging.fitted_tables import show_table
 from imaging.records import write_json
 from imaging.terminal import terminal
+from train.data.anatomy import IGNORE
 from train.pseudo_labels.audit.figure import draw_volumes
 from train.pseudo_labels.audit.measure import Files, measure
 from train.pseudo_labels.audit.ranking import FLAG, MOST_Z, Normal, Ranked, normals_of, rank_cases
 from train.rounds.graph import cases_of
 from train.rounds.recipe import Round
 from train.rounds.run import Run
+from viewer.linked import Link, write_linked
 
 _TEMPLATES = ("train.pseudo_labels.audit", "evaluation.report")
 _ON_SCREEN = 10
@@ -41,10 +43,14 @@ class Shown:
     organs: str
     remark: str | None
     pictures: tuple[Picture, ...]
+    link: Link
+    """Its page in the viewer."""
 
 
 def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6) -> int:
     """Measure the labels that a round is trained on; write audit.html and audit.json.
+
+    Each case that is shown with pictures has a page of its own too, view/<case>.html.
 
     Args:
         run: The run.
@@ -68,16 +74,18 @@ def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6)
         cases = list(track(found, "cases", len(files), console=console, transient=True))
     normals = normals_of(cases)
     ranked = rank_cases(cases, normals)
+    pair, page = _compared(run, step), output / "audit.html"
     worst = [
-        _shown(row, files[row.measured.case], run) for row in _worth_drawing(ranked)[:pictures]
+        _shown(row, files[row.measured.case], run, pair, page)
+        for row in _worth_drawing(ranked)[:pictures]
     ]
     _write_json(ranked, normals, output / "audit.json")
     html = _environment().get_template("audit.html").render(
         run=run, step=step, ranked=ranked, worst=worst, volumes=draw_volumes(ranked, normals),
-        kit=inference.__version__, most_z=MOST_Z, flag=FLAG, pair=_compared(run, step),
+        kit=inference.__version__, most_z=MOST_Z, flag=FLAG, pair=pair,
         most=_LISTED,
     )  # fmt: skip
-    with replacing(output / "audit.html") as partial:
+    with replacing(page) as partial:
         partial.write_text(html, encoding="utf-8")
     _show(ranked, name)
     return sum(case.error is not None for case in cases)
@@ -129,20 +137,21 @@ def _worth_drawing(ranked: Sequence[Ranked]) -> list[Ranked]:
     return [row for row in ranked if any(value < 1 for value in row.measured.agreement.values())]
 
 
-def _shown(row: Ranked, files: Files, run: Run) -> Shown:
-    """Draw the place where the two first maps of a case disagree most."""
+def _shown(row: Ranked, files: Files, run: Run, pair: tuple[str, ...], page: Path) -> Shown:
+    """Draw the place where the two first maps of a case disagree most; write its page."""
     labels = {organ: LabelScore(dsc=value) for organ, value in row.measured.agreement.items()}
     case = CaseScores(files.case, labels)
     text = ", ".join(f"{organ} {labels[organ].dsc:.2f}" for organ in worst_organs(case))
     image = next(one.image for one in run.cases if one.case == files.case)
-    folders = Folders(
-        files.compared[0].parent, files.compared[1].parent, (run.release / image).parent
-    )
+    first, second = files.compared[:2]
+    folders = Folders(first.parent, second.parent, (run.release / image).parent)
+    maps = (run.release / image, second, first)
+    link = write_linked(page, files.case, maps, (pair[1], pair[0]), {IGNORE: "ignored"})
     try:
         scene = read_scene(case, folders, "official")
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
-        return Shown(row, text, in_one_line(error, files.case), ())
-    return Shown(row, text, scene.remark, tuple(draw_planes(scene)))
+        return Shown(row, text, in_one_line(error, files.case), (), link)
+    return Shown(row, text, scene.remark, tuple(draw_planes(scene)), link)
 
 
 def _environment() -> Environment:
