@@ -54,7 +54,6 @@ for command in (audit, plan, run, stage, verify, small):
     show_default=True,
     help="What prediction looks at; nonzero is nnU-Net's.",
 )
-@click.option("--reference", is_flag=True, help="Write the program of the torch engine too.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option(
     "--trust-checkpoint",

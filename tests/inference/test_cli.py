@@ -13,13 +13,6 @@ def run(*words):
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-def test_an_onnx_file_for_the_torch_engine_is_wrong_usage(tmp_path):
-    words = ("predict", tmp_path, tmp_path, "--weights", "a.onnx", "--engine", "torch")
-    result = run(*words)
-    assert result.exit_code == 2
-    assert "--weights is an ONNX file" in result.output
-
-
 def test_a_report_goes_into_a_folder_that_was_not_there(tmp_path, network, write_ct, boxes):
     pytest.importorskip("openvino")
     network()
