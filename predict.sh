@@ -23,4 +23,4 @@ if [ -r /proc/uptime ]; then # seconds and limits count from here, not from the 
   read -r FLARE23_START_S _ </proc/uptime
   export FLARE23_START_S
 fi
-exec "$python" -m inference predict inputs outputs "$@"
+exec "$python" -m inference predict inputs outputs --challenge "$@"

@@ -5,7 +5,6 @@ once without each family, all from the same seed and for the same few steps, wit
 that are left out. There the labels are compared with the teacher's, organ by organ.
 """
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
@@ -18,11 +17,12 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from imaging.errors import KitError
-from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.geometry import Shape
 from imaging.machine import cpu_name
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
+from imaging.records import write_json
 from imaging.resampling import resample_linear, resample_nearest
 from imaging.terminal import terminal
 from inference.sliding_window import Window, logit_slabs
@@ -69,7 +69,8 @@ def benchmark_augmentation(
         mean = float(np.mean(list(dice.values())))
         found[name] = {"mean": mean, "dice": dice, "train_s": round(time.monotonic() - start_s)}
         terminal(stderr=True).print(f"{name}: {mean:.3f}")
-        _write(found, {"steps": steps, "patch": patch, "left_out": left_out}, output)
+        settings = {"steps": steps, "patch": patch, "left_out": left_out}
+        write_json({"cpu": cpu_name(), **settings, "variants": found}, output, indent=2)
     _show(found)
 
 
@@ -98,14 +99,12 @@ def teacher_dice(
     """
     found: dict[str, list[float]] = {}
     for case in cases:
-        shape = tuple(
+        z, y, x = (
             round(n * recipe.stored_mm / mm)
             for n, mm in zip(case.hu.shape, recipe.spacing_mm, strict=True)
         )
-        teacher = resample_nearest(case.labels.first, (shape[0], shape[1], shape[2]))
-        prediction = labels_of(
-            network, recipe, resample_linear(case.hu, (shape[0], shape[1], shape[2]))
-        )
+        teacher = resample_nearest(case.labels.first, (z, y, x))
+        prediction = labels_of(network, recipe, resample_linear(case.hu, (z, y, x)))
         known = teacher != UNKNOWN
         joint = joint_counts(teacher[known], prediction[known])
         dice, voxels = dice_by_label(joint), joint.sum(axis=1)
@@ -133,12 +132,6 @@ def labels_of(network: torch.nn.Module, recipe: SmallRecipe, hu: Floats) -> NDAr
     return np.concatenate([slab.argmax(axis=0).astype(np.uint8) for slab in slabs])
 
 
-def _write(found: Mapping[str, Any], settings: Mapping[str, Any], output: Path) -> None:
-    content = {"cpu": cpu_name(), **settings, "variants": found}
-    with replacing(output) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
 def _show(found: Mapping[str, Any]) -> None:
     """Print organs down, variants across; each family's column is the loss against all of them."""
     table = Table("organ", WHOLE, *(f"- {family}" for family in FAMILIES))
@@ -148,4 +141,4 @@ def _show(found: Mapping[str, Any]) -> None:
         table.add_row(organ, f"{dice:.3f}", *(f"{loss:+.3f}" for loss in losses))
     means = (found[family]["mean"] - found[WHOLE]["mean"] for family in FAMILIES)
     table.add_row("mean", f"{found[WHOLE]['mean']:.3f}", *(f"{loss:+.3f}" for loss in means))
-    terminal().print(table)
+    show_table(table, terminal())

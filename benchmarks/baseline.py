@@ -26,7 +26,7 @@ def main(
     model: Path, inputs: Path, outputs: Path, tuned: bool, step: float, compiled: bool
 ) -> None:
     """Label INPUTS with an nnU-Net model folder, on the CPU, without mirroring."""
-    os.environ.setdefault("nnUNet_extTrainer", str(ROOT / "train" / "trainers"))
+    os.environ.setdefault("nnUNet_extTrainer", str(ROOT / "train" / "network" / "trainers"))
     if tuned:
         _tuned(model, inputs, outputs, step, compiled)
         return

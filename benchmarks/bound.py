@@ -1,13 +1,11 @@
 """The least time of one window: its work at the rate at which this CPU multiplies matrices."""
 
-import json
 import math
 import os
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,8 +14,9 @@ from openvino import opset13 as ops
 from rich.table import Table
 
 from imaging.errors import EngineError
-from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.machine import cpu_name
+from imaging.records import write_json
 from imaging.terminal import terminal
 from inference.engines import EngineOptions, Precision, open_engine
 from inference.limits import seconds_a_patch
@@ -62,14 +61,13 @@ def benchmark_bound(manifest: Path, output: Path) -> None:
         "window_gflop": round(work / 1e9, 1),
         "precisions": rows,
     }
-    with replacing(output) as partial:
-        partial.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    write_json(result, output, indent=2)
     title = f"{described.name}: {work / 1e9:.0f} GFLOP a window of {described.window.patch}"
     table = Table("precision", "matrices, GFLOP/s", "bound s", "window s", "reached", title=title)
     for precision, row in rows.items():
         cells = (f"{row['matrix_gflop_s']:.0f}", f"{row['bound_s']:.3f}", f"{row['window_s']:.3f}")
         table.add_row(precision, *cells, f"{row['share_of_bound']:.0%}")
-    terminal().print(table)
+    show_table(table, terminal())
 
 
 def flop(path: Path) -> int:
@@ -80,16 +78,12 @@ def flop(path: Path) -> int:
     shapes |= {w.name: list(w.dims) for w in graph.initializer}
     total = 0
     for node in graph.node:
-        if node.op_type == "Conv":  # weights [out, in / groups, *kernel]: so many for each output
-            total += 2 * math.prod(shapes[node.output[0]]) * math.prod(_weights(node, shapes)[1:])
-        elif node.op_type == "ConvTranspose":  # weights [in, out / groups, *kernel]
-            total += 2 * math.prod(shapes[node.input[0]]) * math.prod(_weights(node, shapes)[1:])
+        if node.op_type in ("Conv", "ConvTranspose"):
+            # Weights are [out, in / groups, *kernel], so many for each output; or, transposed,
+            # [in, out / groups, *kernel], so many for each input.
+            counted = node.output[0] if node.op_type == "Conv" else node.input[0]
+            total += 2 * math.prod(shapes[counted]) * math.prod(shapes[node.input[1]][1:])
     return total
-
-
-def _weights(node: Any, shapes: dict[str, list[int]]) -> list[int]:
-    """Return the shape of a node's weights; float16 storage puts a cast before them."""
-    return shapes[node.input[1]]
 
 
 def _window_s(manifest: Manifest, precision: Precision) -> float:

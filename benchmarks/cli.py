@@ -20,10 +20,10 @@ def main() -> None:
     """Measure speed and memory on this machine, in alternating runs."""
 
 
-@main.command()
+@main.command("score")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("-o", "--output", type=OutputFile(), help="JSON file of the results.")
-def score(repeats: int, output: Path | None) -> None:
+def score_speed(repeats: int, output: Path | None) -> None:
     """`evaluation score` against a plain transcription of the official rules."""
     from benchmarks.score import benchmark_score
 
@@ -74,7 +74,7 @@ def scan(
 
 
 @main.command()
-@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("recipe", type=_FILE)
 @_REPEATS
 @click.option("--epochs", type=click.IntRange(min=2), default=3, show_default=True)
 @click.option("--iterations", type=click.IntRange(min=1), default=6, show_default=True)
@@ -109,7 +109,7 @@ def labels(repeats: int, output: Path) -> None:
 
 
 @main.command()
-@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("manifest", type=_FILE)
 @_OUTPUT
 def bound(manifest: Path, output: Path) -> None:
     """One window's seconds, and the least they could be on this CPU."""
@@ -119,9 +119,9 @@ def bound(manifest: Path, output: Path) -> None:
 
 
 @main.command()
-@click.argument("truth", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("truth", type=_FOLDER)
 @click.option("--seed", default=20231007, show_default=True)
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=_PATH)
 def sources(truth: Path, seed: int, output: Path) -> None:
     """Make sources of pseudo labels with known errors of the true label maps in TRUTH."""
     from benchmarks.sources import write_sources
@@ -131,8 +131,8 @@ def sources(truth: Path, seed: int, output: Path) -> None:
 
 @main.command(hidden=True)
 @click.argument("way")
-@click.argument("logits", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("logits", type=_FILE)
+@click.argument("target", type=_PATH)
 def restore(way: str, logits: Path, target: Path) -> None:
     """Restore labels in this process."""
     from benchmarks.labels import restore_once

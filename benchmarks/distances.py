@@ -23,6 +23,7 @@ from evaluation.scoring.boxes import hull, label_boxes
 from evaluation.scoring.folders import read_map
 from evaluation.scoring.surfaces import Mask, neighbour_codes
 from evaluation.scoring.tolerances import TOLERANCE_MM
+from imaging.fitted_tables import show_table
 from imaging.organs import ORGANS
 from imaging.terminal import terminal
 
@@ -88,7 +89,7 @@ def benchmark_distances(repeats: int) -> None:
             for (organ, *_), a, b in zip(surfaces, values, found["scipy"], strict=True)
         )
         table.add_row(name, f"{median(seconds[name]):.2f}", f"{max(errors):.1e}", str(flips))
-    terminal().print(table)
+    show_table(table, terminal())
 
 
 def _surfaces(truth: NDArray[np.uint8], pred: NDArray[np.uint8]) -> list[tuple[str, Mask, Mask]]:

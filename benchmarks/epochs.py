@@ -23,6 +23,7 @@ import click
 import psutil
 import SimpleITK as sitk
 
+from imaging.records import write_json
 from train.data.raw import link_dataset
 from train.network.naming import CONFIGURATION, DATASET, PLANS, TRAINER
 from train.network.nnunet import TrainingSpec, environment, prepare
@@ -86,7 +87,7 @@ def benchmark_epochs(
         for name, runs in found.items()
     }
     head = {"recipe": spec.name, "iterations": iterations, "validation_iterations": _VALIDATION}
-    output.write_text(json.dumps({**head, "epochs": table}, indent=2) + "\n", encoding="utf-8")
+    write_json({**head, "epochs": table}, output, indent=2)
     click.echo(output.read_text(encoding="utf-8"), nl=False)
 
 

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from rich.progress import track
 from rich.table import Table
 
-from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.geometry import as_shape
 from imaging.machine import cpu_name, peak_memory_mib
 from imaging.organs import ORGANS
+from imaging.records import write_json
 from imaging.terminal import terminal
 from inference.labels import NativeLabels
 from train.synthesis.phantom import phantom
@@ -113,12 +114,11 @@ def benchmark_labels(repeats: int, output: Path) -> None:
         for way, seen in runs.items()
     }
     facts = {"cpu": cpu_name(), "working": WORKING, "native": NATIVE, "classes": len(ORGANS) + 1}
-    with replacing(output) as partial:
-        partial.write_text(json.dumps({**facts, "ways": table}, indent=2) + "\n", "utf-8")
+    write_json({**facts, "ways": table}, output, indent=2)
     shown = Table("way", "median s", "extra MiB", "voxels that differ", title="logits to labels")
     for way, row in table.items():
         shown.add_row(way, f"{row['median_s']:.2f}", str(row["extra_mib"]), str(differ[way]))
-    terminal().print(shown)
+    show_table(shown, terminal())
 
 
 def phantom_logits() -> Array:

@@ -1,6 +1,5 @@
 """Prediction against nnU-Net's own: whole processes, the same weights and CTs, in turn."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,13 +11,14 @@ from typing import Any
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from benchmarks.alternating import python
+from benchmarks.alternating import Timing, python
 from evaluation.agreement.label_maps import agree_case
 from evaluation.efficiency.protocol import Protocol, Subject, evaluate
 from evaluation.efficiency.sampling import MemorySample
 from imaging.errors import KitError
-from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.machine import cpu_name
+from imaging.records import read_table, write_json
 from imaging.terminal import terminal
 from inference.manifest import load_manifest
 
@@ -30,27 +30,14 @@ TUNED_STEP = 0.8
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way of prediction on one CT."""
+class Way(Timing):
+    """One way of prediction on one CT; memory is that of all its processes together."""
 
-    seconds: tuple[float, ...]
-    peak_mib: tuple[float, ...]
-    """Memory of all its processes together."""
     stages_s: dict[str, float]
     """Of the kit: medians by stage; what they leave is starting Python and ending."""
     windows: int
     agreement: dict[str, float]
     """DSC with nnU-Net's own labels, by organ that either has."""
-
-    @property
-    def median_s(self) -> float:
-        """Median of the seconds."""
-        return median(self.seconds)
-
-    @property
-    def median_mib(self) -> float:
-        """Median of the peaks."""
-        return median(self.peak_mib)
 
     @property
     def mean_agreement(self) -> float | None:
@@ -88,7 +75,7 @@ def benchmark_inference(
     Raises:
         KitError: A run fails.
     """
-    from benchmarks.prediction_figure import draw
+    from benchmarks.prediction_figure import draw_benchmark
 
     ways = commands(manifest, model)
     seen: dict[str, dict[str, list[_Run]]] = {}
@@ -110,10 +97,9 @@ def benchmark_inference(
         {case: _ways(case, runs, output) for case, runs in seen.items()},
         {case: {n: r[-1].memory for n, r in runs.items()} for case, runs in seen.items()},
     )
-    with replacing(output / "inference.json") as partial:
-        partial.write_text(json.dumps(asdict(found), indent=1) + "\n", "utf-8")
-    draw(found, output / "inference.png")
-    show(found)
+    write_json(asdict(found), output / "inference.json")
+    draw_benchmark(found, output / "inference.png")
+    show_benchmark(found)
 
 
 def commands(manifest: Path, model: Path | None) -> dict[str, tuple[str, ...]]:
@@ -151,7 +137,7 @@ def _run(case: str, ct: Path, name: str, command: tuple[str, ...], output: Path)
         kept = output / name
         kept.mkdir(parents=True, exist_ok=True)
         shutil.move(Path(folder) / "predictions" / f"{case}.nii.gz", kept / f"{case}.nii.gz")
-        report = json.loads(report_path.read_text("utf-8")) if kit else {}
+        report = read_table(report_path, "report")[0] if kit else {}
     (seen,) = report.get("cases") or [{}]
     memory = _memory(measured.samples[1])
     return _Run(
@@ -197,7 +183,7 @@ def _ways(case: str, runs: dict[str, list[_Run]], output: Path) -> dict[str, Way
     return found
 
 
-def show(found: Benchmark) -> None:
+def show_benchmark(found: Benchmark) -> None:
     """Print one table a CT."""
     console = terminal()
     for case, ways in found.ways.items():
@@ -218,7 +204,7 @@ def show(found: Benchmark) -> None:
                 f"{way.median_mib / first.median_mib:.2f}" if first else "",
                 agreement,
             )
-        console.print(table)
+        show_table(table, console)
         kit = ways["kit"]
         if kit.stages_s:
             rest = kit.median_s - sum(s for n, s in kit.stages_s.items() if n != "read")

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from evaluation.efficiency.figure import BLACK, DARK, LIGHT, PALE
-from imaging.files import replacing
+from evaluation.figures import save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ _LINES = {"nnU-Net": "-", "nnU-Net, tuned": "--", "kit, exact": "-.", "kit": ":"
 _MARKERS = {"nnU-Net": "s", "nnU-Net, tuned": "D", "kit, exact": "^", "kit": "o"}
 
 
-def draw(found: "Benchmark", path: Path) -> None:
+def draw_benchmark(found: "Benchmark", path: Path) -> None:
     """Draw `found` as a PNG file; greys and hatches, so that it can be printed."""
     cases = list(found.ways)
     figure = Figure(figsize=(11, 4 + 3 * len(cases)), layout="constrained")
@@ -33,8 +33,7 @@ def draw(found: "Benchmark", path: Path) -> None:
     for row, case in enumerate(cases, start=1):
         _memory(figure.add_subplot(grid[row, :]), found, case)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=110, format="png")
+    save_png(figure, path, dpi=110)
 
 
 def _stages(axis: "Axes", found: "Benchmark") -> None:

@@ -29,11 +29,11 @@ def lay(ct: Path, grid: Grid, target: Path) -> None:
     image = sitk.GetImageFromArray(turned.astype(np.float32))
     image.SetSpacing(turn.grid(volume.grid).spacing_mm[::-1])
     once = _on_grid(image, grid)
-    slices = mirrored(grid.shape[0], len(once))
+    slices = mirrored_indices(grid.shape[0], len(once))
     write_volume(once[slices], grid.spacing_mm, target)
 
 
-def mirrored(count: int, size: int) -> NDArray[np.intp]:
+def mirrored_indices(count: int, size: int) -> NDArray[np.intp]:
     """Return `count` indices that go from 0 to `size` - 1, back to 0, and so on."""
     period = max(1, 2 * size - 2)
     place = np.arange(count, dtype=np.intp) % period

@@ -19,9 +19,10 @@ from evaluation.scoring.folders import Scoring, read_map
 from evaluation.scoring.official import LOW_DSC, score_labels
 from evaluation.scoring.scores import load_scores
 from imaging.errors import KitError
-from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.machine import cpu_name
 from imaging.organs import ORGANS
+from imaging.records import write_json
 from imaging.terminal import terminal
 
 PLAIN = ROOT / "tests" / "evaluation" / "plain_flare23.py"
@@ -66,8 +67,7 @@ def benchmark_score(repeats: int, output: Path | None) -> None:
     _show(found)
     if output is not None:
         ratios = {"times_faster": found.times_faster, "share_of_memory": found.share_of_memory}
-        with replacing(output) as partial:
-            partial.write_text(json.dumps({**asdict(found), **ratios}, indent=1) + "\n", "utf-8")
+        write_json({**asdict(found), **ratios}, output)
 
 
 def _measure(folder: Path, repeats: int) -> ScoreBenchmark:
@@ -139,5 +139,5 @@ def _show(found: ScoreBenchmark) -> None:
     for step, seconds in found.steps_s.items():
         steps.add_row(step, f"{seconds:.2f}")
     console = terminal()
-    console.print(table)
-    console.print(steps)
+    show_table(table, console)
+    show_table(steps, console)

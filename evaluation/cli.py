@@ -8,6 +8,7 @@ import click
 from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
+from imaging.words import number_of
 
 _PATH = click.Path(path_type=Path)
 
@@ -50,17 +51,47 @@ def main() -> None:
 @click.option(
     "--report/--no-report", default=True, show_default=True, help="Write report.html too."
 )
-def score(output: Path, images: Path | None, report: bool, **options: Any) -> None:
+@click.option("--strata", type=_PATH, help="CSV file: case, and columns such as phase or vendor.")
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="What the other strata are compared with; by default the largest.",
+)
+@click.option(
+    "--log", type=_PATH, help="File that gets a line a scoring, and says how often it was before."
+)
+@click.option(
+    "--view/--no-view",
+    default=True,
+    show_default=True,
+    help="With --images: a page of each of the six worst cases too, view/<case>.html (3 MB each).",
+)
+def score(
+    output: Path,
+    images: Path | None,
+    report: bool,
+    view: bool,
+    strata: Path | None,
+    references: tuple[str, ...],
+    log: Path | None,
+    **options: Any,
+) -> None:
     """DSC and NSD of every case and label: scores.csv, labels.csv, scores.json, report.html.
 
     Exit code 1: a case could not be scored, or needs a look; the others are done.
     """
     from evaluation.scoring.folders import Scoring
-    from evaluation.scoring.screen import score_on_screen
+    from evaluation.scoring.screen import Extras, score_on_screen
 
-    odd = score_on_screen(Scoring(**options), output, images, report)
+    if references and strata is None:
+        raise click.UsageError("--reference needs --strata")
+    extras = Extras(strata, references, log)
+    odd = score_on_screen(Scoring(**options), output, images, report, view, extras)
     if odd:
-        raise KitError(f"{len(odd)} cases need a look: {', '.join(odd)}; the reasons are above")
+        count = number_of(len(odd), "case needs", "cases need")
+        raise KitError(f"{count} a look: {', '.join(odd)}; the reasons are above")
 
 
 _GPU_INDEX = click.option(
@@ -136,7 +167,9 @@ def efficiency(
     name = team or (subject.image.team if subject.image else output.resolve().name)
     report = evaluate_on_screen(cases, output, subject, settings, team=name, split=split)
     if report.failed:
-        raise KitError(f"{len(report.failed)} of {len(report.cases)} cases failed; see above")
+        raise KitError(
+            f"{len(report.failed)} of {number_of(len(report.cases), 'case')} failed; see above"
+        )
 
 
 @main.command()
@@ -170,14 +203,14 @@ def submission(
     from evaluation.efficiency.protocol import Protocol
     from evaluation.efficiency.results import ChallengeLimits
     from evaluation.submission.check import CheckRequest
-    from evaluation.submission.screen import check_on_screen
+    from evaluation.submission.screen import check_submission_on_screen
     from inference.pipeline import find_cases
 
     settings = Protocol(1, timeout, ChallengeLimits(time_limit, memory_limit))
     request = CheckRequest(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
-    found = check_on_screen(request)
+    found = check_submission_on_screen(request)
     if found.failed:
-        raise KitError(f"{len(found.failed)} rules failed: {', '.join(found.failed)}")
+        raise KitError(f"{number_of(len(found.failed), 'rule')} failed: {', '.join(found.failed)}")
 
 
 @main.command()
@@ -185,7 +218,7 @@ def submission(
 @click.option("--reported", multiple=True, help="Table of evaluation/reported, or a TOML file.")
 @click.option("--require", "required", multiple=True, help="The same; its figures must be reached.")
 @click.option("--split", help="Which cases RESULTS are of, where they do not say so themselves.")
-@click.option("-o", "--output", type=_PATH, help="Folder for compare.json and compare.csv.")
+@click.option("-o", "--output", type=_PATH, help="Folder for compare.* and differences.*.")
 def compare(
     results: tuple[Path, ...],
     reported: tuple[str, ...],
@@ -195,10 +228,13 @@ def compare(
 ) -> None:
     """Set RESULTS (folders of `score` and `efficiency`) beside figures that others reported.
 
+    Several RESULTS are compared with each other, too: differences with 95 % intervals.
+
     Exit code 1: a figure falls short of one required, or nothing can be compared with it.
     """
-    if not reported + required:
-        raise click.UsageError("give --reported or --require, for example --reported ust")
+    if not reported + required and len(results) < 2:
+        message = "give --reported or --require, for example --reported ust, or several results"
+        raise click.UsageError(message)
     from evaluation.comparison.compare_screen import compare_on_screen
 
     compare_on_screen(results, reported, required, split, output)
@@ -222,7 +258,7 @@ def compare(
 def rank(teams: tuple[Path, ...], output: Path, bootstrap: int, with_cpu: bool) -> None:
     """Rank TEAMS (folders of scores.json, perhaps efficiency.json) case by case, as FLARE does.
 
-    Writes OUTPUT/rank.json, rank.csv and rank.png.
+    Writes OUTPUT/rank.json, rank.csv, rank.png, differences.json and differences.csv.
     """
     from evaluation.comparison.ranking_screen import rank_on_screen
 
@@ -251,5 +287,36 @@ def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: 
     cases = agree_on_screen(first, second, output, jobs)
     reasons = {case.case: why for case in cases if (why := case.problem(least_dsc))}
     if reasons:
+        verb = "does" if len(reasons) == 1 else "do"
         listed = "; ".join(f"{case}: {why}" for case, why in reasons.items())
-        raise KitError(f"{len(reasons)} of {len(cases)} cases do not agree: {listed}")
+        raise KitError(
+            f"{len(reasons)} of {number_of(len(cases), 'case')} {verb} not agree: {listed}"
+        )
+
+
+@main.command()
+@click.argument("sources", required=True, nargs=-1, type=_PATH)
+@click.option("-o", "--output", type=_PATH, help="Folder for leakage.json and leakage.csv.")
+@click.option("--cache", type=_PATH, help="Folder that keeps what was computed of each CT.")
+@click.option("--within", is_flag=True, help="Compare the cases of each folder, too.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Threads.")
+def leakage(
+    sources: tuple[Path, ...], output: Path | None, cache: Path | None, within: bool, jobs: int
+) -> None:
+    """Find cases that training, held-out and test folders share: by name, file and content.
+
+    SOURCES are folders of <case>_0000.nii.gz, or text files with a case a line (names alone are
+    compared). A copy in another window, crop, grid or orientation is found too.
+
+    Exit code 1: something is shared, or a CT cannot be read.
+    """
+    from evaluation.leakage.screen import leakage_on_screen
+
+    found = leakage_on_screen(sources, output, cache, within=within, threads=jobs)
+    problems = []
+    if found.shared:
+        problems.append(f"{len(found.shared)} pairs of cases are shared")
+    if found.unreadable:
+        problems.append(f"{len(found.unreadable)} CTs could not be compared by content")
+    if problems:
+        raise KitError(f"{' and '.join(problems)}; see above")

@@ -9,11 +9,12 @@ from imaging.commands import CommandGroup
 SECTIONS = {
     "Predict": (
         "inference.cli",
-        ("predict", "show", "plan", "outside", "sample", "verify", "card", "engine"),
+        ("predict", "show", "estimate", "outside", "sample", "verify", "card", "engine"),
     ),
+    "View": ("viewer.cli", ("view",)),
     "Evaluate": (
         "evaluation.cli",
-        ("score", "agree", "compare", "rank", "efficiency", "submission"),
+        ("score", "agree", "compare", "rank", "leakage", "efficiency", "submission"),
     ),
     "Train": ("train.cli", ("train",)),
 }

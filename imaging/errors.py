@@ -26,6 +26,11 @@ class EngineError(KitError):
     """No engine can run the network here."""
 
 
+def joined(*reasons: str | None) -> str | None:
+    """Return several reasons as one line, without those that are None or empty; None for none."""
+    return "; ".join(filter(None, reasons)) or None
+
+
 def in_one_line(error: BaseException, about: str) -> str:
     """Return a one-line message for an error in one file, so that the other files can go on.
 

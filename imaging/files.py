@@ -5,15 +5,16 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 from imaging.errors import KitError
 
+KIT = "flare23-kit"
+"""What a file of another program's format says of its maker."""
 _KEPT = 32
 """Characters of the name that its temporary name ends with; the whole may be too long."""
 _CHANNEL = re.compile(r"_\d{4}\.nii\.gz$", re.IGNORECASE)
 _MOST_NAMED = 10
-RESULTS = (".json", ".csv", ".html", ".png")
+RESULTS = (".json", ".csv", ".html", ".png", ".seg.dcm", ".seg.nrrd", "itk_snap_labels.txt")
 """Endings of what the kit writes beside label maps."""
 
 
@@ -35,22 +36,6 @@ def replacing(target: Path) -> Iterator[Path]:
     finally:
         if partial.exists():
             partial.unlink()
-
-
-@contextmanager
-def writing(target: Path) -> Iterator[TextIO]:
-    """Yield a stream for a table; put the file in place only if the block succeeds.
-
-    Bytes of a case's name that are not UTF-8 are written with a backslash.
-
-    Raises:
-        KitError: The file cannot be written.
-    """
-    with (
-        replacing(target) as partial,
-        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
-    ):
-        yield stream
 
 
 def make_folder(folder: Path) -> None:

@@ -18,6 +18,7 @@ from imaging.errors import GeometryError
 from imaging.geometry import Grid, Shape, axes_code
 
 Floats = NDArray[np.float64]
+HEADER_BYTES = 348
 LEAST_MM, MOST_MM = 0.05, 50.0
 """No CT has smaller or larger voxels."""
 _UNITS = {1: ("metres", 1000.0), 2: ("millimetres", 1.0), 3: ("micrometres", 0.001)}
@@ -25,6 +26,7 @@ _UNITS = {1: ("metres", 1000.0), 2: ("millimetres", 1.0), 3: ("micrometres", 0.0
 _CODES = range(1, 6)
 _SAME_SHARE = 1e-3
 """Voxel sizes that differ by less are the same, but rounded differently."""
+_MOST = 1e30
 _APART = 0.5
 """Voxels by which two forms may differ in a corner of the volume and still be the same."""
 _ORTHONORMAL = 1e-3
@@ -113,6 +115,35 @@ def place_of(raw: bytes, order: str, shape: Shape) -> Place:
         axes_warnings=tuple(axes_warnings),
         misread=failed or form.misread or bool(size_warnings) or scale != 1,
     )
+
+
+def new_header(shape: Shape, origin_mm: Floats, columns: Floats) -> bytes:
+    """Return the 348 bytes of a little-endian NIfTI-1 header, with an sform and no qform.
+
+    Args:
+        shape: (Z, Y, X).
+        origin_mm: LPS centre of the first voxel.
+        columns: float64 [3, 3]; column i is the LPS step in mm along index axis i in (X, Y, Z).
+
+    Raises:
+        GeometryError: A number does not fit in float32.
+    """
+    if not max(abs(origin_mm).max(), abs(columns).max()) < _MOST:
+        raise GeometryError("position, voxel size or axes are no finite numbers; mend the header")
+    rows = np.column_stack([columns, origin_mm]) * _TO_LPS + 0.0  # -0.0 becomes 0.0
+    lengths = np.linalg.norm(columns, axis=0)
+    head = bytearray(HEADER_BYTES)
+    for offset, form, values in (
+        (0, "i", (HEADER_BYTES,)),
+        (40, "8h", (3, *reversed(shape), 1, 1, 1, 1)),  # dim
+        (76, "4f", (1.0, *lengths)),  # pixdim
+        (123, "B", (2,)),  # millimetres
+        (254, "h", (1,)),  # sform_code
+        (280, "12f", rows.ravel()),
+        (344, "4s", (b"n+1",)),
+    ):
+        struct.pack_into("<" + form, head, offset, *values)
+    return bytes(head)
 
 
 def _taken(raw: bytes, order: str, pixdim: Floats, shape: Shape) -> tuple[_Form, list[str], bool]:

@@ -26,6 +26,8 @@ from imaging.files import replacing
 T = TypeVar("T")
 Finite = Annotated[float, msgspec.Meta(ge=-float_info.max, le=float_info.max)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=float_info.max)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+SignedShare = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")

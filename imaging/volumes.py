@@ -3,8 +3,8 @@
 A label map is written with the CT's own header bytes; only the data type changes. So its geometry
 is that of the input to the last bit, whether the input has an sform, a qform or neither.
 
-Files are read without ITK. ITK cannot open every file name, ends the process at some headers, fills
-the missing part of a truncated file and turns NaN into 0 without a warning.
+NIfTI is read without ITK, which cannot open every file name, ends the process at some headers,
+fills the missing part of a truncated file and turns NaN into 0 without a warning.
 """
 
 import gzip
@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from isal import igzip, igzip_lib
+from isal import igzip_lib
 from numpy.typing import NDArray
 
 from imaging import intensities
+from imaging.compressed import fill_from_gzip, is_gzip
 from imaging.errors import GeometryError, VolumeError
 from imaging.files import replacing
 from imaging.geometry import Grid, Shape, SpacingMm, as_shape, nearest_rotation
-from imaging.nifti_header import LEAST_MM, MOST_MM, Place, place_of
+from imaging.nifti_header import HEADER_BYTES, LEAST_MM, MOST_MM, Place, new_header, place_of
+from imaging.words import number_of
 
-_HEADER_BYTES = 348  # NIfTI-1; offsets below are of its fields, from nifti1.h
-_VOXELS_AT = 352
-_CHUNK_BYTES = 1 << 22
-_MOST_VOXELS = 1 << 31  # 512 x 512 x 8192; a damaged header can claim 2**45
+_VOXELS_AT = 352  # in NIfTI-1; offsets below are of its fields, from nifti1.h
+MOST_VOXELS = 1 << 31  # 512 x 512 x 8192; a damaged header can claim 2**45
 _DTYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8",
     256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
@@ -61,7 +61,7 @@ class Header:
     def voxels_at(self) -> int:
         """Offset of the first voxel in bytes."""
         (offset,) = struct.unpack_from(self.order + "f", self.raw, 108)
-        return int(offset) if _HEADER_BYTES <= offset < 2**31 else _VOXELS_AT
+        return int(offset) if HEADER_BYTES <= offset < 2**31 else _VOXELS_AT
 
     @property
     def scaling(self) -> tuple[float, float] | None:
@@ -97,6 +97,13 @@ class Volume:
     warnings: tuple[str, ...] = ()
 
 
+def made_header(
+    shape: Shape, origin_mm: NDArray[np.float64], columns: NDArray[np.float64]
+) -> Header:
+    """Return the header of voxels that no NIfTI file holds; arguments as of `new_header`."""
+    return Header(new_header(shape, origin_mm, columns), "<", shape)
+
+
 def read_header(path: Path) -> Header:
     """Read the header of a NIfTI-1 file.
 
@@ -105,12 +112,12 @@ def read_header(path: Path) -> Header:
     """
     try:
         # Not igzip, which reads ahead: a cut file may still have a whole header.
-        with gzip.open(path) if _is_gzip(path) else path.open("rb") as stream:
-            raw = stream.read(_HEADER_BYTES)
+        with gzip.open(path) if is_gzip(path) else path.open("rb") as stream:
+            raw = stream.read(HEADER_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise VolumeError(f"{path.name}: cannot be read ({error}); copy the file again") from error
-    order = next((o for o in "<>" if raw[:4] == struct.pack(o + "i", _HEADER_BYTES)), None)
-    if order is None or len(raw) < _HEADER_BYTES or raw[344:347] != b"n+1":
+    order = next((o for o in "<>" if raw[:4] == struct.pack(o + "i", HEADER_BYTES)), None)
+    if order is None or len(raw) < HEADER_BYTES or raw[344:347] != b"n+1":
         raise VolumeError(f"{path.name}: not a NIfTI-1 file (.nii.gz); convert it")
     dims = struct.unpack_from(order + "8h", raw, 40)
     sizes = list(dims[1 : 1 + max(0, min(dims[0], 7))])
@@ -121,7 +128,7 @@ def read_header(path: Path) -> Header:
         raise VolumeError(
             f"{path.name}: {count} voxels; a CT has three dimensions, give one volume"
         )
-    if math.prod(sizes) > _MOST_VOXELS:
+    if math.prod(sizes) > MOST_VOXELS:
         count = "×".join(map(str, sizes))
         raise VolumeError(f"{path.name}: {count} voxels are more than any CT has; mend the header")
     return Header(raw, order, (sizes[2], sizes[1], sizes[0]))
@@ -134,23 +141,50 @@ def read_volume(path: Path) -> Volume:
         VolumeError: It cannot be read, or there is nothing in it to label.
     """
     header = read_header(path)
-    place = read_place(path, header)
-    size = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
+    check_spacing(path.name, read_place(path, header))
+    hu = hounsfield(path.name, stored_voxels(path, header), header.scaling)
+    return volume_of(path.name, hu, header, header.scaling_warning)
+
+
+def check_spacing(name: str, place: Place) -> None:
+    """Refuse a voxel size that no CT has, before the voxels are read.
+
+    Raises:
+        VolumeError: It is not 0.05 to 50 mm.
+    """
     if not LEAST_MM <= place.spacing_mm.min() <= place.spacing_mm.max() <= MOST_MM:
+        size = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
         raise VolumeError(
-            f"{path.name}: voxel size {size} mm is no CT's ({LEAST_MM:g} to {MOST_MM:g} mm); "
+            f"{name}: voxel size {size} mm is no CT's ({LEAST_MM:g} to {MOST_MM:g} mm); "
             "mend the header: are its units metres or micrometres?"
         )
-    hu = _hounsfield(path, header)
+
+
+def volume_of(
+    name: str, hu: NDArray[np.int16] | NDArray[np.float32], header: Header, *warnings: str | None
+) -> Volume:
+    """Return the volume of voxels that were read, from a file of any format.
+
+    Args:
+        name: What messages call it.
+        hu: [Z, Y, X] in Hounsfield units, finite.
+        header: Where the voxels lie.
+        warnings: What is known about it already; None is left out.
+
+    Raises:
+        VolumeError: The voxel size is no CT's, or all voxels are the same.
+    """
+    place = place_in(name, header)
+    check_spacing(name, place)
     if hu.min() == hu.max():
-        raise VolumeError(f"{path.name}: every voxel is {hu.flat[0]:g}; there is nothing to label")
-    warnings = (*place.warnings, header.scaling_warning, intensities.warning(hu))
+        raise VolumeError(f"{name}: every voxel is {hu.flat[0]:g}; there is nothing to label")
+    said = (*place.warnings, *warnings, intensities.warning(hu))
     return Volume(
         hu,
         place.grid(header.shape),
         nearest_rotation(place.direction),
         header,
-        tuple(warning for warning in warnings if warning),
+        tuple(warning for warning in said if warning),
     )
 
 
@@ -164,23 +198,30 @@ def read_place(path: Path, header: Header | None = None) -> Place:
     Raises:
         VolumeError: The file is missing, or its header has no usable geometry.
     """
-    header = header or read_header(path)
+    return place_in(path.name, header or read_header(path))
+
+
+def place_in(name: str, header: Header) -> Place:
+    """Return where voxels lie; errors name the file."""
     try:
         return place_of(header.raw, header.order, header.shape)
     except GeometryError as error:
-        raise VolumeError(f"{path.name}: {error}") from error
+        raise VolumeError(f"{name}: {error}") from error
 
 
-def _is_gzip(path: Path) -> bool:
-    """Tell a gzip file by its first bytes; the name does not count."""
-    with path.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
+def hounsfield(
+    name: str, voxels: NDArray[Any], scaling: tuple[float, float] | None
+) -> NDArray[np.int16] | NDArray[np.float32]:
+    """Return stored numbers [Z, Y, X] in HU: int16 where they are that, else float32.
 
+    Args:
+        name: What messages call the file.
+        voxels: As stored, of any type of real numbers.
+        scaling: Slope and intercept; None for numbers that are HU already.
 
-def _hounsfield(path: Path, header: Header) -> NDArray[np.int16] | NDArray[np.float32]:
-    """Read the voxels [Z, Y, X]: int16 as stored, any other type as float32."""
-    voxels = stored_voxels(path, header)
-    scaling = header.scaling
+    Raises:
+        VolumeError: Some are NaN or infinite.
+    """
     if voxels.dtype.newbyteorder("=") == np.int16 and scaling is None:
         return voxels.astype(np.int16, copy=False)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -188,7 +229,8 @@ def _hounsfield(path: Path, header: Header) -> NDArray[np.int16] | NDArray[np.fl
         if scaling is not None:
             hu = hu * np.float32(scaling[0]) + np.float32(scaling[1])
     if broken := int(np.count_nonzero(~np.isfinite(hu))):
-        raise VolumeError(f"{path.name}: {broken} voxels are NaN or infinite; mend the file")
+        odd = number_of(broken, "voxel is", "voxels are")
+        raise VolumeError(f"{name}: {odd} NaN or infinite; mend the file")
     return hu
 
 
@@ -202,25 +244,12 @@ def stored_voxels(path: Path, header: Header) -> NDArray[Any]:
         raise VolumeError(f"{path.name}: not one number per voxel; give a CT or a label map")
     voxels = np.empty(header.shape, header.dtype)
     try:
-        _fill(voxels.reshape(-1).view(np.uint8), path, header.voxels_at)
+        fill_from_gzip(voxels.reshape(-1).view(np.uint8), path, header.voxels_at)
     except (OSError, EOFError, igzip_lib.error) as error:  # type: ignore[misc]  # wrong stub
         raise VolumeError(
             f"{path.name}: damaged or truncated ({error}); copy the file again"
         ) from error
     return voxels
-
-
-def _fill(target: NDArray[np.uint8], path: Path, offset: int) -> None:
-    """Fill `target` with the file's bytes; reading on to its end checks gzip's checksum."""
-    filled = 0
-    with igzip.IGzipFile(path) if _is_gzip(path) else path.open("rb") as stream:
-        stream.seek(offset)
-        while count := stream.readinto(target[filled : filled + _CHUNK_BYTES].data):
-            filled += count
-        while stream.read(_CHUNK_BYTES):
-            pass
-    if filled < target.size:
-        raise EOFError(f"{filled} of {target.size} bytes of voxels")
 
 
 def write_labels(labels: NDArray[np.uint8], like: Header, path: Path) -> None:
@@ -247,19 +276,8 @@ def write_volume(
     Raises:
         KitError: The file cannot be written.
     """
-    (z, y, x), shape = spacing_mm, as_shape(voxels)
-    head = bytearray(_HEADER_BYTES)
-    for offset, form, values in (
-        (0, "i", (_HEADER_BYTES,)),
-        (40, "8h", (3, *reversed(shape), 1, 1, 1, 1)),  # dim
-        (76, "4f", (1.0, x, y, z)),  # pixdim
-        (123, "B", (2,)),  # millimetres
-        (254, "h", (1,)),  # sform_code; its rows grow to Right, Anterior, Superior
-        (280, "12f", (-x, 0.0, 0.0, 0.0, 0.0, -y, 0.0, 0.0, 0.0, 0.0, z, 0.0)),
-        (344, "4s", (b"n+1",)),
-    ):
-        struct.pack_into("<" + form, head, offset, *values)
-    _write(voxels, Header(bytes(head), "<", shape), path)
+    header = made_header(as_shape(voxels), np.zeros(3), np.diag(spacing_mm[::-1]))
+    _write(voxels, header, path)
 
 
 def _write(voxels: NDArray[np.int16] | NDArray[np.uint8], like: Header, path: Path) -> None:
@@ -274,6 +292,6 @@ def _write(voxels: NDArray[np.int16] | NDArray[np.uint8], like: Header, path: Pa
         struct.pack_into(like.order + form, head, offset, *values)
     with replacing(path) as partial, partial.open("wb") as stream:
         with gzip.GzipFile("", "wb", 3, stream, mtime=0) as packed:
-            packed.write(bytes(head) + bytes(_VOXELS_AT - _HEADER_BYTES))
+            packed.write(bytes(head) + bytes(_VOXELS_AT - HEADER_BYTES))
             for part in voxels:  # slice by slice: no second copy of a long CT's labels is held
                 packed.write(part.astype(like.order + kind, copy=False).tobytes())

@@ -1,6 +1,7 @@
 """Command line: parse, call one function, report. Heavy imports wait until a command runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,16 @@ import click
 
 from imaging.commands import CommandGroup, OutputFile
 from imaging.errors import KitError
+from imaging.words import number_of
 from inference.shipped import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
     from inference.manifest import Manifest
+    from inference.pipeline import Beside
 
 FILE = click.Path(path_type=Path)
+KINDS = ("dicom-seg", "seg-nrrd", "itk-snap", "masks", "statistics", "preview")
+"""As in `inference.outputs.writing`, which is imported only if one is requested."""
 CROPS = click.Choice(["none", "nonzero", "body"])
 MANIFEST = click.option(
     "--manifest",
@@ -23,7 +28,21 @@ MANIFEST = click.option(
     show_default="the default weights",
     help="The network and how to use it.",
 )
-_TOOLS = ("card", "engine", "outside", "plan", "sample", "show", "verify")
+_TOOLS = ("card", "engine", "estimate", "outside", "sample", "show", "verify")
+
+
+def _names(context: click.Context, option: click.Parameter, values: Any) -> tuple[str, ...]:
+    """Return the names in an option's values, which have commas between them."""
+    names = (name.strip() for value in values for name in value.split(","))
+    return tuple(filter(None, names))
+
+
+def _kinds(context: click.Context, option: click.Parameter, values: Any) -> tuple[str, ...]:
+    """Return the kinds of output in an option's values."""
+    names = _names(context, option, values)
+    if odd := [name for name in names if name not in KINDS]:
+        raise click.BadParameter(f"{', '.join(odd)} is none of: {', '.join(KINDS)}")
+    return names
 
 
 class _Commands(CommandGroup):
@@ -89,22 +108,50 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("inputs", type=FILE)
 @click.argument("outputs", type=FILE)
 @network_options
+@click.option(
+    "--challenge", is_flag=True, help="Only INPUTS/<case>_0000.nii.gz are cases, as in FLARE23."
+)
+@click.option("--series", multiple=True, help="UID or number of a DICOM series; may be repeated.")
 @click.option("--clean/--no-clean", default=True, help="The manifest's component rules.")
 @click.option("--strict", is_flag=True, help="Refuse a CT about which there is a warning.")
 @click.option("--report", type=OutputFile(), help="Where run.json goes; by default into OUTPUTS.")
+@click.option(
+    "--organs",
+    multiple=True,
+    callback=_names,
+    metavar="NAME,…",
+    help="Keep only these labels, such as liver,spleen; by default all.",
+)
+@click.option(
+    "--also",
+    multiple=True,
+    callback=_kinds,
+    metavar="KIND,…",
+    help=f"Write more than label maps, one or several of: {', '.join(KINDS)}.",
+)
+@click.option("--preview", is_flag=True, help="A picture of each case; short for --also preview.")
 def predict(
     inputs: Path,
     outputs: Path,
     manifest: Path,
     weights: Path | None,
     report: Path | None,
+    also: tuple[str, ...],
+    preview: bool,
+    challenge: bool,
+    series: tuple[str, ...],
     **settings: Any,
 ) -> None:
-    """Label every INPUTS/<case>_0000.nii.gz into OUTPUTS/<case>.nii.gz.
+    """Label every CT of INPUTS into OUTPUTS/<case>.nii.gz.
+
+    INPUTS is a CT (.nii, .nii.gz, .nrrd, .mha, .mhd), a folder of such files, or DICOM: a file, a
+    folder, a tree of folders or a .zip. A case is named by its file or folder.
 
     Exit code 0: all cases done; 1: a case or the run failed (the others are done); 2: wrong usage;
     143: ended by SIGTERM.
     """
+    if challenge and series:
+        raise click.UsageError("--series is for DICOM, which --challenge does not read")
     from inference.termination import ending_on_sigterm
 
     with ending_on_sigterm():
@@ -113,9 +160,40 @@ def predict(
 
         described = described_network(manifest, weights)
         run_json = report or outputs / "run.json"
-        done = predict_inputs(inputs, outputs, described, Settings(**settings), run_json)
+        kinds = also + ("preview",) * preview
+        with _beside(kinds, outputs, described, settings["organs"]) as beside:
+            done = predict_inputs(
+                inputs,
+                outputs,
+                described,
+                Settings(**settings),
+                run_json,
+                beside,
+                challenge=challenge,
+                series=series,
+            )
     if done.failed:
-        raise KitError(f"{len(done.failed)} of {len(done.cases)} cases failed; see above")
+        raise KitError(
+            f"{len(done.failed)} of {number_of(len(done.cases), 'case')} failed; see above"
+        )
+
+
+@contextmanager
+def _beside(
+    kinds: tuple[str, ...], outputs: Path, manifest: "Manifest", organs: tuple[str, ...]
+) -> "Iterator[Beside | None]":
+    """Yield what writes other outputs of `kinds`; labels that there are not are wrong usage."""
+    try:
+        manifest.chosen(organs)
+    except KitError as error:
+        raise click.UsageError(f"--organs: {error}") from error
+    if not kinds:
+        yield None
+        return
+    from inference.outputs.writing import Outputs
+
+    with Outputs(kinds, outputs, manifest, organs) as chosen:
+        yield chosen.write
 
 
 def described_network(manifest: Path, weights: Path | None) -> "Manifest":

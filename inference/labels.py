@@ -6,6 +6,7 @@ cannot win there. So each class is interpolated only in the box of cells where i
 of native slices, with a running maximum. The result is exact, at a fraction of the work.
 """
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,6 +21,20 @@ SLAB_SLICES = 8
 """Native slices at a time: 8 x 512 x 512 floats are 8 MB; fewer slices have tighter boxes."""
 _ROUNDING = 1e-5
 """Bound of float32's rounding error in interpolation, as a share of the largest logit."""
+
+
+def keep_only(labels: NDArray[np.uint8], values: Iterable[int]) -> None:
+    """Set all labels but `values` to background.
+
+    Args:
+        labels: uint8 [Z, Y, X], changed in place.
+        values: Those that stay.
+    """
+    table = np.zeros(256, np.uint8)
+    for value in values:
+        table[value] = value
+    for part in labels:  # slice by slice: no second copy
+        part[:] = table[part]
 
 
 class NativeLabels:

@@ -61,8 +61,8 @@ def within_limits(
         report: Of the case; it has the seconds of reading and preparing.
         begun_s: When the case began, on the clock of `now_s`.
     """
-    with report.stage("plan"):
-        found = plan(predictor, prepared, report, now_s() - begun_s)
+    with report.stage("estimate"):
+        found = estimate_case(predictor, prepared, report, now_s() - begun_s)
     if found.chosen.step != prepared.step:
         warning = f"step {found.chosen.step:g} instead of {prepared.step:g}, for the time limit"
         report.warnings += (warning,)
@@ -70,7 +70,9 @@ def within_limits(
     return replace(prepared, step=found.chosen.step)
 
 
-def plan(predictor: Predictor, prepared: Prepared, report: CaseReport, spent_s: float) -> Estimate:
+def estimate_case(
+    predictor: Predictor, prepared: Prepared, report: CaseReport, spent_s: float
+) -> Estimate:
     """Estimate a prepared case from the time of one window.
 
     The steps after the network are assumed to take as long as reading and preparing: they touch the

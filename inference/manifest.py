@@ -99,6 +99,23 @@ class Manifest:
             raise ManifestError(f"manifest {self.name!r} has no {kind!r} weights; it has: {known}")
         return self.folder / self.files[kind].path
 
+    def chosen(self, organs: tuple[str, ...]) -> dict[str, int]:
+        """Return the labels that a run keeps, by name: those of `organs`, or all if it is empty.
+
+        Capital letters do not count, and "right_kidney" is "right kidney".
+
+        Raises:
+            ManifestError: The network has no such label.
+        """
+        known = {_plain(name): name for name in self.labels}
+        if odd := [name for name in organs if _plain(name) not in known]:
+            raise ManifestError(
+                f"the network {self.name!r} has no label {', '.join(odd)}; "
+                f"it has: {', '.join(self.labels)}"
+            )
+        names = {known[_plain(name)] for name in organs} or {*self.labels}
+        return {name: value for name, value in self.labels.items() if name in names}
+
     def with_onnx(self, path: Path) -> "Manifest":
         """Return this manifest with its ONNX file at `path`; size and digest stay as they are.
 
@@ -117,6 +134,10 @@ class Manifest:
             for rule in table["postprocess"]
         ]
         write_json(table, path, indent=2)
+
+
+def _plain(name: str) -> str:
+    return name.strip().replace("_", " ").casefold()
 
 
 def load_manifest(path: Path) -> Manifest:

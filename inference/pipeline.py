@@ -2,10 +2,10 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +13,17 @@ import numpy as np
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
-from imaging.volumes import Volume, read_header, write_labels
+from imaging.left_over import left_over
+from imaging.volumes import Volume, write_labels
+from inference.ct import Source, header_of, read_ct
 from inference.manifest import Manifest
-from inference.predictor import UNSEEN, Progress, Segmentation, Settings, read_ct
+from inference.predictor import UNSEEN, Progress, Segmentation, Settings
 from inference.report import CaseReport, RunReport, now_s, process_start_s
 from inference.segmentation import open_predictor
 
 SUFFIX = "_0000.nii.gz"
+Beside = Callable[[Segmentation, Callable[[], Volume]], None]
+"""Writes other outputs of a case, whose label map is written; called with what reads the CT."""
 
 
 def find_cases(inputs: Path) -> dict[str, Path]:
@@ -40,32 +44,34 @@ def find_cases(inputs: Path) -> dict[str, Path]:
 
 
 def predict_folder(
-    cases: dict[str, Path],
+    cases: Mapping[str, Source],
     outputs: Path,
     manifest: Manifest,
     settings: Settings,
     progress: Progress = UNSEEN,
     report: RunReport | None = None,
+    beside: Beside | None = None,
 ) -> RunReport:
     """Label every case; one that fails gets a background map and the others go on.
 
     Each CT is read while the one before it is labelled. Maps of these cases that an earlier run
-    left are removed before the first case.
+    left, and what it wrote beside them, are removed before the first case.
 
     Args:
-        cases: Files by case name.
+        cases: Files and DICOM series by case name.
         outputs: Folder for `<case>.nii.gz`; made if missing.
         manifest: The network and how to use it; its weights are checked first.
         settings: What the run changes.
         progress: Called as the work goes on.
         report: Filled; by default a new one.
+        beside: Writes other outputs; a case of which one cannot be written has failed, but keeps
+            its map.
 
     Raises:
         KitError: Nothing can be done at all: weights, engine or output folder.
     """
     report = report or RunReport.of(manifest, asdict(settings))
-    _refuse_inputs_as_outputs(cases, outputs)
-    _make_folder(outputs)
+    report.left_over = _prepare_folder(cases, outputs)
     start_s = time.perf_counter()
     reports = [CaseReport(case, "not reached") for case in cases]
     with ThreadPoolExecutor(1) as reader:
@@ -75,45 +81,57 @@ def predict_folder(
             return reader.submit(read_ct, cases[done.case], done, strict=settings.strict)
 
         reading = deque([read(reports[0])])
-
-        def take() -> Volume:
-            return reading.popleft().result()  # taken out: its memory ends with its use
-
         with open_predictor(manifest, settings) as predictor:
             report.engine = predictor.engine.description
             report.start_s["engine"] = round(time.perf_counter() - start_s, 4)
             report.cases = reports
-            _remove_old([_target(outputs, case) for case in cases])
+            _remove_old(outputs, cases)
             begun_s = process_start_s()  # starting counts for the first case
             for done, following in zip(reports, [*reports[1:], None], strict=True):
                 reading[0].exception()  # at most one volume waits while another is computed
                 if following is not None:
                     reading.append(read(following))
+                take = partial(_taken, reading)
                 label = partial(predictor.segment_case, take, done, progress, begun_s)
-                _one_case(label, cases[done.case], _target(outputs, done.case), done)
+                _one_case(label, cases[done.case], _target(outputs, done.case), done, beside)
                 progress.done(done)
                 begun_s = now_s()
     return report
 
 
+def _taken(reading: deque[Future[Volume]]) -> Volume:
+    """Take the next volume out: its memory ends with its use."""
+    return reading.popleft().result()
+
+
 def _one_case(
-    label: Callable[[], Segmentation], path: Path, target: Path, report: CaseReport
+    label: Callable[[], Segmentation],
+    source: Source,
+    target: Path,
+    report: CaseReport,
+    beside: Beside | None,
 ) -> None:
+    written = False
     try:
         with report.timed():
-            found = label()
+            found = replace(label(), source=source)
             with report.stage("write"):
                 write_labels(found.labels, found.header, target)
+            written = True
+            if beside is not None:
+                with report.stage("outputs"):
+                    beside(found, partial(read_ct, source, CaseReport(report.case)))
     except Exception as error:  # noqa: BLE001  # the other cases go on
-        report.error = in_one_line(error, path.name)
-        report.volumes_ml = {}
-        _write_background(path, target, report)
+        report.error = in_one_line(error, source.name)
+        if not written:
+            report.volumes_ml = {}
+            _write_background(source, target, report)
 
 
-def _write_background(path: Path, target: Path, report: CaseReport) -> None:
+def _write_background(source: Source, target: Path, report: CaseReport) -> None:
     """Write an empty map for a failed case: the official scorer stops at a missing file."""
     try:
-        header = read_header(path)
+        header = header_of(source)
         write_labels(np.zeros(header.shape, dtype=np.uint8), header, target)
     except Exception:  # noqa: BLE001  # the case already has an error
         return
@@ -124,10 +142,21 @@ def _target(outputs: Path, case: str) -> Path:
     return outputs / f"{case}.nii.gz"
 
 
-def _refuse_inputs_as_outputs(cases: dict[str, Path], outputs: Path) -> None:
+def _files(cases: Mapping[str, Source]) -> list[Path]:
+    return [source for source in cases.values() if isinstance(source, Path)]
+
+
+def _prepare_folder(cases: Mapping[str, Source], outputs: Path) -> tuple[str, ...]:
+    """Make the outputs folder; return the cases of other runs whose maps lie in it."""
+    _refuse_inputs_as_outputs(cases, outputs)
+    _make_folder(outputs)
+    return left_over(outputs, ".nii.gz", cases, _files(cases))
+
+
+def _refuse_inputs_as_outputs(cases: Mapping[str, Source], outputs: Path) -> None:
     """Refuse to write a label map over a CT: case "a" beside a case "a_0000" in one folder."""
-    inputs = {path.parent.resolve() / path.name for path in cases.values()}
-    inputs |= {path.resolve() for path in cases.values()}
+    inputs = {path.parent.resolve() / path.name for path in _files(cases)}
+    inputs |= {path.resolve() for path in _files(cases)}
     for case in cases:
         target = _target(outputs.resolve(), case)
         if target in inputs:
@@ -137,11 +166,18 @@ def _refuse_inputs_as_outputs(cases: dict[str, Path], outputs: Path) -> None:
             )
 
 
-def _remove_old(targets: Iterable[Path]) -> None:
-    """Remove an earlier run's maps; one that cannot be removed is reported when it is replaced."""
-    for target in targets:
+def _remove_old(outputs: Path, cases: Iterable[str]) -> None:
+    """Remove what an earlier run left of these cases.
+
+    A file that cannot be removed is reported when it is replaced.
+    """
+    for case in cases:
         with suppress(OSError):
-            target.unlink(missing_ok=True)
+            _target(outputs, case).unlink(missing_ok=True)
+    if any(outputs.iterdir()):
+        from inference.outputs.names import remove_old  # not in an empty folder, as the challenge's
+
+        remove_old(outputs, cases)
 
 
 def _make_folder(folder: Path) -> None:

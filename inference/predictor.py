@@ -3,23 +3,23 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.errors import EngineError, ManifestError, VolumeError
+from imaging.errors import EngineError, ManifestError
 from imaging.geometry import Box, Grid, Orientation, SpacingMm, as_shape
-from imaging.overlap import label_counts
 from imaging.resampling import resample_linear
-from imaging.volumes import Header, Volume, read_volume
+from imaging.volumes import Header, Volume
 from inference.attempts import labelled
 from inference.blank import Runs
+from inference.counts import count
+from inference.ct import AnyCt, Direction, Source, case_name, opened_ct, read_ct
 from inference.engines import Engine, EngineOptions, Instead, Precision, blended_logits, no_other
-from inference.labels import NativeLabels
+from inference.labels import NativeLabels, keep_only
 from inference.manifest import Manifest
-from inference.postprocess import clean, much_removed
+from inference.postprocess import clean
 from inference.report import CaseReport, now_s
 from inference.sliding_window import Window, flips_of, window_count
 from inference.view import view_of
@@ -43,6 +43,8 @@ class Settings:
     """Refuse a CT about which there is a warning."""
     time_limit_s: float | None = None
     memory_limit_mib: float | None = None
+    organs: tuple[str, ...] = ()
+    """The labels that are kept, by name; all if there is none."""
 
 
 AS_THE_MANIFEST = Settings()
@@ -73,23 +75,8 @@ class Segmentation:
     report: CaseReport
     header: Header
     """Of the CT: `imaging.volumes.write_labels` writes the labels with its geometry."""
-
-
-def read_ct(ct: Path | Volume, report: CaseReport, *, strict: bool = False) -> Volume:
-    """Return a CT; if it is a file, read it and add the seconds to `report`.
-
-    Raises:
-        VolumeError: It cannot be read, or `strict` and there is a warning about it.
-    """
-    if isinstance(ct, Path):
-        with report.stage("read"):
-            volume = read_volume(ct)
-    else:
-        volume = ct
-    if strict and volume.warnings:
-        name = ct.name if isinstance(ct, Path) else report.case
-        raise VolumeError(f"{name}: {'; '.join(volume.warnings)}; refused by --strict")
-    return volume
+    source: "Source | None" = None
+    """What the CT was read from; None for one in memory."""
 
 
 @dataclass(frozen=True)
@@ -127,14 +114,22 @@ class Predictor:
             flips_of(settings.tta or spec.tta, spec.mirror_axes),
         )
 
-    def segment(self, ct: Path | Volume, progress: Progress = UNSEEN) -> Segmentation:
+    def segment(
+        self,
+        ct: AnyCt,
+        progress: Progress = UNSEEN,
+        *,
+        spacing_mm: SpacingMm | None = None,
+        direction: "Direction | None" = None,
+    ) -> Segmentation:
         """Label one CT, as the function `segment` does."""
         begun_s = now_s()
-        name = ct.name if isinstance(ct, Path) else "ct"
-        report = CaseReport(name.removesuffix(".nii.gz").removesuffix("_0000"))
-        read = partial(read_ct, ct, report, strict=self.settings.strict)
-        with report.timed():
-            return self.segment_case(read, report, progress, begun_s)
+        with opened_ct(ct, spacing_mm, direction) as source:
+            report = CaseReport(case_name(source))
+            read = partial(read_ct, source, report, strict=self.settings.strict)
+            with report.timed():
+                found = self.segment_case(read, report, progress, begun_s)
+        return replace(found, source=None if isinstance(source, Volume) else source)
 
     def segment_case(
         self, read: Callable[[], Volume], report: CaseReport, progress: Progress, begun_s: float
@@ -223,16 +218,12 @@ class Predictor:
                 report.removed_ml = clean(labels, rules, values, prepared.grid.voxel_ml)
         for start, stop in prepared.blank:
             prepared.turn.apply(labels)[start:stop] = 0
-        self._count(labels, prepared.grid.voxel_ml, report)
+        kept = self.manifest.chosen(self.settings.organs)
+        if self.settings.organs:
+            keep_only(labels, kept.values())
+        sought = "requested organ" if self.settings.organs else "organ"
+        count(labels, kept, prepared.grid.voxel_ml, report, sought)
         return labels
-
-    def _count(self, labels: NDArray[np.uint8], voxel_ml: float, report: CaseReport) -> None:
-        """Fill in volumes and missing labels."""
-        report.volumes_ml = volumes_ml(labels, self.manifest.labels, voxel_ml)
-        report.empty = tuple(name for name, ml in report.volumes_ml.items() if not ml)
-        report.warnings += much_removed(report.removed_ml, report.volumes_ml)
-        if len(report.empty) == len(report.volumes_ml):
-            report.warnings += ("the label map is empty: the network found no organ",)
 
     def logits(
         self,
@@ -277,11 +268,3 @@ class Predictor:
             )
         if not all(np.isfinite([of.min(), of.max()]).all() for of in logits):
             raise EngineError("the network answers NaN or infinity; try --precision f32")
-
-
-def volumes_ml(
-    labels: NDArray[np.uint8], values: dict[str, int], voxel_ml: float
-) -> dict[str, float]:
-    """Return the volume of each organ in millilitres."""
-    counts = label_counts(labels)
-    return {name: round(float(counts[value]) * voxel_ml, 3) for name, value in values.items()}

@@ -1,6 +1,5 @@
 """The report of a run: run.json, and a line and a table column for each case."""
 
-import json
 import os
 import platform
 import time
@@ -10,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import inference
-from imaging.files import replacing
 from imaging.machine import cpu_name, peak_memory_mib
+from imaging.records import write_json
+from imaging.words import number_of
 from inference.manifest import Manifest
 
 SCHEMA = 1
@@ -74,7 +74,8 @@ class CaseReport:
     def summary(self) -> str:
         """The outcome of the case, in one line."""
         if self.status == "done":
-            line = f"{self.case}: done in {self.seconds['total']:.1f} s, {self.windows} windows"
+            windows = number_of(self.windows, "window")
+            line = f"{self.case}: done in {self.seconds['total']:.1f} s, {windows}"
         else:
             line = f"{self.case}: failed: {self.error}"
         return "; ".join((line, *self.warnings))
@@ -101,6 +102,10 @@ class RunReport:
     """Seconds spent before the first case, by step."""
     passed_over: dict[str, str] = field(default_factory=dict)
     """Files in the inputs folder that are no case, and why."""
+    series: list[dict[str, object]] = field(default_factory=list)
+    """DICOM series that were found, and what became of each."""
+    left_over: tuple[str, ...] = ()
+    """Cases of other runs whose maps lie in the outputs folder."""
     ended: str | None = None
     """What ended the run before its last case."""
 
@@ -129,8 +134,7 @@ class RunReport:
             "cpu": cpu_name(),
             **asdict(self),
         }
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+        write_json(table, path, indent=2)
 
 
 def process_start_s() -> float:

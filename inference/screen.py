@@ -1,7 +1,7 @@
 """Progress and results on the terminal: on stderr, so that stdout stays free."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -10,39 +10,80 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
 from imaging.terminal import terminal, warn
 from imaging.verbosity import Verbosity, verbosity
+from inference.ct import Source
 from inference.manifest import Manifest
-from inference.pipeline import SUFFIX, find_cases, predict_folder
+from inference.pipeline import SUFFIX, Beside, find_cases, predict_folder
 from inference.predictor import Progress, Settings
 from inference.report import CaseReport, RunReport
+from inference.results_table import show_results
 
 
 def predict_inputs(
-    inputs: Path, outputs: Path, manifest: Manifest, settings: Settings, run_json: Path
+    inputs: Path,
+    outputs: Path,
+    manifest: Manifest,
+    settings: Settings,
+    run_json: Path,
+    beside: Beside | None = None,
+    *,
+    challenge: bool = False,
+    series: tuple[str, ...] = (),
 ) -> RunReport:
-    """Predict the cases of a folder, name the files passed over in it, and write `run_json`.
+    """Predict the CTs of a file or folder, name what is passed over, and write `run_json`.
 
-    It is always written once the network is open. On the screen: a progress bar, a line a
-    finished case, and a table at the end.
+    It is always written once the network is open. On the screen: the DICOM series, a progress bar,
+    a line a finished case, and a table at the end.
+
+    Args:
+        inputs: A CT, or a folder of CTs in any format.
+        outputs: Folder for `<case>.nii.gz`.
+        manifest: The network and how to use it.
+        settings: What the run changes.
+        run_json: Where the report goes.
+        beside: Writes other outputs of each case.
+        challenge: Only `<case>_0000.nii.gz` in a folder are cases.
+        series: UIDs or numbers of the DICOM series that are wanted; empty for all.
 
     Raises:
         KitError: Nothing can be done at all, or `run_json` cannot be written.
     """
-    cases = find_cases(inputs)
-    report = RunReport.of(manifest, asdict(settings), passed_over(inputs, SUFFIX))
     console = terminal(stderr=True)
-    if report.passed_over:
-        warn(passed_over_message(report.passed_over, inputs))
+    report = RunReport.of(manifest, asdict(settings))
+
+    def predict(cases: Mapping[str, Source]) -> RunReport:
+        if report.passed_over:
+            warn(passed_over_message(report.passed_over, inputs))
+        with _reported(report, run_json), _progress(console, len(cases)) as progress:
+            predict_folder(cases, outputs, manifest, settings, progress, report, beside)
+        show_results(console, report, manifest, outputs)
+        return report
+
+    if challenge:
+        cases = find_cases(inputs)
+        report.passed_over = passed_over(inputs, SUFFIX)
+        return predict(cases)
+    from inference.inputs import found_inputs  # imported only where any format may come
+
+    with found_inputs(inputs, outputs, series) as found:
+        report.passed_over = found.passed_over
+        if found.series:
+            from inference.series_table import series_rows, show_series
+
+            report.series = series_rows(found.series, found.cases)
+            show_series(console, found.series, found.cases)
+        return predict(found.cases)
+
+
+@contextmanager
+def _reported(report: RunReport, run_json: Path) -> Iterator[None]:
+    """Write the report at the end of the block, also of a run that was ended in it."""
     try:
-        with _progress(console, len(cases)) as progress:
-            predict_folder(cases, outputs, manifest, settings, progress, report)
-        if any(case.volumes_ml for case in report.cases):
-            console.print(volumes_table(report, manifest))
+        yield
     except BaseException as ended:
         if report.cases:
             caught = isinstance(ended, Exception)
@@ -51,7 +92,6 @@ def predict_inputs(
                 report.write(run_json)
         raise
     report.write(run_json)
-    return report
 
 
 @contextmanager
@@ -81,25 +121,3 @@ def _progress(console: Console, count: int) -> Iterator[Progress]:
             )
     finally:
         logging.getLogger("inference").removeHandler(handler)
-
-
-def volumes_table(report: RunReport, manifest: Manifest) -> Table:
-    """Return a table of volumes in millilitres, a row an organ, a column a case.
-
-    Below them the volumes that component rules removed, and of tissue outside of the region.
-    """
-    shown = [case for case in report.cases if case.volumes_ml][:8]
-    left_out = len([case for case in report.cases if case.volumes_ml]) - len(shown)
-    title = "volumes (ml)" + (f", {left_out} more cases in run.json" if left_out else "")
-    table = Table(title=title)
-    table.add_column("organ")
-    for case in shown:
-        table.add_column(case.case, justify="right", overflow="fold")
-    for organ in manifest.labels:
-        volumes = ((organ in case.empty, case.volumes_ml[organ]) for case in shown)
-        table.add_row(organ, *("empty" if empty else f"{ml:.1f}" for empty, ml in volumes))
-    table.add_section()
-    removed = (sum(case.removed_ml.values()) for case in shown)
-    table.add_row("removed by rules", *(f"{ml:.1f}" for ml in removed))
-    table.add_row("outside the region", *(f"{case.outside_ml:.1f}" for case in shown))
-    return table

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imaging.volumes import Volume
+from imaging.geometry import SpacingMm
+from inference.ct import AnyCt, Direction
 from inference.engines import EngineOptions, open_engines, weights_of
 from inference.manifest import Manifest, load_manifest, verify_weights
 from inference.predictor import AS_THE_MANIFEST, UNSEEN, Predictor, Progress, Segmentation, Settings
@@ -12,20 +13,28 @@ from inference.shipped import DEFAULT_MANIFEST
 
 
 def segment(
-    ct: Path | Volume,
-    manifest: Path | Manifest = DEFAULT_MANIFEST,
+    ct: AnyCt,
+    manifest: str | Path | Manifest = DEFAULT_MANIFEST,
     settings: Settings = AS_THE_MANIFEST,
     progress: Progress = UNSEEN,
+    *,
+    spacing_mm: SpacingMm | None = None,
+    direction: "Direction | None" = None,
 ) -> Segmentation:
     """Label one CT.
 
     For several CTs, `open_predictor` opens the network once.
 
     Args:
-        ct: A NIfTI file, or a CT in memory.
+        ct: The path of one CT: NIfTI, NRRD, MetaImage, a DICOM folder or a .zip of one; a
+            SimpleITK image; an array [Z, Y, X] in Hounsfield units; or a `Volume` or `Series`.
         manifest: The network and how to use it, or the file that says so.
         settings: Settings that differ from the manifest.
         progress: Called with every window.
+        spacing_mm: Of an array, and required for it: (Z, Y, X) in mm.
+        direction: Of an array: [3, 3], column i the LPS direction of index axis i in (X, Y, Z), as
+            SimpleITK has it. Without it X, Y and Z grow to Left, Posterior and Superior, and a
+            warning says so.
 
     Returns:
         uint8 [Z, Y, X] labels on the CT's own voxels, and the report of the case.
@@ -33,9 +42,9 @@ def segment(
     Raises:
         KitError: The CT, the weights or the engine cannot be used.
     """
-    described = manifest if isinstance(manifest, Manifest) else load_manifest(manifest)
+    described = manifest if isinstance(manifest, Manifest) else load_manifest(Path(manifest))
     with open_predictor(described, settings) as predictor:
-        return predictor.segment(ct, progress)
+        return predictor.segment(ct, progress, spacing_mm=spacing_mm, direction=direction)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import cast
 
 from imaging.geometry import Orientation, SpacingMm
 from imaging.volumes import Volume
+from imaging.words import number_of
 from inference.blank import Hu, Runs, blank_slices, bridged
 from inference.manifest import Manifest
 from inference.region import Region, region
@@ -31,8 +32,10 @@ class View:
         warnings = []
         if self.blank:
             slices = [stop - start for start, stop in self.blank]
+            verb = "shows" if sum(slices) == 1 else "show"
+            shown_nothing = f"{sum(slices)} of {number_of(len(self.hu), 'slice')} {verb} nothing"
             warnings.append(
-                f"{sum(slices)} of {len(self.hu)} slices show nothing between others that do "
+                f"{shown_nothing} between others that do "
                 f"({max(slices) * self.spacing_mm[0]:g} mm at a stretch): the network was shown "
                 "the nearest slices in their place, and nothing is labelled there"
             )

@@ -52,7 +52,8 @@ def weights_file(path):
 def network(tmp_path):
     """The manifest of the tiny network, read from disk: 0, 100, 200 HU are nothing, liver, tumour.
 
-    Call it with fields of Manifest to change some. Working grid 2 mm, stored axes, no crop.
+    Call it with fields of Manifest to change some, and with the `patch` that the ONNX file takes.
+    Working grid 2 mm, stored axes, no crop.
     """
     from inference.manifest import load_manifest
 
@@ -72,7 +73,10 @@ def network(tmp_path):
         provenance={"what": "a network for tests"},
     )
 
-    def written(**changes):
+    def written(patch=PATCH, **changes):
+        if patch != PATCH:
+            tiny_onnx(folder / "tiny.onnx", patch)
+            changes["files"] = {"onnx": weights_file(folder / "tiny.onnx")}
         path = folder / "weights_manifest.json"
         replace(made, **changes).write(path)
         return load_manifest(path)

@@ -10,8 +10,19 @@ from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from inference.manifest import CROPS
-from train.rounds.cli import audit, plan, run, stage, verify
+from train.rounds.cli import audit, estimate_recipe, named_folders, run_all, stage, verify_runs
 from train.small.cli import small
+
+_PATH = click.Path(path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_OUTPUT = click.option("-o", "--output", required=True, type=_PATH)
+_LABELLED = click.option("--images", required=True, type=_PATH, help="Labelled CTs.")
+_TRUTH = click.option("--truth", required=True, type=_PATH, help="Their labels.")
+_THREADS = click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+_PRECISION = click.option(
+    "--precision", default="f32", show_default=True, type=click.Choice(["f32", "bf16", "int8"])
+)
 
 
 @click.group(cls=CommandGroup)
@@ -19,32 +30,32 @@ def main() -> None:
     """Train a segmentation network and export it."""
 
 
-for command in (audit, plan, run, stage, verify, small):
+for command in (audit, estimate_recipe, run_all, stage, verify_runs, small):
     main.add_command(command)
 
 
 @main.command()
-@click.argument("model_folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("model_folder", type=_FOLDER)
 @click.option("--fold", default="all", show_default=True, help="Which training: a number, or all.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The bundle.")
+@click.option("-o", "--output", required=True, type=_PATH, help="The bundle.")
 @click.option("--checkpoint", default="checkpoint_final.pth", show_default=True)
 @click.option("--storage", type=click.Choice(["f32", "f16"]), default="f32", show_default=True)
 @click.option(
     "--parity-case",
     "parity_cases",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     help="CT to compare the engines on; may be repeated. Without one, generated phantoms.",
 )
 @click.option("--name", help="Name of the network; by default dataset and configuration.")
 @click.option(
     "--provenance",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     help="JSON object that is put into the manifest's provenance.",
 )
 @click.option(
     "--components",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     help="JSON with the component rules that prediction shall apply.",
 )
 @click.option(
@@ -54,7 +65,7 @@ for command in (audit, plan, run, stage, verify, small):
     show_default=True,
     help="What prediction looks at; nonzero is nnU-Net's.",
 )
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@_THREADS
 @click.option(
     "--trust-checkpoint",
     is_flag=True,
@@ -72,16 +83,11 @@ def export(model_folder: Path, output: Path, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument(
-    "calibration",
-    nargs=-1,
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)
-@click.option("--images", required=True, type=click.Path(path_type=Path), help="Labelled CTs.")
-@click.option("--truth", required=True, type=click.Path(path_type=Path), help="Their labels.")
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.argument("manifest", type=_FILE)
+@click.argument("calibration", nargs=-1, required=True, type=_FILE)
+@_LABELLED
+@_TRUTH
+@_THREADS
 def quantize(
     manifest: Path, calibration: tuple[Path, ...], images: Path, truth: Path, threads: int
 ) -> None:
@@ -92,7 +98,7 @@ def quantize(
     from dataclasses import asdict
 
     from inference.predictor import Progress
-    from train.export.int8 import quantize as add_int8
+    from train.export.int8 import add_int8
 
     progress = Progress(done=lambda case: click.echo(case.summary, err=True))
     gate = add_int8(manifest, calibration, images, truth, threads, progress)
@@ -100,14 +106,12 @@ def quantize(
 
 
 @main.command()
-@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--images", required=True, type=click.Path(path_type=Path), help="Labelled CTs.")
-@click.option("--truth", required=True, type=click.Path(path_type=Path), help="Their labels.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--precision", default="f32", show_default=True, type=click.Choice(["f32", "bf16", "int8"])
-)
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.argument("manifest", type=_FILE)
+@_LABELLED
+@_TRUTH
+@_OUTPUT
+@_PRECISION
+@_THREADS
 @DRAWN
 def calibrate(
     manifest: Path, images: Path, truth: Path, output: Path, drawn: Any, **settings: Any
@@ -119,20 +123,19 @@ def calibrate(
     """
     from inference.manifest import load_manifest
     from inference.predictor import Settings
-    from train.pseudo_labels.calibration.cross_validation import calibrate as fit_and_judge
-    from train.pseudo_labels.calibration.cross_validation import show
+    from train.pseudo_labels.calibration.cross_validation import calibrate_network, show_calibration
     from train.pseudo_labels.calibration.thresholds import show_kept
 
     loaded = load_manifest(manifest)
-    found, selection = fit_and_judge(loaded, images, truth, output, Settings(**settings), drawn)
-    show(found)
+    found, selection = calibrate_network(loaded, images, truth, output, Settings(**settings), drawn)
+    show_calibration(found)
     show_kept(selection)
 
 
 @main.command()
-@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--images", required=True, type=click.Path(path_type=Path), help="CTs.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+@click.argument("manifest", type=_FILE)
+@click.option("--images", required=True, type=_PATH, help="CTs.")
+@_OUTPUT
 @click.option(
     "--temperature",
     type=click.FloatRange(0, min_open=True),
@@ -140,14 +143,12 @@ def calibrate(
 )
 @click.option(
     "--calibration",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     help="calibration.json of `train calibrate`: its temperature.",
 )
 @click.option("--flips", is_flag=True, help="Ask again with left and right flipped.")
-@click.option(
-    "--precision", default="f32", show_default=True, type=click.Choice(["f32", "bf16", "int8"])
-)
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@_PRECISION
+@_THREADS
 def confidence(
     manifest: Path,
     images: Path,
@@ -165,8 +166,7 @@ def confidence(
     from inference.manifest import load_manifest
     from inference.predictor import Settings
     from train.pseudo_labels.calibration.confidence import Questions
-    from train.pseudo_labels.calibration.confidence_command import confidence as label_folder
-    from train.pseudo_labels.calibration.confidence_command import temperature_in
+    from train.pseudo_labels.calibration.confidence_command import temperature_in, write_confidence
 
     if (temperature is None) == (calibration is None):
         raise click.UsageError("give either --temperature or --calibration")
@@ -174,26 +174,26 @@ def confidence(
     if calibration is not None:
         temperature = temperature_in(calibration, loaded)
     questions = Questions(temperature or 1.0, flips)
-    label_folder(loaded, images, output, Settings(**settings), questions)
+    write_confidence(loaded, images, output, Settings(**settings), questions)
 
 
 @main.command()
-@click.argument("truth", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--source", "sources", multiple=True, required=True, help="NAME=FOLDER; several.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
-def ablate(truth: Path, sources: tuple[str, ...], output: Path) -> None:
+@click.argument("truth", type=_FOLDER)
+@click.option(
+    "--source", "sources", multiple=True, required=True, callback=named_folders,
+    metavar="NAME=FOLDER", help="A pseudo-label set; several.",
+)  # fmt: skip
+@_OUTPUT
+def ablate(truth: Path, sources: dict[str, Path], output: Path) -> None:
     """Fuse pseudo labels by every rule, and by ours without each source; judge them by TRUTH."""
-    from train.pseudo_labels.ablation import ablate as fuse_and_judge
+    from train.pseudo_labels.ablation import compare_rules
 
-    pairs = [source.partition("=")[::2] for source in sources]
-    if not all(name and folder for name, folder in pairs) or len(dict(pairs)) < len(pairs):
-        raise click.UsageError("--source is NAME=FOLDER, each name once")
-    fuse_and_judge(truth, {name: Path(folder) for name, folder in pairs}, output)
+    compare_rules(truth, sources, output)
 
 
 @main.command()
-@click.argument("release", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+@click.argument("release", type=_PATH)
+@_OUTPUT
 @click.option("--images", default="imagesTr2200", show_default=True, help="Folder of its CTs.")
 @click.option("--labels", default="labelsTr2200", show_default=True, help="Folder of their labels.")
 @click.option("--unlabelled", default="unlabeledTr1800", show_default=True)
@@ -217,11 +217,11 @@ def data(release: Path, output: Path, jobs: int, deep: bool, **folders: str) -> 
 
 
 @main.command()
-@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+@click.argument("recipe", type=_FILE)
+@_OUTPUT
 @click.option(
     "--anatomies",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=_FOLDER,
     help="Folder of real label maps; their organs' shapes are taken.",
 )
 @click.option(

@@ -1,8 +1,6 @@
 """How far two folders of label maps agree: the tool for "the same result, faster"."""
 
-import csv
 import filecmp
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -12,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import inference
-from evaluation.scoring.folders import SUFFIX, case_name
-from imaging.errors import KitError, VolumeError, in_one_line
-from imaging.files import replacing, writing
+from evaluation.scoring.folders import SUFFIX, case_of_map
+from imaging.errors import KitError, VolumeError, in_one_line, joined
 from imaging.label_maps import LabelMap, read_label_map
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
+from imaging.records import write_json
+from imaging.tables import write_csv
 
 SCHEMA = 1
 _NAMES = {label: organ for organ, label in ORGANS.items()}
@@ -123,11 +122,11 @@ def agree_case(first: Path, second: Path) -> CaseAgreement:
     try:
         return _agree_case(first, second)
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
-        return CaseAgreement(case_name(first), error=in_one_line(error, first.name))
+        return CaseAgreement(case_of_map(first), error=in_one_line(error, first.name))
 
 
 def _agree_case(first: Path, second: Path) -> CaseAgreement:
-    case = CaseAgreement(case_name(first))
+    case = CaseAgreement(case_of_map(first))
     for path in (first, second):
         if not path.is_file():
             return replace(case, error=f"missing in {path.parent}")
@@ -152,7 +151,7 @@ def _agree_case(first: Path, second: Path) -> CaseAgreement:
         differ_share=differ / max(1, int(counts.sum() - counts[0, 0])),
         labels=_labels(counts, a.grid.voxel_ml, b.grid.voxel_ml),
         geometry=geometry,
-        warning="; ".join(warnings) or None,
+        warning=joined(*warnings),
     )
 
 
@@ -188,16 +187,14 @@ def write_agreement(cases: tuple[CaseAgreement, ...], folder: Path) -> None:
         "kit": inference.__version__,
         "cases": [asdict(case) for case in cases],
     }
-    with replacing(folder / "agree.json") as partial:
-        partial.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n", "utf-8")
+    write_json(table, folder / "agree.json")
     of_case = (
         "case", "same_file", "differ_voxels", "differ_share", "geometry", "warning", "error",
     )  # fmt: skip
     of_label = ("organ", "dsc", "first_ml", "second_ml", "change_ml")
-    with writing(folder / "agree.csv") as stream:
-        rows = csv.writer(stream)
-        rows.writerow([*of_case, *of_label])
-        for case in cases:
-            shared = [getattr(case, key) for key in of_case]
-            for label in case.labels or (None,):
-                rows.writerow([*shared, *(getattr(label, key, "") for key in of_label)])
+    rows = [
+        [*(getattr(case, key) for key in of_case), *(getattr(label, key, "") for key in of_label)]
+        for case in cases
+        for label in case.labels or (None,)
+    ]
+    write_csv(folder / "agree.csv", (*of_case, *of_label), rows)

@@ -14,7 +14,9 @@ from evaluation.agreement.label_maps import (
 )
 from evaluation.scoring.folders import SUFFIX
 from imaging.files import RESULTS, make_folder, passed_over, passed_over_message
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
+from imaging.words import number_of
 
 
 def agree_on_screen(
@@ -38,13 +40,13 @@ def agree_on_screen(
         cases = agree_folders(first, second, jobs, lambda case: progress.advance(task))
     if output is not None:
         write_agreement(cases, output)
-    terminal().print(_table(cases))
+    show_table(_table(cases), terminal())
     return cases
 
 
 def _table(cases: tuple[CaseAgreement, ...]) -> Table:
     same = sum(case.same_file for case in cases)
-    table = Table(title=f"{same} of {len(cases)} files are the same, byte for byte")
+    table = Table(title=f"byte for byte the same: {same} of {number_of(len(cases), 'file')}")
     table.add_column("case")
     for name in ("differ", "of both", "least DSC", "most volume change, ml"):
         table.add_column(name, justify="right")

@@ -1,7 +1,5 @@
 """Measured figures beside reported ones; subtracted only where both are of the same split."""
 
-import csv
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from decimal import ROUND_HALF_UP, Decimal
@@ -11,7 +9,8 @@ import inference
 from evaluation.comparison.measured import TeamResults
 from evaluation.comparison.reported import METRICS, UNSPECIFIED, Reported, Result
 from imaging.errors import KitError
-from imaging.files import replacing, writing
+from imaging.records import write_json
+from imaging.tables import write_csv
 
 SCHEMA = 1
 NOT_MEASURED = "not measured"
@@ -47,7 +46,7 @@ class Comparison:
         return measured < self.reported if better else measured > self.reported
 
 
-def compare(tables: Iterable[Reported], teams: Sequence[TeamResults]) -> list[Comparison]:
+def comparisons(tables: Iterable[Reported], teams: Sequence[TeamResults]) -> list[Comparison]:
     """Set every figure of `tables` beside what each of `teams` has."""
     return [
         _compared(table.name, result, metric, of, team)
@@ -140,12 +139,13 @@ def write_comparison(
         "kind": "comparison",
         "kit": inference.__version__,
         "caveats": caveats(teams),
-        "rows": [asdict(row) for row in rows],
+        "rows": [_as_json(row) for row in rows],
     }
-    with replacing(folder / "compare.json") as partial:
-        partial.write_text(json.dumps(content, indent=1, default=float) + "\n", "utf-8")
+    write_json(content, folder / "compare.json")
     names = [field.name for field in fields(Comparison)]
-    with writing(folder / "compare.csv") as stream:
-        table = csv.DictWriter(stream, names)
-        table.writeheader()
-        table.writerows(asdict(row) for row in rows)
+    write_csv(folder / "compare.csv", names, (asdict(row).values() for row in rows))
+
+
+def _as_json(row: Comparison) -> dict[str, object]:
+    """Return a row with its decimals as the numbers that JSON has."""
+    return {k: float(v) if isinstance(v, Decimal) else v for k, v in asdict(row).items()}

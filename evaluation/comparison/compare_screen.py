@@ -13,13 +13,16 @@ from evaluation.comparison.compare import (
     Comparison,
     caveats,
     check_reached,
-    compare,
+    comparisons,
     figure_name,
     write_comparison,
 )
+from evaluation.comparison.differences import between_teams, from_reported, write_differences
+from evaluation.comparison.differences_screen import show_differences
 from evaluation.comparison.measured import TeamResults, check_names, check_split, load_measured
 from evaluation.comparison.reported import METRICS, find_reported
 from imaging.files import make_folder
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 
 _HEADLINES = (
@@ -49,21 +52,25 @@ def compare_on_screen(
     tables = {name: find_reported(name) for name in (*reported, *required)}
     teams = [load_measured(path, split) for path in results]
     check_names(team.team for team in teams)
-    rows = compare(tables.values(), teams)
+    rows = comparisons(tables.values(), teams)
+    scores = [team.scores for team in teams if team.scores is not None]
+    differences = between_teams(scores) + from_reported(rows, scores)
     if output is not None:
         make_folder(output)
         write_comparison(rows, teams, output)
+        write_differences(differences, output)
     _show(rows, teams, terminal())
+    show_differences(differences, terminal())
     for name in required:
         check_reached(rows, tables[name].name)
 
 
 def _show(rows: Sequence[Comparison], teams: Sequence[TeamResults], console: Console) -> None:
-    console.print(_measured(teams))
+    show_table(_measured(teams), console)
     for caveat, names in caveats(teams).items():
         console.print(Text(f"Note on {', '.join(names)}: {caveat}."))
     for _, group in groupby(rows, lambda row: (row.reported_by, row.split, row.source, row.note)):
-        console.print(_result(list(group)))
+        show_table(_result(list(group)), console)
 
 
 def _measured(teams: Sequence[TeamResults]) -> Table:

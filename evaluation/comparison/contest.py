@@ -15,6 +15,7 @@ from evaluation.scoring.scores import CaseScores, Scores, organ_mean
 from evaluation.scoring.tolerances import TUMOUR
 from imaging.errors import KitError
 from imaging.organs import ORGANS
+from imaging.words import number_of
 
 GPU, CPU = "GPU AUC", "CPU AUC"
 _FIGURES = {"time": "over_seconds", GPU: "gpu_over_mib.auc_official"}
@@ -150,8 +151,8 @@ def _blank(first: CaseScores, second: CaseScores) -> bool:
 def _unannotated_notes(scores: Scores) -> list[str]:
     """Say what is not ranked, or ranked on fewer cases, because nobody drew it."""
     lacking = Counter(organ for case in scores.cases for organ in case.unannotated)
-    named = ", ".join(f"{organ} in {count}" for organ, count in lacking.items())
-    return [f"nobody drew, so on which all teams are equal: {named} cases"] if named else []
+    named = ", ".join(f"{organ} in {number_of(n, 'case')}" for organ, n in lacking.items())
+    return [f"nobody drew, so on which all teams are equal: {named}"] if named else []
 
 
 def _score(case: CaseScores, of: str, metric: str) -> float:

@@ -15,6 +15,7 @@ from evaluation.scoring.tolerances import TUMOUR
 from imaging.errors import KitError
 from imaging.organs import ORGANS
 from imaging.records import read_table
+from imaging.words import number_of
 
 FILES = ("scores.json", "efficiency.json")
 
@@ -41,6 +42,8 @@ class TeamResults:
     figures: Figures
     caveats: tuple[str, ...] = ()
     """What the figures depend on, although they can be compared."""
+    scores: Scores | None = None
+    """Case by case; None where there is only an efficiency.json."""
 
 
 def load_measured(path: Path, split: str | None = None) -> TeamResults:
@@ -70,7 +73,8 @@ def load_measured(path: Path, split: str | None = None) -> TeamResults:
             machine = (table.circumstances.get(key) for key in ("cpu", "gpu"))
             named = ", ".join(str(part) for part in machine if part)
             caveats.append(f"time and GPU memory are those of {named or 'an unnamed machine'}")
-    return TeamResults(found[0].team, split, figures, tuple(caveats))
+    scores = next((table for table in found if isinstance(table, Scores)), None)
+    return TeamResults(found[0].team, split, figures, tuple(caveats), scores)
 
 
 def check_names(teams: Iterable[str]) -> None:
@@ -136,7 +140,7 @@ def _score_flaw(scores: Scores, of: str, mean: Mean, split: str | None) -> str |
     if of == "organs" and unannotated:
         return f"not drawn in every case: {', '.join(o for o in ORGANS if o in unannotated)}"
     if mean.count < len(scores.cases):
-        return f"{mean.count} of {len(scores.cases)} cases scored"
+        return f"{mean.count} of {number_of(len(scores.cases), 'case')} scored"
     return _size_flaw(mean.count, split)
 
 
@@ -144,7 +148,7 @@ def _efficiency_figures(efficiency: Efficiency, split: str | None) -> Figures:
     cases = efficiency.cases
     flaw = _size_flaw(len(cases), split)
     if efficiency.failed:
-        flaw = f"{len(efficiency.failed)} of {len(cases)} cases failed"
+        flaw = f"{len(efficiency.failed)} of {number_of(len(cases), 'case')} failed"
     figures: Figures = {}
     if seconds := _medians(cases, "seconds"):
         figures["seconds"] = {
@@ -164,7 +168,9 @@ def _medians(cases: tuple[CaseEfficiency, ...], name: str) -> list[float]:
 
 def _size_flaw(cases: int, split: str | None) -> str | None:
     size = SPLITS.get(split) if split is not None else None
-    return f"{cases} cases, the split has {size}" if size not in (None, cases) else None
+    return (
+        f"{number_of(cases, 'case')}, the split has {size}" if size not in (None, cases) else None
+    )
 
 
 def _hundredths(value: float) -> Decimal:

@@ -4,8 +4,6 @@ The scheme is that of flare22.grand-challenge.org/Evaluation ("rank then average
 ranked in this way too, with its own metrics and tolerances, could not be confirmed.
 """
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +14,8 @@ from scipy.stats import kendalltau, rankdata
 
 import inference
 from evaluation.comparison.contest import CPU, GPU, Contest
-from imaging.files import replacing, writing
+from imaging.records import write_json
+from imaging.tables import write_csv
 
 SCHEMA = 1
 SEED = 23
@@ -67,15 +66,14 @@ class Ranking:
     def write(self, folder: Path) -> None:
         """Write rank.json and rank.csv into `folder`."""
         table = {"schema": SCHEMA, "kind": "ranking", "kit": inference.__version__, **asdict(self)}
-        with replacing(folder / "rank.json") as partial:
-            partial.write_text(json.dumps(table, indent=1, allow_nan=False) + "\n", "utf-8")
+        write_json(table, folder / "rank.json")
         shares = [f"share_place_{place}" for place in range(1, len(self.standings) + 1)]
-        with writing(folder / "rank.csv") as stream:
-            rows = csv.writer(stream)
-            rows.writerow(["place", "team", "mean_rank", *self.weights, *shares])
-            for s in self.standings:
-                ranks = (s.ranks[metric] for metric in self.weights)
-                rows.writerow([s.place, s.team, s.mean_rank, *ranks, *s.places])
+        rows = [
+            [s.place, s.team, s.mean_rank, *(s.ranks[m] for m in self.weights), *s.places]
+            for s in self.standings
+        ]
+        head = ["place", "team", "mean_rank", *self.weights, *shares]
+        write_csv(folder / "rank.csv", head, rows)
 
 
 def rank_weights(metrics: Mapping[str, object]) -> dict[str, float]:
@@ -84,7 +82,7 @@ def rank_weights(metrics: Mapping[str, object]) -> dict[str, float]:
     return {metric: 0.5 if metric in halved else 1.0 for metric in metrics}
 
 
-def rank(contest: Contest, bootstrap: int, seed: int = SEED) -> Ranking:
+def rank_teams(contest: Contest, bootstrap: int, seed: int = SEED) -> Ranking:
     """Rank the teams of a contest.
 
     Args:

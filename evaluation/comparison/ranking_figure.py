@@ -5,7 +5,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from evaluation.comparison.ranking import Ranking
-from imaging.files import replacing
+from evaluation.figures import save_png
+from imaging.words import number_of
 
 _LARGEST_POINTS2 = 1200
 _INCHES = 0.75
@@ -40,8 +41,8 @@ def draw_ranking(ranking: Ranking, path: Path) -> None:
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     axis.set_xlabel(
-        f"place; ×: all {len(ranking.cases)} cases, blobs: {ranking.bootstrap} bootstrap samples"
+        f"place; ×: all {number_of(len(ranking.cases), 'case')}, "
+        f"blobs: {number_of(ranking.bootstrap, 'bootstrap sample')}"
     )
     axis.set_ylabel("team (mean rank)")
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=120, format="png")
+    save_png(figure, path, dpi=120)

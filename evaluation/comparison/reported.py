@@ -19,6 +19,10 @@ SPLITS: dict[str, int | None] = {
     "test": None,
     "FLARE22 validation": 50,
     "FLARE22 test": 200,
+    "FLARE24 task 2 public validation": None,
+    "FLARE24 task 2 online validation": None,
+    "FLARE26 task 1 public validation": 50,
+    "FLARE26 task 1 hidden validation": 100,
     UNSPECIFIED: None,
 }
 """Every split that a figure may be of, and its cases; None where that could not be confirmed."""

@@ -29,7 +29,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
-class Image:
+class DockerImage:
     """An image that is there and ready to run."""
 
     team: str
@@ -37,7 +37,7 @@ class Image:
     digest: str
 
 
-def open_image(name: str) -> Image:
+def open_image(name: str) -> DockerImage:
     """Load the image archive `name`, or find the loaded image of that name.
 
     As the official runner has it, a team is called like its archive up to the first dot, in lower
@@ -60,7 +60,7 @@ def open_image(name: str) -> Image:
         raise KitError(
             f"no image {team}:latest is seen ({error}); tag it so, then `docker save {team}:latest`"
         ) from error
-    return Image(team, digest)
+    return DockerImage(team, digest)
 
 
 def _load(archive: Path, wanted: str) -> None:
@@ -160,7 +160,9 @@ class ContainerJob:
     left_running = ()
     """Docker ends what is left."""
 
-    def __init__(self, image: Image, workspace: Workspace, gpu_index: int | None = None) -> None:
+    def __init__(
+        self, image: DockerImage, workspace: Workspace, gpu_index: int | None = None
+    ) -> None:
         self._id_file = workspace.folder / "container"
         flags = (*named(image.team), "--cidfile", str(self._id_file))
         self._command = run_flags(image.team, workspace, gpu_index, flags)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from evaluation.efficiency.results import CaseEfficiency, ChallengeLimits, EfficiencyRun
 from evaluation.efficiency.sampling import MemorySample
-from imaging.files import replacing
+from evaluation.figures import save_png
 
 BLACK, DARK, LIGHT, PALE = "0.0", "0.35", "0.65", "0.9"
 
@@ -74,8 +74,7 @@ def draw_case(
     if "gpu_mib" in middle.loads and axes[0].get_ylim()[1] >= limits.gpu_mib:
         axes[0].axhline(limits.gpu_mib, color=DARK, linestyle=":")
     axes[-1].set_xlabel("seconds since the start")
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=120, format="png")
+    save_png(figure, path, dpi=120)
 
 
 def _draw(

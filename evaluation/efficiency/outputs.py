@@ -91,7 +91,7 @@ def elsewhere(found: LabelMap, ct: Path) -> str | None:
     try:
         return found.elsewhere_than(read_place(ct), read_header(ct).shape)
     except VolumeError as error:
-        return str(error)
+        return f"cannot be compared with its CT: {error}"
 
 
 def printable(text: str) -> str:

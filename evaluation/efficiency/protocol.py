@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from evaluation.efficiency.containers import ContainerJob, Image, open_image, run_flags
+from evaluation.efficiency.containers import ContainerJob, DockerImage, open_image, run_flags
 from evaluation.efficiency.nvml import GpuMemory, NoGpuError, find_gpu
 from evaluation.efficiency.outputs import digest, elsewhere, printable, tail, take, work_folder
 from evaluation.efficiency.processes import CommandJob, TimedJob, Workspace, check_command, wait
@@ -21,7 +21,7 @@ from evaluation.efficiency.results import (
     ChallengeLimits,
     EfficiencyRun,
     Load,
-    case_of,
+    case_efficiency,
     load_of,
 )
 from evaluation.efficiency.sampling import (
@@ -61,7 +61,7 @@ class Subject:
     """What is timed: a command of the user's, or an image."""
 
     command: tuple[str, ...] = ()
-    image: Image | None = None
+    image: DockerImage | None = None
     gpu: GpuMemory | None = None
     no_gpu: str | None = None
     """Why there is no GPU."""
@@ -141,7 +141,9 @@ def evaluate(
             write_samples(samples[case], output / "samples" / f"{case}.csv")
             watch.done(case, run)
     return tuple(
-        CaseMeasurement(case_of(case, ct.name, tuple(runs[case]), settings.limits), samples[case])
+        CaseMeasurement(
+            case_efficiency(case, ct.name, tuple(runs[case]), settings.limits), samples[case]
+        )
         for case, ct in cases.items()
     )
 

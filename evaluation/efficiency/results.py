@@ -1,6 +1,5 @@
 """What an efficiency run found: one value that saves and reads itself as efficiency.json."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,8 +9,8 @@ from scipy.integrate import trapezoid
 
 import inference
 from evaluation.efficiency.sampling import INTERVAL_S
-from imaging.files import writing
 from imaging.records import read_record, write_json
+from imaging.tables import write_csv
 
 SCHEMA = 1
 COLUMNS: dict[str, tuple[str, int]] = {
@@ -119,19 +118,19 @@ class CaseEfficiency:
     @property
     def counted(self) -> tuple[EfficiencyRun, ...]:
         """Runs that the figures are of."""
-        return counted(self.runs)
+        return runs_that_count(self.runs)
 
 
-def counted(runs: tuple[EfficiencyRun, ...]) -> tuple[EfficiencyRun, ...]:
+def runs_that_count(runs: tuple[EfficiencyRun, ...]) -> tuple[EfficiencyRun, ...]:
     """Return the runs that succeeded, or all where none did."""
     return tuple(run for run in runs if run.error is None) or runs
 
 
-def case_of(
+def case_efficiency(
     case: str, file: str, runs: tuple[EfficiencyRun, ...], limits: ChallengeLimits
 ) -> CaseEfficiency:
     """Sum up the runs of one case."""
-    tables = [run.figures(limits) for run in counted(runs)]
+    tables = [run.figures(limits) for run in runs_that_count(runs)]
     shared = [name for name in tables[0] if all(name in table for table in tables)]
     figures = {name: _spread([table[name] for table in tables]) for name in shared}
     failed = [run for run in runs if run.error]
@@ -193,11 +192,11 @@ class Efficiency:
 
         What was not measured is empty. A failed case has the figures that it had, as there.
         """
-        with writing(path) as stream:
-            table = csv.writer(stream)
-            table.writerow(["Name", *COLUMNS])
-            for case in self.cases:
-                table.writerow([case.file, *(_cell(case, *column) for column in COLUMNS.values())])
+        rows = [
+            [case.file, *(_cell(case, *column) for column in COLUMNS.values())]
+            for case in self.cases
+        ]
+        write_csv(path, ["Name", *COLUMNS], rows)
 
 
 def _cell(case: CaseEfficiency, figure: str, digits: int) -> str:

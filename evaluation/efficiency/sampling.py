@@ -4,7 +4,6 @@ The daemon takes a sample, sleeps 0.1 s and begins again, so that its true perio
 time that a sample takes. Here every sample carries the moment at which it was taken.
 """
 
-import csv
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import NamedTuple, Self
 import psutil
 
 from imaging.errors import KitError
-from imaging.files import writing
+from imaging.tables import write_csv
 
 INTERVAL_S = 0.1
 """How long the official daemon sleeps between samples, and what its areas take as the period."""
@@ -149,13 +148,12 @@ class MemorySampler:
 def write_samples(runs: dict[int, tuple[MemorySample, ...]], path: Path) -> None:
     """Write a case's samples as CSV, a row a sample, by the number of the run."""
     names = [field.name for field in fields(MemorySample)]
-    with writing(path) as stream:
-        table = csv.DictWriter(stream, ["run", *names], lineterminator="\n")
-        table.writeheader()
-        for number, samples in runs.items():
-            for sample in samples:
-                values = {name: _cell(value) for name, value in asdict(sample).items()}
-                table.writerow({"run": number, **values})
+    rows = [
+        [number, *map(_cell, asdict(sample).values())]
+        for number, samples in runs.items()
+        for sample in samples
+    ]
+    write_csv(path, ["run", *names], rows, line_end="\n")
 
 
 def _cell(value: float | None) -> str:

@@ -17,6 +17,7 @@ from evaluation.efficiency.protocol import (
     evaluate,
 )
 from evaluation.efficiency.results import CaseEfficiency, Efficiency, EfficiencyRun
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 
 SHOWN = {
@@ -71,7 +72,7 @@ def evaluate_on_screen(
     for one in measured:
         path = figures / f"{one.efficiency.case}.png"
         draw_case(one.efficiency, one.samples, settings.limits, subject.no_gpu, path)
-    terminal().print(efficiency_table(report))
+    show_table(efficiency_table(report), terminal())
     return report
 
 
@@ -108,13 +109,13 @@ def _line(case: str, run: EfficiencyRun) -> str:
 def efficiency_table(report: Efficiency) -> Table:
     """Return a table with a row a case: medians, the range of the seconds, and the result."""
     table = Table(title=Text(f"efficiency of {report.team}"))
-    table.add_column("case", overflow="fold")
+    table.add_column("case")
     table.add_column("s", justify="right", no_wrap=True)
     measured = {name for case in report.cases for name in case.figures}
     shown = {column: name for column, name in SHOWN.items() if name in measured}
     for column in shown:
         table.add_column(column, justify="right")
-    table.add_column("result", overflow="fold")
+    table.add_column("result")
     for case in report.cases:
         cells = [_median(case, name) for name in shown.values()]
         table.add_row(Text(case.case), _seconds(case), *cells, Text(case.verdict))

@@ -13,12 +13,16 @@ from evaluation.report.plots import organ_boxes
 from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scoring.annotated import line_of
 from evaluation.scoring.fixed import RESAMPLES
+from evaluation.scoring.folders import SUFFIX
+from evaluation.scoring.intervals import Difference
 from evaluation.scoring.lesions import LEAST_OVERLAP
+from evaluation.scoring.looks import sentence
 from evaluation.scoring.scores import CaseScores, Mean, Scores, organ_mean
 from evaluation.scoring.tolerances import TOLERANCE_MM, TUMOUR
 from imaging.errors import in_one_line
 from imaging.files import replacing
 from imaging.organs import ORGANS
+from viewer.linked import Link, write_linked
 
 _RULES = {
     "official": "FLARE23's published scorer to its last digit, quirks included: a label that "
@@ -31,6 +35,7 @@ _LOW, _HIGH, _DARKEST = 0.5, 0.95, 78
 """DSC or NSD at which a cell is darkest and white; lightness of the darkest in percent."""
 _FIGURES = (("dsc", "organs"), ("nsd", "organs"), ("dsc", TUMOUR), ("nsd", TUMOUR))
 _LABEL_TABLES = ("dsc", "nsd")
+_NO_LINK = Link(None)
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Worst:
     remark: str | None = None
     """Why there is no CT behind the outlines, or no picture at all."""
     pictures: tuple[Picture, ...] = ()
+    link: Link = _NO_LINK
+    """Its page in the viewer."""
 
 
 def write_report(
@@ -64,8 +71,12 @@ def write_report(
     pred: Path,
     images: Path | None,
     worst: int = 6,
+    *,
+    view: bool = False,
 ) -> None:
     """Write one self-contained HTML file; the same scores and files give the same bytes.
+
+    With `view` each of the worst cases gets a page of its own too, view/<case>.html beside it.
 
     Args:
         scores: What to show.
@@ -74,6 +85,7 @@ def write_report(
         pred: Folder of the predictions.
         images: Folder of the CTs; None draws outlines on shades of the truth.
         worst: How many of the worst cases to draw.
+        view: Write pages of them, and link to them; only where there are CTs.
 
     Raises:
         KitError: The file cannot be written.
@@ -88,6 +100,7 @@ def write_report(
         least_overlap=LEAST_OVERLAP,
         organs=list(ORGANS),
         organ_count=sum(organ not in scores.unannotated for organ in ORGANS if organ != TUMOUR),
+        looks=sentence(scores.looks) if scores.looks else None,
         annotated=line_of(scores.unannotated, scores.drawn),
         tolerance_mm=TOLERANCE_MM,
         figures=_FIGURES,
@@ -95,7 +108,10 @@ def write_report(
         lowest=[_lowest(column) for column in zip(*(row.figures for row in rows), strict=True)],
         labels={metric: _label_table(rows, metric) for metric in _LABEL_TABLES},
         boxes={metric: organ_boxes(scores.cases, metric) for metric in _LABEL_TABLES},
-        worst=[_worst(row, folders, scores.rules) for row in _shown(rows)[:worst]],
+        worst=[
+            _worst(row, folders, scores.rules, path if view and images else None)
+            for row in _shown(rows)[:worst]
+        ],
         on_images=images is not None,
         colors=(TRUTH_COLOR, PRED_COLOR),
     )  # fmt: skip
@@ -171,15 +187,23 @@ def _shown(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row.figures[0] is not None and worst_organs(row.case)]
 
 
-def _worst(row: Row, folders: Folders, rules: str) -> Worst:
+def _worst(row: Row, folders: Folders, rules: str, report: Path | None) -> Worst:
+    """Draw a case; beside `report` write its page in the viewer, where that is wanted."""
+    link = _NO_LINK if report is None else _page_of(row.case.case, folders, report)
     organs = worst_organs(row.case)
     organs_dsc = ", ".join(f"{organ} {_value(row.case.labels[organ].dsc)}" for organ in organs)
     try:
         scene = read_scene(row.case, folders, rules)
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
-        return Worst(row, organs_dsc, remark=in_one_line(error, row.case.case))
+        return Worst(row, organs_dsc, remark=in_one_line(error, row.case.case), link=link)
     voxel = ", ".join(str(index) for index in reversed(scene.stored))
-    return Worst(row, organs_dsc, voxel, scene.remark, tuple(draw_planes(scene)))
+    return Worst(row, organs_dsc, voxel, scene.remark, tuple(draw_planes(scene)), link)
+
+
+def _page_of(case: str, folders: Folders, report: Path) -> Link:
+    ct = (folders.images or folders.truth) / f"{case}_0000.nii.gz"
+    pred, truth = (folder / f"{case}{SUFFIX}" for folder in (folders.pred, folders.truth))
+    return write_linked(report, case, (ct, pred, truth))
 
 
 def _value(value: float | None, digits: int = 3) -> str:
@@ -190,7 +214,7 @@ def _signed(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
-def _interval(mean: Mean, digits: int = 3) -> str:
+def _interval(mean: Mean | Difference, digits: int = 3) -> str:
     if mean.low is None or mean.high is None:
         return ""
     return f"{mean.low:.{digits}f} to {mean.high:.{digits}f}".replace("-", "−")

@@ -1,40 +1,30 @@
 """Plots of the report, as SVG that is the same for the same scores."""
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from evaluation.figures import svg_of
 from evaluation.scoring.scores import CaseScores
 from imaging.organs import ORGANS
 
-_STYLE: dict[str, Any] = {
-    "font.size": 9,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "flare23",  # ids of the SVG's parts, else random
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 _SIZE_INCH = (4.4, 4.4)
 _JITTER = 0.14
 
 
 def organ_boxes(cases: Sequence[CaseScores], metric: str) -> str:
     """Draw `metric` of every organ over the cases: boxes, every case a point. Returns SVG."""
-    with style.context(["default", _STYLE]):
+
+    def draw() -> Figure:
         figure = Figure(figsize=_SIZE_INCH, layout="constrained")
         axes = figure.subplots()
         _draw_boxes(axes, _values(cases, metric))
         axes.set_xlabel(metric.upper(), fontweight="bold")
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+        return figure
+
+    return svg_of(draw)
 
 
 def _values(cases: Sequence[CaseScores], metric: str) -> dict[str, list[float]]:

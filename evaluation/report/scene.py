@@ -88,7 +88,7 @@ def read_scene(case: CaseScores, folders: Folders, rules: str) -> Scene:
         raise GeometryError(f"{case.case}: neither map has any of its worst organs")
     worst, box = next(iter(boxes.items()))
     masks = [found[box] == ORGANS[worst] for found in maps]
-    place = _moved(place_in(masks[0], masks[1], grid.spacing_mm), box, 1)
+    place = _moved(most_wrong_place(masks[0], masks[1], grid.spacing_mm), box, 1)
     near = {organ: found for organ, found in boxes.items() if _meets(found, place)}
     around = _widened(list(near.values()), grid.spacing_mm)
     hu, remark = _hounsfield(truth, case.case, folders.images)
@@ -105,7 +105,7 @@ def read_scene(case: CaseScores, folders: Folders, rules: str) -> Scene:
     )
 
 
-def place_in(truth: Mask, pred: Mask, spacing_mm: SpacingMm) -> Place:
+def most_wrong_place(truth: Mask, pred: Mask, spacing_mm: SpacingMm) -> Place:
     """Return the voxel [Z, Y, X] where two masks differ most.
 
     It is the deepest point of the difference in the axial slice that has most of it. Where they do

@@ -4,7 +4,6 @@ Every collection annotates its own organs. An organ that its annotators looked f
 is absent, and a prediction of it is wrong. Of an organ that they did not look for nothing is known.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 from evaluation.scoring.scores import NOT_ANNOTATED, CaseScores, LabelScore
 from evaluation.scoring.tolerances import TUMOUR
-from imaging.errors import KitError
+from imaging.errors import KitError, joined
 from imaging.organs import ORGANS
+from imaging.records import read_table
 
 ALL = "all"
 OCCURRING = "what occurs in a truth"
@@ -59,11 +59,11 @@ def read_annotated(words: str) -> AnnotatedLabels:
 
 def _read_table(path: Path) -> dict[str, frozenset[int]]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["cases"]
+        rows = read_table(path, "table")[0]["cases"]
         return {str(row["case"]): frozenset(map(_label, row["drawn"])) for row in rows}
     except UnknownLabelError as error:
         raise KitError(f"{path}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (KitError, KeyError, TypeError) as error:
         raise KitError(
             f"{path}: not a readable table of what was drawn ({error}); "
             'give {"cases": [{"case": "a", "drawn": [1, 3]}, …]}'
@@ -125,7 +125,7 @@ def blank_unannotated(case: CaseScores, annotated: AnnotatedLabels) -> CaseScore
         problem = (
             f"the truth has {', '.join(odd)}, which {annotated.source} says nobody drew: not scored"
         )
-        warning = "; ".join(filter(None, (warning, problem)))
+        warning = joined(warning, problem)
     scores = {o: s if ORGANS[o] in labels else _BLANK for o, s in case.labels.items()}
     if ORGANS[TUMOUR] not in labels:
         case = replace(case, true_lesions=(), pred_lesions=())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.scoring.boxes import hull, label_boxes
-from evaluation.scoring.lesions import lesions_of, size_names, size_of
+from evaluation.scoring.lesions import lesions_of_both, size_names, size_of
 from evaluation.scoring.official import AXIALLY_CROPPED
 from evaluation.scoring.scores import METRICS, CaseScores, LabelScore, Lesion, Mean
 from evaluation.scoring.surfaces import Mask, robust_hausdorff_mm, surface_dice, surface_distances
@@ -71,7 +71,7 @@ def _score(truth: Mask, pred: Mask, grid: Grid, organ: str) -> LabelScore:
     )
 
 
-def lesions(
+def case_lesions(
     truth: NDArray[np.uint8], pred: NDArray[np.uint8], grid: Grid
 ) -> tuple[tuple[Lesion, ...], tuple[Lesion, ...]]:
     """Return the true and the predicted lesions of one case."""
@@ -81,7 +81,7 @@ def lesions(
         return (), ()
     box = hull(filled[0], filled[-1])
     a, b = truth[box] == label, pred[box] == label
-    return lesions_of(a, b, grid.voxel_ml), lesions_of(b, a, grid.voxel_ml)
+    return lesions_of_both(a, b, grid.voxel_ml)
 
 
 def means(cases: Sequence[CaseScores]) -> dict[str, dict[str, Mean]]:

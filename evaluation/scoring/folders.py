@@ -1,7 +1,8 @@
 """Score a folder of predictions against a folder of truths, case by case, in parallel."""
 
 import os
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import (
     BrokenExecutor,
     ProcessPoolExecutor,
@@ -22,7 +23,7 @@ from evaluation.scoring.boxes import label_boxes
 from evaluation.scoring.lesions import detection
 from evaluation.scoring.scores import CaseScores, LabelScore, Scores
 from imaging.digest import file_sha256
-from imaging.errors import GeometryError, KitError, VolumeError, in_one_line
+from imaging.errors import GeometryError, KitError, VolumeError, in_one_line, joined
 from imaging.label_maps import LabelMap, read_label_map, scaled_numbers, unlike_labels
 from imaging.organs import ORGANS
 from imaging.volumes import read_header, read_place
@@ -83,7 +84,7 @@ def score_folder(
     for case in _scored(scoring, truths):
         found[case.case] = case
         done(case)
-    measured = tuple(found[case_name(truth)] for truth in truths)
+    measured = tuple(found[case_of_map(truth)] for truth in truths)
     cases, annotated = score_annotated(measured, scoring.drawn)
     scores = Scores(
         team=scoring.team or scoring.pred.resolve().name,
@@ -100,7 +101,24 @@ def score_folder(
     return replace(scores, detection=detection(cases), strata=fixed.strata(cases))
 
 
-def case_name(path: Path) -> str:
+def score_files(truths: Mapping[str, Path], pred: Path, team: str = "") -> Scores:
+    """Score a folder of predictions by the fixed rules against truths that lie anywhere.
+
+    Args:
+        truths: Label maps by case.
+        pred: Folder of <case>.nii.gz.
+        team: As in `Scoring`.
+
+    Raises:
+        KitError: There is no truth at all.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for case, path in truths.items():
+            (Path(folder) / f"{case}{SUFFIX}").symlink_to(path.resolve())
+        return score_folder(Scoring(Path(folder), pred, "fixed", team=team))
+
+
+def case_of_map(path: Path) -> str:
     """Return a label map's file name without its suffix."""
     return path.name.removesuffix(SUFFIX)
 
@@ -118,7 +136,7 @@ def _scored(scoring: Scoring, truths: list[Path]) -> Iterator[CaseScores]:
                 yield future.result()
             except BrokenExecutor:
                 warning = "a scoring process was killed, perhaps for memory; use fewer --jobs"
-                yield CaseScores(case_name(futures[future]), error=warning)
+                yield CaseScores(case_of_map(futures[future]), error=warning)
 
 
 def score_case(scoring: Scoring, truth: Path) -> CaseScores:
@@ -126,12 +144,12 @@ def score_case(scoring: Scoring, truth: Path) -> CaseScores:
     try:
         return _score_case(scoring, truth)
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
-        return CaseScores(case_name(truth), error=in_one_line(error, truth.name))
+        return CaseScores(case_of_map(truth), error=in_one_line(error, truth.name))
 
 
 def _score_case(scoring: Scoring, truth: Path) -> CaseScores:
     pred = scoring.pred / truth.name
-    case = CaseScores(case_name(truth), truth_sha256=_digest(truth), pred_sha256=_digest(pred))
+    case = CaseScores(case_of_map(truth), truth_sha256=_digest(truth), pred_sha256=_digest(pred))
     try:
         with ThreadPoolExecutor(1) as pool:
             reading = pool.submit(read_map, pred, scoring.rules)
@@ -153,10 +171,8 @@ def _score_case(scoring: Scoring, truth: Path) -> CaseScores:
         return replace(case, error=str(error))
     except KitError as error:
         return replace(case, error=str(error))
-    warning = "; ".join(
-        reason for reason in (odd, _size_warnings(scoring.rules, wanted, found)) if reason
-    )
-    return _measured(replace(case, warning=warning or None), wanted, found, scoring)
+    warning = joined(odd, _size_warnings(scoring.rules, wanted, found))
+    return _measured(replace(case, warning=warning), wanted, found, scoring)
 
 
 def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scoring) -> CaseScores:
@@ -166,10 +182,9 @@ def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scorin
             truth.labels, pred.labels, truth.header.pixdim, scoring.low_dsc, scoring.threads
         )
         crashed = [organ for organ, score in labels.items() if score.note == official.ONE_SLICE]
-        warning = "; ".join(f"{organ} is {official.ONE_SLICE}" for organ in crashed) or None
-        warning = "; ".join(reason for reason in (case.warning, warning) if reason) or None
-        return replace(case, labels=labels, warning=warning)
-    true_lesions, pred_lesions = fixed.lesions(truth.labels, pred.labels, grid)
+        warnings = (f"{organ} is {official.ONE_SLICE}" for organ in crashed)
+        return replace(case, labels=labels, warning=joined(case.warning, *warnings))
+    true_lesions, pred_lesions = fixed.case_lesions(truth.labels, pred.labels, grid)
     return replace(
         case,
         labels=fixed.score_labels(truth.labels, pred.labels, grid),
@@ -185,16 +200,13 @@ def read_map(path: Path, rules: str) -> LabelMap:
         VolumeError: The file cannot be read or is no label map.
     """
     if rules == "fixed" or not path.is_file():
-        found = read_label_map(path)
-    else:
-        header = read_header(path)
-        place = read_place(path, header)
-        numbers = scaled_numbers(path, header)
-        if not np.isfinite(numbers).all():
-            raise VolumeError(f"{path.name}: holds NaN or infinite numbers; write it again")
-        cut = unlike_labels(numbers, header)
-        found = LabelMap(official.as_int8(numbers), place, header, cut)
-    return found
+        return read_label_map(path)
+    header = read_header(path)
+    place, numbers = read_place(path, header), scaled_numbers(path, header)
+    if not np.isfinite(numbers).all():
+        raise VolumeError(f"{path.name}: holds NaN or infinite numbers; write it again")
+    cut = unlike_labels(numbers, header)
+    return LabelMap(official.as_int8(numbers), place, header, cut)
 
 
 def _oddities(truth: LabelMap, pred: LabelMap) -> str | None:
@@ -209,7 +221,7 @@ def _oddities(truth: LabelMap, pred: LabelMap) -> str | None:
         elif found.labels.max(initial=0) > max(ORGANS.values()):
             unknown = np.unique(found.labels[found.labels > max(ORGANS.values())]).tolist()
             reasons.append(f"{whose} has labels {unknown} that FLARE23 does not know")
-    return "; ".join(reason for reason in reasons if reason) or None
+    return joined(*reasons)
 
 
 def _size_warnings(rules: str, truth: LabelMap, pred: LabelMap) -> str | None:
@@ -221,14 +233,14 @@ def _size_warnings(rules: str, truth: LabelMap, pred: LabelMap) -> str | None:
         used, right = truth.header.pixdim, truth.grid.spacing_mm
         if np.allclose(used, right, rtol=1e-3, atol=0):
             return None
-        sizes = (" × ".join(f"{mm:g}" for mm in reversed(size)) for size in (right, used))
-        warning = (
-            "the truth's voxels are {} mm; scored with pixdim's {} mm, as the official script does"
+        true, taken = (" × ".join(f"{mm:g}" for mm in reversed(size)) for size in (right, used))
+        return (
+            f"the truth's voxels are {true} mm; scored with pixdim's {taken} mm, as the official "
+            "script does"
         )
-        return warning.format(*sizes)
     pairs = (("the truth", truth), ("the prediction", pred))
-    return "; ".join(
-        f"{whose}: {warning}" for whose, one in pairs for warning in one.place.size_warnings
+    return joined(
+        *(f"{whose}: {warning}" for whose, one in pairs for warning in one.place.size_warnings)
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import inference
+from evaluation.scoring.intervals import Difference
 from evaluation.scoring.tolerances import TUMOUR
 from imaging.organs import ORGANS
 from imaging.records import read_record, write_json
@@ -46,6 +47,10 @@ class Lesion:
     """A true lesion: a prediction overlaps it enough. A predicted one: it overlaps a true one."""
     overlap: float
     """Largest share of it that the other map covers."""
+    matched: bool = False
+    """One to one: it and a lesion of the other map are each other's."""
+    spare: bool = False
+    """One to one: it overlaps a lesion of the other map that another one is matched with."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,10 @@ class Detection:
     predicted: int
     confirmed: int
     """Predicted lesions that lie on a true one."""
+    matched: int = 0
+    """True lesions with a predicted one of their own: each predicted one counts for one at most."""
+    false: int = 0
+    """Predicted lesions that overlap no true one enough to be matched with it."""
 
     @property
     def sensitivity(self) -> float | None:
@@ -103,6 +112,40 @@ class Detection:
     def precision(self) -> float | None:
         """Share of the predicted lesions that are real."""
         return self.confirmed / self.predicted if self.predicted else None
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """One figure of the cases that share a property: the scanner's vendor, the phase."""
+
+    column: str
+    """The property."""
+    value: str
+    metric: str
+    of: str
+    """"organs" or "tumour"."""
+    mean: Mean
+    """Over the cases, of each case's mean over its organs; with its bootstrap 95 % interval."""
+    reference: bool
+    """The stratum that the others of the column are compared with."""
+    difference: Difference | None = None
+    """Less the mean of the reference; None of the reference itself, or where there is no case."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What a log says of earlier scorings of the same cases."""
+
+    log: str
+    """Its path."""
+    before: int
+    """Earlier scorings of any of these cases."""
+    predictions: int
+    """Different sets of predictions among them; the same ones scored again show nothing new."""
+    cases: int
+    """Cases of this scoring that were scored before."""
+    first: str | None = None
+    """Date of the first, UTC."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +170,10 @@ class Scores:
     """strata[size][metric] of the tumour label, by the size of a case's largest true lesion."""
     drawn: str = "all"
     """Where it is known from which labels were annotated: see `evaluation.scoring.annotated`."""
+    by_stratum: tuple[Stratum, ...] = ()
+    """By source, phase, vendor …; only with --strata."""
+    looks: Looks | None = None
+    """How often the cases were scored before; only with --log."""
 
     @property
     def problems(self) -> tuple[CaseScores, ...]:

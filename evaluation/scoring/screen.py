@@ -1,19 +1,41 @@
 """`score` for people: progress while it runs, tables and files when it is done."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evaluation.scoring.folders import SUFFIX, Scoring, score_folder
+from evaluation.scoring.folders import SUFFIX, Scoring, case_of_map, score_folder
+from evaluation.scoring.looks import log_scoring
 from evaluation.scoring.scores import CaseScores
+from evaluation.scoring.strata import read_strata, stratify, write_strata
+from evaluation.scoring.strata_screen import show_more
 from evaluation.scoring.tables import show_scores, write_long_csv, write_official_csv
 from imaging.errors import KitError
 from imaging.files import RESULTS, passed_over, passed_over_message
-from imaging.terminal import terminal
+from imaging.left_over import left_over, left_over_message
+from imaging.terminal import terminal, warn
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is reported beside the scores, on request."""
+
+    strata: Path | None = None
+    """CSV file: properties of the cases."""
+    references: tuple[str, ...] = ()
+    """"COLUMN=VALUE": the strata that others are compared with."""
+    log: Path | None = None
+    """File that gets a line for this scoring."""
 
 
 def score_on_screen(
-    scoring: Scoring, output: Path, images: Path | None, report: bool
+    scoring: Scoring,
+    output: Path,
+    images: Path | None,
+    report: bool,
+    view: bool,
+    extras: Extras = Extras(),
 ) -> tuple[str, ...]:
     """Score a folder, write the results into `output`, print the tables.
 
@@ -30,6 +52,8 @@ def score_on_screen(
     if scoring.truth.is_dir() and (passed := passed_over(scoring.truth, SUFFIX, beside=RESULTS)):
         message = passed_over_message(passed, scoring.truth)
         terminal(stderr=True).print(message, soft_wrap=True, highlight=False)
+    _name_left_over(scoring)
+    table = read_strata(extras.strata) if extras.strata is not None else None
     columns = (TextColumn("score"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     total = len(list(scoring.truth.glob(f"[!.]*{SUFFIX}")))
     with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
@@ -39,12 +63,26 @@ def score_on_screen(
             progress.advance(task)
 
         scores = score_folder(scoring, done)
+    if table is not None:
+        scores = replace(scores, by_stratum=stratify(scores, table, extras.references))
+        write_strata(scores.by_stratum, output / "strata.csv")
+    if extras.log is not None:
+        scores = replace(scores, looks=log_scoring(scores, scoring.truth, extras.log))
     scores.write(output / "scores.json")
     write_official_csv(scores, output / "scores.csv")
     write_long_csv(scores, output / "labels.csv")
     if report:
         from evaluation.report import write_report
 
-        write_report(scores, output / "report.html", scoring.truth, scoring.pred, images)
+        page = output / "report.html"
+        write_report(scores, page, scoring.truth, scoring.pred, images, view=view)
     show_scores(scores, terminal())
+    show_more(scores, terminal())
     return tuple(case.case for case in scores.problems)
+
+
+def _name_left_over(scoring: Scoring) -> None:
+    """Name predictions that are not scored, because there is no truth of that name."""
+    truths = {case_of_map(path) for path in scoring.truth.glob(f"[!.]*{SUFFIX}")}
+    if truths and (others := left_over(scoring.pred, SUFFIX, truths)):
+        warn(left_over_message(others, scoring.pred, "without a truth"))

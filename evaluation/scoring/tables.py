@@ -1,6 +1,5 @@
 """Scores as the challenge's CSV, as a long CSV, and as a table on the screen."""
 
-import csv
 from pathlib import Path
 
 from rich.console import Console
@@ -11,8 +10,9 @@ from evaluation.scoring.annotated import line_of
 from evaluation.scoring.folders import SUFFIX
 from evaluation.scoring.scores import LabelScore, Mean, Scores
 from evaluation.scoring.tolerances import COLUMNS, TOLERANCE_MM, TUMOUR
-from imaging.files import writing
+from imaging.fitted_tables import show_table
 from imaging.organs import ORGANS
+from imaging.tables import write_csv
 
 _DETAILS = ("dsc", "nsd", "hd95_mm", "truth_ml", "pred_ml", "volume_error_ml", "note")
 
@@ -21,23 +21,22 @@ def write_official_csv(scores: Scores, path: Path) -> None:
     """Write one row a case with the official columns; a case without scores has empty cells."""
     metrics = ("dsc", "nsd")
     header = [f"{column}_{metric.upper()}" for metric in metrics for column in COLUMNS.values()]
-    with writing(path) as stream:
-        table = csv.writer(stream)
-        table.writerow(["Name", *header])
-        for case in scores.cases:
-            labels = [case.labels.get(organ, LabelScore()) for organ in ORGANS]
-            cells = [getattr(label, metric) for metric in metrics for label in labels]
-            table.writerow([case.case + SUFFIX, *cells])
+    rows = []
+    for case in scores.cases:
+        labels = [case.labels.get(organ, LabelScore()) for organ in ORGANS]
+        cells = [getattr(label, metric) for metric in metrics for label in labels]
+        rows.append([case.case + SUFFIX, *cells])
+    write_csv(path, ["Name", *header], rows)
 
 
 def write_long_csv(scores: Scores, path: Path) -> None:
     """Write one row a case and label, with everything that was measured."""
-    with writing(path) as stream:
-        table = csv.writer(stream)
-        table.writerow(["case", "organ", *_DETAILS])
-        for case in scores.cases:
-            for organ, label in case.labels.items():
-                table.writerow([case.case, organ, *(getattr(label, key) for key in _DETAILS)])
+    rows = [
+        [case.case, organ, *(getattr(label, key) for key in _DETAILS)]
+        for case in scores.cases
+        for organ, label in case.labels.items()
+    ]
+    write_csv(path, ["case", "organ", *_DETAILS], rows)
 
 
 def show_scores(scores: Scores, console: Console) -> None:
@@ -61,12 +60,12 @@ def show_scores(scores: Scores, console: Console) -> None:
                 _mean_text(row["volume_error_ml"], 1, sign=True),
             ]
         table.add_row(f"mean of {count} organs" if organ == "organs" else organ, *cells)
-    console.print(table)
+    show_table(table, console)
     console.print(Text(line_of(scores.unannotated, scores.drawn)))
     if scores.detection:
-        console.print(_detection(scores))
+        show_table(_detection(scores), console)
     if scores.problems:
-        console.print(_problems(scores))
+        show_table(_problems(scores), console)
 
 
 def _mean_text(mean: Mean, digits: int, *, sign: bool = False) -> str:
@@ -80,7 +79,9 @@ def _mean_text(mean: Mean, digits: int, *, sign: bool = False) -> str:
 
 
 def _detection(scores: Scores) -> Table:
-    table = Table("lesions", "true", "found", "predicted", "real", title="Tumours one by one")
+    table = Table("lesions", title="Tumours one by one")
+    for name in ("true", "found", "predicted", "real"):
+        table.add_column(name, justify="right")
     for row in scores.detection:
         found, real = (
             f"{count} ({share:.0%})" if share is not None else "–"

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from evaluation.efficiency.archives import image_tags, team_of, wrong_tags
-from evaluation.submission.rules import RuleResult, RuleResults, judged
+from evaluation.submission.rules import RuleResult, RuleResults, result_of
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\.tar\.gz")
 _MB = 1_000_000
@@ -20,11 +20,11 @@ def check_archive(path: Path, limit_mb: float | None) -> RuleResults:
     team = team_of(path)
     wanted = f"{team}:latest"
     return {
-        "archive name": judged(
+        "archive name": result_of(
             None if _NAME.fullmatch(path.name) else f"{path.name}: call it {team}.tar.gz", path.name
         ),
         "archive size": _size(path.stat().st_size / _MB, limit_mb),
-        "tag": judged(wrong_tags(image_tags(path), wanted), wanted),
+        "tag": result_of(wrong_tags(image_tags(path), wanted), wanted),
     }
 
 
@@ -34,4 +34,4 @@ def _size(size_mb: float, limit_mb: float | None) -> RuleResult:
             "not checked", f"{size_mb:,.0f} MB; give --archive-limit to hold it to one"
         )
     size = f"{size_mb:,.0f} MB, the limit is {limit_mb:,.0f} MB"
-    return judged(size if size_mb > limit_mb else None, size)
+    return result_of(size if size_mb > limit_mb else None, size)

@@ -11,9 +11,10 @@ from evaluation.efficiency.protocol import Protocol, Subject, subject_of
 from evaluation.efficiency.results import ChallengeLimits, Efficiency
 from evaluation.submission.archive import check_archive
 from evaluation.submission.maps import check_maps
-from evaluation.submission.rules import RuleResult, RuleResults, Submission, complete, judged
+from evaluation.submission.rules import RuleResult, RuleResults, Submission, complete, result_of
 from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome, contain
-from imaging.errors import KitError
+from imaging.errors import KitError, joined
+from imaging.words import number_of
 from inference.pipeline import SUFFIX
 
 RAM_MIB = 28 * 1024
@@ -107,14 +108,14 @@ def judge_runs(timed: Efficiency, limits: ChallengeLimits) -> RuleResults:
     digests = {case.case: {run.pred_sha256 for run in case.runs} for case in timed.cases}
     differ = [case for case, seen in digests.items() if len(seen) > 1 or None in seen]
     found = {
-        "runs": judged("; ".join(failures) or None, f"{len(timed.cases)} cases"),
+        "runs": result_of(joined(*failures), number_of(len(timed.cases), "case")),
         "time": _within(timed, "seconds", limits.seconds, "s"),
         "GPU memory": _within(timed, "gpu_mib.peak", limits.gpu_mib, "MiB"),
         "RAM": _within(timed, "own_ram_mib.peak", RAM_MIB, "MiB"),
     }
     if any(seen != {None} for seen in digests.values()):
         wrong = f"no map, or other bytes: {', '.join(differ)}" if differ else None
-        found["repeats"] = judged(wrong, f"{len(timed.cases)} cases")
+        found["repeats"] = result_of(wrong, number_of(len(timed.cases), "case"))
     return found
 
 
@@ -126,7 +127,7 @@ def _within(timed: Efficiency, figure: str, limit: float, unit: str) -> RuleResu
         return RuleResult("not checked", str(no_gpu or "it was not seen"))
     case = max(seen, key=lambda name: seen[name])
     worst = f"at most {seen[case]:,.1f} {unit} ({case}), the limit is {limit:,.0f} {unit}"
-    return judged(worst if seen[case] > limit else None, worst)
+    return result_of(worst if seen[case] > limit else None, worst)
 
 
 def _harder(
@@ -155,7 +156,7 @@ def _harder(
 def _inside(outcome: Outcome) -> RuleResult:
     if outcome.changed is None:
         return RuleResult("not checked", f"there was no container: {outcome.failure}")
-    return judged(", ".join(outcome.changed) or None, "docker diff shows nothing")
+    return result_of(", ".join(outcome.changed) or None, "docker diff shows nothing")
 
 
 def same_maps(outcome: Outcome, alone: dict[str, str | None]) -> RuleResult:
@@ -169,7 +170,7 @@ def same_maps(outcome: Outcome, alone: dict[str, str | None]) -> RuleResult:
         case for case, digest in alone.items() if digest is None or outcome.maps.get(case) != digest
     ]
     wrong = outcome.failure or (f"no map, or other bytes: {', '.join(other)}" if other else None)
-    return judged(wrong, f"{len(alone)} cases, the same bytes")
+    return result_of(wrong, f"{number_of(len(alone), 'case')}, the same bytes")
 
 
 def judge_broken(outcome: Outcome, good: str, digest: str | None) -> RuleResults:
@@ -184,6 +185,6 @@ def judge_broken(outcome: Outcome, good: str, digest: str | None) -> RuleResults
     if "Traceback (most recent call last)" in outcome.stderr:
         bad_code = f"{code}, a traceback: {outcome.stderr.strip().splitlines()[-1]}"
     return {
-        "broken input": judged(wrong, f"{good} is done"),
-        "exit code": judged(bad_code, code),
+        "broken input": result_of(wrong, f"{good} is done"),
+        "exit code": result_of(bad_code, code),
     }

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.efficiency.outputs import opened, printable
-from evaluation.submission.rules import RuleResults, judged
-from imaging.errors import KitError, VolumeError
+from evaluation.efficiency.outputs import elsewhere, opened, printable
+from evaluation.submission.rules import RuleResults, result_of
+from imaging.errors import KitError, VolumeError, joined
 from imaging.label_maps import read_label_map
-from imaging.volumes import read_header, read_place
+from imaging.volumes import read_header
+from imaging.words import number_of
 
 MOST_LABEL = 14
 
@@ -20,8 +21,8 @@ def check_maps(cases: dict[str, Path], preds: Path) -> RuleResults:
         for rule, problem in _problems(ct, preds / f"{case}.nii.gz").items():
             wrong[rule].append(f"{case}: {problem}")
     missing = len(wrong["names"])
-    seen = f"{len(cases) - missing} of {len(cases)} maps"
-    results = {rule: judged("; ".join(problems) or None, seen) for rule, problems in wrong.items()}
+    seen = f"{len(cases) - missing} of {number_of(len(cases), 'map')}"
+    results = {rule: result_of(joined(*problems), seen) for rule, problems in wrong.items()}
     if missing == len(cases):  # nothing was seen of the others
         return {"names": results["names"]}
     return results
@@ -42,12 +43,8 @@ def _problems(ct: Path, pred: Path) -> dict[str, str]:
         labels = read_label_map(pred)
     except VolumeError as error:
         return {**wrong, "labels": str(error)}
-    try:
-        elsewhere = labels.elsewhere_than(read_place(ct), read_header(ct).shape)
-    except VolumeError as error:
-        elsewhere = f"cannot be compared with its CT: {error}"
-    if elsewhere:
-        wrong["geometry"] = elsewhere
+    if problem := elsewhere(labels, ct):
+        wrong["geometry"] = problem
     if (most := int(labels.labels.max())) > MOST_LABEL:
         wrong["labels"] = f"label {most}; the last is {MOST_LABEL}"
     return wrong

@@ -48,7 +48,7 @@ RuleResults = dict[str, RuleResult]
 """By the rule's name."""
 
 
-def judged(wrong: str | None, seen: str) -> RuleResult:
+def result_of(wrong: str | None, seen: str) -> RuleResult:
     """Return "failed" for `wrong`, or "passed" for what was `seen`."""
     return RuleResult("passed", seen) if wrong is None else RuleResult("failed", wrong)
 

@@ -11,13 +11,14 @@ from evaluation.efficiency.screen import evaluate_on_screen
 from evaluation.submission.check import CheckRequest, check
 from evaluation.submission.rules import RULES, Submission
 from imaging.files import make_folder
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 
 _STYLE = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
 _RUNS = 2
 
 
-def check_on_screen(request: CheckRequest) -> Submission:
+def check_submission_on_screen(request: CheckRequest) -> Submission:
     """Check a submission, print the table, write submission.json and alone/ into `request.output`.
 
     Raises:
@@ -34,7 +35,7 @@ def check_on_screen(request: CheckRequest) -> Submission:
 
     found = check(request, timing, lambda step: console.print(step, highlight=False, markup=False))
     found.write(request.output / "submission.json")
-    terminal().print(rules_table(found))
+    show_table(rules_table(found), terminal())
     return found
 
 
@@ -46,7 +47,7 @@ def rules_table(found: Submission) -> Table:
     counts = ", ".join(f"{n} {what}" for what, n in count.items())
     table = Table(title=Text(f"{found.team}: {counts}"))
     for name in ("rule", "required", "result", "reason"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     for rule, result in found.results.items():
         status = Text(result.status, _STYLE[result.status])
         table.add_row(rule, Text(RULES[rule]), status, Text(result.reason))

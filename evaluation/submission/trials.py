@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from evaluation.efficiency.containers import (
-    Image,
+    DockerImage,
     container_id,
     docker,
     remove_container,
@@ -46,15 +46,16 @@ class Outcome:
         if self.exit_status == 0:
             return None
         last = " / ".join(self.stderr.strip().splitlines()[-_TAIL_LINES:])
-        ended = "killed at the time limit" if self.exit_status is None else "exit status "
-        return f"{ended}{'' if self.exit_status is None else self.exit_status}: {last}"
+        killed = self.exit_status is None
+        ended = "killed at the time limit" if killed else f"exit status {self.exit_status}"
+        return f"{ended}: {last}"
 
 
 @dataclass(frozen=True)
 class Bench:
     """What all trials share."""
 
-    image: Image
+    image: DockerImage
     gpu_index: int | None
     folder: Path
     """Gets a folder for the time of each trial."""
@@ -117,7 +118,9 @@ def contain(
             finally:
                 process.kill()  # the client
                 process.wait()
-        changed = None if container is None else outside(docker("diff", container).splitlines())
+        changed = (
+            None if container is None else changed_outside(docker("diff", container).splitlines())
+        )
     finally:
         remove_container(id_file)
     return process.returncode if ended else None, tail(log, _STDERR_CHARACTERS), changed
@@ -131,7 +134,7 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def outside(lines: Iterable[str]) -> tuple[str, ...]:
+def changed_outside(lines: Iterable[str]) -> tuple[str, ...]:
     """Return the paths that a container changed where it should not, from lines of `docker diff`.
 
     Docker itself makes the folders that it mounts onto. A folder counts by what changed in it.

@@ -2,6 +2,7 @@
 
 from rich.table import Table
 
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 from inference.builders.tensorrt_build import Request, build_plans
 from inference.engines.tensorrt_index import EnginePlan
@@ -19,12 +20,15 @@ def build_on_screen(request: Request) -> None:
             build_plans(request, built.append)
     finally:
         if built:
-            console.print(_table(built, request))
+            show_table(_table(built, request), console)
 
 
 def _table(plans: list[EnginePlan], request: Request) -> Table:
     title = f"{request.engine} {plans[0].version}: plans of {request.manifest.name}"
-    table = Table("for", "MB", "seconds", "parity with float32", title=title)
+    table = Table("for", title=title)
+    table.add_column("MB", justify="right")
+    table.add_column("seconds", justify="right")
+    table.add_column("parity with float32")
     for plan in plans:
         parity = plan.parity
         if not isinstance(parity, str):

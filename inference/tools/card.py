@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from imaging.files import writing
+from imaging.files import replacing
 from inference.manifest import Manifest
 
 _USE = (
@@ -20,8 +20,8 @@ def write_card(manifest: Manifest, path: Path) -> None:
     Raises:
         KitError: The file cannot be written.
     """
-    with writing(path) as stream:
-        stream.write("\n".join(_lines(manifest)) + "\n")
+    with replacing(path) as partial:
+        partial.write_text("\n".join(_lines(manifest)) + "\n", encoding="utf-8")
 
 
 def _lines(manifest: Manifest) -> Iterator[str]:

@@ -15,7 +15,7 @@ from inference.shipped import DEFAULT_MANIFEST
 @click.argument("ct", type=FILE)
 @network_options
 @click.option("-o", "--output", type=OutputFile(), help="JSON file.")
-def plan(
+def estimate(
     ct: Path, manifest: Path, weights: Path | None, output: Path | None, **settings: Any
 ) -> None:
     """Estimate the time and memory to label CT, from the time of one window.
@@ -23,10 +23,10 @@ def plan(
     Exit code 1: no step keeps the limits.
     """
     from inference.predictor import Settings
-    from inference.tools.plan import plan_on_screen
+    from inference.tools.estimate import estimate_on_screen
 
     described = described_network(manifest, weights)
-    over = plan_on_screen(ct, described, Settings(**settings), output)
+    over = estimate_on_screen(ct, described, Settings(**settings), output)
     if over:
         raise KitError(f"{ct.name}: {'; '.join(over)}")
 

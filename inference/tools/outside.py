@@ -1,15 +1,15 @@
 """`inference outside`: count labelled voxels outside of the region of interest."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
 from imaging.errors import VolumeError
-from imaging.files import replacing
+from imaging.fitted_tables import show_table
 from imaging.label_maps import read_label_map
 from imaging.overlap import label_counts
+from imaging.records import write_json
 from imaging.terminal import terminal
 from imaging.volumes import read_place, read_volume
 from inference.manifest import Manifest
@@ -44,16 +44,18 @@ def outside_on_screen(
         if value
     }
     share = seen.size / known.labels.size
-    table = Table(
-        "organ", "voxels", "outside", title=f"{ct.name}: region of interest is {share:.0%}"
-    )
-    for name, row in organs.items():
-        table.add_row(name, str(row["voxels"]), str(row["outside"]))
-    terminal().print(table)
+    show_table(_table(f"{ct.name}: region of interest is {share:.0%}", organs), terminal())
     if output is not None:
         region = [(part.start, part.stop) for part in box]
         summary = {"case": ct.name, "crop": crop, "region": region, "share": share}
-        with replacing(output) as partial:
-            text = json.dumps({**summary, "organs": organs}, indent=2)
-            partial.write_text(text + "\n", encoding="utf-8")
+        write_json({**summary, "organs": organs}, output, indent=2)
     return sum(row["outside"] for row in organs.values())
+
+
+def _table(title: str, organs: dict[str, dict[str, int]]) -> Table:
+    table = Table("organ", title=title)
+    table.add_column("voxels", justify="right")
+    table.add_column("outside", justify="right")
+    for name, row in organs.items():
+        table.add_row(name, f"{row['voxels']:,}", f"{row['outside']:,}")
+    return table

@@ -11,14 +11,15 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from imaging.errors import GeometryError, KitError
-from imaging.files import replacing
+from imaging.files import KIT, replacing
 from imaging.geometry import Grid, Orientation, SpacingMm
 from imaging.label_maps import read_label_map
 from imaging.organs import COLORS, ORGANS
 from imaging.overlap import label_counts
-from imaging.volumes import read_place, read_volume
+from imaging.volumes import Volume, read_place, read_volume
 
 Picture = NDArray[np.uint8]
 Hounsfield = NDArray[np.int16] | NDArray[np.float32]
@@ -68,20 +69,41 @@ def overlay_png(ct: Path, labels: Path, out: Path) -> tuple[str, ...]:
     found = read_label_map(labels)
     if reason := found.elsewhere_than(read_place(ct), volume.header.shape):
         raise GeometryError(f"{labels.name}: {reason}; give the map of this CT")
-    turn = Orientation.to("LPS", volume.direction)
-    hu = cast(Hounsfield, turn.apply(volume.hu))
-    case = labels.name.removesuffix(".gz").removesuffix(".nii")
-    picture = overlay(
-        hu, np.asarray(turn.apply(found.labels), np.uint8), turn.grid(volume.grid), case
-    )
     if out.suffix.lower() != ".png":
         raise KitError(f"{out.name}: pictures are written as PNG; name it .png")
-    with replacing(out) as partial:
-        Image.fromarray(picture).save(partial, format="PNG")
+    case = labels.name.removesuffix(".gz").removesuffix(".nii")
+    write_overlay(volume, found.labels, case, out)
     return volume.warnings
 
 
-def overlay(hu: Hounsfield, labels: Labels, grid: Grid, case: str) -> Picture:
+def write_overlay(
+    volume: Volume, labels: Labels, case: str, out: Path, organs: dict[str, int] = ORGANS
+) -> None:
+    """Draw `labels` (uint8 [Z, Y, X]) over their CT into the PNG file `out`.
+
+    Args:
+        volume: The CT as stored.
+        labels: On its voxels.
+        case: Goes into the title.
+        out: The file.
+        organs: Values by name, for the legend.
+
+    Raises:
+        KitError: The picture cannot be written.
+    """
+    turn = Orientation.to("LPS", volume.direction)
+    hu = cast(Hounsfield, turn.apply(volume.hu))
+    turned = np.asarray(turn.apply(labels), np.uint8)
+    picture = overlay(hu, turned, turn.grid(volume.grid), case, organs)
+    made_by = PngInfo()
+    made_by.add_text("Software", KIT)
+    with replacing(out) as partial:
+        Image.fromarray(picture).save(partial, format="PNG", pnginfo=made_by)
+
+
+def overlay(
+    hu: Hounsfield, labels: Labels, grid: Grid, case: str, organs: dict[str, int] = ORGANS
+) -> Picture:
     """Draw the three planes that show the most organs.
 
     Args:
@@ -89,6 +111,7 @@ def overlay(hu: Hounsfield, labels: Labels, grid: Grid, case: str) -> Picture:
         labels: uint8 [Z, Y, X].
         grid: Their voxels.
         case: Goes into the title.
+        organs: Values by name: those of the legend, beside what else is labelled.
 
     Returns:
         uint8 [rows, columns, RGB].
@@ -99,7 +122,8 @@ def overlay(hu: Hounsfield, labels: Labels, grid: Grid, case: str) -> Picture:
     px_mm = max(x_mm / _WIDTH_PX, y_mm / _WIDTH_PX, z_mm / _HEIGHT_PX)
     images = [_draw_plane(plane, px_mm) for plane in planes]
     counts = label_counts(labels)
-    wanted_px = _ROW_PX * (1 + np.count_nonzero(counts[1:] | _known(counts.size)[1:]))
+    known = np.isin(np.arange(counts.size), list(organs.values()))
+    wanted_px = _ROW_PX * (1 + np.count_nonzero(counts[1:] | known[1:]))
     height = _TITLE_PX + max(*(image.height for image in images), int(wanted_px)) + _GAP_PX
     width = sum(image.width + _GAP_PX for image in images) + _GAP_PX + _LEGEND_PX
     canvas = Image.new("RGB", (width, height), _DARK)
@@ -111,7 +135,7 @@ def overlay(hu: Hounsfield, labels: Labels, grid: Grid, case: str) -> Picture:
     for image in images:
         canvas.paste(image, (left, _TITLE_PX))
         left += image.width + _GAP_PX
-    _draw_legend(draw, left, (counts * grid.voxel_ml).astype(np.float64))
+    _draw_legend(draw, left, (counts * grid.voxel_ml).astype(np.float64), organs)
     return np.asarray(canvas)
 
 
@@ -197,9 +221,11 @@ def _draw_plane(plane: Plane, px_mm: float) -> Image.Image:
     return image
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, left: int, volumes_ml: NDArray[np.float64]) -> None:
-    names = {value: name for name, value in ORGANS.items()}
-    shown = np.flatnonzero((volumes_ml > 0) | _known(volumes_ml.size))
+def _draw_legend(
+    draw: ImageDraw.ImageDraw, left: int, volumes_ml: NDArray[np.float64], organs: dict[str, int]
+) -> None:
+    names = {value: name for name, value in organs.items()}
+    shown = np.flatnonzero((volumes_ml > 0) | np.isin(np.arange(volumes_ml.size), list(names)))
     for row, label in enumerate(label for label in shown.tolist() if label):
         top = _TITLE_PX + row * _ROW_PX
         color = COLORS.get(label, _OTHER_COLOR)
@@ -208,11 +234,6 @@ def _draw_legend(draw: ImageDraw.ImageDraw, left: int, volumes_ml: NDArray[np.fl
         draw.text((left + 22, top), names.get(label, f"label {label}"), ink, _font())
         volume = f"{volumes_ml[label]:.1f} ml"
         draw.text((left + _LEGEND_PX - _GAP_PX, top), volume, ink, _font(), anchor="ra")
-
-
-def _known(count: int) -> NDArray[np.bool_]:
-    """Tell which of the values 0..count-1 are FLARE labels."""
-    return np.isin(np.arange(count), list(ORGANS.values()))
 
 
 def _colors() -> NDArray[np.uint8]:

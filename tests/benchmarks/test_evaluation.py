@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks.cli import main
-from benchmarks.scans import lay, mirrored
+from benchmarks.scans import lay, mirrored_indices
 from imaging.geometry import Grid
 from imaging.volumes import read_volume, write_volume
 
@@ -24,7 +24,7 @@ from imaging.volumes import read_volume, write_volume
     ],
 )
 def test_slices_go_there_and_back(count, size, expected):
-    assert mirrored(count, size).tolist() == expected
+    assert mirrored_indices(count, size).tolist() == expected
 
 
 def test_a_ct_is_laid_in_true_size_with_air_around_and_mirrored_along_the_body(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("imaging", "inference", "evaluation", "train", "benchmarks")
+PACKAGES = ("imaging", "inference", "viewer", "evaluation", "train", "benchmarks")
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 STEP = re.compile(r"^\| \d+ \| `([\w.]+)` \| (?:`([\w.]+)`)? *\|", re.MULTILINE)
 WAYS = ("One CT", "One round")

@@ -14,7 +14,7 @@ import pytest
 from imaging.label_maps import read_label_map
 from imaging.volumes import write_volume
 from inference.manifest import WindowSpec
-from tests.conftest import network, tiny_onnx, weights_file  # noqa: F401  # a fixture
+from tests.conftest import network  # noqa: F401  # a fixture
 from train.synthesis.phantom import phantom
 
 pytest.importorskip("onnx")
@@ -79,7 +79,7 @@ def check_predict(folder, contents, manifest):
     for name, content in contents.items():
         write(folder / "in", f"{name}_0000.nii.gz", content)
     words = ["--manifest", manifest.folder / "weights_manifest.json", "--threads", 1]
-    run("inference", "predict", folder / "in", folder / "out", *words)
+    run("inference", "predict", folder / "in", folder / "out", "--challenge", *words)
     told = json.loads((folder / "out/run.json").read_text())
     cases = {case["case"]: case for case in told["cases"]}
     assert cases.keys() == contents.keys()
@@ -144,10 +144,8 @@ def check_mutations(folder, originals, manifest, seed, count):
 @pytest.fixture
 def manifest(network):  # noqa: F811
     """The tiny network on few large patches: a damaged spacing may make a large grid."""
-    folder = network().folder
-    tiny_onnx(folder / "tiny.onnx", (32, 32, 32))
     return network(
-        files={"onnx": weights_file(folder / "tiny.onnx")},
+        patch=(32, 32, 32),
         window=WindowSpec((32, 32, 32), 1.0, "constant", "none", (0, 1, 2)),
         orientation="RAS",
         spacing_mm=(12.0, 12.0, 12.0),

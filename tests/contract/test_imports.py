@@ -24,7 +24,7 @@ TRAINING = {
 RUNTIMES = {"cuda", "onnxruntime", "openvino", "tensorrt_bindings", "tensorrt_rtx_bindings"}
 RUNTIME_MODULES = {"cuda", "half_graph", "torch_network", "torch_windows"}
 """Modules beside the engines that stand on a runtime, or on onnx; imported when they are used."""
-WORK = {"PIL", "SimpleITK", "cc3d", "msgspec", "numpy", "rich"}
+WORK = {"PIL", "SimpleITK", "cc3d", "msgspec", "numpy", "pydicom", "rich"}
 HELP_LIMIT_S = 0.25
 RUNS = 7
 EVALUATION_HAS = {"matplotlib", "scipy"}
@@ -105,6 +105,12 @@ def test_no_module_of_inference_loads_training_evaluation_or_a_runtime():
     assert loaded.isdisjoint(TRAINING | RUNTIMES | {"evaluation"})
 
 
+def test_no_module_of_the_viewer_loads_training_evaluation_or_a_runtime():
+    loaded = loaded_by(all_of("viewer"))
+    assert {"viewer", "inference"} <= loaded
+    assert loaded.isdisjoint(TRAINING | RUNTIMES | {"evaluation", "jinja2"})
+
+
 def test_no_module_of_evaluation_loads_training_or_a_runtime():
     loaded = loaded_by(all_of("evaluation"))
     assert {"evaluation", "inference", *EVALUATION_HAS} <= loaded
@@ -127,8 +133,9 @@ def test_the_probes_themselves_can_fail():
 MAY_IMPORT = {
     "imaging": set(),
     "inference": {"imaging"},
-    "evaluation": {"imaging", "inference"},
-    "train": {"imaging", "inference", "evaluation"},
+    "viewer": {"imaging", "inference"},
+    "evaluation": {"imaging", "inference", "viewer"},
+    "train": {"imaging", "inference", "viewer", "evaluation"},
     "benchmarks": {"imaging", "inference", "evaluation", "train"},
     "flare23": {"imaging"},
 }

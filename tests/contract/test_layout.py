@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("imaging", "inference", "evaluation", "train", "benchmarks", "flare23")
+PACKAGES = ("imaging", "inference", "viewer", "evaluation", "train", "benchmarks", "flare23")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 MODULE_LINES, FUNCTION_LINES = 300, 40
 VAGUE = {"common", "helper", "helpers", "misc", "util", "utils"}

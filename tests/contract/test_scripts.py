@@ -100,14 +100,16 @@ def predict(workspace, tmp_path):
 
 def test_in_the_image_predict_sh_does_nothing_but_predict(predict, workspace):
     before = sorted(workspace.rglob("*"))
-    call = [str(workspace), "-m", "inference", "predict", "inputs", "outputs"]
+    call = [str(workspace), "-m", "inference", "predict", "inputs", "outputs", "--challenge"]
     assert predict() == (0, [call])
     assert sorted(workspace.rglob("*")) == before
 
 
 def test_further_options_go_to_predict(predict):
     _, [call] = predict("--tta", "flip-x", "--report", "a name.json")
-    assert call[4:] == ["inputs", "outputs", "--tta", "flip-x", "--report", "a name.json"]
+    assert call[4:] == [
+        "inputs", "outputs", "--challenge", "--tta", "flip-x", "--report", "a name.json",
+    ]  # fmt: skip
 
 
 def test_the_exit_code_is_the_predictions(predict):
@@ -128,11 +130,11 @@ def test_a_sample_is_written_only_where_there_is_no_case(predict, workspace):
     _, calls = predict("--sample", "--tta", "none")
     assert [call[3:] for call in calls] == [
         ["sample", "inputs"],
-        ["predict", "inputs", "outputs", "--tta", "none"],
+        ["predict", "inputs", "outputs", "--challenge", "--tta", "none"],
     ]
     assert (workspace / "inputs/sample_0000.nii.gz").exists()
     _, calls = predict("--sample")
-    assert [call[3:] for call in calls] == [["predict", "inputs", "outputs"]]
+    assert [call[3:] for call in calls] == [["predict", "inputs", "outputs", "--challenge"]]
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 MANIFEST = ("--manifest", str(ROOT / "weights_manifest.json"))
-PREDICT = ("inference", "predict", "in", "out", *MANIFEST)
+PREDICT = ("inference", "predict", "in", "out", "--challenge", *MANIFEST)
 SCORE = ("evaluation", "score", "--truth", "truth", "--pred", "pred", "-o", "o", "--no-report")
 
 
@@ -46,7 +46,7 @@ class Row:
 ROWS = (
     Row("01_sform_nan", PREDICT, 1, ("bad2: failed", "not finite"), ("aa", "zz")),
     Row("02_non_utf8_name", PREDICT, 0, (), ("aa", "zz")),
-    Row("03_blank_slice", PREDICT, 0, ("1 of 112 slices show nothing",), ("blank70",)),
+    Row("03_blank_slice", PREDICT, 0, ("1 of 112 slices shows nothing",), ("blank70",)),
     Row("04_pixdim_is_not_sform", PREDICT, 0, ("by the sform and 1 × 1 × 1 mm by pixdim",)),
     Row("04_pixdim_is_not_sform", SCORE, 1, ("voxels are 3 × 3 × 3 mm; scored with pixdim's 1",)),
     Row("05_qform_against_sform", PREDICT, 0, ("sform says RAS and the qform says LPS",)),
@@ -74,7 +74,7 @@ ROWS = (
     Row("11_units_micron", PREDICT, 0, ("3 × 3 × 3 were taken as millimetres",), ("micron",)),
     Row(
         "13_outputs_are_inputs",
-        ("inference", "predict", "in", "in", *MANIFEST),
+        ("inference", "predict", "in", "in", "--challenge", *MANIFEST),
         1,
         ("another outputs",),
     ),

@@ -1,6 +1,12 @@
 """Results of teams, made in the test: folders as `score` and `efficiency` leave them."""
 
-from evaluation.efficiency.results import ChallengeLimits, Efficiency, EfficiencyRun, Load, case_of
+from evaluation.efficiency.results import (
+    ChallengeLimits,
+    Efficiency,
+    EfficiencyRun,
+    Load,
+    case_efficiency,
+)
 from evaluation.scoring import official
 from evaluation.scoring.scores import CaseScores, LabelScore, Scores
 from evaluation.scoring.tolerances import TUMOUR
@@ -38,7 +44,9 @@ def write_efficiency(folder, limits=ChallengeLimits(), split=None, machine=None,
     """Write efficiency.json with a run (or several) a case."""
     folder.mkdir(parents=True, exist_ok=True)
     cases = tuple(
-        case_of(case, f"{case}.nii.gz", made if isinstance(made, tuple) else (made,), limits)
+        case_efficiency(
+            case, f"{case}.nii.gz", made if isinstance(made, tuple) else (made,), limits
+        )
         for case, made in runs.items()
     )
     found = Efficiency(folder.name, split, ("x",), None, machine or {}, limits, cases)

@@ -83,7 +83,7 @@ def test_equal_folders_agree(folders, tmp_path):
         write_map(LIVER, folder / "c.nii.gz")
     result = agree(folders, "--least-dsc", "1", "-o", tmp_path / "out", "--jobs", "2")
     assert result.exit_code == 0, result.output
-    assert "1 of 1 files are the same, byte for byte" in result.output
+    assert "byte for byte the same: 1 of 1 file" in result.output
     [case] = json.loads((tmp_path / "out" / "agree.json").read_text())["cases"]
     assert case["labels"] == [{"organ": "liver", "dsc": 1, "first_ml": 0.008, "second_ml": 0.008}]
 
@@ -101,7 +101,7 @@ def test_a_label_under_the_limit_is(folders):
     assert agree(folders, "--least-dsc", "0.933").exit_code == 0
     result = agree(folders, "--least-dsc", "0.934")
     assert result.exit_code == 1
-    assert "1 of 1 cases do not agree: c: DSC of liver is 0.9333, under 0.934" in result.output
+    assert "1 of 1 case does not agree: c: DSC of liver is 0.9333, under 0.934" in result.output
 
 
 def missing_first(a, b):
@@ -169,7 +169,7 @@ def test_what_cannot_be_compared_is_named_and_the_rest_is_compared(
     result = agree(folders, "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert message in result.output
-    assert "1 of 2 cases do not agree: case: " in result.output
+    assert "1 of 2 cases does not agree: case: " in result.output
     with (tmp_path / "out" / "agree.csv").open() as stream:
         case, good = csv.DictReader(stream)
     assert (good["case"], good["differ_voxels"], good["dsc"]) == ("good", "0", "1.0")

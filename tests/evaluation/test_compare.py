@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from evaluation.cli import main
-from evaluation.comparison.compare import compare
+from evaluation.comparison.compare import comparisons
 from evaluation.comparison.measured import load_measured
 from evaluation.comparison.reported import SPLITS, find_reported, reported_names
 from tests.evaluation.results import failed, run, scored, write_efficiency, write_scores
@@ -56,7 +56,7 @@ def fifty(folder, organs=(0.8963, 0.95), tumour=(0.4607, 0.3), **options):
 
 
 def rows_of(reported, *folders, split=None):
-    return compare([find_reported(reported)], [load_measured(f, split) for f in folders])
+    return comparisons([find_reported(reported)], [load_measured(f, split) for f in folders])
 
 
 def cells(rows):

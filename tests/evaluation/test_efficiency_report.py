@@ -13,7 +13,7 @@ from evaluation.efficiency.results import (
     EfficiencyRun,
     Load,
     Spread,
-    case_of,
+    case_efficiency,
     load_efficiency,
     load_of,
 )
@@ -85,14 +85,14 @@ def test_a_level_curve_has_its_height_times_the_seconds(height, periods, rest_s)
     ],
 )
 def test_the_result_says_by_how_much(seconds, gpu_mib, result, within):
-    case = case_of("a", "a_0000.nii.gz", (run(seconds=seconds, gpu_mib=gpu_mib),), LIMITS)
+    case = case_efficiency("a", "a_0000.nii.gz", (run(seconds=seconds, gpu_mib=gpu_mib),), LIMITS)
     assert (case.verdict, case.within_limits) == (result, within)
 
 
 def test_repeats_are_judged_by_their_median_and_show_their_spread():
     # sorted 10, 14, 16, 40: median 15, quartiles 13 and 22 (linear), range 10 to 40
     runs = tuple(run(number, seconds) for number, seconds in enumerate((16, 10, 40, 14), 1))
-    case = case_of("a", "a_0000.nii.gz", runs, LIMITS)
+    case = case_efficiency("a", "a_0000.nii.gz", runs, LIMITS)
     assert case.figures["seconds"] == Spread(median=15.0, min=10, max=40, iqr=9.0)
     assert case.within_limits
     # over 15 s by 1, 0, 25, 0: median 0.5, and yet the median run is within
@@ -101,7 +101,7 @@ def test_repeats_are_judged_by_their_median_and_show_their_spread():
 
 def test_a_failed_run_does_not_count_where_another_succeeded():
     runs = (run(1, 0.1, error="exit status 3"), run(2, 12.0))
-    case = case_of("a", "a_0000.nii.gz", runs, LIMITS)
+    case = case_efficiency("a", "a_0000.nii.gz", runs, LIMITS)
     assert case.verdict == "1 of 2 runs failed: exit status 3"
     assert case.figures["seconds"].median == 12.0
     assert not case.within_limits
@@ -110,9 +110,11 @@ def test_a_failed_run_does_not_count_where_another_succeeded():
 
 def test_the_official_csv_byte_for_byte(tmp_path):
     cases = (
-        case_of("a", "a_0000.nii.gz", (run(seconds=9.876, gpu_mib=1995.4375),), LIMITS),
-        case_of("b", "b_0000.nii.gz", (run(seconds=3.0),), LIMITS),
-        case_of("c", "c_0000.nii.gz", (EfficiencyRun(1, 0.0, None, "cannot start"),), LIMITS),
+        case_efficiency("a", "a_0000.nii.gz", (run(seconds=9.876, gpu_mib=1995.4375),), LIMITS),
+        case_efficiency("b", "b_0000.nii.gz", (run(seconds=3.0),), LIMITS),
+        case_efficiency(
+            "c", "c_0000.nii.gz", (EfficiencyRun(1, 0.0, None, "cannot start"),), LIMITS
+        ),
     )
     efficiency(*cases).write_official(tmp_path / "efficiency.csv")
     # 1995.4375 * 9 = 17958.9375; the official script rounds with NumPy and ends lines as csv does
@@ -126,7 +128,7 @@ def test_the_official_csv_byte_for_byte(tmp_path):
 
 def test_what_was_written_is_what_is_read(tmp_path):
     runs = (run(1, gpu_mib=5000.0), run(2, error="exit status 1"))
-    wrote = efficiency(case_of("a", "a_0000.nii.gz", runs, LIMITS))
+    wrote = efficiency(case_efficiency("a", "a_0000.nii.gz", runs, LIMITS))
     wrote.write(tmp_path / "efficiency.json")
     assert load_efficiency(tmp_path / "efficiency.json") == wrote
     table = json.loads((tmp_path / "efficiency.json").read_text("utf-8"))
@@ -166,7 +168,7 @@ def test_another_file_is_refused(tmp_path, text, message):
 def test_the_figure_is_painted_also_of_failed_and_unmeasured_runs(tmp_path, gpu_mib):
     samples = tuple(MemorySample(t / 10, gpu_mib, 50.0, 40.0, 900.0, 20.0) for t in range(5))
     runs = (run(1, 0.5, gpu_mib), run(2, 0.4, gpu_mib), EfficiencyRun(3, 0.0, None, "cannot start"))
-    case = case_of("a", "a_0000.nii.gz", runs, ChallengeLimits(0.3, 4096.0))
+    case = case_efficiency("a", "a_0000.nii.gz", runs, ChallengeLimits(0.3, 4096.0))
     by_run = {1: samples, 2: samples, 3: ()}
     draw_case(case, by_run, ChallengeLimits(0.3, 4096.0), "no driver", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

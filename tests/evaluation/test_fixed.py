@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.scoring.fixed import lesions, means, score_labels, strata
+from evaluation.scoring.fixed import case_lesions, means, score_labels, strata
 from evaluation.scoring.lesions import detection, lesions_of, size_names, size_of
 from evaluation.scoring.scores import CaseScores, LabelScore, Lesion
 from imaging.geometry import Grid
@@ -101,11 +101,11 @@ class TestLesions:
 
     def test_a_case_without_tumour_has_none(self):
         nothing = np.zeros(SHAPE, np.uint8)
-        assert lesions(nothing, nothing, GRID) == ((), ())
+        assert case_lesions(nothing, nothing, GRID) == ((), ())
 
     def test_only_predicted(self):
         pred = box(SHAPE, (2, 6), (2, 6), (2, 6), 14)
-        true, made = lesions(np.zeros(SHAPE, np.uint8), pred, GRID)
+        true, made = case_lesions(np.zeros(SHAPE, np.uint8), pred, GRID)
         assert (true, made) == ((), (Lesion(0.064, False, 0.0),))
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from evaluation.cli import main
 from evaluation.comparison.contest import CPU, GPU, Contest, load_contest
-from evaluation.comparison.ranking import case_ranks, places, rank, rank_weights
+from evaluation.comparison.ranking import case_ranks, places, rank_teams, rank_weights
 from evaluation.efficiency.results import ChallengeLimits
 from imaging.errors import KitError
 from tests.evaluation.results import failed, run, scored, write_efficiency, write_scores
@@ -56,7 +56,7 @@ class TestRanks:
 
 class TestAggregate:
     def test_ranks_are_averaged_over_metrics_then_cases(self):
-        found = rank(contest(x=[[1, 1], [2, 2], [3, 0]], y=[[1, 5], [1, 6], [9, 7]]), 10)
+        found = rank_teams(contest(x=[[1, 1], [2, 2], [3, 0]], y=[[1, 5], [1, 6], [9, 7]]), 10)
         # x: case 0 ranks 1 2 3, case 1 ranks 2 3 1; y: case 0 1.5 1.5 3, case 1 1 2 3
         # a: ((1 + 1.5) / 2 + (2 + 1) / 2) / 2 = 1.375; b: (1.75 + 2.5) / 2 = 2.125
         # c: (3 + 2) / 2 = 2.5
@@ -72,26 +72,26 @@ class TestAggregate:
         assert rank_weights({"time": 0, GPU: 0, CPU: 0}) == {"time": 1, GPU: 0.5, CPU: 0.5}
         assert rank_weights({"time": 0, GPU: 0}) == {"time": 1, GPU: 1}
         # a: time 1, GPU 2, CPU 2: (1 + 1 + 1) / 2 = 1.5; b: (2 + 0.5 + 0.5) / 2 = 1.5
-        found = rank(contest(**{"time": [[1], [2]], GPU: [[9], [8]], CPU: [[9], [8]]}), 10)
+        found = rank_teams(contest(**{"time": [[1], [2]], GPU: [[9], [8]], CPU: [[9], [8]]}), 10)
         assert [s.mean_rank for s in found.standings] == [1.5, 1.5]
         assert [s.place for s in found.standings] == [1, 1]
 
 
 class TestBootstrap:
     def test_a_team_that_wins_every_case_wins_every_sample(self):
-        found = rank(contest(x=[[1, 1, 1, 1], [2, 3, 2, 2], [3, 2, 3, 3]]), 500)
+        found = rank_teams(contest(x=[[1, 1, 1, 1], [2, 3, 2, 2], [3, 2, 3, 3]]), 500)
         assert found.standings[0].places == (1, 0, 0)
         assert 0 < found.standings[1].places[2] < 0.5 < found.standings[1].places[1] < 1
 
     def test_an_order_that_holds_on_every_case_is_that_of_every_sample(self):
-        found = rank(contest(x=[[1, 1], [2, 2], [3, 3]]), 50)
+        found = rank_teams(contest(x=[[1, 1], [2, 2], [3, 3]]), 50)
         assert [s.places for s in found.standings] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
         assert (found.tau.mean, found.tau.low, found.tau.high) == pytest.approx((1, 1, 1))
 
     def test_places_of_two_cases_come_as_often_as_they_must(self):
         # a wins case 0, b wins case 1. Both cases sampled once (1 of 2 samples): a tie, both first.
         # Case 0 twice (1 of 4): a first, b second; case 1 twice: the other way round.
-        found = rank(contest(x=[[1, 2], [2, 1]]), 4000)
+        found = rank_teams(contest(x=[[1, 2], [2, 1]]), 4000)
         for standing in found.standings:
             # 0.5 + 0.25; five standard errors are 5 * sqrt(0.75 * 0.25 / 4000) = 0.034
             assert standing.places[0] == pytest.approx(0.75, abs=0.034)
@@ -99,20 +99,20 @@ class TestBootstrap:
 
     def test_the_same_seed_draws_the_same_samples(self):
         close = contest(x=np.random.default_rng(0).random((4, 9)))
-        first = rank(close, 100)
-        assert rank(close, 100) == first
-        assert rank(close, 100, seed=1).standings != first.standings
+        first = rank_teams(close, 100)
+        assert rank_teams(close, 100) == first
+        assert rank_teams(close, 100, seed=1).standings != first.standings
 
     def test_tau_of_swapped_winners(self):
         # a and b swap places in the samples that hold case 1 three or two times: tau -1, else 1
-        found = rank(contest(x=[[1, 2, 1], [2, 1, 2]]), 2000)
+        found = rank_teams(contest(x=[[1, 2, 1], [2, 1, 2]]), 2000)
         # case 1 is sampled 0 or 1 time of 3 with probability 8/27 + 12/27 = 20/27; mean 13/27
         # five standard errors are 5 * 2 * sqrt(20/27 * 7/27 / 2000) = 0.098
         assert found.tau.mean == pytest.approx(13 / 27, abs=0.098)
         assert (found.tau.low, found.tau.high) == (-1, 1)
 
     def test_tau_of_teams_that_are_all_alike_is_not_defined(self):
-        found = rank(contest(x=[[1, 1], [1, 1]]), 10)
+        found = rank_teams(contest(x=[[1, 1], [1, 1]]), 10)
         assert found.tau is None
         assert [s.places for s in found.standings] == [(1, 0), (1, 0)]
 

@@ -319,6 +319,30 @@ class TestWorst:
         assert " ".join(found.table(["case", "organ DSC"])["a"][4]).count("counts 0") == 1
 
 
+class TestViewer:
+    def test_each_of_the_worst_cases_has_a_page(self, scores, folders, tmp_path):
+        found = page(scores, folders, tmp_path / "r.html", view=True)
+        links = [link for link in found.links if not link.startswith(("data:", "#"))]
+        assert links == ["view/case_2.html", "view/case_1.html"]
+        for link in links:
+            text = (tmp_path / link).read_text("utf-8")
+            assert '"maps":["prediction","truth"]' in text
+            assert len(text) <= 3_000_000
+
+    def test_only_as_many_as_are_drawn_and_where_there_are_cts(self, scores, folders, tmp_path):
+        page(scores, folders, tmp_path / "r.html", view=True, worst=1)
+        assert [path.name for path in (tmp_path / "view").iterdir()] == ["case_2.html"]
+        (tmp_path / "without").mkdir()
+        page(scores, replace(folders, images=None), tmp_path / "without" / "r.html", view=True)
+        assert [path.name for path in (tmp_path / "without").iterdir()] == ["r.html"]
+
+    def test_why_there_is_none(self, scores, folders, tmp_path):
+        where = replace(folders, images=tmp_path)
+        found = page(scores, where, tmp_path / "r.html", view=True, worst=1)
+        assert "No page in the viewer: case_2_0000.nii.gz: cannot be read" in found.words
+        assert len(found.images) == 3
+
+
 @pytest.mark.parametrize("rules", ["official", "fixed"])
 class TestFewCases:
     def test_one(self, folders, tmp_path, rules):

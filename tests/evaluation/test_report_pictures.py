@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from evaluation.report.pictures import draw_planes, name_places
-from evaluation.report.scene import Folders, Scene, place_in, read_scene, worst_organs
+from evaluation.report.scene import Folders, Scene, most_wrong_place, read_scene, worst_organs
 from evaluation.scoring.scores import CaseScores, LabelScore
 from imaging.errors import GeometryError, VolumeError
 from imaging.organs import ORGANS
@@ -69,14 +69,14 @@ class TestWorstOrgans:
 class TestPlace:
     def test_the_middle_of_what_is_missing(self):
         truth = box((3, 7, 9), (1, 2), (1, 6), (2, 7)) > 0  # 5 x 5 around row 3, column 4
-        assert place_in(truth, np.zeros_like(truth), (1.0, 1.0, 1.0)) == (1, 3, 4)
+        assert most_wrong_place(truth, np.zeros_like(truth), (1.0, 1.0, 1.0)) == (1, 3, 4)
 
     def test_the_slice_that_is_most_wrong(self):
         truth = box((4, 7, 7), (0, 4), (1, 4), (1, 4)) > 0
         pred = truth.copy()
         pred[1, 1:4, 4] = True  # three voxels too many
         pred[2, 1:4, 2:4] = False  # six too few
-        assert place_in(truth, pred, (1.0, 1.0, 1.0))[0] == 2
+        assert most_wrong_place(truth, pred, (1.0, 1.0, 1.0))[0] == 2
 
     def test_millimetres_count_and_not_voxels(self):
         truth = np.zeros((1, 9, 9), bool)
@@ -85,18 +85,18 @@ class TestPlace:
         pred[0, 0:5, 0] = True
         # 1 row x 5 columns: 1 mm deep everywhere
         pred[0, 7, 2:7] = True
-        assert place_in(truth, pred, (1.0, 1.0, 9.0)) == (0, 2, 0)
+        assert most_wrong_place(truth, pred, (1.0, 1.0, 9.0)) == (0, 2, 0)
 
     def test_without_a_difference_the_truth_itself(self):
         truth = box((3, 5, 5), (0, 1), (0, 3), (0, 3)) > 0
-        assert place_in(truth, truth, (1.0, 1.0, 1.0)) == (0, 1, 1)
+        assert most_wrong_place(truth, truth, (1.0, 1.0, 1.0)) == (0, 1, 1)
 
     @given(st.data())
     def test_it_lies_in_the_difference(self, data):
         bits = st.lists(st.booleans(), min_size=60, max_size=60)
         truth, pred = (np.array(data.draw(bits)).reshape(3, 4, 5) for _ in range(2))
         if (truth ^ pred).any():
-            place = place_in(truth, pred, (2.5, 0.8, 0.8))
+            place = most_wrong_place(truth, pred, (2.5, 0.8, 0.8))
             assert truth[place] != pred[place]
 
 

@@ -199,6 +199,16 @@ def the_case(tmp_path):
     return case
 
 
+def test_predictions_without_a_truth_are_named(folders, tmp_path):
+    _, preds = folders
+    for name in ("other.nii.gz", "another.nii.gz"):
+        (preds / name).write_bytes(b"not opened")
+    done = run(folders, tmp_path)
+    assert done.exit_code == 0
+    line = f"{preds} also holds maps of 2 cases without a truth: another, other"
+    assert line in done.stderr.splitlines()
+
+
 class TestBadInput:
     @pytest.mark.parametrize("rules", ["official", "fixed"])
     @pytest.mark.parametrize(
@@ -209,7 +219,7 @@ class TestBadInput:
         done = run(folders, tmp_path, "--rules", rules)
         assert done.exit_code == 1
         assert "Traceback" not in done.output
-        assert "1 cases need a look: case; the reasons are above" in done.output
+        assert "1 case needs a look: case; the reasons are above" in done.output
         case = the_case(tmp_path)
         assert case.labels == {}
         assert case.error and "\n" not in case.error

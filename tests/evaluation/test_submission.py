@@ -10,14 +10,20 @@ from click.testing import CliRunner
 
 from evaluation.cli import main
 from evaluation.efficiency.archives import image_tags
-from evaluation.efficiency.containers import Image
+from evaluation.efficiency.containers import DockerImage
 from evaluation.efficiency.nvml import NoGpuError
-from evaluation.efficiency.results import ChallengeLimits, Efficiency, EfficiencyRun, Load, case_of
+from evaluation.efficiency.results import (
+    ChallengeLimits,
+    Efficiency,
+    EfficiencyRun,
+    Load,
+    case_efficiency,
+)
 from evaluation.submission.archive import check_archive
 from evaluation.submission.check import judge_broken, judge_runs, same_maps
 from evaluation.submission.maps import check_maps, unreadable
 from evaluation.submission.rules import RULES, RuleResult, Submission, complete
-from evaluation.submission.trials import OFFLINE, Bench, Outcome, outside
+from evaluation.submission.trials import OFFLINE, Bench, Outcome, changed_outside
 from imaging.errors import KitError
 from tests.evaluation.archives import write_archive
 from tests.evaluation.maps import box, write_map
@@ -166,7 +172,7 @@ def test_half_written_files_are_found(tmp_path):
 
 def timed(*runs, limits=ChallengeLimits(15.0, 4096.0)):  # noqa: B008
     cases = tuple(
-        case_of(name, f"{name}_0000.nii.gz", pair, limits)
+        case_efficiency(name, f"{name}_0000.nii.gz", pair, limits)
         for name, pair in zip("abc", runs, strict=False)
     )
     return Efficiency("team", None, (), "sha256:abc", {"no_gpu": "no card"}, limits, cases)
@@ -245,8 +251,8 @@ def test_what_a_container_changed_outside():
         "D /etc/motd",
         "C /etc",
     ]
-    assert outside(lines) == ("/var/intel/stats", "/opt/cache", "/etc/motd")
-    assert outside(lines[:5]) == ()
+    assert changed_outside(lines) == ("/var/intel/stats", "/opt/cache", "/etc/motd")
+    assert changed_outside(lines[:5]) == ()
 
 
 def outcome(status=0, stderr="", maps=None, half_written=()):
@@ -256,7 +262,7 @@ def outcome(status=0, stderr="", maps=None, half_written=()):
 @pytest.mark.parametrize(
     ("seen", "message"),
     [
-        (outcome(), "1 cases, the same bytes"),
+        (outcome(), "1 case, the same bytes"),
         (outcome(maps={"a": "2"}), "no map, or other bytes: a"),
         (outcome(maps={}), "no map, or other bytes: a"),
         (outcome(1, "one\ntwo\nthree\nfour"), "exit status 1: two / three / four"),
@@ -276,7 +282,7 @@ def test_a_trial_without_maps_beside_runs_without_maps_is_no_success():
 
 
 def test_lines_of_docker_diff_that_a_name_breaks():
-    assert outside(["A /opt/a", "", "B", "C /etc/b"]) == ("/opt/a", "/etc/b")
+    assert changed_outside(["A /opt/a", "", "B", "C /etc/b"]) == ("/opt/a", "/etc/b")
 
 
 TRACEBACK = "Traceback (most recent call last):\n  File x\nRuntimeError: gone"
@@ -374,7 +380,7 @@ def test_a_write_outside_fails_its_rule_alone(fake):
     Path("diff").write_text("C /var\nA /var/intel\n")
     done = submission()
     assert done.exit_code == 1
-    assert done.output.splitlines()[-1] == "Error: 1 rules failed: inside"
+    assert done.output.splitlines()[-1] == "Error: 1 rule failed: inside"
     assert [rule for rule, status in written().items() if status == "failed"] == ["inside"]
 
 
@@ -478,7 +484,7 @@ def test_a_container_that_was_not_made_changed_nothing_that_is_known(fake):
 
 def test_a_container_that_does_not_end_is_killed_by_its_id(fake):
     Path("also").write_text("exec sleep 300")
-    bench = Bench(Image("team", "sha256:abc"), None, Path(), 0.5)
+    bench = Bench(DockerImage("team", "sha256:abc"), None, Path(), 0.5)
     found = bench.run([Path("in/a_0000.nii.gz")], OFFLINE)
     assert found.exit_status is None
     assert list(found.maps) == ["a"]

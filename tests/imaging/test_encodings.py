@@ -13,7 +13,6 @@ from imaging.label_maps import read_label_map
 from inference.manifest import WindowSpec
 from inference.pipeline import find_cases, predict_folder
 from inference.predictor import Settings
-from tests.conftest import tiny_onnx, weights_file
 from tests.imaging.encodings import METRES, MICROMETRES, TURNS, Encoding
 from train.synthesis.phantom import phantom
 
@@ -99,10 +98,8 @@ def hu():
 @pytest.fixture
 def manifest(network):
     """The tiny network on patches that cover the CT in few steps, in RAS, on a grid of its own."""
-    folder = network().folder
-    tiny_onnx(folder / "tiny.onnx", (16, 16, 16))
     return network(
-        files={"onnx": weights_file(folder / "tiny.onnx")},
+        patch=(16, 16, 16),
         window=WindowSpec((16, 16, 16), 0.5, "gaussian", "none", (0, 1, 2)),
         orientation="RAS",
         spacing_mm=(7.0, 9.5, 11.0),

@@ -95,7 +95,8 @@ def predict(manifest_path):
     def run(inputs, outputs, *options, manifest=manifest_path):
         from inference.cli import main
 
-        words = ["predict", inputs, outputs, "--manifest", manifest, "--threads", 1, *options]
+        words = ["predict", inputs, outputs, "--challenge", "--manifest", manifest]
+        words += ["--threads", 1, *options]
         done = CliRunner().invoke(main, [str(word) for word in words])
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception

@@ -14,7 +14,7 @@ from inference.manifest import ComponentRule
 from inference.pipeline import predict_folder
 from inference.predictor import Settings
 from inference.region import region
-from inference.screen import volumes_table
+from inference.results_table import volumes_table
 from inference.view import view_of
 from train.synthesis.phantom import phantom
 
@@ -138,8 +138,9 @@ def test_an_organ_is_not_halved_by_a_gap(label, gaps, orientation):
     np.testing.assert_array_equal(labels, expected)
     count = sum(stop - start for start, stop in gaps)
     most = max(stop - start for start, stop in gaps)
+    show = "shows" if count == 1 else "show"
     assert case.warnings == (
-        f"{count} of 30 slices show nothing between others that do ({5 * most} mm at a stretch): "
+        f"{count} of 30 slices {show} nothing between others that do ({5 * most} mm at a stretch): "
         "the network was shown the nearest slices in their place, and nothing is labelled there",
     )
     turned = [(30 - stop, 30 - start) for start, stop in reversed(gaps)]

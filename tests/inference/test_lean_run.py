@@ -11,7 +11,17 @@ pytest.importorskip("onnx")
 pytest.importorskip("openvino")
 
 ROOT = Path(__file__).parents[2]
-OFFLINE = {"train", "evaluation", "torch", "nnunetv2", "matplotlib", "pandas", "PIL", "onnxruntime"}
+OFFLINE = {
+    "PIL",
+    "evaluation",
+    "matplotlib",
+    "nnunetv2",
+    "onnxruntime",
+    "pandas",
+    "pydicom",
+    "torch",
+    "train",
+}
 
 BESIDE = {
     "inference.engines.cuda",
@@ -20,13 +30,17 @@ BESIDE = {
     "inference.tools.commands",
 }
 """What only a GPU, a limit or another command needs."""
+ANY_FORMAT = {"imaging.dicom", "imaging.formats", "inference.inputs"}
+"""What the challenge's files never need."""
 
 
+@pytest.mark.parametrize("challenge", [True, False])
 def test_a_prediction_loads_the_engine_and_nothing_of_training(
-    manifest_path, write_ct, boxes, tmp_path
+    manifest_path, write_ct, boxes, tmp_path, challenge
 ):
     write_ct(tmp_path / "inputs/case_0000.nii.gz", boxes[0])
     command = ["-m", "inference", "predict", tmp_path / "inputs", tmp_path / "outputs"]
+    command += ["--challenge"] * challenge
     log = subprocess.run(
         [sys.executable, "-X", "importtime", *command, "--manifest", manifest_path],
         cwd=ROOT,
@@ -40,4 +54,5 @@ def test_a_prediction_loads_the_engine_and_nothing_of_training(
     assert loaded.isdisjoint(OFFLINE)
     assert "openvino_telemetry.main" not in names
     assert BESIDE.isdisjoint(names)
+    assert ANY_FORMAT.isdisjoint(names) == challenge
     assert (tmp_path / "outputs/case.nii.gz").is_file()

@@ -107,7 +107,7 @@ def test_a_limit_that_cannot_be_kept_takes_the_widest_step_and_says_so(case, tmp
     assert wider == "step 1 instead of 0.5, for the time limit"
     assert seconds.endswith(" s expected, the limit is 0.001 s")
     assert memory.endswith(" MiB expected, the limit is 1 MiB")
-    assert done.seconds["plan"] > 0
+    assert done.seconds["estimate"] > 0
 
 
 def test_limits_that_are_kept_change_nothing(case, tmp_path, network):
@@ -115,7 +115,7 @@ def test_limits_that_are_kept_change_nothing(case, tmp_path, network):
     (done,) = predict_folder(case, tmp_path / "out", network(), generous).cases
     assert (done.step, done.warnings) == (0.5, ())
     (free,) = predict_folder(case, tmp_path / "free", network(), Settings(**ONE_THREAD)).cases
-    assert "plan" not in free.seconds
+    assert "estimate" not in free.seconds
     assert (tmp_path / "out" / "a.nii.gz").read_bytes() == (
         tmp_path / "free" / "a.nii.gz"
     ).read_bytes()
@@ -136,9 +136,9 @@ def test_only_the_first_case_pays_for_starting(tmp_path, write_ct, boxes, networ
     assert first > 1000 > second
 
 
-def test_plan_prints_a_table_and_writes_json(case, manifest_path, tmp_path):
-    path = tmp_path / "plan.json"
-    command = ["plan", str(case["a"]), "--manifest", str(manifest_path), "--threads", "1"]
+def test_estimate_prints_a_table_and_writes_json(case, manifest_path, tmp_path):
+    path = tmp_path / "estimate.json"
+    command = ["estimate", str(case["a"]), "--manifest", str(manifest_path), "--threads", "1"]
     done = CliRunner().invoke(main, [*command, "-o", str(path)])
     assert done.exit_code == 0, done.output
     assert "a: 6×7×8 voxels, 6×7×8 on the working grid" in done.output
@@ -150,8 +150,8 @@ def test_plan_prints_a_table_and_writes_json(case, manifest_path, tmp_path):
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])
-def test_a_plan_over_its_limits_is_exit_code_1(case, manifest_path, by, monkeypatch):
-    command = ["plan", str(case["a"]), "--manifest", str(manifest_path), "--threads", "1"]
+def test_an_estimate_over_its_limits_is_exit_code_1(case, manifest_path, by, monkeypatch):
+    command = ["estimate", str(case["a"]), "--manifest", str(manifest_path), "--threads", "1"]
     if by == "option":
         command += ["--memory-limit", "1"]
     else:

@@ -17,7 +17,8 @@ from imaging.volumes import write_volume
 from inference.cli import main
 from inference.pipeline import find_cases, predict_folder
 from inference.predictor import Settings
-from inference.screen import predict_inputs, volumes_table
+from inference.results_table import volumes_table
+from inference.screen import predict_inputs
 from tests.imaging.bad_files import SFORM_CODE, SFORM_ROW_X, patched
 
 pytest.importorskip("onnx")
@@ -34,7 +35,7 @@ def folders(tmp_path, write_ct, boxes):
     return tmp_path / "in", tmp_path / "out"
 
 
-def failing(monkeypatch, error, where="inference.predictor.read_volume", case="b"):
+def failing(monkeypatch, error, where="inference.ct.read_volume", case="b"):
     """Let `where` raise `error` for one case."""
     module, _, name = where.rpartition(".")
     real = getattr(__import__(module, fromlist=[name]), name)
@@ -183,7 +184,7 @@ def test_what_is_passed_over_is_named(folders, manifest_path):
             shutil.copy(inputs / "a_0000.nii.gz", inputs / name)
     (inputs / ".DS_Store").touch()
     words = ["predict", str(inputs), str(outputs), "--manifest", str(manifest_path)]
-    done = CliRunner().invoke(main, words)
+    done = CliRunner().invoke(main, [*words, "--challenge"])
     assert done.exit_code == 0
     line = next(line for line in done.stderr.splitlines() if line.startswith("passed over in "))
     for name, why in PASSED_OVER.items():
@@ -193,6 +194,30 @@ def test_what_is_passed_over_is_named(folders, manifest_path):
     assert sorted(p.name for p in outputs.iterdir()) == [
         "a.nii.gz", "b.nii.gz", "c.nii.gz", "run.json",
     ]  # fmt: skip
+
+
+def test_maps_of_an_earlier_run_are_named(folders, manifest_path):
+    inputs, outputs = folders
+    outputs.mkdir(exist_ok=True)
+    for name in ("old.nii.gz", "older.nii.gz", "a.nii.gz"):
+        (outputs / name).write_bytes(b"from before")
+    words = ["predict", str(inputs), str(outputs), "--manifest", str(manifest_path)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0
+    line = done.stderr.splitlines()[-1]
+    assert line == (f"{outputs} also holds maps of 2 cases that this run did not make: old, older")
+    table = json.loads((outputs / "run.json").read_text())
+    assert table["left_over"] == ["old", "older"]
+
+
+def test_without_maps_of_an_earlier_run_nothing_is_said(folders, manifest_path):
+    inputs, outputs = folders
+    words = ["predict", str(inputs), str(outputs), "--manifest", str(manifest_path)]
+    done = CliRunner().invoke(main, words)
+    assert "also holds" not in done.stderr
+    again = CliRunner().invoke(main, words)
+    assert "also holds" not in again.stderr
+    assert json.loads((outputs / "run.json").read_text())["left_over"] == []
 
 
 def test_where_nothing_fits_the_reason_is_given(tmp_path):
@@ -276,9 +301,9 @@ def test_strict_refuses_a_ct_with_a_warning(ambiguous, manifest_path, strict):
         assert any(reason in line for line in done.stderr.splitlines() if line.startswith(name))
 
 
-def test_plan_and_show_show_warnings(ambiguous, manifest_path):
+def test_estimate_and_show_show_warnings(ambiguous, manifest_path):
     ct = ambiguous / "in" / "turned_0000.nii.gz"
-    done = CliRunner().invoke(main, ["plan", str(ct), "--manifest", str(manifest_path)])
+    done = CliRunner().invoke(main, ["estimate", str(ct), "--manifest", str(manifest_path)])
     assert "turned_0000.nii.gz: the sform says RPS and the qform" in done.stderr
     words = ["predict", str(ambiguous / "in"), str(ambiguous / "out"), "--manifest"]
     CliRunner().invoke(main, [*words, str(manifest_path)])

@@ -10,9 +10,10 @@ import SimpleITK as sitk
 from imaging.errors import EngineError, KitError, ManifestError, VolumeError
 from imaging.geometry import Grid
 from imaging.volumes import read_volume
+from inference.counts import volumes_ml
 from inference.manifest import ComponentRule
 from inference.pipeline import find_cases, predict_folder
-from inference.predictor import Predictor, Progress, Settings, volumes_ml
+from inference.predictor import Predictor, Progress, Settings
 from inference.report import CaseReport
 
 pytest.importorskip("onnx")

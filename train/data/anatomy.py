@@ -16,7 +16,6 @@ from imaging.overlap import labels_in
 os.environ.setdefault("ITK_NIFTI_SFORM_PERMISSIVE", "1")
 
 Labels = NDArray[np.uint8]
-Shape = tuple[int, int, int]
 
 IGNORE = 15
 """nnU-Net's ignore label: one above the last of FLARE's fourteen."""

@@ -1,11 +1,11 @@
 """Write training cases as an nnU-Net v2 raw dataset."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
 from imaging.organs import ORGANS
+from imaging.records import write_json
 from train.data.anatomy import IGNORE
 from train.pseudo_labels.fusion import read_flare_labels
 
@@ -51,5 +51,4 @@ def _describe(
         "overwrite_image_reader_writer": "NibabelIOWithReorient",
         **({} if annotated is None else {"drawn": annotated}),
     }
-    with replacing(folder / "dataset.json") as partial:
-        partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    write_json(description, folder / "dataset.json", indent=2)

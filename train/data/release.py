@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
 from importlib.resources import files
 from multiprocessing import get_context
@@ -33,6 +33,11 @@ class Layout:
     labels: str = "labelsTr2200"
     unlabelled: str = "unlabeledTr1800"
     validation: str = "imagesVal50"
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """All of them."""
+        return astuple(self)
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,7 @@ def list_cases(folder: Path, layout: Layout) -> list[Case]:
     Raises:
         KitError: The folder is not laid out so, or is empty.
     """
-    names = (layout.images, layout.labels, layout.unlabelled, layout.validation)
-    if missing := [name for name in names if not (folder / name).is_dir()]:
+    if missing := [name for name in layout.folders if not (folder / name).is_dir()]:
         raise KitError(
             f"{folder}: no folder {', '.join(missing)}; give the names that the release has, "
             "and make an empty folder for what it does not have"

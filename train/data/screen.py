@@ -1,25 +1,25 @@
 """Output of `train data`: progress, and tables of the cases and their problems."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from imaging.files import make_folder, writing
+from imaging.files import make_folder
+from imaging.fitted_tables import show_table
 from imaging.organs import ORGANS
+from imaging.tables import write_csv
 from imaging.terminal import terminal
 from train.data.release import (
     Layout,
-    Problem,
     Release,
     check_cases,
     list_cases,
     sorted_out,
     write_cases,
 )
+from train.progress import CASE, seen
 
 _SHOWN = 20
 
@@ -32,35 +32,26 @@ def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, de
     """
     found = list_cases(folder, layout)
     make_folder(output)
-    columns = (TextColumn("check"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
-        checked = check_cases(folder, found, jobs, deep=deep)
-        release = sorted_out(found, progress.track(checked, total=len(found)))
+    checked = check_cases(folder, found, jobs, deep=deep)
+    release = sorted_out(found, seen(checked, CASE, len(found)))
     write_cases(release.cases, output / "cases.json")
-    _write_problems(release.problems, output / "problems.csv")
+    rows = ((problem.case, problem.reason) for problem in release.problems)
+    write_csv(output / "problems.csv", ["case", "reason"], rows)
     _show(release)
     return len(release.problems)
 
 
-def _write_problems(problems: tuple[Problem, ...], path: Path) -> None:
-    with writing(path) as stream:
-        table = csv.writer(stream)
-        table.writerow(["case", "reason"])
-        table.writerows((problem.case, problem.reason) for problem in problems)
-
-
 def _show(release: Release) -> None:
     console = terminal()
-    names = {label: organ for organ, label in ORGANS.items()}
     counts = Counter((case.subset, case.drawn) for case in release.cases)
     table = Table("subset", "cases", "drawn", title="Cases by what their annotators looked for")
     for (subset, labels), count in sorted(counts.items(), key=lambda row: (row[0][0], -row[1])):
         missing = [organ for organ, label in ORGANS.items() if label not in labels]
-        text = ", ".join(names[label] for label in labels) or "nothing"
+        text = ", ".join(organ for organ, k in ORGANS.items() if k in labels) or "nothing"
         if labels and len(missing) < len(labels):
             text = f"all but {', '.join(missing)}" if missing else "all 14"
         table.add_row(subset, str(count), text)
-    console.print(table)
+    show_table(table, console)
     with_warnings = [(case.case, "; ".join(case.doubts)) for case in release.cases if case.doubts]
     _list(console, "Used, with warnings", with_warnings, "cases.json")
     left_out = [(problem.case, problem.reason) for problem in release.problems]
@@ -74,6 +65,6 @@ def _list(console: Console, title: str, rows: list[tuple[str, str]], file: str) 
     table = Table("case", "reason", title=f"{title}: {len(rows)}")
     for case, reason in rows[:_SHOWN]:
         table.add_row(case, reason)
-    console.print(table)
+    show_table(table, console)
     if (more := len(rows) - _SHOWN) > 0:
         console.print(f"and {more} more, in {file}")

@@ -1,6 +1,5 @@
 """Export an nnU-Net result folder to a bundle of weights, manifest and parity report."""
 
-import json
 import re
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from imaging.errors import KitError
+from imaging.records import write_json
 from inference.manifest import (
     ComponentRule,
     Intensity,
@@ -25,7 +25,7 @@ from inference.manifest import (
 from train.export.checkpoint import Checkpoint, load_checkpoint
 from train.export.network import build_network, resolved_configuration, round_to_f16
 from train.export.onnx_graph import exported_program, write_onnx
-from train.export.parity import LogitAgreement, measure, refuse_disagreement, report
+from train.export.parity import LogitAgreement, logit_agreements, refuse_disagreement, report
 from train.export.patches import parity_patches
 from train.export.plans import PlannedModel, planned_model, read_json
 
@@ -94,10 +94,10 @@ def export_bundle(request: ExportRequest) -> Export:
         manifest.write(stage / MANIFEST)
         load_manifest(stage / MANIFEST)  # what prediction would refuse is not published
         patches, sources = parity_patches(manifest, request.parity_cases)
-        agreements = measure(network, patches, manifest, request.threads)
+        agreements = logit_agreements(network, patches, manifest, request.threads)
         refuse_disagreement(agreements)
         parity = report(agreements, sources, files["onnx"].sha256)
-        (stage / PARITY).write_text(json.dumps(parity, indent=2) + "\n", encoding="utf-8")
+        write_json(parity, stage / PARITY, indent=2)
         _put_in_place(stage, request.bundle)
     return Export(request.bundle / MANIFEST, tuple(agreements), model.warnings)
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import KitError
-from imaging.files import make_folder
 from inference.manifest import INT8, Manifest, WeightsFile, load_manifest, verify_files
 from inference.pipeline import SUFFIX, predict_folder
 from inference.predictor import UNSEEN, Progress, Settings
@@ -35,7 +34,7 @@ class Gate:
     threads: int
 
 
-def quantize(
+def add_int8(
     manifest: Path,
     calibration: Sequence[Path],
     images: Path,
@@ -158,19 +157,14 @@ def _dsc(
     progress: Progress,
 ) -> float:
     """Predict and score; what nobody drew in a case does not count."""
-    from evaluation.scoring.folders import Scoring, score_folder
+    from evaluation.scoring.folders import score_files
 
     with tempfile.TemporaryDirectory() as folder:
-        pred, wanted = Path(folder) / "pred", Path(folder) / "truth"
-        report = predict_folder(cases, pred, manifest, settings, progress)
+        report = predict_folder(cases, Path(folder), manifest, settings, progress)
         if report.failed:
             raise KitError(f"{report.failed[0].case}: {report.failed[0].error}")
-        make_folder(wanted)
-        for name in cases:
-            (wanted / f"{name}{LABEL_SUFFIX}").symlink_to(
-                (truth / f"{name}{LABEL_SUFFIX}").resolve()
-            )
-        scores = score_folder(Scoring(wanted, pred, "fixed"))
+        truths = {name: truth / f"{name}{LABEL_SUFFIX}" for name in cases}
+        scores = score_files(truths, Path(folder))
     found: dict[str, list[float]] = {}
     for case in scores.cases:
         for organ, label in case.labels.items():

@@ -34,8 +34,7 @@ def resolved_configuration(plans: Mapping[str, Any], name: str) -> dict[str, Any
     Raises:
         KitError: There is no such configuration, or nnU-Net cannot resolve it.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of nnU-Net's own imports and of old plans
+    with warnings.catch_warnings(action="ignore"):  # of nnU-Net's own imports and of old plans
         from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
         try:
@@ -60,8 +59,7 @@ def build_network(
     Raises:
         KitError: The plans do not describe a network, or the weights are of another one.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of nnU-Net's own imports
+    with warnings.catch_warnings(action="ignore"):  # of nnU-Net's own imports
         from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
         try:

@@ -30,8 +30,7 @@ def exported_program(
     """
     example = torch.zeros((1, 1, *patch))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own deprecations
+        with warnings.catch_warnings(action="ignore"):  # torch's own deprecations
             program = torch.export.export(network, (example,), strict=False)
     except Exception as error:  # whatever its layers raise
         raise KitError(f"the network takes no patch of {patch}: {one_line(error)[:300]}") from error
@@ -78,8 +77,7 @@ def _quiet_exporter() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")  # torch's own deprecations
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         logger.setLevel(level)

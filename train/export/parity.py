@@ -56,7 +56,7 @@ def torch_logits(network: torch.nn.Module, patches: NDArray[np.float32]) -> NDAr
     return np.concatenate(logits).astype(np.float32, copy=False)
 
 
-def measure(
+def logit_agreements(
     network: torch.nn.Module, patches: NDArray[np.float32], manifest: Manifest, threads: int
 ) -> list[LogitAgreement]:
     """Run the manifest's network in every engine.

@@ -2,51 +2,23 @@
 
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engines import Engine
-from inference.manifest import Manifest
+from inference.manifest import Intensity, Manifest
 from inference.predictor import Predictor, Settings
 
 PATCHES_A_CASE = 4
 _SOFT_TISSUE_HU = (-150.0, 250.0)
 
 
-class SoftTissueRecorder:
-    """Stands in for an engine and keeps the patches with the most soft tissue."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        intensity = manifest.intensity
-        low, high = _SOFT_TISSUE_HU
-        self._low = max(low, intensity.clip_hu[0])
-        self._high = min(high, intensity.clip_hu[1])
-        self._mean, self._std = intensity.mean_hu, intensity.std_hu
-        self._outputs = len(manifest.labels) + 1
-        self._kept: list[tuple[float, NDArray[np.float32]]] = []
-        self.description: dict[str, str | int] = {"name": "recorder"}
-
-    def infer(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Look at float32 [1, 1, Z, Y, X] and give zeros [1, K, Z, Y, X]."""
-        hu = patches * self._std + self._mean
-        share = float(np.mean((hu > self._low) & (hu < self._high)))
-        self._kept.append((share, patches[0].copy()))
-        self._kept.sort(key=lambda kept: kept[0], reverse=True)
-        del self._kept[PATCHES_A_CASE:]
-        return np.zeros((1, self._outputs, *patches.shape[2:]), dtype=np.float32)
-
-    @property
-    def patches(self) -> list[NDArray[np.float32]]:
-        """The patches kept, each float32 [1, Z, Y, X], the fullest first."""
-        return [patch for _, patch in self._kept]
-
-
 def parity_patches(
     manifest: Manifest, cases: Sequence[Path]
 ) -> tuple[NDArray[np.float32], list[str]]:
-    """Gather patches and say where they come from.
+    """Gather the patches with the most soft tissue, and say where they come from.
 
     Args:
         manifest: How the network wants its input.
@@ -62,10 +34,19 @@ def parity_patches(
         sources = list(cases) or [_phantom(Path(folder))]
         patches, names = [], []
         for path in sources:
-            found = _patches_of(path, manifest)
+            share = partial(_soft_tissue_share, manifest.intensity)
+            found = sorted(all_patches(path, manifest), key=share, reverse=True)[:PATCHES_A_CASE]
             patches += found
             names += [path.name] * len(found)
-    return np.stack(patches), names
+    return np.concatenate(patches), names
+
+
+def _soft_tissue_share(intensity: Intensity, patch: NDArray[np.float32]) -> float:
+    """Return how much of a normalized patch is soft tissue, 0 to 1."""
+    low, high = _SOFT_TISSUE_HU
+    low, high = max(low, intensity.clip_hu[0]), min(high, intensity.clip_hu[1])
+    hu = patch * intensity.std_hu + intensity.mean_hu
+    return float(np.mean((hu > low) & (hu < high)))
 
 
 class Recorder:
@@ -89,7 +70,7 @@ def all_patches(path: Path, manifest: Manifest) -> list[NDArray[np.float32]]:
         KitError: The CT cannot be read.
     """
     recorder = Recorder(len(manifest.labels) + 1)
-    _show_all(path, manifest, recorder)
+    Predictor(manifest, recorder, Settings(tta="none", clean=False)).segment(path)
     return recorder.patches
 
 
@@ -97,14 +78,3 @@ def _phantom(folder: Path) -> Path:
     from train.synthesis.phantom import write_phantom  # not needed where CTs are given
 
     return write_phantom(folder, 0)
-
-
-def _patches_of(path: Path, manifest: Manifest) -> list[NDArray[np.float32]]:
-    recorder = SoftTissueRecorder(manifest)
-    _show_all(path, manifest, recorder)
-    return recorder.patches
-
-
-def _show_all(path: Path, manifest: Manifest, engine: Engine) -> None:
-    """Show `engine` every patch of a CT."""
-    Predictor(manifest, engine, Settings(tta="none", clean=False)).segment(path)

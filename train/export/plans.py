@@ -1,6 +1,5 @@
 """Read a network's description from an nnU-Net result folder; refuse what inference cannot do."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 from imaging.errors import KitError
 from imaging.geometry import is_orientation
+from imaging.records import read_table
 from inference.engines import one_line
 
 # nnU-Net's readers by name -> where the axes are brought before the network sees them.
@@ -69,14 +69,9 @@ def read_json(path: Path) -> dict[str, Any]:
         KitError: The file is missing, unreadable or not an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise KitError(
-            f"{path}: not a readable JSON file ({error}); is it an nnU-Net result folder?"
-        ) from error
-    if not isinstance(content, dict):
-        raise KitError(f"{path}: expected a JSON object, found {type(content).__name__}")
-    return content
+        return read_table(path, "file")[0]
+    except KitError as error:
+        raise KitError(f"{error}; is it an nnU-Net result folder?") from error
 
 
 def planned_model(

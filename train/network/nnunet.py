@@ -141,6 +141,7 @@ def environment(work: Path) -> dict[str, str]:
         "nnUNet_compile": "f",
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",  # so that a log shows how far it is
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     }
 

@@ -1,6 +1,5 @@
 """Put a recipe into the plans that nnU-Net made."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from nnunetv2.experiment_planning.experiment_planners.network_topology import (
 )
 
 from imaging.errors import KitError
-from imaging.files import replacing
+from imaging.records import read_table, write_json
 from train.network.naming import CONFIGURATION
 from train.network.nnunet import TrainingSpec
 from train.network.recipe import Training
@@ -29,7 +28,7 @@ def write_plans(spec: TrainingSpec, path: Path) -> None:
     Raises:
         KitError: The recipe's window or patch does not fit its network.
     """
-    plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    plans, _ = read_table(path, "plans")
     configuration = plans["configurations"][CONFIGURATION]
     training = spec.training
     if window := training.window or training.patch:
@@ -55,8 +54,7 @@ def write_plans(spec: TrainingSpec, path: Path) -> None:
             std=training.std_hu,
         )
     plans["configurations"] = {CONFIGURATION: configuration}
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(plans, indent=2) + "\n", encoding="utf-8")
+    write_json(plans, path, indent=2)
 
 
 def _network(

@@ -26,6 +26,7 @@ from train.network.naming import CONFIGURATION, DATASET, PLANS
 from train.network.nnunet import read_spec
 from train.network.parent_process import end_with_parent
 from train.network.planning import write_plans
+from train.progress import PREPARED, StageProgress, say
 
 Floats = NDArray[np.float32]
 Preprocessed = tuple[Floats, NDArray[Any], dict[str, Any]]
@@ -56,6 +57,9 @@ class LinearPreprocessor(DefaultPreprocessor):  # type: ignore[misc]
         """Write one case; the pool's process that does it shall not outlive the pool's owner."""
         end_with_parent()
         super().run_case_save(*arguments)
+        output, dataset = Path(arguments[0]), arguments[-1]
+        done = len(list(output.parent.glob("*.pkl")))  # each case's notes: written last
+        say(StageProgress(PREPARED, done, dataset["numTraining"]))
 
     def run_case_npy(
         self,

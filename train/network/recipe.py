@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from imaging.errors import KitError
+from imaging.records import PositiveInt
 
 _CHOICES = {
     "optimizer": ("adamw", "sgd"),
@@ -27,7 +28,7 @@ class Training:
     batch: int
     features: tuple[int, ...]
     """Channels of each stage; their number sets the depth."""
-    decoder_convolutions: int
+    decoder_convolutions: PositiveInt
     """Of each stage on the way up; nnU-Net's default is 2. Asks for `patch` or `features`."""
     clip_hu: tuple[float, ...]
     mean_hu: float
@@ -71,10 +72,6 @@ class Training:
         for key, known in _CHOICES.items():
             if (found := getattr(self, key)) not in known:
                 raise KitError(f"training: {key} is {found!r}; choose from {', '.join(known)}")
-        if self.decoder_convolutions < 1:
-            raise KitError(
-                f"training: decoder_convolutions is {self.decoder_convolutions}; give 1 or more"
-            )
         if self.window and len(self.patch) != len(self.window):
             raise KitError(
                 f"training: a window of {list(self.window)} and a patch of {list(self.patch)}; "

@@ -1,6 +1,5 @@
 """`train ablate`: compare every fusion rule with the truth, and ours without each source."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,19 +11,21 @@ from rich.table import Table
 
 from evaluation.scoring.lesions import lesions_of, size_names, size_of
 from imaging.errors import KitError
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
+from imaging.fitted_tables import show_table
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
+from imaging.records import write_json
 from imaging.terminal import terminal
+from imaging.words import number_of
 from train.data.anatomy import IGNORE
 from train.data.release import LABEL_SUFFIX
-from train.pseudo_labels.ablation_figure import draw
+from train.pseudo_labels.ablation_figure import draw_ablation
 from train.pseudo_labels.fusion import Labels, agree_or_background, read_flare_labels, staple, vote
-from train.pseudo_labels.reliability import CLASSES, Evidence
+from train.pseudo_labels.reliability import CLASSES, TUMOUR, Evidence
 from train.pseudo_labels.staple import KnownStaple
 from train.pseudo_labels.weighting import HeldOut, learn
 
-TUMOUR = ORGANS["tumour"]
 PRECISIONS = (0.7, 0.8, 0.9)
 """That our rule is required to reach, where it may ignore and drop."""
 FOLDS = 2
@@ -96,7 +97,7 @@ class _Tally:
         )
 
 
-def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, Ways]:
+def compare_rules(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, Ways]:
     """Fuse the sources' maps of every labelled case by every rule; write and show the table.
 
     Reliabilities are counted on one half of the cases, sampled at random, and used on the other, in
@@ -113,7 +114,8 @@ def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, 
     names = sorted(path.name for path in truth.glob(f"*{LABEL_SUFFIX}"))
     cases = [names[place] for place in np.random.default_rng(0).permutation(len(names))]
     if len(cases) < FOLDS or len(sources) < 2:
-        raise KitError(f"{len(cases)} cases, {len(sources)} sources; give two or more of each")
+        given = f"{number_of(len(cases), 'case')}, {number_of(len(sources), 'source')}"
+        raise KitError(f"{given}; give two or more of each")
     make_folder(output)
     tallies: dict[str, _Tally] = {}
     for fold in range(FOLDS):
@@ -126,12 +128,11 @@ def ablate(truth: Path, sources: Mapping[str, Path], output: Path) -> dict[str, 
                 fused = rule(read.maps, read.voxel_ml)
                 tallies.setdefault(name, _Tally()).add(read.truth, fused, read.voxel_ml)
     found = {name: tally.result() for name, tally in tallies.items()}
-    with replacing(output / "ablation.json") as partial:
-        table = {"cases": len(cases), "sources": list(sources)}
-        rows = {name: asdict(way) for name, way in found.items()}
-        partial.write_text(json.dumps({**table, "rules": rows}, indent=1) + "\n", encoding="utf-8")
-    draw(found, output / "ablation.png")
-    show(found)
+    rows = {name: asdict(way) for name, way in found.items()}
+    table = {"cases": len(cases), "sources": list(sources), "rules": rows}
+    write_json(table, output / "ablation.json")
+    draw_ablation(found, output / "ablation.png")
+    show_rules(found)
     return found
 
 
@@ -190,26 +191,16 @@ def without_each(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {"all sources": tuple(names), **rest}
 
 
-def show(found: Mapping[str, Ways]) -> None:
+def show_rules(found: Mapping[str, Ways]) -> None:
     """Print a row a rule."""
-    columns = (
-        "organs",
-        "tumour",
-        "precision",
-        "recall",
-        *size_names(),
-        "false",
-        "ignored",
-        "wrong",
-    )
-    table = Table("rule", *columns, title="pseudo labels against truth: DSC; tumours found by size")
-    table.columns[0].no_wrap = True
+    first, last = ("organs", "tumour", "precision", "recall"), ("false", "ignored", "wrong")
+    table = Table("rule", title="pseudo labels against truth: DSC; tumours found by size")
+    for column in (*first, *size_names(), *last):
+        table.add_column(column, justify="right")
     for name, way in found.items():
         tumour = (way.dsc["tumour"], way.precision["tumour"], way.recall["tumour"])
         figures = ("–" if value is None else f"{value:.3f}" for value in tumour)
         sizes = (f"{hit}/{total}" for hit, total in way.tumours_found.values())
         rest = (str(way.false_tumours), f"{way.ignored:.2%}", f"{way.wrong:.2%}")
         table.add_row(name, f"{way.organ_dsc:.4f}", *figures, *sizes, *rest)
-    console = terminal()
-    needed = terminal(width=1000).measure(table).maximum  # figures that are cut off say nothing
-    (console if console.width >= needed else terminal(width=needed)).print(table)
+    show_table(table, terminal())

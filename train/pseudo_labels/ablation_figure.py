@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from evaluation.figures import save_png
 from evaluation.scoring.lesions import size_names
-from imaging.files import replacing
 
 if TYPE_CHECKING:
     from train.pseudo_labels.ablation import Ways
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _OURS, _OTHERS = "#1b6ca8", "#9aa5ad"
 
 
-def draw(found: "Mapping[str, Ways]", path: Path) -> None:
+def draw_ablation(found: "Mapping[str, Ways]", path: Path) -> None:
     """Draw a row a rule: DSC of organs and tumour, and the share of tumours found by size.
 
     Raises:
@@ -41,5 +41,4 @@ def draw(found: "Mapping[str, Ways]", path: Path) -> None:
         axes.set_title(title, fontsize=10, loc="left")
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=150, format="png")
+    save_png(figure, path, dpi=150)

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from imaging.errors import KitError
 from imaging.organs import ORGANS
+from imaging.words import number_of
 from train.data.anatomy import IGNORE
+from train.pseudo_labels.cuts import Counts, best_cut
 from train.pseudo_labels.fusion import ORGAN_LABELS, Labels, same_shape
 
 CLASSES = max(ORGANS.values()) + 1
@@ -28,7 +30,6 @@ TUMOUR = ORGANS["tumour"]
 MOST_SOURCES = 4
 _BELIEF = 20.0
 """Voxels that the assumption of independence weighs as much as."""
-Counts = NDArray[np.float64]
 UnsureMasks = Sequence[NDArray[np.bool_] | None]
 """Where each source is unsure: bool [Z, Y, X]; None: at edges. Empty: at edges, all of them."""
 
@@ -64,7 +65,9 @@ def joint_words(maps: Sequence[Labels], unsure: UnsureMasks = ()) -> NDArray[np.
         ValueError: `unsure` is of another number of sources.
     """
     if not 1 <= len(maps) <= MOST_SOURCES:
-        raise KitError(f"{len(maps)} sources; fusion by reliability takes 1 to {MOST_SOURCES}")
+        raise KitError(
+            f"{number_of(len(maps), 'source')}; fusion by reliability takes 1 to {MOST_SOURCES}"
+        )
     same_shape(*maps)
     joint = np.zeros(maps[0].shape, np.int32)
     for labels, mask in zip(maps, unsure or [None] * len(maps), strict=True):
@@ -225,56 +228,3 @@ def _calls(label: int, sources: int) -> NDArray[np.bool_]:
     """Return where one source or more says `label`: bool [WORDS ** sources]."""
     words = np.indices([WORDS] * sources, np.uint8)  # of each source, by what all say
     return np.asarray((words % (WORDS // 2) == label).any(axis=0).ravel())
-
-
-def best_cut(scores: NDArray[np.floating], right: Counts, total: Counts) -> float:
-    """Return the score such that all at or above it have the largest DSC with what is right.
-
-    Args:
-        scores: One of each group.
-        right: How many of the group are right.
-        total: How many it has.
-
-    Returns:
-        Infinity where nothing is right.
-    """
-    if not right.sum():
-        return float(np.inf)
-    values, hits, called = _from_best(scores, right, total)
-    return float(values[(2 * hits / (called + right.sum())).argmax()])
-
-
-def _from_best(
-    scores: NDArray[np.floating], right: Counts, total: Counts
-) -> tuple[NDArray[np.floating], Counts, Counts]:
-    """Return the scores, each once and from the best on; how many are right at or above; and all.
-
-    Groups of one score stand and fall together.
-    """
-    order = np.argsort(-scores, kind="stable")
-    values = scores[order]
-    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))
-    return values[ends], np.cumsum(right[order])[ends], np.cumsum(total[order])[ends]
-
-
-def least_score(
-    scores: NDArray[np.floating], right: Counts, total: Counts, precision: float
-) -> float:
-    """Return the smallest score such that of all at or above it `precision` are right.
-
-    Args:
-        scores: One of each group.
-        right: How many of the group are right.
-        total: How many it has.
-        precision: Wanted share; 0 keeps all.
-
-    Returns:
-        0 where nothing was counted or all may be kept; infinity where no score will do.
-    """
-    if precision <= 0 or not total.sum():
-        return 0.0
-    values, hits, called = _from_best(scores, right, total)
-    good = np.flatnonzero(hits / called >= precision)
-    if not good.size:
-        return float(np.inf)
-    return 0.0 if good[-1] == len(values) - 1 else float(values[good[-1]])

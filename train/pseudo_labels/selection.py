@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
 from imaging.components import connected
-from imaging.organs import ORGANS
 from imaging.overlap import label_counts
 from train.data.anatomy import IGNORE
+from train.pseudo_labels.cuts import Counts, least_score
 from train.pseudo_labels.fusion import Labels
-from train.pseudo_labels.reliability import CLASSES, Counts, least_score
+from train.pseudo_labels.reliability import CLASSES, TUMOUR
 
-TUMOUR = ORGANS["tumour"]
 RIGHT_SHARE = 0.5
 """Share of a component's voxels that must be of its class for it to count as right."""
 TWIN_SHARE = 0.1

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import KitError
+from train.pseudo_labels.cuts import Counts
 from train.pseudo_labels.fusion import Labels, same_shape
-from train.pseudo_labels.reliability import CLASSES, WORDS, Counts, Evidence, likely
+from train.pseudo_labels.reliability import CLASSES, WORDS, Evidence, likely
 
 _LABELS = WORDS // 2
 """Labels that a source may give, "ignore" among them."""

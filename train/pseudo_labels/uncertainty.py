@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from imaging.organs import ORGANS
 from imaging.overlap import joint_counts
 from train.data.anatomy import IGNORE
+from train.pseudo_labels.cuts import Counts
 from train.pseudo_labels.fusion import Labels, same_shape
-from train.pseudo_labels.reliability import WORDS, Counts
+from train.pseudo_labels.reliability import WORDS
 
 LABELS = WORDS // 2
 PERCENTS = 101

@@ -10,16 +10,9 @@ from numpy.typing import NDArray
 from imaging.errors import KitError
 from imaging.organs import ORGANS
 from train.data.anatomy import IGNORE
+from train.pseudo_labels.cuts import Counts, least_score
 from train.pseudo_labels.fusion import Labels
-from train.pseudo_labels.reliability import (
-    CLASSES,
-    Counts,
-    Evidence,
-    Fusion,
-    UnsureMasks,
-    fusion_of,
-    least_score,
-)
+from train.pseudo_labels.reliability import CLASSES, Evidence, Fusion, UnsureMasks, fusion_of
 from train.pseudo_labels.selection import Pieces, Thresholds, components, selected, thresholds_of
 
 _BINS = 1000

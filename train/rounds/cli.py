@@ -1,13 +1,18 @@
-"""The commands of rounds: `train plan`, `run`, `stage` and `verify`."""
+"""The commands of rounds: `train estimate`, `run`, `stage` and `verify`."""
 
 import json
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from imaging.errors import KitError
+from imaging.words import number_of
+
+if TYPE_CHECKING:
+    from train.rounds.run import Run
 
 Command = Callable[..., Any]
 _RECIPE = click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -15,9 +20,25 @@ _FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=
 
 
 def _of_a_run(command: Command) -> Command:
-    """Add what every command about a run takes."""
+    """Add what every command about a run takes; the command gets it as a `Run`."""
+
+    @wraps(command)
+    def with_run(
+        recipe: Path,
+        folder: Path,
+        release: Path,
+        truth: Path | None,
+        device: str,
+        sources: dict[str, Path],
+        **others: Any,
+    ) -> None:
+        from train.rounds.recipe import load_rounds
+        from train.rounds.run import Run
+
+        command(Run(load_rounds(recipe), folder, release, truth, sources, device), **others)
+
     for option in (
-        click.option("--source", "sources", multiple=True, callback=_external,
+        click.option("--source", "sources", multiple=True, callback=named_folders,
                      metavar="NAME=FOLDER", help="An external pseudo-label set; may be repeated."),
         click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]),
                      show_default=True, help="What trains."),
@@ -28,27 +49,28 @@ def _of_a_run(command: Command) -> Command:
                      type=click.Path(resolve_path=True, path_type=Path)),
         _RECIPE,
     ):  # fmt: skip
-        command = option(command)
-    return command
+        with_run = option(with_run)
+    return with_run
 
 
-def _external(
+def named_folders(
     context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, Path]:
-    """Read NAME=FOLDER."""
-    found = {}
+    """Read an option that is NAME=FOLDER and may be repeated."""
+    found: dict[str, Path] = {}
     for text in texts:
         name, _, folder = text.partition("=")
-        if not (name and folder):
-            raise click.BadParameter(f"{text}: give NAME=FOLDER", context, parameter)
+        if not (name and folder) or name in found:
+            reason = f"{text}: give NAME=FOLDER, each name once"
+            raise click.BadParameter(reason, context, parameter)
         found[name] = Path(folder).resolve()
     return found
 
 
-@click.command()
+@click.command("estimate")
 @_RECIPE
 @click.option("--release", type=_FOLDER, help="FLARE23's folder: count the cases in it too.")
-def plan(recipe: Path, release: Path | None) -> None:
+def estimate_recipe(recipe: Path, release: Path | None) -> None:
     """Say what RECIPE will take, before anything is spent: cases, GPU-hours, disk.
 
     Without --release a recipe that has [phantoms] is counted with these, another one with all cases
@@ -71,30 +93,16 @@ def plan(recipe: Path, release: Path | None) -> None:
 @_of_a_run
 @click.option("--round", "name", default="", help="Which round of the recipe; none for data.")
 @click.option("--part", type=click.IntRange(min=0), help="Which part of a labelling, from 0.")
-def stage(
-    kind: str,
-    recipe: Path,
-    folder: Path,
-    release: Path,
-    truth: Path | None,
-    device: str,
-    sources: dict[str, Path],
-    name: str,
-    part: int | None,
-) -> None:
+def stage(run: "Run", kind: str, name: str, part: int | None) -> None:
     """Run one stage of RECIPE: RUN/ROUND/KIND, with a record of what it was made of."""
-    from train.rounds.plan import find_stage
-    from train.rounds.recipe import load_rounds
-    from train.rounds.run import Run
+    from train.rounds.graph import find_stage
     from train.rounds.stages import do_stage
 
-    loaded = load_rounds(recipe)
-    place = Run(loaded, folder, release, truth, sources, device)
-    done = do_stage(place, find_stage(loaded, name, kind, part))
+    done = do_stage(run, find_stage(run.recipe, name, kind, part))
     click.echo(json.dumps({"stage": str(done)}))
 
 
-@click.command()
+@click.command("run")
 @_of_a_run
 @click.option("--cores", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--executor", help="A Snakemake executor; slurm sends every stage to the queue.")
@@ -112,27 +120,17 @@ def stage(
     show_default=True,
     help="How often a stage that failed is tried again.",
 )
-def run(
-    recipe: Path,
-    folder: Path,
-    release: Path,
-    truth: Path | None,
-    device: str,
-    sources: dict[str, Path],
-    **launch: Any,
-) -> None:
+@click.pass_context
+def run_all(context: click.Context, /, run: "Run", **launch: Any) -> None:
     """Run every round of RECIPE, from FLARE23's folders to the exported students.
 
     Called again after whatever stopped it, it goes on; stages that are done stay as they are.
     """
     from train.rounds.command import Launch, run_recipe
-    from train.rounds.recipe import load_rounds
-    from train.rounds.run import Run
     from train.rounds.screen import show_rounds
 
-    place = Run(load_rounds(recipe), folder, release, truth, sources, device)
-    run_recipe(place, recipe, Launch(**launch))
-    show_rounds(place)
+    run_recipe(run, context.params["recipe"], Launch(**launch))
+    show_rounds(run)
 
 
 @click.command()
@@ -140,34 +138,23 @@ def run(
 @click.option("--round", "name", required=True, help="Which round of the recipe.")
 @click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
-def audit(
-    recipe: Path,
-    folder: Path,
-    release: Path,
-    truth: Path | None,
-    device: str,
-    sources: dict[str, Path],
-    name: str,
-    jobs: int,
-    output: Path,
-) -> None:
+def audit(run: "Run", name: str, jobs: int, output: Path) -> None:
     """Look at the labels that a round is trained on: OUTPUT/audit.html and audit.json.
 
     Exit code 1: a case could not be read; the others are there.
     """
-    from train.pseudo_labels.audit.page import audit as write_audit
-    from train.rounds.recipe import load_rounds
-    from train.rounds.run import Run
+    from train.pseudo_labels.audit.page import audit_round
 
-    run = Run(load_rounds(recipe), folder, release, truth, sources, device)
-    if unread := write_audit(run, name, output, jobs):
-        raise KitError(f"{unread} cases could not be read; see {output / 'audit.html'}")
+    if unread := audit_round(run, name, output, jobs):
+        raise KitError(
+            f"{number_of(unread, 'case')} could not be read; see {output / 'audit.html'}"
+        )
 
 
-@click.command()
+@click.command("verify")
 @click.argument("first", type=_FOLDER)
 @click.argument("second", type=_FOLDER)
-def verify(first: Path, second: Path) -> None:
+def verify_runs(first: Path, second: Path) -> None:
     """Compare two runs: exit code 1, and the first stage that differs, if they are not the same."""
     from train.rounds.verify import compare_runs
 

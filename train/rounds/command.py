@@ -1,23 +1,28 @@
 """Run a whole recipe with Snakemake."""
 
-import json
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imaging.digest import sha256
 from imaging.errors import KitError
-from imaging.files import make_folder, replacing
-from train.rounds.plan import Stage, expand
+from imaging.files import make_folder
+from imaging.records import write_json
+from imaging.terminal import terminal, warn
+from train.progress import last_lines
+from train.rounds.display import Display
+from train.rounds.graph import Stage, expand
 from train.rounds.records import digests_path, locked
 from train.rounds.run import Run
 from train.rounds.screen import show_decision
 from train.rounds.stages import release_files
+from train.rounds.watch import FAILED, RUNNING, log_path
 
 ROOT = Path(__file__).parents[2]
 SNAKEFILE = ROOT / "train" / "Snakefile"
@@ -29,6 +34,11 @@ _WITH_PARENT = (
 _NEEDS = {"train": (48_000, 4320), **dict.fromkeys(("label", "judge", "score"), (28_000, 720))}
 """Memory (MB) and time (minutes) that a stage asks of a cluster; labelling: the challenge's."""
 _LITTLE = (8_000, 720)
+_LOOK_S = 1.0
+"""Between two looks at the stages."""
+_END_S = 5.0
+"""That Snakemake has to end its stages, or cancel them in a queue, after an interrupt."""
+_TAIL_LINES = 10
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,8 @@ class Launch:
 def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
     """Run every stage of a recipe that is not done, or no longer up to date.
 
+    What it is doing is shown on stderr; what Snakemake and the stages say is in RUN/logs.
+
     Args:
         run: What to run.
         recipe: The file that its recipe was read from.
@@ -56,7 +68,7 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         KitError: Another process works on this run, a folder is missing, or a stage failed.
     """
     _check_folders(run)
-    make_folder(run.folder)
+    make_folder(run.folder / "logs")
     config = {
         "recipe": str(recipe.resolve()),
         "run": str(run.folder.resolve()),
@@ -66,17 +78,18 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         "device": run.device,
     }
     with locked(run.folder / "lock"):
-        with replacing(run.folder / "config.json") as partial:
-            partial.write_text(json.dumps(config, indent=1) + "\n", "utf-8")
+        write_json(config, run.folder / "config.json")
+        display = Display(run, _slots(run, launch), terminal(stderr=True))
         # Snakemake repeats in one call whatever comes after a stage that it repeats. So `data` has
         # a call of its own: files that are newer but the same are checked again, and that is all.
         data = str(digests_path(run.folder.resolve(), "data"))
-        _snakemake(run, [*_options(run.folder, launch), "--", data])
+        _snakemake(run, display, [*_options(run.folder, launch), "--", data])
         if not run.recipe.stop.active:
-            _snakemake(run, _options(run.folder, launch))
+            _snakemake(run, display, _options(run.folder, launch))
             return
         for count in range(1, len(run.recipe.rounds) + 1):
-            _snakemake(run, [*_options(run.folder, launch), "--", *_digests_of(run, count)])
+            targets = _digests_of(run, count)
+            _snakemake(run, display, [*_options(run.folder, launch), "--", *targets])
             if not show_decision(run, count):
                 return
 
@@ -89,10 +102,47 @@ def _digests_of(run: Run, count: int) -> list[str]:
     return [str(digests_path(place, stage.key)) for stage in stages if stage.round in names]
 
 
-def _snakemake(run: Run, options: list[str]) -> None:
+def _slots(run: Run, launch: Launch) -> int:
+    """Return how many stages run at once."""
+    return launch.jobs if launch.executor else max(1, launch.cores // run.recipe.training.threads)
+
+
+def _snakemake(run: Run, display: Display, options: list[str]) -> None:
+    """Run Snakemake into its log, and show what the stages do meanwhile."""
     command = [sys.executable, "-c", _WITH_PARENT.format("snakemake.cli"), *options]
-    if subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode:
-        raise KitError(f"{run.recipe.name!r} is not done: see above; what is done stays")
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    log = run.folder / "logs" / "snakemake.log"
+    with log.open("ab") as stream, display.shown() as update:
+        process = subprocess.Popen(command, env=variables, stdout=stream, stderr=stream)
+        try:
+            while process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK_S)
+                update()
+        except BaseException:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_S)
+            process.kill()
+            process.wait()
+            raise
+    if process.returncode:
+        raise _failure(run, display, log)
+
+
+def _failure(run: Run, display: Display, log: Path) -> KitError:
+    """Show the last lines of the log of what failed; return the error that names it."""
+    rows = display.watch.look()
+    broken = [row.stage for row in rows if row.state == FAILED]
+    # One that the system killed could not say so.
+    broken = broken or [row.stage for row in rows if row.state == RUNNING]
+    logs = [display.watch.log(stage) for stage in broken] or [log]
+    for line in last_lines(logs[0], _TAIL_LINES):
+        warn(line)
+    what = ", ".join(stage.key for stage in broken) or "Snakemake"
+    where = ", ".join(map(str, logs))
+    return KitError(
+        f"{run.recipe.name!r} is not done: {what} failed; see {where}; what is done stays"
+    )
 
 
 def _check_folders(run: Run) -> None:
@@ -112,14 +162,17 @@ def _options(run: Path, launch: Launch) -> list[str]:
     options = ["--snakefile", str(SNAKEFILE), "--directory", str(run / "snakemake"), "--nolock"]
     options += ["--configfile", str(run.resolve() / "config.json")]
     options += ["--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
-    options += ["--keep-going", "--retries", str(launch.retries), "--quiet", "rules"]
+    options += ["--keep-going", "--retries", str(launch.retries)]
     if launch.executor is None:
         return [*options, "--cores", str(launch.cores), "--resources", "gpu=1"]
     return [*options, "--executor", launch.executor, "--jobs", str(launch.jobs)]
 
 
 def stage_command(stage: Stage, config: Mapping[str, Any]) -> str:
-    """Return the shell command of one stage; the stage ends when Snakemake is killed."""
+    """Return the shell command of one stage, which ends when Snakemake is killed.
+
+    What it says goes to its log; `exec` leaves no shell between Snakemake and the stage.
+    """
     words = [sys.executable, "-c", _WITH_PARENT.format("train.cli"), "stage", stage.kind]
     words += [config["recipe"], "--run", config["run"], "--release", config["release"]]
     words += ["--device", config["device"]]
@@ -131,7 +184,8 @@ def stage_command(stage: Stage, config: Mapping[str, Any]) -> str:
         words += ["--truth", config["truth"]]
     for name, folder in sorted(config["external"].items()):
         words += ["--source", f"{name}={folder}"]
-    return f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(words)}"
+    log = shlex.quote(str(log_path(Path(config["run"]), stage.key)))
+    return f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(words)} >>{log} 2>&1"
 
 
 def files_stamp(stage: Stage, config: Mapping[str, Any]) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from rich.table import Table
 
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
+from imaging.words import number_of
 from train.data.release import Layout, case_list, list_cases
 from train.network.recipe import Training
-from train.rounds.plan import consumers, expand
+from train.rounds.graph import consumers, expand
 from train.rounds.recipe import Round, RoundsRecipe
-from train.synthesis.phantom_release import Phantoms, planned_cases
+from train.synthesis.phantom_release import Phantoms, phantom_cases
 
 # The blackbean team's FLARE23 training, as published with its code (Ziyan-Huang/FLARE23: log,
 # plans, fingerprint of 3,918 cases, assets/efficiency.png).
@@ -111,13 +113,14 @@ def show_costs(recipe: RoundsRecipe, release: Path | None, phantoms: Phantoms | 
     if release is not None:
         names = {case.case for case in list_cases(release, Layout())}
     elif phantoms is not None:
-        names = {plan.case for plan in planned_cases(phantoms)}
+        names = {case.case for case in phantom_cases(phantoms)}
     rows = costs(recipe, names, MEDIAN_MM3 if phantoms is None else phantoms.mm3)
     count = len(expand(recipe, scored=False))
     table = Table(
         "round", "labels",
         *("cases", "labels for", "train h", "label h", "disk GB"),
-        title=f"{recipe.name}: {len(rows)} rounds, {count} stages", show_footer=True,
+        title=f"{recipe.name}: {number_of(len(rows), 'round')}, {number_of(count, 'stage')}",
+        show_footer=True,
     )  # fmt: skip
     for column in table.columns[2:]:
         column.justify = "right"
@@ -132,12 +135,11 @@ def show_costs(recipe: RoundsRecipe, release: Path | None, phantoms: Phantoms | 
             *(f"{number:,.1f}" for number in numbers),
         )
     table.columns[0].footer = "all"
-    table.columns[1].overflow = "fold"
     table.columns[4].footer = f"{sum(row.train_hours for row in rows):,.1f}"
     table.columns[5].footer = f"{sum(row.label_hours for row in rows):,.1f}"
     table.columns[6].footer = f"{max(row.disk_gb for row in rows):,.1f}"
     console = terminal()
-    console.print(table)
+    show_table(table, console)
     if release is None and phantoms is not None:
         console.print("Cases: those that `train phantoms` makes of this recipe.", highlight=False)
     for source in SOURCES:

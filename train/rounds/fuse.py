@@ -1,6 +1,5 @@
 """Stages `fuse` and `select`: the labels of a round, and the cases that it is trained on."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,18 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from imaging.errors import GeometryError, KitError
-from imaging.files import replacing
 from imaging.label_maps import LabelMap, read_label_map
 from imaging.overlap import dice_by_label, joint_counts
+from imaging.records import write_json
 from imaging.volumes import read_header, read_place
 from train.data.anatomy import IGNORE
 from train.data.release import Case
+from train.progress import CASE, with_lines
 from train.pseudo_labels import fusion
 from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
 from train.pseudo_labels.fusion import Labels, fuse_case, read_flare_labels, same_shape
 from train.pseudo_labels.uncertainty import Confidences, Uncertainty, unsure_of
 from train.pseudo_labels.weighting import HeldOut, Weighting, learn
-from train.rounds.plan import Stage, cases_of
+from train.rounds.graph import Stage, cases_of
 from train.rounds.recipe import WEIGHTED, Round
 from train.rounds.run import Job, Run
 
@@ -52,7 +52,7 @@ class CaseFiles:
 Files = dict[Case, CaseFiles]
 
 
-def fuse(run: Run, stage: Stage) -> Job:
+def fuse_job(run: Run, stage: Stage) -> Job:
     """Make one label map of the labels that a round's sources and annotators give each case."""
     step = run.recipe.step(stage.round)
     files = _files(run, step, cases_of(run.recipe, step, run.cases), run.labels_of)
@@ -72,7 +72,7 @@ def fuse(run: Run, stage: Stage) -> Job:
 def _fuse_all(run: Run, step: Round, files: Files, held_out: Files, folder: Path) -> None:
     """Write the fused map of every case into `folder`."""
     learnt = _learn(step, held_out, folder) if step.combine == WEIGHTED else None
-    for case, of in files.items():
+    for case, of in with_lines(files.items(), CASE, len(files)):
         image = run.release / case.image
         combine = partial(learnt.apply, _voxel_ml(image)) if learnt else combination(step)
         rule = partial(fused, step, combine, case.drawn, bool(of.annotated))
@@ -119,8 +119,7 @@ def _learn(step: Round, held_out: Files, folder: Path) -> _Learnt:
     by_source = zip(step.sources, uncertainties, strict=True)
     if percents := {name: one.table() for name, one in by_source if one is not None}:
         table["least_percent"] = percents
-    with replacing(folder / "weighting.json") as path:
-        path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_json(table, folder / "weighting.json")
     return _Learnt(weighting, uncertainties)
 
 
@@ -191,7 +190,7 @@ def fused(
     return fusion.annotated_only(real, combine(*pseudo), annotated=annotated)
 
 
-def select(run: Run, stage: Stage) -> Job:
+def select_job(run: Run, stage: Stage) -> Job:
     """Leave out the cases whose labels agree too little with the round's first source."""
     step = run.recipe.step(stage.round)
     labels = {c.case: run.fused(step, c) for c in cases_of(run.recipe, step, run.cases)}
@@ -209,8 +208,7 @@ def _select(
     kept = [case for case in labels if found.get(case, 1.0) >= step.least_agreement]
     if not kept:
         raise KitError(f"round {step.name!r}: no case agrees by {step.least_agreement}")
-    with replacing(folder / "cases.json") as path:
-        path.write_text(json.dumps({"kept": kept, "agreement": found}, indent=1) + "\n")
+    write_json({"kept": kept, "agreement": found}, folder / "cases.json")
 
 
 def agreement(first: Path, second: Path) -> float:

@@ -1,6 +1,5 @@
 """Stages `train`, `export`, `label`, `judge`, `rules` and `score` of a round's network."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,18 +14,20 @@ from imaging.errors import KitError
 from imaging.files import make_folder
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
-from imaging.records import write_json
+from imaging.records import read_table, write_json
 from inference.engines import Precision
 from inference.manifest import Manifest, load_manifest
 from inference.pipeline import predict_folder
 from inference.predictor import Progress, Settings
+from inference.report import CaseReport
 from train.data.release import LABEL_SUFFIX, Case
+from train.progress import CASE, counting
 from train.pseudo_labels.calibration.confidence import Questions
 from train.pseudo_labels.calibration.confidence_command import label_all_with_confidence
 from train.pseudo_labels.component_rules import add_pieces, choose_rules, rules_of
 from train.pseudo_labels.fusion import read_flare_labels, same_shape
 from train.pseudo_labels.selection import Pieces
-from train.rounds.plan import Stage, cases_of, cases_to_label
+from train.rounds.graph import Stage, cases_of, cases_to_label
 from train.rounds.recipe import Round, RoundsRecipe
 from train.rounds.records import RECORD
 from train.rounds.run import Job, Run
@@ -35,11 +36,11 @@ MANIFEST = "weights_manifest.json"
 _CHECKPOINT = "fold_all/checkpoint_final.pth"
 
 
-def train(run: Run, stage: Stage) -> Job:
+def train_job(run: Run, stage: Stage) -> Job:
     """Train a round's network; what a killed training has done is kept in RUN/ROUND/train.work."""
     step = run.recipe.step(stage.round)
     selected = run.folder / step.name / "select" / "cases.json"
-    kept = set(json.loads(selected.read_text("utf-8"))["kept"])
+    kept = set(read_table(selected, "selected cases")[0]["kept"])
     files = {
         case.case: (run.release / case.image, run.fused(step, case))
         for case in cases_of(run.recipe, step, run.cases)
@@ -66,7 +67,7 @@ def _train(run: Run, step: Round, files: Mapping[str, tuple[Path, Path]], folder
     shutil.rmtree(work / "preprocessed", ignore_errors=True)  # by far the largest
 
 
-def export(run: Run, stage: Stage) -> Job:
+def export_job(run: Run, stage: Stage) -> Job:
     """Export a round's network for `inference`."""
     checkpoint = run.folder / stage.round / "train" / _CHECKPOINT
     return Job({run.named(checkpoint): checkpoint}, partial(_export, run, stage.round))
@@ -80,7 +81,7 @@ def _export(run: Run, name: str, folder: Path) -> None:
     export_bundle(ExportRequest(model, folder, name=f"{run.recipe.name}_{name}", threads=threads))
 
 
-def label(run: Run, stage: Stage) -> Job:
+def label_job(run: Run, stage: Stage) -> Job:
     """Label one part of the cases that later rounds want of this round."""
     labelled = cases_to_label(run.recipe, stage.round, run.cases)
     part = labelled[stage.part or 0 :: run.recipe.shards]
@@ -117,15 +118,20 @@ def _predict(
             manifest, files, folder, settings, Questions(signal=signal)
         ).failed
     else:
-        progress = Progress(done=lambda case: click.echo(case.summary, err=True))
-        report = predict_folder(files, folder, manifest, settings, progress)
+        step = counting(CASE, len(files))
+
+        def done(case: CaseReport) -> None:
+            click.echo(case.summary, err=True)
+            step()
+
+        report = predict_folder(files, folder, manifest, settings, Progress(done=done))
         failed = {case.case: str(case.error) for case in report.failed}
     if failed:
         reasons = "; ".join(f"{case}: {error}" for case, error in failed.items())
         raise KitError(f"round {name!r} could not label {reasons}")
 
 
-def judge(run: Run, stage: Stage) -> Job:
+def judge_job(run: Run, stage: Stage) -> Job:
     """Label the held-out cases, and write the DSC of every class that was annotated in them."""
     predicted = _predicted(run, stage.round, run.held_out, run.recipe.confidence)
     truths = _truths(run)
@@ -157,11 +163,11 @@ def dsc_of(truth: Path, pred: Path, annotated: Sequence[int]) -> dict[str, float
     true, predicted = (read_flare_labels(path).labels for path in (truth, pred))
     same_shape(true, predicted)
     dsc = dice_by_label(joint_counts(true, predicted))
-    names = {label: name for name, label in ORGANS.items()}
-    return {names[k]: 1.0 if np.isnan(dsc[k]) else float(dsc[k]) for k in annotated}
+    dsc[np.isnan(dsc)] = 1
+    return {name: float(dsc[label]) for name, label in ORGANS.items() if label in annotated}
 
 
-def rules(run: Run, stage: Stage) -> Job:
+def rules_job(run: Run, stage: Stage) -> Job:
     """Copy a round's bundle, with the least volumes that its held-out cases ask for."""
     manifest = load_manifest(run.folder / stage.round / "export" / MANIFEST)
     preds, truths = run.held_out_labels(stage.round), _truths(run)
@@ -187,7 +193,7 @@ def _rules(
     write_json({name: asdict(one) for name, one in chosen.items()}, folder / "rules.json")
 
 
-def score(run: Run, stage: Stage) -> Job:
+def score_job(run: Run, stage: Stage) -> Job:
     """Label the validation cases that have a truth, and score the labels."""
     truths = truth_files(run)
     cases = [case for case in run.cases if case.case in truths]
@@ -198,15 +204,10 @@ def score(run: Run, stage: Stage) -> Job:
 
 def _score(name: str, predicted: Job, truths: Mapping[str, Path], folder: Path) -> None:
     """Label the cases of `truths` for round `name`, and write `folder`/scores.json."""
-    from evaluation.scoring.folders import Scoring, score_folder
+    from evaluation.scoring.folders import score_files
 
-    preds, links = folder / "pred", folder / "truth"
-    predicted.make(preds)
-    make_folder(links)
-    for case, path in truths.items():
-        (links / f"{case}{LABEL_SUFFIX}").symlink_to(path.resolve())
-    scores = score_folder(Scoring(links, preds, "fixed", team=name))
-    shutil.rmtree(links)
+    predicted.make(folder / "pred")
+    scores = score_files(truths, folder / "pred", team=name)
     if scores.problems:
         first = scores.problems[0]
         raise KitError(f"round {name!r}: {first.case}: {first.error or first.warning}")

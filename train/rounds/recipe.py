@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from imaging.errors import KitError
-from imaging.records import Positive, PositiveInt, read_table, to_record
+from imaging.records import Positive, PositiveInt, Share, SignedShare, read_table, to_record
 from inference.engines import Precision
 from train.data.release import case_list
 from train.network.recipe import Training
@@ -17,7 +17,7 @@ WEIGHTED = "weighted"
 FUSIONS = ("class_mix", "agree_or_background", "agree_or_ignore", "vote", "staple")
 COMBINATIONS = ("", *FUSIONS, WEIGHTED)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_TAKEN = ("data", "digests", "snakemake")
+_TAKEN = ("data", "digests", "logs", "snakemake")
 MERGES = ("real_only", "real_wins", "annotated_only")
 
 
@@ -34,12 +34,12 @@ class Round:
     """Rule of `train.pseudo_labels.fusion` that makes one map of the sources, "" where there is at
     most one; or "weighted": by what their words are worth on the held-out cases
     (`train.pseudo_labels.weighting`)."""
-    least_precision: float
+    least_precision: Share
     """Of "weighted": share of disputed voxels, and of components, that shall be right; 0: all are
     taught."""
     merge: str
     """How that meets the real labels: "real_only", "real_wins" or "annotated_only"."""
-    least_agreement: float
+    least_agreement: Share
     """Mean DSC of a case's labels with its first source's under which it is left out; 0: never."""
 
     def __post_init__(self) -> None:
@@ -55,32 +55,20 @@ class Round:
             raise KitError(f"{where}: combine is for two sources or more, not {len(self.sources)}")
         if self.combine == WEIGHTED and not 1 <= len(self.sources) <= MOST_SOURCES:
             raise KitError(f"{where}: weighted takes 1 to {MOST_SOURCES} sources")
-        if not 0 <= self.least_precision <= 1 or (
-            self.least_precision and self.combine != WEIGHTED
-        ):
-            raise KitError(
-                f"{where}: least_precision is {self.least_precision}; from 0 to 1, with weighted"
-            )
+        if self.least_precision and self.combine != WEIGHTED:
+            raise KitError(f"{where}: least_precision is for weighted; give 0")
         if (self.merge == "real_only") != (not self.sources):
             raise KitError(f"{where}: real_only goes without sources, and nothing else does")
-        if not 0 <= self.least_agreement <= 1:
-            raise KitError(f"{where}: least_agreement is {self.least_agreement}; from 0 to 1")
 
 
 @dataclass(frozen=True)
 class Stop:
     """When no further round is run; the rounds are compared in their order."""
 
-    least_gain: float
+    least_gain: SignedShare
     """By which a round's mean held-out DSC must be above the one before; -1: all are run."""
-    least_change: float
+    least_change: Share
     """Of the labels: one less their mean DSC with the round before's."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no share."""
-        for key, low in (("least_gain", -1), ("least_change", 0)):
-            if not low <= (found := getattr(self, key)) <= 1:
-                raise KitError(f"stop: {key} is {found}; from {low} to 1")
 
     @property
     def active(self) -> bool:

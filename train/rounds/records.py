@@ -89,7 +89,7 @@ def _make(work: Work, folder: Path, make: Callable[[Path], None]) -> None:
     make(folder)
     outputs = digests(folder) | (inputs if work.hands_on else {})
     seconds = round(time.perf_counter() - start_s, 3)
-    record = {"schema": SCHEMA, "stage": work.key, **work.facts, **circumstances()}
+    record = {"schema": SCHEMA, "stage": work.key, **work.facts, **_circumstances()}
     record.update(inputs=inputs, outputs=outputs, seconds=seconds)
     write_json(record, folder / RECORD)
 
@@ -117,7 +117,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
 
 
-def circumstances() -> dict[str, Any]:
+def _circumstances() -> dict[str, Any]:
     """Return code, packages and machine."""
     return {
         "kit": inference.__version__,

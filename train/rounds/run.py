@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from train.data.release import LABEL_SUFFIX, Case, load_cases
 from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
-from train.rounds.plan import cases_to_label, held_out
+from train.rounds.graph import cases_to_label, held_out
 from train.rounds.recipe import Round, RoundsRecipe
 
 

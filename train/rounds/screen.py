@@ -1,14 +1,13 @@
 """Print and save the scores of a run's rounds, and the decision whether to go on."""
 
-import csv
-
 from rich.table import Table
 
 from evaluation.scoring.scores import Scores, load_scores
-from imaging.files import replacing, writing
+from imaging.fitted_tables import show_table
+from imaging.tables import write_csv
 from imaging.terminal import terminal
 from train.rounds.run import Run
-from train.rounds.stopping import decide, judged, stop_json
+from train.rounds.stopping import decide, judged_rounds, write_decisions
 
 _COLUMNS = ("round", "cases", "organ DSC", "organ NSD", "tumour DSC", "tumour NSD")
 
@@ -22,14 +21,13 @@ def show_rounds(run: Run) -> None:
     ]
     if not rows:
         return
-    with writing(run.folder / "rounds.csv") as stream:
-        csv.writer(stream).writerows([_COLUMNS, *rows])
-    table = Table(
-        *_COLUMNS, title=f"{run.recipe.name}: every round's network on the validation cases"
-    )
+    write_csv(run.folder / "rounds.csv", _COLUMNS, rows)
+    table = Table("round", title=f"{run.recipe.name}: every round's network on validation cases")
+    for name in _COLUMNS[1:]:
+        table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
-    terminal().print(table)
+    show_table(table, terminal())
 
 
 def show_decision(run: Run, count: int) -> bool:
@@ -41,10 +39,9 @@ def show_decision(run: Run, count: int) -> bool:
     Raises:
         KitError: A file of the run is missing or cannot be read.
     """
-    rounds = judged(run, count)
+    rounds = judged_rounds(run, count)
     decisions = [decide(rounds[:n], run.recipe.stop) for n in range(2, count + 1)]
-    with replacing(run.folder / "stop.json") as partial:
-        partial.write_text(stop_json(decisions), encoding="utf-8")
+    write_decisions(decisions, run.folder / "stop.json")
     if not decisions:
         return True
     last = decisions[-1]

@@ -3,19 +3,25 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from train.rounds.fuse import fuse, select
-from train.rounds.network import export, judge, label, rules, score, train
-from train.rounds.plan import Stage, expand
+from train.progress import log_stage
+from train.rounds.fuse import fuse_job, select_job
+from train.rounds.graph import Stage, expand
+from train.rounds.network import export_job, judge_job, label_job, rules_job, score_job, train_job
 from train.rounds.records import Work, run_stage
 from train.rounds.run import Job, Run
 
 
 def do_stage(run: Run, stage: Stage) -> Path:
-    """Run one stage.
+    """Run one stage; on stderr, lines say that it starts, how far it is, and how it ended.
 
     Raises:
         KitError: It failed; what it wrote is removed.
     """
+    with log_stage(stage.key):
+        return _do_stage(run, stage)
+
+
+def _do_stage(run: Run, stage: Stage) -> Path:
     job = JOBS[stage.kind](run, stage)
     order = [other.key for other in expand(run.recipe, scored=True)]
     facts = {
@@ -30,7 +36,7 @@ def do_stage(run: Run, stage: Stage) -> Path:
     return run_stage(work, job.make)
 
 
-def data(run: Run, stage: Stage) -> Job:
+def data_job(run: Run, stage: Stage) -> Job:
     """Check the release: which cases are usable, and what was annotated in each."""
     from train.data.release import Layout
     from train.data.screen import check_on_screen
@@ -51,18 +57,17 @@ def release_files(release: Path) -> list[Path]:
 
     layout = Layout()
     list_cases(release, layout)
-    folders = (layout.images, layout.labels, layout.unlabelled, layout.validation)
-    return [path for name in folders for path in sorted((release / name).iterdir())]
+    return [path for name in layout.folders for path in sorted((release / name).iterdir())]
 
 
 JOBS: dict[str, Callable[[Run, Stage], Job]] = {
-    "data": data,
-    "fuse": fuse,
-    "select": select,
-    "train": train,
-    "export": export,
-    "label": label,
-    "judge": judge,
-    "rules": rules,
-    "score": score,
+    "data": data_job,
+    "fuse": fuse_job,
+    "select": select_job,
+    "train": train_job,
+    "export": export_job,
+    "label": label_job,
+    "judge": judge_job,
+    "rules": rules_job,
+    "score": score_job,
 }

@@ -5,7 +5,6 @@ labels' noise (arXiv 2310.01159, discussion). Each round is compared with the on
 same cases, so a case that is hard for both does not count.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import KitError
-from imaging.records import read_record
+from imaging.records import read_record, write_json
 from train.rounds.fuse import agreement
-from train.rounds.plan import cases_of, consumers
+from train.rounds.graph import cases_of, consumers
 from train.rounds.recipe import Round, Stop
 from train.rounds.run import Run
 
@@ -109,16 +108,16 @@ def decide(rounds: Sequence[Judged], stop: Stop) -> Decision:
     signs = [f"{name} fell by {fall:.3f}" for name, fall in falls.items()]
     signs += _variance_sign(*dsc) + _noise_sign(before, last, gain)
     return Decision(
-        last.round,
-        before.round,
-        not reason,
-        reason or f"better: mean DSC gained {gain:.4f}",
-        before.round if worse and best is last else best.round,
-        gain,
-        interval,
-        by_class,
-        last.change,
-        tuple(signs),
+        round=last.round,
+        before=before.round,
+        go_on=not reason,
+        reason=reason or f"better: mean DSC gained {gain:.4f}",
+        use=before.round if worse and best is last else best.round,
+        gain=gain,
+        interval=interval,
+        by_class=by_class,
+        change=last.change,
+        signs=tuple(signs),
     )
 
 
@@ -206,7 +205,7 @@ def _mean(dsc: Dsc) -> float:
     return fmean(means or [0.0])
 
 
-def judged(run: Run, count: int) -> list[Judged]:
+def judged_rounds(run: Run, count: int) -> list[Judged]:
     """Return what is known of the first `count` rounds of a run, all of whose stages are done.
 
     Change and fit are looked up in `SAMPLED` cases at most, evenly spread over the list.
@@ -260,6 +259,6 @@ def load_dsc(path: Path) -> Dsc:
     return read_record(path, _Scored, "record of held-out cases").dsc
 
 
-def stop_json(decisions: Sequence[Decision]) -> str:
-    """Return stop.json's text."""
-    return json.dumps({"verdicts": [asdict(decision) for decision in decisions]}, indent=1) + "\n"
+def write_decisions(decisions: Sequence[Decision], path: Path) -> None:
+    """Write stop.json."""
+    write_json({"verdicts": [asdict(decision) for decision in decisions]}, path)

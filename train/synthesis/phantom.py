@@ -176,12 +176,12 @@ def _diaphragm(patient: _Patient) -> Mask:
 
 
 def _organs(patient: _Patient, below: Mask) -> None:
-    for name, solids in anatomy.ORGANS_IN_CAVITY:
+    for name, solids in anatomy.ORGANS_IN_CAVITY.items():
         patient.paint(ORGANS[name], solids, below)
     patient.paint(VESSEL, anatomy.LOOSE_VESSELS, patient.tissue == FAT)
     kidneys = np.isin(patient.tissue, (ORGANS["right kidney"], ORGANS["left kidney"]))
     patient.paint(FAT, anatomy.KIDNEY_SINUS, kidneys)
-    for name, solids in anatomy.ORGANS_ACROSS_DIAPHRAGM:
+    for name, solids in anatomy.ORGANS_ACROSS_DIAPHRAGM.items():
         patient.paint(ORGANS[name], solids, patient.cavity)
 
 
@@ -221,7 +221,7 @@ def _contents(patient: _Patient) -> None:
     tissue, rng = patient.tissue, patient.rng
     lumps = smooth_noise(patient.grid, rng, 36.0)
     _, y, _ = patient.space.places
-    solids = dict(anatomy.ORGANS_IN_CAVITY)
+    solids = anatomy.ORGANS_IN_CAVITY
     stomach = patient.space.mask(*(solid.shrunk(5) for solid in solids["stomach"]))
     stomach &= tissue == ORGANS["stomach"]
     tissue[stomach] = FLUID

@@ -9,7 +9,7 @@ from imaging.errors import KitError
 from imaging.organs import ORGANS
 from train.data.anatomy import IGNORE, Anatomy, read_anatomy
 from train.synthesis.phantom import phantom
-from train.synthesis.phantom_release import CtAndLabels, Draw, Phantoms, Planned
+from train.synthesis.phantom_release import CtAndLabels, Draw, PhantomCase, Phantoms
 from train.synthesis.registration import SHARED, fit_bend
 from train.synthesis.transplant import LabelledCT, laid_into
 
@@ -49,9 +49,9 @@ def from_anatomies(phantoms: Phantoms, folder: Path, ids: str) -> Draw:
             raise KitError(f"{file}: fewer than {_FEWEST} organs; are its ids {ids!r}?")
     kept = len(shapes) - max(1, len(shapes) // 4)
 
-    def draw(plan: Planned, seed: int) -> CtAndLabels:
-        usable = shapes[kept:] if plan.kind == "validation" else shapes[:kept]
-        return _painted(usable[seed % len(usable)], spacing_mm, seed, plan.tumour)
+    def draw(case: PhantomCase, seed: int) -> CtAndLabels:
+        usable = shapes[kept:] if case.kind == "validation" else shapes[:kept]
+        return _painted(usable[seed % len(usable)], spacing_mm, seed, case.tumour)
 
     return draw
 

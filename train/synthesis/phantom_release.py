@@ -15,7 +15,7 @@ from rich.progress import track
 
 from imaging.errors import KitError
 from imaging.files import make_folder
-from imaging.records import read_table, to_record
+from imaging.records import Positive, PositiveInt, read_table, to_record
 from imaging.terminal import terminal
 from imaging.volumes import write_volume
 from train.data.release import IMAGE_SUFFIX, LABEL_SUFFIX, Layout, case_list
@@ -42,22 +42,17 @@ class Phantoms:
     """One of `PATTERNS` annotated, in turn."""
     unlabelled: int
     validation: int
-    shape: tuple[int, ...]
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Voxels (Z, Y, X)."""
-    spacing_mm: tuple[float, ...]
-    tumours_mm: tuple[float, ...] = ()
+    spacing_mm: tuple[Positive, Positive, Positive]
+    tumours_mm: tuple[Positive, ...] = ()
     """Diameters of a case's tumours; empty: as `train.synthesis.phantom` draws them."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be painted, or has no name in the paper's lists."""
+        """Refuse more cases than have names in the paper's lists."""
         for kind, names in _names().items():
             if not 0 <= (count := getattr(self, kind)) <= len(names):
                 raise KitError(f"phantoms: {kind} is {count}; choose from 0 to {len(names)}")
-        for key in ("shape", "spacing_mm"):
-            if len(found := getattr(self, key)) != 3 or min(found) <= 0:
-                raise KitError(f"phantoms: {key} is {list(found)}; give three positive numbers")
-        if min(self.tumours_mm, default=1) <= 0:
-            raise KitError(f"phantoms: tumours_mm is {list(self.tumours_mm)}; give diameters")
 
     @property
     def mm3(self) -> float:
@@ -66,7 +61,7 @@ class Phantoms:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PhantomCase:
     """One case to make."""
 
     case: str
@@ -79,7 +74,7 @@ class Planned:
 
 CtAndLabels = tuple[NDArray[np.int16], NDArray[np.uint8]]
 """A CT and its labels, both [Z, Y, X]."""
-Draw = Callable[[Planned, int], CtAndLabels]
+Draw = Callable[[PhantomCase, int], CtAndLabels]
 """Draw a case from a seed of its own."""
 
 
@@ -120,45 +115,44 @@ def _names() -> dict[str, list[str]]:
     }
 
 
-def planned_cases(phantoms: Phantoms) -> Iterator[Planned]:
+def phantom_cases(phantoms: Phantoms) -> Iterator[PhantomCase]:
     """Yield the cases to make; every other one that nobody drew has tumours."""
     names = _names()
     for case in names["complete"][: phantoms.complete]:
-        yield Planned(case, "complete", tuple(sorted(ORGAN_LABELS)), tumour=False)
+        yield PhantomCase(case, "complete", tuple(sorted(ORGAN_LABELS)), tumour=False)
     for place, case in enumerate(names["partial"][: phantoms.partial]):
         annotated = PATTERNS[place % len(PATTERNS)]
-        yield Planned(case, "partial", annotated, tumour=14 in annotated)
+        yield PhantomCase(case, "partial", annotated, tumour=14 in annotated)
     for kind in ("unlabelled", "validation"):
         for place, case in enumerate(names[kind][: getattr(phantoms, kind)]):
-            yield Planned(case, kind, (), tumour=place % 2 == 0)
+            yield PhantomCase(case, kind, (), tumour=place % 2 == 0)
 
 
 def from_shapes(phantoms: Phantoms) -> Draw:
     """Return what draws parametric abdomens."""
-    (z, y, x), (dz, dy, dx) = phantoms.shape, phantoms.spacing_mm
-    size, spacing_mm, tumours_mm = (z, y, x), (dz, dy, dx), phantoms.tumours_mm
-    return lambda plan, seed: phantom(seed, size, spacing_mm, plan.tumour, tumours_mm)
+    return lambda case, seed: phantom(
+        seed, phantoms.shape, phantoms.spacing_mm, case.tumour, phantoms.tumours_mm
+    )
 
 
-def write_case(
-    plan: Planned, draw: Draw, phantoms: Phantoms, seed: int, folder: Path, layout: Layout
+def write_phantom_case(
+    case: PhantomCase, draw: Draw, phantoms: Phantoms, seed: int, folder: Path, layout: Layout
 ) -> None:
     """Write one case into `folder`: sampled from `seed` and its own name, whatever else is made.
 
     Raises:
         KitError: A file cannot be written.
     """
-    case_seed = np.random.SeedSequence([seed, crc32(plan.case.encode())]).generate_state(1)[0]
-    hu, truth = draw(plan, int(case_seed))
-    z, y, x = phantoms.spacing_mm
+    case_seed = np.random.SeedSequence([seed, crc32(case.case.encode())]).generate_state(1)[0]
+    hu, truth = draw(case, int(case_seed))
 
     def write(array: NDArray[np.int16] | NDArray[np.uint8], place: str, suffix: str) -> None:
-        write_volume(array, (z, y, x), folder / place / f"{plan.case}{suffix}")
+        write_volume(array, phantoms.spacing_mm, folder / place / f"{case.case}{suffix}")
 
-    write(hu, getattr(layout, plan.kind, layout.images), IMAGE_SUFFIX)
+    write(hu, getattr(layout, case.kind, layout.images), IMAGE_SUFFIX)
     write(truth, HIDDEN, LABEL_SUFFIX)
-    if plan.annotated:
-        labels = np.where(np.isin(truth, plan.annotated), truth, np.uint8(0))
+    if case.annotated:
+        labels = np.where(np.isin(truth, case.annotated), truth, np.uint8(0))
         write(labels, layout.labels, LABEL_SUFFIX)
 
 
@@ -184,10 +178,10 @@ def write_release(
     make_folder(folder)
     if any(folder.iterdir()):
         raise KitError(f"{folder} is not empty; give a new folder, or delete it")
-    for name in (layout.images, layout.labels, layout.unlabelled, layout.validation, HIDDEN):
+    for name in (*layout.folders, HIDDEN):
         make_folder(folder / name)
-    plans = list(planned_cases(phantoms))
+    cases = list(phantom_cases(phantoms))
     console = terminal(stderr=True)
-    for plan in track(plans, description="phantoms", console=console, transient=True):
-        write_case(plan, draw, phantoms, seed, folder, layout)
-    return len(plans)
+    for case in track(cases, description="phantoms", console=console, transient=True):
+        write_phantom_case(case, draw, phantoms, seed, folder, layout)
+    return len(cases)

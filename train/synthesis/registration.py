@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from imaging.errors import KitError
-from train.data.anatomy import Labels, Shape
+from imaging.geometry import Shape
+from train.data.anatomy import Labels
 
 SHARED = (1, 2, 3, 4, 5, 6, 9, 11, 12, 13)
 """Organs that guide: the adrenals and the esophagus are too thin to pull at 6 mm."""

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.geometry import Grid
+from imaging.geometry import Box, Grid
 from imaging.resampling import resample_linear
 
 Point = tuple[float, float, float]
 Mask = NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 
 _KNOT_MM = 14.0
 _WARP_REACH = 3.0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.geometry import as_shape
 from train.data.anatomy import IGNORE, Anatomy, Labels
 from train.synthesis import contrast
 from train.synthesis.registration import Bend, source_slices, warp
@@ -37,10 +38,10 @@ def laid_into(
         tumours: Whether to grow tumours.
         rng: Where chance comes from.
     """
-    shape = target.labels.shape
-    hu, labels = warp(ct.hu, ct.labels, bend, (shape[0], shape[1], shape[2]))
+    shape = as_shape(target.labels)
+    hu, labels = warp(ct.hu, ct.labels, bend, shape)
     outside = _beyond(bend, ct, shape[0])
-    hu, labels = _redraw(hu, labels, target, contrast.phase_means(rng), rng)
+    hu, labels = _redraw(hu, labels, target, contrast.organ_means(rng), rng)
     vessels = outside[:, np.newaxis, np.newaxis] & np.isin(labels, _VESSELS)
     labels[vessels] = IGNORE
     kept = _near(~outside, _MARGIN_SLICES)
@@ -76,7 +77,7 @@ def _redraw(
     """Replace bent organs by those annotated in `target`; keep the texture where both agree."""
     annotated = [organ for organ in target.annotated if organ <= _MAX_FLARE]
     stale = np.isin(labels, annotated) & (labels != target.labels)
-    grain = contrast.tissue_grain(rng, (hu.shape[0], hu.shape[1], hu.shape[2]))
+    grain = contrast.tissue_grain(rng, as_shape(hu))
     hu[stale] = rng.uniform(-110, 30) + grain[stale]
     result = np.where(np.isin(labels, annotated), np.uint8(0), labels)
     if rng.uniform() < 0.7:

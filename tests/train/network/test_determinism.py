@@ -32,31 +32,11 @@ from tests.train.training import (
     train_here,
     trainer_of,
     varied,
-    write_cases,
 )
 from train.network import nnunet
 from train.network.nnunet import environment, fit, train_round
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory):
-    return write_cases(tmp_path_factory.mktemp("cases"))
-
-
-@pytest.fixture(scope="module")
-def first(cases, tmp_path_factory):
-    """A work folder in which a training is done, by nnU-Net's own processes."""
-    work = tmp_path_factory.mktemp("work") / "first"
-    train_round(SPEC, cases, work)
-    return work
-
-
-@pytest.fixture
-def work(first, tmp_path):
-    """A work folder in which the data are prepared and nothing is trained."""
-    return copied(first, tmp_path / "work")
 
 
 @pytest.mark.slow

@@ -11,40 +11,13 @@ pytest.importorskip("nnunetv2")
 import torch
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 
-from tests.train.training import (
-    checkpoint_of,
-    copied,
-    train_here,
-    trainer_of,
-    varied,
-    write_cases,
-)
+from tests.train.training import checkpoint_of, train_here, trainer_of, varied
 from train.network.losses import DeterministicCrossEntropy, MarginalLoss
-from train.network.nnunet import train_round
 
 ANNOTATED = {"p0": (1, 2, 3, 9), "p1": ()}
 SPEC = varied(undecided="marginal")
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory):
-    return write_cases(tmp_path_factory.mktemp("cases"))
-
-
-@pytest.fixture(scope="module")
-def first(cases, tmp_path_factory):
-    """A work folder in which a training is done, by nnU-Net's own processes."""
-    work = tmp_path_factory.mktemp("work") / "first"
-    train_round(SPEC, cases, work, annotated=ANNOTATED)
-    return work
-
-
-@pytest.fixture
-def work(first, tmp_path):
-    """A work folder in which the data are prepared and nothing is trained."""
-    return copied(first, tmp_path / "work")
 
 
 def weights_in(checkpoint):

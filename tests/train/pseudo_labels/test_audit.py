@@ -238,7 +238,12 @@ def test_the_page_of_a_round(folder):
     assert len(found.pictures) == 6 * 3
     assert all(one["alt"] and one["src"].startswith("data:image/png") for one in found.pictures)
     assert "White: one; orange, dashed: two." in page
-    assert not re.search(r"(src|href)=\"(?!data:|#)", page)  # nothing from elsewhere
+    assert not re.search(r"(src|href)=\"(?!data:|#|view/)", page)  # nothing from elsewhere
+    links = re.findall(r'href="(view/[^"]+)"', page)
+    assert len(links) == 6
+    view = (folder / "out" / links[0]).read_text()
+    assert '"maps":["two","one"]' in view  # painted: the second; outlined: the first
+    assert '"name":"ignored"' not in view  # these two ignore nothing
     worst = table["cases"][0]["measured"]["case"]
     assert page.index(worst) < page.index(table["cases"][1]["measured"]["case"])
 
@@ -257,7 +262,7 @@ def test_a_map_that_cannot_be_read_is_reported_and_the_others_go_on(folder):
     broken.write_bytes(b"no map")
     done = audited(folder, out="broken")
     assert done.exit_code == 1
-    assert "1 cases could not be read" in done.output
+    assert "1 case could not be read" in done.output
     rows = json.loads((folder / "broken" / "audit.json").read_text())["cases"]
     assert (rows[0]["worth"], rows[0]["measured"]["case"]) == (None, broken.name.split(".")[0])
     assert len(rows) == 12

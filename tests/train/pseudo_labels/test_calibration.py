@@ -14,7 +14,7 @@ pytest.importorskip("openvino")
 
 from tests.conftest import network, write_ct
 from train.cli import main
-from train.pseudo_labels.calibration.cross_validation import judged
+from train.pseudo_labels.calibration.cross_validation import calibration_of
 from train.pseudo_labels.calibration.temperature import Samples, fit_temperature, reliability
 
 ALL = (1, 2)
@@ -108,7 +108,7 @@ def test_each_case_is_judged_with_the_temperature_of_the_others():
         str(t): Samples(logits, sampled_from(logits, t, seed), ALL)
         for seed, t in enumerate((1.0, 3.0))
     }
-    found = judged("net", {}, cases)
+    found = calibration_of("net", {}, cases)
     assert found.cases["1.0"].temperature == fit_temperature([cases["3.0"]])
     assert found.cases["3.0"].temperature == fit_temperature([cases["1.0"]])
     assert 1 < found.temperature < 3

@@ -6,15 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from imaging.errors import GeometryError, KitError
 from train.data.anatomy import IGNORE
-from train.pseudo_labels.reliability import (
-    WORDS,
-    Evidence,
-    best_cut,
-    fusion_of,
-    joint_words,
-    least_score,
-    words,
-)
+from train.pseudo_labels.reliability import WORDS, Evidence, fusion_of, joint_words, words
 
 ALL = tuple(range(1, 15))
 EDGE = WORDS // 2
@@ -179,22 +171,6 @@ def test_a_fusion_of_two_does_not_take_three():
         fusion_of(Evidence(2)).apply(volume(1), volume(1), volume(1))
 
 
-@pytest.mark.parametrize(
-    ("scores", "right", "total", "expected"),
-    [
-        # 2R / (called + 20): at 0.9: 18 / 30; down to 0.4: 34 / 40; down to 0.1: 40 / 120
-        ([0.1, 0.9, 0.4], [3, 9, 8], [80, 10, 10], 0.4),
-        ([0.1, 0.9, 0.4], [3, 9, 8], [5, 10, 10], 0.1),  # 40 / 45
-        # equal scores stand and fall together: 20 / (20 + 10)
-        ([0.3, 0.3], [10, 0], [10, 10], 0.3),
-        ([0.9, 0.1], [0, 0], [10, 10], np.inf),
-    ],
-)
-def test_a_cut_has_the_largest_dsc(scores, right, total, expected):
-    found = best_cut(np.array(scores), np.array(right, float), np.array(total, float))
-    assert found == expected
-
-
 def test_a_tumour_is_called_one_where_that_helps_dsc_though_it_is_seldom_right():
     # Two slices of five that the source calls tumour are one: DSC 2 * 2 / (5 + 2) with them.
     truth, predicted = block(1, 10), block(1, 10)
@@ -212,22 +188,3 @@ def test_what_no_source_calls_a_tumour_is_none_however_dsc_would_gain():
     evidence = Evidence(1)
     evidence.add(truth, [blind], ALL)
     assert (fusion_of(evidence).apply(blind)[0] == 1).all()
-
-
-@pytest.mark.parametrize(
-    ("scores", "right", "total", "precision", "expected"),
-    [
-        # at 0.9: 9 of 10; down to 0.7: 17 of 20; down to 0.5: 20 of 30
-        ([0.5, 0.9, 0.7], [3, 9, 8], [10, 10, 10], 0.9, 0.9),
-        ([0.5, 0.9, 0.7], [3, 9, 8], [10, 10, 10], 0.85, 0.7),
-        ([0.5, 0.9, 0.7], [3, 9, 8], [10, 10, 10], 0.6, 0.0),
-        ([0.5, 0.9, 0.7], [3, 9, 8], [10, 10, 10], 0.95, np.inf),
-        ([0.5, 0.9, 0.7], [3, 9, 8], [10, 10, 10], 0.0, 0.0),
-        # equal scores stand and fall together: 12 of 20
-        ([0.9, 0.9], [10, 2], [10, 10], 0.8, np.inf),
-        ([], [], [], 0.9, 0.0),
-    ],
-)
-def test_the_least_score_with_which_enough_are_right(scores, right, total, precision, expected):
-    arrays = (np.array(values, np.float64) for values in (scores, right, total))
-    assert least_score(*arrays, precision) == expected

@@ -18,8 +18,8 @@ from inference.predictor import Settings
 from tests.conftest import boxes, network, write_ct
 from train.data.release import Case, write_cases
 from train.rounds import network as stages
-from train.rounds.fuse import fuse
-from train.rounds.plan import expand, find_stage, settings_of
+from train.rounds.fuse import fuse_job
+from train.rounds.graph import expand, find_stage, settings_of
 from train.rounds.recipe import load_rounds
 from train.rounds.run import Run
 
@@ -74,7 +74,7 @@ def run(tmp_path):
 
 
 def fused(run, folder):
-    job = fuse(run, find_stage(run.recipe, "student", "fuse", None))
+    job = fuse_job(run, find_stage(run.recipe, "student", "fuse", None))
     folder.mkdir()
     job.make(folder)
     return job.inputs, read_label_map(folder / "FLARE23_2201.nii.gz").labels

@@ -10,8 +10,8 @@ pytest.importorskip("nnunetv2")
 
 from train.data.release import Case, write_cases
 from train.network import nnunet
-from train.rounds.network import train
-from train.rounds.plan import find_stage
+from train.rounds.graph import find_stage
+from train.rounds.network import train_job
 from train.rounds.recipe import load_rounds
 from train.rounds.run import Run
 
@@ -53,7 +53,7 @@ def test_what_was_annotated_goes_from_the_release_to_the_trainer(run, tmp_path, 
     spec = nnunet.TrainingSpec(recipe.name, recipe.seed, recipe.spacing_mm, recipe.training)
     monkeypatch.setattr(nnunet, "prepare", lambda *_: None)
     monkeypatch.setattr(nnunet, "fit", fit)
-    job = train(run, find_stage(recipe, "student", "train", None))
+    job = train_job(run, find_stage(recipe, "student", "train", None))
     job.make(tmp_path / "made")
     raw = run.folder / "student" / "train.work" / "raw" / spec.dataset
     description = json.loads((raw / "dataset.json").read_text())

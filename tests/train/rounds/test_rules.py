@@ -16,8 +16,8 @@ from imaging.volumes import write_volume
 from inference.manifest import ComponentRule, load_manifest
 from tests.conftest import network, write_ct
 from train.data.release import Case, write_cases
-from train.rounds.network import judge, rules, score
-from train.rounds.plan import expand, find_stage, settings_of
+from train.rounds.graph import expand, find_stage, settings_of
+from train.rounds.network import judge_job, rules_job, score_job
 from train.rounds.recipe import load_rounds
 from train.rounds.run import Run
 
@@ -71,8 +71,8 @@ def make(run, kind, of):
 
 
 def test_specks_that_held_out_cases_show_are_dropped_where_it_is_scored(run):
-    make(run, "judge", judge)
-    job, place = make(run, "rules", rules)
+    make(run, "judge", judge_job)
+    job, place = make(run, "rules", rules_job)
     table = json.loads((place / "rules.json").read_text())
     # Two livers; two specks of voxels of 0.008 ml, the larger has 0.032 ml.
     dropped = {"right": 2, "wrong": 2, "right_dropped": 0, "wrong_dropped": 2}
@@ -86,7 +86,7 @@ def test_specks_that_held_out_cases_show_are_dropped_where_it_is_scored(run):
     assert not (place / "stage.json").exists()  # the export's; this stage gets its own
     assert {"run/teacher/judge/FLARE23_0004.nii.gz", "release/4.nii.gz"} <= job.inputs.keys()
 
-    _, scored = make(run, "score", score)
+    _, scored = make(run, "score", score_job)
     scores = json.loads((scored / "scores.json").read_text())
     assert scores["means"]["dsc"]["liver"]["value"] == 1
     assert (read_label_map(scored / "pred" / "FLARE23Ts_0001.nii.gz").labels == 1).sum() == 180
@@ -94,26 +94,26 @@ def test_specks_that_held_out_cases_show_are_dropped_where_it_is_scored(run):
 
 def test_without_the_key_the_export_is_scored(run):
     plain = replace(run, recipe=recipe(False))
-    make(plain, "judge", judge)
-    _, scored = make(plain, "score", score)
+    make(plain, "judge", judge_job)
+    _, scored = make(plain, "score", score_job)
     assert (read_label_map(scored / "pred" / "FLARE23Ts_0001.nii.gz").labels == 1).sum() == 184
 
 
 def test_what_cannot_be_scored_is_reported(run):
-    make(run, "judge", judge)
-    make(run, "rules", rules)
+    make(run, "judge", judge_job)
+    make(run, "rules", rules_job)
     write_volume(
         np.ones((8, 16, 16), np.uint8), (2.0, 2.0, 2.0), run.truth / "FLARE23Ts_0001.nii.gz"
     )
     with pytest.raises(KitError, match=r"round 'teacher': FLARE23Ts_0001: .*origin"):
-        make(run, "score", score)
+        make(run, "score", score_job)
 
 
 def test_a_truth_of_another_shape_is_refused(run):
-    _, place = make(run, "judge", judge)
+    _, place = make(run, "judge", judge_job)
     write_volume(np.ones((2, 2, 2), np.uint8), (2.0, 2.0, 2.0), place / "FLARE23_0002.nii.gz")
     with pytest.raises(KitError, match="of one CT"):
-        make(run, "rules", rules)
+        make(run, "rules", rules_job)
 
 
 def test_the_key_adds_a_stage_and_moves_the_score():

@@ -10,7 +10,9 @@ from click.testing import CliRunner
 from imaging.label_maps import read_label_map
 from train.cli import main
 from train.data.release import Layout
+from train.progress import read_log
 from train.rounds.records import RECORD, load_record
+from train.rounds.watch import log_path
 from train.synthesis.phantom_release import HIDDEN, Phantoms, from_shapes, write_release
 
 pytest.importorskip("snakemake")
@@ -87,6 +89,9 @@ def test_the_papers_rounds_from_a_release_to_exported_networks(folder):
         assert fused.elsewhere_than(truth.place, truth.header.shape) is None
     assert (place / "final" / "export" / "weights_manifest.json").is_file()
     assert len((place / "rounds.csv").read_text().splitlines()) == 1 + 5
+    told = read_log(log_path(place, "final/train"))
+    assert told.progress is not None
+    assert (told.progress.unit, told.progress.done, told.progress.total) == ("epoch", 1, 1)
 
     assert run(folder) == made, "nothing changed, and yet something was run again"
 

@@ -13,7 +13,7 @@ from train.rounds.stopping import (
     decide,
     load_dsc,
     paired,
-    stop_json,
+    write_decisions,
 )
 
 STOP = Stop(least_gain=0.005, least_change=0.01)
@@ -157,9 +157,10 @@ def test_cases_that_are_new_are_change(tmp_path):
     assert changed({}, {"b": maps["whole"]}) == 1.0
 
 
-def test_decisions_are_written_in_json():
+def test_decisions_are_written_in_json(tmp_path):
     better = judged("student", (0.84, 0.86, 0.88, 0.90), (0.30, 0.40, 0.50))
-    (row,) = json.loads(stop_json([decide([FIRST, better], STOP)]))["verdicts"]
+    write_decisions([decide([FIRST, better], STOP)], tmp_path / "stop.json")
+    (row,) = json.loads((tmp_path / "stop.json").read_text())["verdicts"]
     assert (row["round"], row["go_on"]) == ("student", True)
 
 

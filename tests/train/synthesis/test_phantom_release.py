@@ -16,7 +16,7 @@ from train.synthesis.phantom_release import (
     PATTERNS,
     Phantoms,
     from_shapes,
-    planned_cases,
+    phantom_cases,
     write_release,
 )
 
@@ -73,31 +73,31 @@ def layout_of(folder):
 
 
 def test_ids_are_in_the_papers_lists():
-    plans = list(planned_cases(PHANTOMS))
-    ids = {kind: {p.case for p in plans if p.kind == kind} for kind in ("complete", "partial")}
+    cases = list(phantom_cases(PHANTOMS))
+    ids = {kind: {p.case for p in cases if p.kind == kind} for kind in ("complete", "partial")}
     assert ids["complete"] == {"FLARE23_0001", "FLARE23_0006", "FLARE23_0009"}
-    assert ids["complete"] == set(case_list("organ_complete")) & {p.case for p in plans}
-    assert ids["complete"] | ids["partial"] == set(case_list("tumour")) & {p.case for p in plans}
+    assert ids["complete"] == set(case_list("organ_complete")) & {p.case for p in cases}
+    assert ids["complete"] | ids["partial"] == set(case_list("tumour")) & {p.case for p in cases}
     # The first of 1,800 comes after the 2,200 of which somebody drew something.
-    assert next(p.case for p in plans if p.kind == "unlabelled") == "FLARE23_2201"
+    assert next(p.case for p in cases if p.kind == "unlabelled") == "FLARE23_2201"
 
 
 def test_who_has_tumours():
-    tumours = [p.tumour for p in planned_cases(PHANTOMS)]
+    tumours = [p.tumour for p in phantom_cases(PHANTOMS)]
     # 3 complete without; 2 of 6 partial are annotated for their tumours; then every other one
     assert tumours == [False] * 3 + [False, False, True] * 2 + [True, False, True] + [True, False]
 
 
 def test_partial_labels_are_the_truth_of_the_annotated_classes(made):
-    for plan in planned_cases(PHANTOMS):
-        truth = read(made / HIDDEN / f"{plan.case}.nii.gz")
-        assert (truth == 14).any() == plan.tumour
-        path = made / "labelsTr2200" / f"{plan.case}.nii.gz"
-        assert path.exists() == (plan.kind in ("complete", "partial"))
-        if plan.kind == "partial":
-            assert plan.annotated in PATTERNS
+    for case in phantom_cases(PHANTOMS):
+        truth = read(made / HIDDEN / f"{case.case}.nii.gz")
+        assert (truth == 14).any() == case.tumour
+        path = made / "labelsTr2200" / f"{case.case}.nii.gz"
+        assert path.exists() == (case.kind in ("complete", "partial"))
+        if case.kind == "partial":
+            assert case.annotated in PATTERNS
         if path.exists():
-            np.testing.assert_array_equal(read(path), truth * np.isin(truth, plan.annotated))
+            np.testing.assert_array_equal(read(path), truth * np.isin(truth, case.annotated))
 
 
 def test_patterns_draw_every_class_once():
@@ -131,8 +131,8 @@ BAD = [
     ("partial = 1", "partial = 1978", "partial is 1978; choose from 0 to 1977"),
     ("unlabelled = 1", "unlabelled = -1", "unlabelled is -1; choose from 0 to 1800"),
     ("validation = 1", "validation = 101", "validation is 101; choose from 0 to 100"),
-    ("shape = [20, 24, 24]", "shape = [20, 24]", "give three positive numbers"),
-    ("[16.0, 16.0, 16.0]", "[16.0, 16.0, 0.0]", "give three positive numbers"),
+    ("shape = [20, 24, 24]", "shape = [20, 24]", "phantoms: shape: expected array of length 3"),
+    ("[16.0, 16.0, 16.0]", "[16.0, 16.0, 0.0]", "spacing_mm[2]: expected float > 0"),
     ("complete", "compleet", "phantoms: missing key: complete, found 'compleet'"),
     ("seed = 5", "", "no [phantoms] or no seed"),
     ("[phantoms]", "[fantoms]", "no [phantoms] or no seed"),

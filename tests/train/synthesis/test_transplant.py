@@ -27,14 +27,14 @@ def rng(seed=0):
 
 
 def test_phases_are_plausible_and_kidneys_alike():
-    sampled = [contrast.phase_means(rng(seed)) for seed in range(200)]
+    sampled = [contrast.organ_means(rng(seed)) for seed in range(200)]
     aorta = np.array([means[5] for means in sampled])
     assert aorta.min() < 70 and aorta.max() > 230  # native and arterial both occur
     assert max(abs(m[2] - m[13]) for m in sampled) < 25
 
 
 def test_noise_has_unit_variance_and_wide_grains():
-    noise = contrast.smooth_noise(rng(), (30, 30, 30), 6)
+    noise = contrast.grainy_noise(rng(), (30, 30, 30), 6)
     assert noise.std() == pytest.approx(1, abs=1e-3)
     assert np.corrcoef(noise[:, :, 1:].ravel(), noise[:, :, :-1].ravel())[0, 1] > 0.9
 

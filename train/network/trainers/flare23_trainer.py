@@ -12,28 +12,16 @@ import numpy as np
 import torch
 from batchgeneratorsv2.helpers.scalar_type import RandomScalar
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
-from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
-from batchgeneratorsv2.transforms.intensity.contrast import BGContrast, ContrastTransform
-from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
-from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
-from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
-from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
-from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
-from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
-from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
-from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import (
-    DownsampleSegForDSTransform,
-)
-from batchgeneratorsv2.transforms.utils.random import RandomTransform
-from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from train.network.augmentation import light_transforms, without_timing
 from train.network.checkpoints import canonical, write_checkpoint
 from train.network.losses import DeterministicCrossEntropy, MarginalLoss
 from train.network.streams import Batch, seed_everything, stream
+from train.progress import EPOCH, counting
 
 FOREGROUND_SHARE = 0.15
 """Share of a patch's voxels that belong to an organ, roughly."""
@@ -130,11 +118,13 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
         super().on_train_start()
+        self.count_epoch = counting(EPOCH, self.num_epochs, self.current_epoch)
 
     def on_epoch_end(self) -> None:
         """Go on with the numbers that a resumed training would read, not with NumPy's of them."""
         self.logger.load_checkpoint(canonical(self.logger.get_checkpoint()))
         super().on_epoch_end()
+        self.count_epoch()
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Resume; nnU-Net writes `checkpoint_latest` before it notes that an epoch was the best."""
@@ -186,55 +176,10 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         **named: Any,
     ) -> BasicTransform:
         """Return nnU-Net's augmentation, or one that two CPU cores can keep up with."""
+        shared = (patch_size, rotation_for_DA, deep_supervision_scales, mirror_axes)
         if self.recipe["augmentation"] == "nnunet":
-            scales = deep_supervision_scales
-            full: BasicTransform = super().get_training_transforms(
-                patch_size, rotation_for_DA, scales, mirror_axes, *more, **named
-            )
-            return _without_timing(full)
-        return self._light_transforms(
-            patch_size, rotation_for_DA, deep_supervision_scales, mirror_axes
-        )
-
-    def _light_transforms(
-        self,
-        patch_size: tuple[int, ...],
-        rotation: RandomScalar,
-        deep_supervision_scales: list[list[float]] | None,
-        mirror_axes: tuple[int, ...] | None,
-    ) -> BasicTransform:
-        """Return nearest-neighbour labels in one pass, then intensities."""
-        spatial = SpatialTransform(
-            patch_size,
-            patch_center_dist_from_border=0,
-            random_crop=False,
-            p_elastic_deform=0,
-            p_rotation=0.4,
-            rotation=rotation,
-            p_scaling=0.4,
-            scaling=tuple(self.recipe["scaling"]),
-            p_synchronize_scaling_across_axes=0.5,
-            bg_style_seg_sampling=False,
-            mode_seg="nearest",
-            border_mode_seg="constant",
-            padding_value_seg=-1,
-        )
-        gamma = {"p_invert_image": 0, "synchronize_channels": True, "p_per_channel": 1}
-        random = [
-            (GaussianNoiseTransform((0, 0.1), 1, True), 0.15),
-            (MultiplicativeBrightnessTransform(BGContrast((0.8, 1.2)), True, 1), 0.2),
-            (ContrastTransform(BGContrast((0.75, 1.25)), True, True, 1), 0.2),
-            (SimulateLowResolutionTransform((0.5, 1), True, True, None, None, 1), 0.15),
-            (GammaTransform(gamma=BGContrast((0.7, 1.5)), p_retain_stats=1, **gamma), 0.25),
-        ]
-        steps: list[BasicTransform] = [spatial]
-        steps += [RandomTransform(change, apply_probability=share) for change, share in random]
-        if mirror_axes:
-            steps.append(MirrorTransform(allowed_axes=mirror_axes))
-        steps.append(RemoveLabelTansform(-1, 0))
-        if deep_supervision_scales is not None:
-            steps.append(DownsampleSegForDSTransform(ds_scales=deep_supervision_scales))
-        return ComposeTransforms(steps)
+            return without_timing(super().get_training_transforms(*shared, *more, **named))
+        return light_transforms(*shared, tuple(self.recipe["scaling"]))
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
         """Take one step; in bfloat16 weights, loss and sums stay float32."""
@@ -262,12 +207,3 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Do nothing: fold `all` holds no case back; held-out cases are scored elsewhere."""
         self.print_to_log_file("no validation cases in fold all; score held-out cases instead")
-
-
-def _without_timing(transforms: BasicTransform) -> BasicTransform:
-    """Let blurs take the direct convolution instead of whichever algorithm was faster just now."""
-    for step in transforms.transforms:
-        inner = step.transform if isinstance(step, RandomTransform) else step
-        if isinstance(inner, GaussianBlurTransform):
-            inner.benchmark = False
-    return transforms

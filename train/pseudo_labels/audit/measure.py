@@ -12,8 +12,8 @@ from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts, label_counts
 from train.data.anatomy import IGNORE
 from train.pseudo_labels.fusion import Labels, read_flare_labels, same_shape
-from train.pseudo_labels.reliability import CLASSES
-from train.pseudo_labels.selection import TUMOUR, Component, components, is_alone, is_twin
+from train.pseudo_labels.reliability import CLASSES, TUMOUR
+from train.pseudo_labels.selection import Component, components, is_alone, is_twin
 
 NAMES = {label: organ for organ, label in ORGANS.items()}
 

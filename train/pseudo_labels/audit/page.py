@@ -1,7 +1,6 @@
 """`train audit`: a round's labels as one HTML page, as JSON, and its first rows on screen."""
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 import inference
 from evaluation.report.pictures import Picture, draw_planes
@@ -18,13 +17,17 @@ from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scoring.scores import CaseScores, LabelScore
 from imaging.errors import KitError, in_one_line
 from imaging.files import make_folder, replacing
+from imaging.fitted_tables import show_table
+from imaging.records import write_json
 from imaging.terminal import terminal
+from train.data.anatomy import IGNORE
 from train.pseudo_labels.audit.figure import draw_volumes
 from train.pseudo_labels.audit.measure import Files, measure
 from train.pseudo_labels.audit.ranking import FLAG, MOST_Z, Normal, Ranked, normals_of, rank_cases
-from train.rounds.plan import cases_of
+from train.rounds.graph import cases_of
 from train.rounds.recipe import Round
 from train.rounds.run import Run
+from viewer.linked import Link, write_linked
 
 _TEMPLATES = ("train.pseudo_labels.audit", "evaluation.report")
 _ON_SCREEN = 10
@@ -40,10 +43,14 @@ class Shown:
     organs: str
     remark: str | None
     pictures: tuple[Picture, ...]
+    link: Link
+    """Its page in the viewer."""
 
 
-def audit(run: Run, name: str, output: Path, jobs: int, pictures: int = 6) -> int:
+def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6) -> int:
     """Measure the labels that a round is trained on; write audit.html and audit.json.
+
+    Each case that is shown with pictures has a page of its own too, view/<case>.html.
 
     Args:
         run: The run.
@@ -67,16 +74,18 @@ def audit(run: Run, name: str, output: Path, jobs: int, pictures: int = 6) -> in
         cases = list(track(found, "cases", len(files), console=console, transient=True))
     normals = normals_of(cases)
     ranked = rank_cases(cases, normals)
+    pair, page = _compared(run, step), output / "audit.html"
     worst = [
-        _shown(row, files[row.measured.case], run) for row in _worth_drawing(ranked)[:pictures]
+        _shown(row, files[row.measured.case], run, pair, page)
+        for row in _worth_drawing(ranked)[:pictures]
     ]
     _write_json(ranked, normals, output / "audit.json")
     html = _environment().get_template("audit.html").render(
         run=run, step=step, ranked=ranked, worst=worst, volumes=draw_volumes(ranked, normals),
-        kit=inference.__version__, most_z=MOST_Z, flag=FLAG, pair=_compared(run, step),
+        kit=inference.__version__, most_z=MOST_Z, flag=FLAG, pair=pair,
         most=_LISTED,
     )  # fmt: skip
-    with replacing(output / "audit.html") as partial:
+    with replacing(page) as partial:
         partial.write_text(html, encoding="utf-8")
     _show(ranked, name)
     return sum(case.error is not None for case in cases)
@@ -128,20 +137,21 @@ def _worth_drawing(ranked: Sequence[Ranked]) -> list[Ranked]:
     return [row for row in ranked if any(value < 1 for value in row.measured.agreement.values())]
 
 
-def _shown(row: Ranked, files: Files, run: Run) -> Shown:
-    """Draw the place where the two first maps of a case disagree most."""
+def _shown(row: Ranked, files: Files, run: Run, pair: tuple[str, ...], page: Path) -> Shown:
+    """Draw the place where the two first maps of a case disagree most; write its page."""
     labels = {organ: LabelScore(dsc=value) for organ, value in row.measured.agreement.items()}
     case = CaseScores(files.case, labels)
     text = ", ".join(f"{organ} {labels[organ].dsc:.2f}" for organ in worst_organs(case))
     image = next(one.image for one in run.cases if one.case == files.case)
-    folders = Folders(
-        files.compared[0].parent, files.compared[1].parent, (run.release / image).parent
-    )
+    first, second = files.compared[:2]
+    folders = Folders(first.parent, second.parent, (run.release / image).parent)
+    maps = (run.release / image, second, first)
+    link = write_linked(page, files.case, maps, (pair[1], pair[0]), {IGNORE: "ignored"})
     try:
         scene = read_scene(case, folders, "official")
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
-        return Shown(row, text, in_one_line(error, files.case), ())
-    return Shown(row, text, scene.remark, tuple(draw_planes(scene)))
+        return Shown(row, text, in_one_line(error, files.case), (), link)
+    return Shown(row, text, scene.remark, tuple(draw_planes(scene)), link)
 
 
 def _environment() -> Environment:
@@ -160,13 +170,17 @@ def _environment() -> Environment:
 def _write_json(ranked: Sequence[Ranked], normals: Mapping[str, Normal], path: Path) -> None:
     rows = [{**asdict(row), "worth": None if row.measured.error else row.worth} for row in ranked]
     table = {"labelled": {organ: asdict(one) for organ, one in normals.items()}, "cases": rows}
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_json(table, path)
 
 
 def _show(ranked: Sequence[Ranked], name: str) -> None:
-    table = Table("case", "worth", "why", title=f"{name}: the cases most worth a look")
+    table = Table(
+        "case",
+        Column("worth", justify="right"),
+        "why",
+        title=f"{name}: the cases most worth a look",
+    )
     for row in ranked[:_ON_SCREEN]:
         worth = "–" if row.measured.error else f"{row.worth:.2f}"
         table.add_row(row.measured.case, worth, "; ".join(row.reasons))
-    terminal().print(table)
+    show_table(table, terminal())

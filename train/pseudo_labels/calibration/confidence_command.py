@@ -1,25 +1,25 @@
 """`train confidence`: label CTs, and write the network's confidence."""
 
 import itertools
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich.progress import track
 from rich.table import Table
 
 from imaging.errors import KitError, in_one_line
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
+from imaging.fitted_tables import show_table
+from imaging.records import read_table, write_json
 from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import find_cases
 from inference.predictor import Settings
 from inference.segmentation import open_predictor
 from train.data.release import LABEL_SUFFIX
+from train.progress import CASE, seen
 from train.pseudo_labels.calibration.confidence import (
     FLIP_X,
     Confidence,
@@ -31,7 +31,7 @@ from train.pseudo_labels.calibration.confidence import (
 _MEANS = ("probability", "margin", "entropy", "agreement")
 
 
-def confidence(
+def write_confidence(
     manifest: Manifest, images: Path, output: Path, settings: Settings, questions: Questions
 ) -> None:
     """Label every CT of a folder; write label maps, maps of percents and confidence.json.
@@ -60,9 +60,8 @@ def confidence(
         "failed": done.failed,
         "cases": {case: asdict(one) for case, one in done.found.items()},
     }
-    with replacing(output / "confidence.json") as partial:
-        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    show(done.found)
+    write_json(table, output / "confidence.json")
+    show_confidence(done.found)
     if done.failed:
         failures = done.failed.items()
         raise KitError("; ".join(f"{case} failed: {reason}" for case, reason in failures))
@@ -93,9 +92,7 @@ def label_all_with_confidence(
     make_folder(output)
     with open_predictor(manifest, settings) as predictor:
         done = LabelledCases(predictor.engine.description)
-        for case, ct in track(
-            cases.items(), "cases", console=terminal(stderr=True), transient=True
-        ):
+        for case, ct in seen(cases.items(), CASE, len(cases)):
             try:
                 target = output / f"{case}{LABEL_SUFFIX}"
                 done.found[case] = label_with_confidence(
@@ -113,9 +110,9 @@ def temperature_in(path: Path, manifest: Manifest) -> float:
         KitError: The file is none of its, or is of another network.
     """
     try:
-        table: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        table, _ = read_table(path, "calibration")
         network, found = str(table["network"]), float(table["temperature"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KitError, ValueError, KeyError, TypeError) as error:
         raise KitError(f"{path}: not a calibration.json of `train calibrate` ({error})") from error
     if network != manifest.name:
         raise KitError(f"{path} is of network {network!r}, not of {manifest.name!r}; calibrate it")
@@ -124,7 +121,7 @@ def temperature_in(path: Path, manifest: Manifest) -> float:
     return found
 
 
-def show(found: Mapping[str, Confidence]) -> None:
+def show_confidence(found: Mapping[str, Confidence]) -> None:
     """Print a row a class: the means of all cases in which it was found."""
     classes, pieces = defaultdict[str, list[Sureness]](list), defaultdict[str, int](int)
     for case in found.values():
@@ -142,4 +139,4 @@ def show(found: Mapping[str, Confidence]) -> None:
         ml, *means = (float(np.mean([getattr(r, key) for r in rows])) for key in ("ml", *queried))
         values = (f"{mean:.3f}" for mean in means)
         table.add_row(name, str(len(rows)), str(pieces[name]), f"{ml:,.1f}", *values)
-    terminal(stderr=True).print(table)
+    show_table(table, terminal(stderr=True))

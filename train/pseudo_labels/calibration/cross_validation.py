@@ -1,24 +1,24 @@
 """`train calibrate`: fit a network's temperature, and judge it by cross-validation."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.progress import track
 from rich.table import Table
 
 from evaluation.scoring.annotated import AnnotatedLabels
 from imaging.errors import KitError
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
+from imaging.fitted_tables import show_table
+from imaging.records import write_json
 from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import find_cases
 from inference.predictor import Settings
 from inference.segmentation import open_predictor
 from train.data.release import LABEL_SUFFIX
-from train.pseudo_labels.calibration.figure import draw, draw_kept
+from train.pseudo_labels.calibration.figure import draw_calibration, draw_kept
 from train.pseudo_labels.calibration.sampling import sample_voxels
 from train.pseudo_labels.calibration.temperature import (
     ConfidencePieces,
@@ -56,7 +56,7 @@ class Calibration:
     cases: dict[str, CaseCalibration]
 
 
-def calibrate(
+def calibrate_network(
     manifest: Manifest,
     images: Path,
     truth: Path,
@@ -80,14 +80,18 @@ def calibrate(
         KitError: Fewer than two labelled CTs, or a file or the network cannot be used.
     """
     description, sampled = _sampled(manifest, images, truth, output, settings, annotated)
-    found = judged(manifest.name, description, {case: one for case, (one, _) in sampled.items()})
+    found = calibration_of(
+        manifest.name, description, {case: one for case, (one, _) in sampled.items()}
+    )
     temperatures = {case: one.temperature for case, one in found.cases.items()}
     selection = cross_validated(sampled, temperatures)
-    draw(found.network, found.temperature, found.before, found.after, output / "calibration.png")
+    draw_calibration(
+        found.network, found.temperature, found.before, found.after, output / "calibration.png"
+    )
     draw_kept(found.network, selection, output / "selection.png")
-    _write(asdict(found), output / "calibration.json")
+    write_json(asdict(found), output / "calibration.json")
     table = {"network": found.network, "engine": description, **threshold_message(selection)}
-    _write(table, output / "selection.json")
+    write_json(table, output / "selection.json")
     return found, selection
 
 
@@ -118,12 +122,9 @@ def _sampled(
         return predictor.engine.description, sampled
 
 
-def _write(table: dict[str, Any], path: Path) -> None:
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-
-
-def judged(network: str, engine: dict[str, str | int], samples: dict[str, Samples]) -> Calibration:
+def calibration_of(
+    network: str, engine: dict[str, str | int], samples: dict[str, Samples]
+) -> Calibration:
     """Fit a temperature for each case on all others, and one on all."""
     everything = list(samples.values())
     temperatures = [
@@ -146,11 +147,12 @@ def judged(network: str, engine: dict[str, str | int], samples: dict[str, Sample
     )
 
 
-def show(found: Calibration) -> None:
+def show_calibration(found: Calibration) -> None:
     """Print a row a case, and all of them together."""
     title = f"{found.network}: temperature {found.temperature:.2f}"
-    columns = ("case", "voxels", "temperature of the others", "ECE", "after", "NLL", "after")
-    table = Table(*columns, title=title)
+    table = Table("case", title=title)
+    for name in ("voxels", "temperature of the others", "ECE", "after", "NLL", "after"):
+        table.add_column(name, justify="right")
     rows: Sequence[tuple[str, int, str, Reliability, Reliability]] = [
         *((case, c.voxels, f"{c.temperature:.2f}", c.before, c.after)
           for case, c in found.cases.items()),
@@ -159,4 +161,4 @@ def show(found: Calibration) -> None:
     for case, voxels, temperature, before, after in rows:
         figures = (before.ece, after.ece, before.nll, after.nll)
         table.add_row(case, f"{voxels:,}", temperature, *(f"{value:.4f}" for value in figures))
-    terminal().print(table)
+    show_table(table, terminal())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from imaging.files import replacing
+from evaluation.figures import save_png
 from train.pseudo_labels.calibration.temperature import Reliability
 from train.pseudo_labels.calibration.thresholds import SIGNALS, WANTED, Selection
 
@@ -12,7 +12,7 @@ _MARKERS = ("o", "s", "^")
 _COLORS = ("0.0", "#c04000", "#0060a0", "#508030", "#806090")
 
 
-def draw(
+def draw_calibration(
     network: str, temperature: float, before: Reliability, after: Reliability, path: Path
 ) -> None:
     """Draw both reliability curves and how many voxels each of their points stands for."""
@@ -35,8 +35,7 @@ def draw(
     counts.set(xlim=(0, 1), yscale="log", xlabel="confidence", ylabel="voxels")
     for axis in (curve, counts):
         axis.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=110, format="png")
+    save_png(figure, path, dpi=110)
 
 
 def draw_kept(network: str, selection: Selection, path: Path) -> None:
@@ -65,5 +64,4 @@ def draw_kept(network: str, selection: Selection, path: Path) -> None:
     )
     panels[0].set_ylabel(f"share that is right\n(cross: all; wanted: {legend})", fontsize=8)
     panels[0].legend(fontsize=7, loc="lower left")
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=110, format="png")
+    save_png(figure, path, dpi=110)

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from rich.table import Table
 from scipy.special import softmax
 
+from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 from train.pseudo_labels.calibration.signals import signals_of
 from train.pseudo_labels.calibration.temperature import ConfidencePieces, Samples
-from train.pseudo_labels.reliability import Counts, least_score
+from train.pseudo_labels.cuts import Counts, least_score
 from train.pseudo_labels.selection import RIGHT_SHARE
 
 WANTED = (0.8, 0.9, 0.95)
@@ -184,4 +185,4 @@ def show_kept(selection: Selection) -> None:
                     *("" if value is None else f"{value:.3f}" for value in after),
                     f"{found.reached} of {len(rows) - found.empty}",
                 )  # fmt: skip
-    terminal().print(table)
+    show_table(table, terminal())

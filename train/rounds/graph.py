@@ -1,4 +1,4 @@
-"""Expand a recipe into stages, with the inputs of each and the cases of each round."""
+"""The graph of a recipe's stages, with the inputs of each and the cases of each round."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

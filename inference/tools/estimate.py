@@ -1,21 +1,22 @@
-"""`inference plan`: the estimated time and memory of one CT, as a table and as JSON."""
+"""`inference estimate`: the estimated time and memory of one CT, as a table and as JSON."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Table
 
-from imaging.files import replacing
+from imaging.fitted_tables import show_table
+from imaging.records import write_json
 from imaging.terminal import terminal
-from inference.limits import Estimate, plan
+from inference.ct import read_ct
+from inference.limits import Estimate, estimate_case
 from inference.manifest import Manifest
-from inference.predictor import Settings, read_ct
+from inference.predictor import Settings
 from inference.report import CaseReport, now_s, process_start_s
 from inference.segmentation import open_predictor
 
 
-def plan_on_screen(
+def estimate_on_screen(
     ct: Path, manifest: Manifest, settings: Settings, output: Path | None
 ) -> tuple[str, ...]:
     """Read and prepare `ct`, time one window, print the table and write `output`.
@@ -29,13 +30,13 @@ def plan_on_screen(
     report = CaseReport(ct.name.removesuffix("_0000.nii.gz"))
     with open_predictor(manifest, settings) as predictor:
         prepared = predictor.prepare(read_ct(ct, report), report)
-        found = plan(predictor, prepared, report, now_s() - process_start_s())
+        found = estimate_case(predictor, prepared, report, now_s() - process_start_s())
         description = predictor.engine.description
-    terminal().print(_table(report, found, settings.time_limit_s))
+    show_table(_table(report, found, settings.time_limit_s), terminal())
     for warning in report.warnings:
         terminal(stderr=True).print(f"{ct.name}: {warning}", soft_wrap=True, highlight=False)
     if output is not None:
-        estimate = {
+        table = {
             "case": report.case,
             "engine": description,
             "warnings": report.warnings,
@@ -44,21 +45,20 @@ def plan_on_screen(
             "working_shape": report.working_shape,
             **asdict(found),
         }
-        with replacing(output) as partial:
-            partial.write_text(json.dumps(estimate, indent=2) + "\n", encoding="utf-8")
+        write_json(table, output, indent=2)
     return found.over
 
 
-def _table(report: CaseReport, plan: Estimate, limit_s: float | None) -> Table:
+def _table(report: CaseReport, found: Estimate, limit_s: float | None) -> Table:
     sizes = ("×".join(map(str, shape)) for shape in (report.input_shape, report.working_shape))
     title = "{}: {} voxels, {} on the working grid".format(report.case, *sizes)
     kept = "no limit" if limit_s is None else f"the limit is {limit_s:g} s"
     caption = (
-        f"{plan.spent_s:.1f} s gone, {plan.window_s:.2f} s a window, about {plan.after_s:.1f} s "
-        f"after the last; {kept}. At most about {plan.memory_mib:,.0f} MiB."
+        f"{found.spent_s:.1f} s gone, {found.window_s:.2f} s a window, about {found.after_s:.1f} s "
+        f"after the last; {kept}. At most about {found.memory_mib:,.0f} MiB."
     )
     table = Table("step", "windows", "seconds, the whole case", "", title=title, caption=caption)
-    for choice in plan.choices:
-        mark = "taken" if choice == plan.chosen else ""
+    for choice in found.choices:
+        mark = "taken" if choice == found.chosen else ""
         table.add_row(f"{choice.step:g}", str(choice.windows), f"{choice.seconds:.1f}", mark)
     return table

@@ -9,7 +9,7 @@ from imaging.errors import KitError
 from train.cli import main
 from train.data.release import Case, case_list
 from train.rounds.cost import costs, training_hours
-from train.rounds.plan import (
+from train.rounds.graph import (
     cases_of,
     cases_to_label,
     expand,
@@ -18,7 +18,7 @@ from train.rounds.plan import (
     settings_of,
 )
 from train.rounds.recipe import load_rounds
-from train.synthesis.phantom_release import load_phantoms, phantoms_of, planned_cases, write_release
+from train.synthesis.phantom_release import load_phantoms, phantom_cases, phantoms_of, write_release
 
 RECIPES = Path(__file__).parents[3] / "train" / "recipes"
 
@@ -206,14 +206,16 @@ def test_costs_count_what_a_release_has(paper):
 
 
 def test_a_recipe_of_phantoms_is_counted_as_the_release_that_is_made_of_it(tmp_path):
-    def draw(_plan, _seed):
+    def draw(_case, _seed):
         return np.zeros((2, 2, 2), np.int16), np.ones((2, 2, 2), np.uint8)
 
     recipe = RECIPES / "phantom.toml"
     described, seed = load_phantoms(recipe)
     write_release(described, seed, draw, tmp_path / "release")
-    before = CliRunner().invoke(main, ["plan", str(recipe)])
-    after = CliRunner().invoke(main, ["plan", str(recipe), "--release", str(tmp_path / "release")])
+    before = CliRunner().invoke(main, ["estimate", str(recipe)])
+    after = CliRunner().invoke(
+        main, ["estimate", str(recipe), "--release", str(tmp_path / "release")]
+    )
     assert (before.exit_code, after.exit_code) == (0, 0)
     lines = [set(result.output.splitlines()) for result in (before, after)]
     assert lines[0] - lines[1] == {"Cases: those that `train phantoms` makes of this recipe."}
@@ -227,7 +229,7 @@ OF_PHANTOMS = ("phantom", "phantom_poisoned", "phantom_sources", "phantom_stop")
 def test_no_recipe_of_phantoms_counts_cases_that_are_not_made(name):
     path = RECIPES / f"{name}.toml"
     described = phantoms_of(path)
-    names = {plan.case for plan in planned_cases(described)}
+    names = {case.case for case in phantom_cases(described)}
     rows = costs(load_rounds(path), names, described.mm3)
     most = described.complete + described.partial + described.unlabelled
     assert all(row.found <= most and row.labelled <= most for row in rows)

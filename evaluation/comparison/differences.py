@@ -1,0 +1,161 @@
+"""Differences between teams' results with their intervals: which are settled, which are not.
+
+The tables of `compare` and `rank` show which figure is larger. These say whether that is known:
+0 in a difference's 95 % interval means that another draw of cases could turn it round.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.comparison.compare import Comparison
+from evaluation.comparison.contest import Contest
+from evaluation.comparison.ranking import Ranking, case_ranks, rank_weights
+from evaluation.scoring.intervals import (
+    Difference,
+    Floats,
+    against_a_figure,
+    paired_difference,
+    unpaired_difference,
+)
+from evaluation.scoring.scores import CaseScores, Scores, organ_mean
+from evaluation.scoring.tolerances import TUMOUR
+from imaging import __version__
+from imaging.records import write_json
+from imaging.tables import write_csv
+
+SCHEMA = 1
+PERCENT, RANKS = "points", "ranks"
+"""Units: percent points of DSC or NSD; mean ranks, of which less is better."""
+_FIGURES = tuple((of, metric) for of in ("organs", TUMOUR) for metric in ("dsc", "nsd"))
+_COLUMNS = (
+    "first", "second", "figure", "unit", "value", "low", "high", "paired", "first_cases",
+    "second_cases", "verdict", "cases_needed", "more_cases",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One difference: the first less the second."""
+
+    first: str
+    second: str
+    figure: str
+    unit: str
+    difference: Difference
+
+    @property
+    def verdict(self) -> str:
+        """What is known of the first: "better", "worse" or "not settled"."""
+        return self.difference.verdict(more_is_better=self.unit == PERCENT)
+
+
+def between_teams(teams: Sequence[Scores]) -> list[Row]:
+    """Compare every two teams: on the cases that both share, or if they share none, on all.
+
+    Shared are cases of one name and truth that both have a score of.
+    """
+    rows = []
+    for first, second in combinations(teams, 2):
+        shared = _shared(first, second)
+        for of, metric in _FIGURES:
+            one, two = (_values(scores, of, metric) for scores in (first, second))
+            if both := [case for case in shared if case in one and case in two]:
+                found = paired_difference(*(_array(v, both) for v in (one, two)))
+            elif one and two and not shared:
+                found = unpaired_difference(_array(one, one), _array(two, two))
+            else:
+                continue
+            rows.append(Row(first.team, second.team, _name(of, metric), PERCENT, found))
+    return rows
+
+
+def from_reported(rows: Iterable[Comparison], teams: Sequence[Scores]) -> list[Row]:
+    """Give the figures that `compare` subtracts their intervals: those of the measured mean alone.
+
+    Nothing is known of the reported figure's cases, so it counts as exact.
+    """
+    scores = {team.team: team for team in teams}
+    figures = {(f"{metric}_percent", of): (of, metric) for of, metric in _FIGURES}
+    found = []
+    for row in rows:
+        place = figures.get((row.metric, row.of))
+        if row.difference is None or place is None or row.measured_by not in scores:
+            continue
+        values = _values(scores[row.measured_by], *place)
+        difference = against_a_figure(_array(values, values), float(row.reported))
+        by = f"{row.reported_by}, {row.split}"
+        found.append(Row(row.measured_by, by, _name(*place), PERCENT, difference))
+    return found
+
+
+def between_places(contest: Contest, ranking: Ranking) -> list[Row]:
+    """Compare every team with the next one in a ranking, in mean rank and in each score."""
+    weights = rank_weights(contest.costs)
+    ranks = [case_ranks(contest.costs[metric]) for metric in weights]
+    by_case = np.average(ranks, axis=0, weights=list(weights.values()))
+    of_team = {team: number for number, team in enumerate(contest.teams)}
+    order = [standing.team for standing in ranking.standings]
+    rows = []
+    for first, second in pairwise(order):
+        one, two = of_team[first], of_team[second]
+        mean = paired_difference(by_case[one], by_case[two])
+        rows.append(Row(first, second, "mean rank", RANKS, mean))
+        for metric, costs in contest.costs.items():
+            if metric.endswith(("DSC", "NSD")):
+                change = paired_difference(-100 * costs[one], -100 * costs[two])
+                rows.append(Row(first, second, metric, PERCENT, change))
+    return rows
+
+
+def write_differences(rows: Sequence[Row], folder: Path) -> None:
+    """Write differences.json and differences.csv into `folder`.
+
+    Raises:
+        KitError: They cannot be written.
+    """
+    cells = [_cells(row) for row in rows]
+    content = {"schema": SCHEMA, "kind": "differences", "kit": __version__, "rows": cells}
+    write_json(content, folder / "differences.json")
+    write_csv(folder / "differences.csv", _COLUMNS, ([c[k] for k in _COLUMNS] for c in cells))
+
+
+def _cells(row: Row) -> dict[str, object]:
+    found = {"first": row.first, "second": row.second, "figure": row.figure, "unit": row.unit}
+    more = row.difference.more_cases
+    return {**found, **asdict(row.difference), "verdict": row.verdict, "more_cases": more}
+
+
+def _shared(first: Scores, second: Scores) -> list[str]:
+    """Return the cases of one name and, as far as is known, one truth."""
+    known = {case.case: case for case in second.cases}
+    return [case.case for case in first.cases if _same_truth(case, known.get(case.case))]
+
+
+def _same_truth(first: CaseScores, second: CaseScores | None) -> bool:
+    if second is None:
+        return False
+    digests = {first.truth_sha256, second.truth_sha256} - {None}
+    return len(digests) < 2
+
+
+def _values(scores: Scores, of: str, metric: str) -> dict[str, float]:
+    """Return 100 times a score of every case that has it."""
+    found = {}
+    for case in scores.cases:
+        label = case.labels.get(TUMOUR)
+        value = organ_mean(case, metric) if of == "organs" else getattr(label, metric, None)
+        if value is not None:
+            found[case.case] = 100 * value
+    return found
+
+
+def _array(values: dict[str, float], cases: Iterable[str]) -> Floats:
+    return np.array([values[case] for case in cases], np.float64)
+
+
+def _name(of: str, metric: str) -> str:
+    return f"{'organ' if of == 'organs' else of} {metric.upper()}"

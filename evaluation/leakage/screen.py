@@ -1,0 +1,85 @@
+"""`leakage` for people: progress, the table of what is shared, the files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.leakage.audit import Leakage, Shared, find_leakage
+from imaging.files import make_folder
+from imaging.fitted_tables import show_table
+from imaging.terminal import terminal, warn
+from imaging.words import number_of
+
+
+def leakage_on_screen(
+    sources: Sequence[Path], output: Path | None, cache: Path | None, *, within: bool, threads: int
+) -> Leakage:
+    """Compare the cases of `sources`, print what they share, write it into `output`.
+
+    Raises:
+        KitError: Something cannot be read or written.
+    """
+    if output is not None:
+        make_folder(output)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = terminal(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        reading, comparing = progress.add_task("read"), progress.add_task("compare")
+        found = find_leakage(
+            sources,
+            cache,
+            within=within,
+            threads=threads,
+            read=lambda done, of: progress.update(reading, completed=done, total=of),
+            compared=lambda done, of: progress.update(comparing, completed=done, total=of),
+        )
+    if output is not None:
+        found.write(output)
+    for path, reason in found.unreadable.items():
+        warn(f"not compared by content: {path}: {reason}")
+    _show(found, terminal())
+    return found
+
+
+def _show(found: Leakage, console: Console) -> None:
+    for source, count in found.sources.items():
+        console.print(Text(f"{source}: {number_of(count, 'case')}"))
+    if found.shared:
+        show_table(_table(found.shared), console)
+    else:
+        console.print("nothing shared was found")
+    console.print(
+        f"{found.pairs:,} pairs of images compared by content; likeness 1: the same numbers"
+    )
+
+
+def _table(shared: Sequence[Shared]) -> Table:
+    table = Table(
+        title=f"Shared: {len(shared)} pairs",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("case")
+    table.add_column("case of the other")
+    table.add_column("what it is")
+    table.add_column("likeness", justify="right")
+    for pair in shared:
+        likeness = f"{pair.match.likeness:.2f}" if pair.match else "–"
+        cells = [Text(pair.first.case), Text(pair.second.case)]
+        table.add_row(*cells, f"{pair.line}{_mirrored(pair)}", likeness)
+    return table
+
+
+def _mirrored(pair: Shared) -> str:
+    """Say that a copy is mirrored."""
+    return (
+        ", mirrored"
+        if pair.match and pair.kinds[-1] == "image" and any(pair.match.mirrored)
+        else ""
+    )

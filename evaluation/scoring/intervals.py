@@ -1,0 +1,142 @@
+"""Bootstrap 95 % intervals of means and of differences of means, and what would settle them.
+
+Percentile intervals are too narrow for few cases: the bootstrap's spread is that of n cases, not
+of n - 1, and the normal's, not Student's. So the percentiles are moved outwards until they would
+be right for normal data (T. C. Hesterberg, "What Teachers Should Know About the Bootstrap", The
+American Statistician 69, 2015, section 3.2: expanded percentiles).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+Floats = NDArray[np.float64]
+RESAMPLES = 2000
+POWER = 0.8
+_SEED = 23
+_LEVEL = 0.95
+_LEAST = 2
+"""With fewer cases nothing is known of the spread."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of two means, and how sure it is."""
+
+    value: float
+    low: float | None
+    """Lower end of the 95 % interval; None with fewer than two cases."""
+    high: float | None
+    first_cases: int
+    second_cases: int
+    paired: bool
+    """The same cases on both sides: what counts is the difference case by case."""
+    cases_needed: int | None = None
+    """Cases (on each side, if unpaired) with which a difference of this size would be seen in 80 %
+    of studies; None where the two are equal or nothing is known of the spread."""
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether 0 lies outside the interval."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+    @property
+    def more_cases(self) -> int | None:
+        """Return how many cases more it takes; 0 where it is settled, None where unknown."""
+        if self.settled:
+            return 0
+        if self.cases_needed is None:
+            return None
+        return max(1, self.cases_needed - min(self.first_cases, self.second_cases))
+
+    def verdict(self, *, more_is_better: bool = True) -> str:
+        """Return "better" or "worse" of the first; "not settled" where 0 is in the interval."""
+        if not self.settled:
+            return "not settled"
+        return "better" if (self.value > 0) == more_is_better else "worse"
+
+
+def paired_difference(first: Floats, second: Floats) -> Difference:
+    """Return the mean of first minus second, case by case.
+
+    Args:
+        first: float64 [cases].
+        second: float64 of the same cases in the same order.
+    """
+    change = np.asarray(first - second, np.float64)
+    count = len(change)
+    low, high = _ends(_resampled(change, 0), *_spread([change]))
+    needed = _needed(change.mean(), float(change.var(ddof=1))) if count >= _LEAST else None
+    return Difference(float(change.mean()), low, high, count, count, True, needed)
+
+
+def unpaired_difference(first: Floats, second: Floats) -> Difference:
+    """Return the mean of first minus that of second, which are of different cases.
+
+    Args:
+        first: float64 [cases].
+        second: float64 [other cases].
+    """
+    value = float(first.mean() - second.mean())
+    counts = len(first), len(second)
+    if min(counts) < _LEAST:
+        return Difference(value, None, None, *counts, False)
+    sampled = _resampled(first, 0) - _resampled(second, 1)
+    low, high = _ends(sampled, *_spread([first, second]))
+    needed = _needed(value, float(first.var(ddof=1) + second.var(ddof=1)))
+    return Difference(value, low, high, *counts, False, needed)
+
+
+def against_a_figure(values: Floats, figure: float) -> Difference:
+    """Return the mean of `values` minus a figure of which no case is known.
+
+    The interval is that of the mean alone, as if the figure were exact.
+    """
+    return paired_difference(values, np.full(len(values), figure))
+
+
+def _needed(value: float, variance: float) -> int | None:
+    """Return the cases for a power of 80 % at a two-sided level of 5 %.
+
+    n = (z(0.975) + z(0.8))² · variance / value²: the normal approximation, for example
+    S.-C. Chow et al., Sample Size Calculations in Clinical Research, chapter 3; for two groups the
+    variance is the sum of both and n is of each.
+    """
+    if abs(value) < 1e-12:
+        return None
+    z = special.ndtri((1 + _LEVEL) / 2) + special.ndtri(POWER)
+    return max(_LEAST, int(np.ceil(z**2 * variance / value**2)))
+
+
+def _resampled(values: Floats, stream: int) -> Floats:
+    """Return the means of RESAMPLES samples with replacement."""
+    count = len(values)
+    rng = np.random.default_rng((_SEED, stream))
+    draws = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    return np.asarray(draws @ values / count, np.float64)
+
+
+def _spread(groups: list[Floats]) -> tuple[float, float]:
+    """Return the degrees of freedom (Welch), and the bootstrap's error as a share of the usual."""
+    counts = [len(group) for group in groups]
+    if min(counts) < _LEAST:
+        return 0.0, 0.0
+    squares = [float(group.var(ddof=1)) / len(group) for group in groups]
+    total = sum(squares)
+    if total <= 0:
+        return 1.0, 1.0
+    parts = zip(squares, counts, strict=True)
+    freedom = total**2 / sum(square**2 / (n - 1) for square, n in parts)
+    shrunk = sum(s * (n - 1) / n for s, n in zip(squares, counts, strict=True))
+    return freedom, float(np.sqrt(shrunk / total))
+
+
+def _ends(sampled: Floats, freedom: float, shrunk: float) -> tuple[float | None, float | None]:
+    """Return the ends of the interval, by the expanded percentiles."""
+    if not freedom:
+        return None, None
+    outside = float(special.ndtr(special.stdtrit(freedom, (1 - _LEVEL) / 2) / shrunk))
+    low, high = np.quantile(sampled, (outside, 1 - outside))
+    return float(low), float(high)

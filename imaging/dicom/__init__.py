@@ -1,0 +1,1 @@
+"""CT series of DICOM files: found, checked, and read as a `Volume`."""

@@ -1,0 +1,253 @@
+"""Whether images form a volume: in order, evenly spaced, at right angles, none missing or doubled.
+
+The order is that of the positions along the slices' normal; instance numbers are not looked at.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.dicom.headers import Image
+from imaging.dicom.pixels import same_pixels
+from imaging.volumes import MOST_VOXELS, Header, made_header
+from imaging.words import number_of
+
+Floats = NDArray[np.float64]
+_SAME_MM = 1e-2
+"""Images closer than this are at the same position."""
+_UNIT = 1e-2
+"""By how much a direction may differ from length 1, and a row from a right angle to a column."""
+_TILTED_DEGREES = 1.0
+_ASIDE = 0.1
+"""Share of a voxel by which a slice may lie beside the line through first and last."""
+_EVEN, _UNEVEN = 0.02, 0.25
+"""Share of the slice distance by which a slice may lie off its place: unsaid, and at all."""
+_WHOLE = 0.1
+"""How close a gap is to a whole number of slice distances where slices are missing."""
+_MOST_PHASES = 50
+_OVERLAP = 0.5
+"""Share of a shorter volume that lies where a longer one of its series does."""
+_MOST_NAMED = 5
+_FARTHEST_MM = 1e6
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Images of one orientation and size, in slice order."""
+
+    images: tuple[Image, ...]
+    header: Header | None = None
+    warnings: tuple[str, ...] = ()
+    problem: str | None = None
+    phase: str = ""
+    """What sets it apart from other volumes of its series."""
+
+
+def stacks(images: list[Image]) -> list[Stack]:
+    """Return the volumes of images of one series, size and orientation: one a phase."""
+    first = images[0]
+    if problem := _unplaced(images):
+        return [Stack(tuple(images), problem=problem)]
+    along = _along(images)
+    order = sorted(range(len(images)), key=lambda at: (along[at], images[at].frame))
+    ordered, places = [images[at] for at in order], [along[at] for at in order]
+    groups = _by_position(ordered, places)
+    dropped, differing = 0, 0
+    for group in groups:
+        equal = [same_pixels(group[0], other) for other in group[1:]]
+        dropped += equal.count(True)
+        differing += not all(equal)
+    if differing:
+        problem = (
+            f"different images at {differing} of {len(groups)} positions; are two series mixed? "
+            "export them to a folder each"
+        )
+        whole = Stack(tuple(ordered), problem=problem)
+    else:
+        warnings = _assumed(first)
+        if dropped:
+            what = number_of(dropped, "doubled image", "doubled images")
+            warnings.append(f"{what} with the same pixels dropped")
+        whole = _checked([group[0] for group in groups], warnings)
+    return (_phases(ordered) if whole.problem else None) or [whole]
+
+
+def _unplaced(images: list[Image]) -> str | None:
+    """Say what the headers lack; None where every image has a place."""
+    names = {
+        "Image Position (Patient)": [image.position_mm for image in images],
+        "Image Orientation (Patient)": [image.orientation for image in images],
+        "Pixel Spacing": [image.spacing_mm for image in images],
+    }
+    for name, values in names.items():
+        if lacking := values.count(None):
+            return f"no {name} in {lacking} of {len(images)} images, so their place is unknown"
+    row, column = _axes(images[0])
+    lengths = np.linalg.norm([row, column], axis=1)
+    if abs(lengths - 1).max() > _UNIT or abs(row @ column) > _UNIT:
+        return "Image Orientation (Patient) is not two directions at right angles"
+    return None
+
+
+def _axes(image: Image) -> tuple[Floats, Floats]:
+    """Return the LPS direction of a row (X grows) and of a column (Y grows)."""
+    found = np.array(image.orientation or (0,) * 6, np.float64)
+    return found[:3], found[3:]
+
+
+def _normal(image: Image) -> Floats:
+    normal = np.cross(*_axes(image))
+    return np.asarray(normal / np.linalg.norm(normal), np.float64)
+
+
+def _along(images: list[Image]) -> list[float]:
+    """Return each image's place in mm along the normal of the first."""
+    positions = np.array([image.position_mm for image in images], np.float64)
+    found: list[float] = (positions @ _normal(images[0])).tolist()
+    return found
+
+
+def _by_position(images: list[Image], places: list[float]) -> list[list[Image]]:
+    """Return images in order of `places`, those at the same position together."""
+    groups: list[list[Image]] = []
+    last = None
+    for image, place in zip(images, places, strict=True):
+        if last is not None and place - last < _SAME_MM:
+            groups[-1].append(image)
+        else:
+            groups.append([image])
+            last = place
+    return groups
+
+
+def _phases(images: list[Image]) -> list[Stack] | None:
+    """Return the volumes of images that are several at the same place; None if they are not.
+
+    They are set apart by one attribute; each is a volume without a problem.
+    """
+    for at in range(len(images[0].phase)):
+        parts: dict[str, list[Image]] = {}
+        for image in images:
+            parts.setdefault(image.phase[at][1], []).append(image)
+        if not 2 <= len(parts) <= _MOST_PHASES or "" in parts or not _at_one_place(images, parts):
+            continue
+        name = images[0].phase[at][0]
+        found = [
+            replace(one, phase=f"{name} {value}" + (f", {one.phase}" if one.phase else ""))
+            for value, part in sorted(parts.items())
+            for one in stacks(part)
+        ]
+        if all(one.header for one in found):
+            return found
+    return None
+
+
+def _at_one_place(images: list[Image], parts: dict[str, list[Image]]) -> bool:
+    """Tell whether parts overlap; two halves with a missing slice between them do not."""
+    normal = _normal(images[0])
+    ranges = []
+    for part in parts.values():
+        places = np.array([image.position_mm for image in part], np.float64) @ normal
+        ranges.append((float(places.min()), float(places.max())))
+    return all(
+        min(one[1], other[1]) - max(one[0], other[0]) > _OVERLAP * (other[1] - other[0])
+        for one, other in pairwise(sorted(ranges, key=lambda ends: ends[0] - ends[1]))
+    )
+
+
+def _assumed(image: Image) -> list[str]:
+    """Say what is assumed of a series, by its first image."""
+    said = []
+    if not image.modality:
+        said.append("the files do not say their modality; CT was assumed")
+    if image.slope is None or image.intercept is None:
+        said.append("no rescale slope and intercept; the stored numbers were taken for HU")
+    if image.lossy:
+        said.append("the images were compressed with loss")
+    return said
+
+
+def _checked(images: list[Image], warnings: list[str]) -> Stack:
+    """Return the volume of images in order, each at a position of its own."""
+    if len(images) == 1:
+        return Stack(tuple(images))
+    places = np.array(_along(images))
+    gaps = np.diff(places)
+    problem, uneven = _too_large(images) or _tilted(images) or _gappy(places, gaps), None
+    if problem is None:
+        step = float(gaps.mean())
+        off = float(abs(places - places[0] - step * np.arange(len(places))).max()) / step
+        if off > _EVEN:
+            uneven = f"slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart; {step:.3g} mm each"
+            if off > _UNEVEN:
+                problem = f"{uneven.partition(';')[0]}; resample them to even distances first"
+    if problem is not None:
+        return Stack(tuple(images), None, tuple(warnings), problem)
+    said = [*warnings, *([f"{uneven} was taken"] if uneven else [])]
+    return Stack(tuple(images), _header(images), tuple(said))
+
+
+def _too_large(images: list[Image]) -> str | None:
+    """Say that no CT has so many voxels, or such numbers."""
+    first = images[0]
+    sizes = (first.columns, first.rows, len(images))
+    if math.prod(sizes) > MOST_VOXELS:
+        return f"{'×'.join(map(str, sizes))} voxels are more than any CT has; mend the header"
+    numbers = [image.position_mm or () for image in images]
+    if max(abs(mm) for place in (*numbers, first.spacing_mm or ()) for mm in place) > _FARTHEST_MM:
+        return "positions or voxel sizes are no CT's; mend the header"
+    return None
+
+
+def _tilted(images: list[Image]) -> str | None:
+    """Say that slices do not lie behind one another."""
+    positions = np.array([image.position_mm for image in images], np.float64)
+    whole = positions[-1] - positions[0]
+    length = float(np.linalg.norm(whole))
+    cosine = min(1.0, float(whole @ _normal(images[0])) / length)
+    tilt = float(np.degrees(np.arccos(cosine)))
+    shares = np.array(_along(images)) - _along(images)[0]
+    line = positions[0] + np.outer(shares / shares[-1], whole)
+    aside = float(np.linalg.norm(positions - line, axis=1).max())
+    if aside > _ASIDE * min(images[0].spacing_mm or (1.0,)):
+        return f"slices lie up to {aside:.3g} mm beside the line through the first and the last"
+    if tilt > _TILTED_DEGREES:
+        return (
+            f"the gantry was tilted by {tilt:.3g} degrees; resample the slices to right angles "
+            "first, as dcm2niix does"
+        )
+    return None
+
+
+def _gappy(places: Floats, gaps: Floats) -> str | None:
+    """Say where slices are missing."""
+    step = float(np.median(gaps))
+    counts = np.round(gaps / step).astype(int)
+    if counts.max() < 2 or abs(gaps - counts * step).max() > _WHOLE * step:
+        return None
+    lacking = [
+        float(place + step * k)
+        for place, count in zip(places[:-1], counts, strict=True)
+        for k in range(1, count)
+    ]
+    named = ", ".join(f"{place:.4g}" for place in lacking[:_MOST_NAMED])
+    more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
+    what = number_of(len(lacking), "slice is", "slices are")
+    return (
+        f"{what} missing, at {named}{more} mm; the others are {step:.4g} mm apart; "
+        "copy the whole series again"
+    )
+
+
+def _header(images: list[Image]) -> Header:
+    """Return the NIfTI header of a volume."""
+    first, last = images[0], images[-1]
+    row, column = _axes(first)
+    between_rows, between_columns = first.spacing_mm or (1.0, 1.0)
+    start, end = (np.array(image.position_mm, np.float64) for image in (first, last))
+    step = (end - start) / (len(images) - 1)
+    columns = np.column_stack([row * between_columns, column * between_rows, step])
+    return made_header((len(images), first.rows, first.columns), start, columns)

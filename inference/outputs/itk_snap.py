@@ -1,0 +1,30 @@
+"""Names and colours of the labels for ITK-SNAP (Segmentation > Import Label Descriptions)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from imaging.files import replacing
+from inference.outputs.segments import Segment
+
+_HEAD = """\
+################################################
+# ITK-SnAP Label Description File
+# Columns: label, red, green, blue (0..255), opacity (0..1), shown, shown in 3D, name
+################################################
+"""
+
+
+def write_label_descriptions(segments: Sequence[Segment], path: Path) -> None:
+    """Write the label descriptions of a run.
+
+    Raises:
+        KitError: The file cannot be written.
+    """
+    rows = [(0, (0, 0, 0), 0, "background")]
+    rows += [(one.value, one.rgb, 1, one.name.replace('"', "'")) for one in segments]
+    lines = [
+        f'{value:5} {red:5} {green:4} {blue:4} {shown:8} {shown:2} {shown:2}    "{name}"\n'
+        for value, (red, green, blue), shown, name in rows
+    ]
+    with replacing(path) as partial:
+        partial.write_text(_HEAD + "".join(lines), encoding="utf-8")

@@ -1,0 +1,132 @@
+"""Figures of every organ: volume, Hounsfield units, bounding box, pieces; one table for a run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import inference
+from imaging.components import connected
+from imaging.geometry import Grid, foreground_box
+from imaging.records import write_json
+from imaging.tables import write_csv
+from inference.outputs.names import STATISTICS_CSV, STATISTICS_JSON
+from inference.outputs.segments import LabelledCase, Network
+
+PERCENTILES = (5, 25, 50, 75, 95)
+SCHEMA = 1
+_AXES = ("z", "y", "x")
+Row = dict[str, Any]
+
+
+class StatisticsTable:
+    """The figures of a run's cases."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._cases: dict[str, dict[str, Row]] = {}
+
+    def add(self, case: LabelledCase, outputs: Path) -> tuple[str, ...]:
+        """Measure a case; `write` writes the files.
+
+        Raises:
+            KitError: The CT cannot be read again.
+        """
+        hu, grid = case.volume.hu, case.volume.grid
+        self._cases[case.name] = {
+            segment.name: {
+                "label": segment.value,
+                **organ_statistics(np.equal(case.labels, segment.value), hu, grid),
+            }
+            for segment in case.segments
+        }
+        return ()
+
+    def write(self, outputs: Path) -> None:
+        """Write organ_statistics.json and organ_statistics.csv, if there is a case.
+
+        Raises:
+            KitError: A file cannot be written.
+        """
+        if not self._cases:
+            return
+        table = {
+            "schema": SCHEMA,
+            "kit": inference.__version__,
+            "manifest": self._network.name,
+            "manifest_sha256": self._network.sha256,
+            "cases": self._cases,
+        }
+        write_json(table, outputs / STATISTICS_JSON)
+        head = ("case", "organ", "label", *_columns())
+        rows = (
+            (name, organ, row["label"], *_flat(row))
+            for name, organs in self._cases.items()
+            for organ, row in organs.items()
+        )
+        write_csv(outputs / STATISTICS_CSV, head, rows, line_end="\n")
+
+
+def organ_statistics(
+    mask: NDArray[np.bool_], hu: NDArray[np.int16] | NDArray[np.float32], grid: Grid
+) -> Row:
+    """Measure one organ.
+
+    Args:
+        mask: bool [Z, Y, X].
+        hu: The CT as stored, [Z, Y, X] in Hounsfield units.
+        grid: Their voxels.
+
+    Returns:
+        `volume_ml`; `mean_hu`, `sd_hu` (of all voxels, not of a sample) and `percentiles_hu`;
+        `box`, the first and last + 1 voxel along (Z, Y, X), and its `box_mm`; `pieces`,
+        26-connected. All but volume and pieces are None where there is no voxel.
+    """
+    box = foreground_box(mask.view(np.uint8))
+    if box is None:
+        names = ("mean_hu", "sd_hu", "percentiles_hu", "box", "box_mm")
+        return {"volume_ml": 0.0, **dict.fromkeys(names), "pieces": 0}
+    inside = mask[box]
+    values = hu[box][inside].astype(np.float64)
+    shares = np.percentile(values, PERCENTILES)
+    spans = zip(box, grid.spacing_mm, strict=True)
+    return {
+        "volume_ml": round(values.size * grid.voxel_ml, 3),
+        "mean_hu": round(float(values.mean()), 2),
+        "sd_hu": round(float(values.std()), 2),
+        "percentiles_hu": {
+            str(share): round(float(value), 2)
+            for share, value in zip(PERCENTILES, shares, strict=True)
+        },
+        "box": [[part.start, part.stop] for part in box],
+        "box_mm": [round((part.stop - part.start) * mm, 3) for part, mm in spans],
+        "pieces": connected(inside).count,
+    }
+
+
+def _columns() -> list[str]:
+    ends = [f"box_{axis}_{end}" for axis in _AXES for end in ("first", "last_plus_1")]
+    return [
+        "volume_ml",
+        "mean_hu",
+        "sd_hu",
+        *(f"p{share}_hu" for share in PERCENTILES),
+        *ends,
+        *(f"box_{axis}_mm" for axis in _AXES),
+        "pieces",
+    ]
+
+
+def _flat(row: Row) -> list[Any]:
+    """Return the columns of one organ; those without a figure are empty."""
+    ends = [end for pair in row["box"] or [[None, None]] * 3 for end in pair]
+    return [
+        row["volume_ml"],
+        row["mean_hu"],
+        row["sd_hu"],
+        *(row["percentiles_hu"] or dict.fromkeys(PERCENTILES)).values(),
+        *ends,
+        *(row["box_mm"] or [None] * 3),
+        row["pieces"],
+    ]
