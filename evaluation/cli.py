@@ -5,12 +5,14 @@ from typing import Any
 
 import click
 
+from evaluation.efficiency.options import GPU_INDEX, MEMORY_LIMIT, TIME_LIMIT, TIMEOUT
 from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from imaging.words import number_of
 
 _PATH = click.Path(path_type=Path)
+_OUTPUT = click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
 
 
 @click.group(cls=CommandGroup)
@@ -21,7 +23,7 @@ def main() -> None:
 @main.command()
 @click.option("--truth", required=True, type=_PATH, help="Folder of <case>.nii.gz: the cases.")
 @click.option("--pred", required=True, type=_PATH, help="Folder of files of the same names.")
-@click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
+@_OUTPUT
 @click.option(
     "--rules", type=click.Choice(["official", "fixed"]), default="official", show_default=True
 )
@@ -94,43 +96,15 @@ def score(
         raise KitError(f"{count} a look: {', '.join(odd)}; the reasons are above")
 
 
-_GPU_INDEX = click.option(
-    "--gpu-index",
-    default=0,
-    show_default=True,
-    type=click.IntRange(min=0),
-    help="Physical GPU; the organisers' script has 1.",
-)
-
-
-_TIMEOUT = click.option(
-    "--timeout",
-    default=3600.0,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds after which a run is killed.",
-)
-_TIME_LIMIT = click.option(
-    "--time-limit", default=15.0, show_default=True, type=click.FloatRange(min=0), help="Seconds."
-)
-_MEMORY_LIMIT = click.option(
-    "--memory-limit",
-    default=4096.0,
-    show_default=True,
-    type=click.FloatRange(min=0),
-    help="GPU memory, MiB.",
-)
-
-
 @main.command()
 @click.option("--inputs", required=True, type=_PATH, help="Folder of <case>_0000.nii.gz.")
-@click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
+@_OUTPUT
 @click.option("--image", help="NAME of a loaded image, or its archive NAME.tar.gz.")
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(min=1))
-@_TIMEOUT
-@_TIME_LIMIT
-@_MEMORY_LIMIT
-@_GPU_INDEX
+@TIMEOUT
+@TIME_LIMIT
+@MEMORY_LIMIT
+@GPU_INDEX
 @click.option("--team", default="", help="Whose it is. By default the image's or OUTPUT's name.")
 @click.option("--split", help='Which cases, for `compare`: "public validation", "test" …')
 @click.argument("command", nargs=-1)
@@ -175,17 +149,17 @@ def efficiency(
 @main.command()
 @click.argument("image")
 @click.option("--cases", required=True, type=_PATH, help="Folder of <case>_0000.nii.gz.")
-@click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
+@_OUTPUT
 @click.option(
     "--archive-limit",
     "archive_limit_mb",
     type=click.FloatRange(min=0),
     help="Megabytes that the archive may have.",
 )
-@_TIMEOUT
-@_TIME_LIMIT
-@_MEMORY_LIMIT
-@_GPU_INDEX
+@TIMEOUT
+@TIME_LIMIT
+@MEMORY_LIMIT
+@GPU_INDEX
 def submission(
     image: str,
     cases: Path,
@@ -242,7 +216,7 @@ def compare(
 
 @main.command()
 @click.argument("teams", required=True, nargs=-1, type=_PATH)
-@click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
+@_OUTPUT
 @click.option(
     "--bootstrap",
     default=1000,
@@ -315,8 +289,12 @@ def leakage(
     found = leakage_on_screen(sources, output, cache, within=within, threads=jobs)
     problems = []
     if found.shared:
-        problems.append(f"{len(found.shared)} pairs of cases are shared")
+        problems.append(
+            number_of(len(found.shared), "pair of cases is", "pairs of cases are") + " shared"
+        )
     if found.unreadable:
-        problems.append(f"{len(found.unreadable)} CTs could not be compared by content")
+        problems.append(
+            f"{number_of(len(found.unreadable), 'CT')} could not be compared by content"
+        )
     if problems:
         raise KitError(f"{' and '.join(problems)}; see above")

@@ -16,7 +16,7 @@ SECTIONS = {
         "evaluation.cli",
         ("score", "agree", "compare", "rank", "leakage", "efficiency", "submission"),
     ),
-    "Train": ("train.cli", ("train",)),
+    "Train": ("train.cli", ("train", "package")),
 }
 """Sections of the help: module of the command line, and names of its commands.
 

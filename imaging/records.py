@@ -7,15 +7,15 @@ msgspec does the conversion; no other module imports it.
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
-from dataclasses import fields, is_dataclass
+from dataclasses import field, fields, is_dataclass, make_dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
 from sys import float_info
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import msgspec
 
@@ -139,6 +139,32 @@ def to_record(
     return record
 
 
+def json_schema(
+    kind: type[Any], *, head: Mapping[str, object] | None = None, known: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the JSON Schema of the tables that `to_record` converts to a dataclass.
+
+    Args:
+        kind: The dataclass.
+        head: As in `to_record`, without a value of None.
+        known: Fields that the table must not have.
+    """
+    types = get_type_hints(kind, include_extras=True)
+    shown = [
+        (item.name, types[item.name], field(default=item.default))
+        for item in fields(kind)
+        if item.name not in known
+    ]
+    schema = msgspec.json.schema(make_dataclass(kind.__name__, shown))
+    table = schema["$defs"].pop(kind.__name__)
+    for key, value in (head or {}).items():
+        table["properties"] = {key: {"const": value}, **table["properties"]}
+        table["required"].insert(0, key)
+    for described in (table, *schema["$defs"].values()):
+        described["additionalProperties"] = False
+    return {**table, "$defs": schema["$defs"]}
+
+
 def _explained(text: str, table: Any, kind: type[T]) -> str:
     """Return the library's message with the keys in front, and what was found there.
 
@@ -150,12 +176,15 @@ def _explained(text: str, table: Any, kind: type[T]) -> str:
         kind: The dataclass that it should be converted to.
     """
     message, _, place = text.partition(" - at ")
-    keys, part = "", table
+    keys, part, names = "", table, list[str]()
     for name, number in _STEP.findall(place):
         if number == "...":
             name = _failing(table, part, kind, message)
         keys += f".{name}" if name else f"[{number}]"
         part = part[name or int(number)]
+        names.append(name)
+    if message.startswith("Invalid enum value") and (choices := _choices(kind, names)):
+        message = f"Expected one of {', '.join(map(repr, choices))}"
     reason = message.replace("`", "").partition(", got ")[0]
     if reason.startswith(_MISSING):
         key = reason.removeprefix(_MISSING)
@@ -164,6 +193,29 @@ def _explained(text: str, table: Any, kind: type[T]) -> str:
     else:
         reason = f"{reason[0].lower()}{reason[1:]}, found {_SHORT.repr(part)}"
     return f"{keys.removeprefix('.')}: {reason}" if keys else reason
+
+
+def _choices(kind: type[Any], names: list[str]) -> list[str | int]:
+    """Return the values that a dataclass allows at a place; "" stands for any place in an array."""
+    types = [msgspec.inspect.type_info(kind)]
+    for name in names:
+        types = [inner for outer in _united(types) for inner in _inner_types(outer, name)]
+    return [value for outer in _united(types) for value in getattr(outer, "values", ())]
+
+
+def _united(types: list[Any]) -> list[Any]:
+    """Return types with unions replaced by what they unite."""
+    return [part for kind in types for part in getattr(kind, "types", (kind,))]
+
+
+def _inner_types(kind: Any, name: str) -> list[Any]:
+    """Return what msgspec tells of the types of a value's parts."""
+    if isinstance(kind, msgspec.inspect.DataclassType):
+        return [item.type for item in kind.fields if item.name == name]
+    if isinstance(kind, msgspec.inspect.TupleType):
+        return [*kind.item_types]
+    found = getattr(kind, "value_type" if name else "item_type", None)
+    return [] if found is None else [found]
 
 
 def _failing(table: Any, part: dict[str, Any], kind: type[T], message: str) -> str:
@@ -189,7 +241,7 @@ def _refuse_unknown(value: object, table: Any, place: str) -> None:
         for key, part in value.items():
             _refuse_unknown(part, table[key], f"{place}.{key}")
     elif is_dataclass(value):
-        names = {field.name for field in fields(value)}
+        names = {item.name for item in fields(value)}
         if odd := sorted(table.keys() - names):
             raise KitError(": ".join(filter(None, (place[1:], f"unknown keys: {', '.join(odd)}"))))
         for key in names & table.keys():

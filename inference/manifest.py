@@ -3,6 +3,7 @@
 It is the contract between training and prediction: `train.export` writes it, `inference` reads it.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -153,35 +154,48 @@ def load_manifest(path: Path) -> Manifest:
         manifest = to_record(table, Manifest, where, head={"schema": SCHEMA}, known=known)
     except KitError as error:
         raise ManifestError(str(error)) from error
-    for key, holds, complaint in _facts(manifest):
-        if not holds:
-            raise ManifestError(f"{where}: {key}: {complaint}")
+    for complaint in _complaints(manifest):
+        raise ManifestError(f"{where}: {complaint}")
     return manifest
 
 
-def _facts(manifest: Manifest) -> tuple[tuple[str, bool, str], ...]:
-    """Return checks that types cannot express: key, whether it is valid, and what is expected."""
+def _complaints(manifest: Manifest) -> Iterator[str]:
+    """Yield what is wrong and types cannot express, with its key's path.
+
+    `inference.tools.manifest_schema` says the same for the JSON Schema.
+    """
     values = [*manifest.labels.values()]
-    paths = [PurePosixPath(file.path) for file in manifest.files.values()]
-    inside = not any(path.is_absolute() or ".." in path.parts for path in paths)
-    flipped, rules = manifest.window.mirror_axes, manifest.postprocess
-    turn = manifest.orientation
     low_hu, high_hu = manifest.intensity.clip_hu
-    one_each = all((rule.keep is None) != (rule.min_ml is None) for rule in rules)
-    return (
-        ("labels", values == [*range(1, len(values) + 1)] != [], "values must be 1, 2, 3, …"),
-        ("files", "onnx" in manifest.files, "an 'onnx' file is needed"),
-        ("files", len({*INT8} & {*manifest.files}) != 1, f"{' and '.join(INT8)} are a pair"),
-        ("files", inside, "path leaves folder"),
-        ("orientation", turn is None or is_orientation(turn), f"{turn!r} is no orientation"),
-        ("crop", manifest.crop in CROPS, f"must be one of {', '.join(CROPS)}"),
-        ("intensity.clip_hu", low_hu < high_hu, "the lower bound comes first"),
-        ("window.step", manifest.window.step <= 1, "must be in (0, 1]"),
-        ("window.mirror_axes", {*flipped} <= {0, 1, 2}, "must be of 0, 1, 2, each once"),
-        ("window.mirror_axes", len({*flipped}) == len(flipped), "must be each once"),
-        ("postprocess", all(rule.label in manifest.labels for rule in rules), "unknown label"),
-        ("postprocess", one_each, "a rule has either 'keep' or 'min_ml'"),
-    )
+    turn, window = manifest.orientation, manifest.window
+    yield from _complaints_of_files(manifest.files)
+    if not values or values != [*range(1, len(values) + 1)]:
+        yield f"labels: values must be 1, 2, 3, … in order, found {values}"
+    if turn is not None and not is_orientation(turn):
+        yield f"orientation: {turn!r} is no orientation; three letters, such as LPS"
+    if manifest.crop not in CROPS:
+        yield f"crop: must be one of {', '.join(CROPS)}, found {manifest.crop!r}"
+    if low_hu >= high_hu:
+        yield f"intensity.clip_hu: the lower bound comes first, found {low_hu:g}, {high_hu:g}"
+    if window.step > 1:
+        yield f"window.step: must be in (0, 1], found {window.step:g}"
+    if len({*window.mirror_axes} & {0, 1, 2}) < len(window.mirror_axes):
+        yield f"window.mirror_axes: must be of 0, 1, 2, each once, found {[*window.mirror_axes]}"
+    for number, rule in enumerate(manifest.postprocess):
+        if rule.label not in manifest.labels:
+            yield f"postprocess[{number}].label: {rule.label!r} is not in labels"
+        if (rule.keep is None) == (rule.min_ml is None):
+            yield f"postprocess[{number}]: a rule has either 'keep' or 'min_ml'"
+
+
+def _complaints_of_files(files: Mapping[str, WeightsFile]) -> Iterator[str]:
+    if "onnx" not in files:
+        yield "files: an 'onnx' file is needed"
+    if len(found := {*INT8} & {*files}) == 1:
+        yield f"files: {' and '.join(INT8)} are a pair, found {found.pop()!r} alone"
+    for kind, file in files.items():
+        path = PurePosixPath(file.path)
+        if path.is_absolute() or ".." in path.parts:
+            yield f"files.{kind}.path: {file.path!r} leaves the manifest's folder"
 
 
 def verify_weights(manifest: Manifest, kind: str) -> None:

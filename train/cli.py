@@ -10,6 +10,7 @@ from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from inference.manifest import CROPS
+from train.package.cli import package
 from train.rounds.cli import audit, estimate_recipe, named_folders, run_all, stage, verify_runs
 from train.small.cli import small
 
@@ -30,7 +31,7 @@ def main() -> None:
     """Train a segmentation network and export it."""
 
 
-for command in (audit, estimate_recipe, run_all, stage, verify_runs, small):
+for command in (audit, estimate_recipe, package, run_all, stage, verify_runs, small):
     main.add_command(command)
 
 

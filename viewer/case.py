@@ -42,7 +42,7 @@ class Organ:
 
 
 @dataclass(frozen=True)
-class Case:
+class ViewedCase:
     """A CT and its label maps, axes to the patient's Right, Anterior, Superior."""
 
     name: str
@@ -94,13 +94,13 @@ class Case:
         return cast(list[float | None], dice_by_label(joint_counts(first, second)).tolist())
 
 
-def read_case(
+def read_viewed(
     ct: Source,
     labels: Path,
     truth: Path | None = None,
     names: tuple[str, str] = NAMES,
     other_labels: Mapping[int, str] | None = None,
-) -> Case:
+) -> ViewedCase:
     """Read a CT with one or two label maps.
 
     Args:
@@ -130,7 +130,7 @@ def read_case(
     turned = {name: turn.apply(found.labels) for name, found in maps.items()}
     box = shown_box(hu, list(turned.values()), grid)
     warnings, others = volume.warnings, other_labels or {}
-    return Case(name_of_case, hu, turned, grid, turn, box, warnings, others)
+    return ViewedCase(name_of_case, hu, turned, grid, turn, box, warnings, others)
 
 
 def shown_box(hu: Hu, maps: list[Labels], grid: Grid) -> Box:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from imaging.errors import in_one_line
 from imaging.files import make_folder
-from viewer.case import NAMES, read_case
+from viewer.case import NAMES, read_viewed
 from viewer.page import page_address, page_name, write_page
 
 FOLDER = "view"
@@ -45,7 +45,7 @@ def write_linked(
     folder = report.parent / FOLDER
     make_folder(folder)
     try:
-        read = read_case(*files, names, other_labels)
+        read = read_viewed(*files, names, other_labels)
         write_page(read, folder / page_name(case), MOST_BYTES)
     except Exception as error:  # noqa: BLE001  # whatever it is, the report goes on
         return Link(None, in_one_line(error, case))

@@ -10,7 +10,7 @@ import inference
 from imaging.digest import sha256
 from imaging.files import replacing
 from imaging.geometry import Shape, SpacingMm
-from viewer.case import Case
+from viewer.case import ViewedCase
 from viewer.library import licences, packed_library, version
 from viewer.packing import COARSE_STEP, FINE_HU, FINE_STEP, TABLE_HU, as_text
 from viewer.reduced import Reduced, reduced
@@ -22,7 +22,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPTS = ("decode.js", "surfaces.js", "scene.js", "page.js")
 
 
-def write_page(case: Case, path: Path, most_bytes: int = MOST_BYTES) -> int:
+def write_page(case: ViewedCase, path: Path, most_bytes: int = MOST_BYTES) -> int:
     """Write one HTML file that shows `case` in any current browser, without a network.
 
     The same case gives the same bytes.
@@ -57,7 +57,7 @@ def page_address(case: str) -> str:
     return quote(page_name(case), errors="surrogateescape")
 
 
-def _filled(case: Case, copy: Reduced | None, library: str) -> str:
+def _filled(case: ViewedCase, copy: Reduced | None, library: str) -> str:
     """Return the page; without voxels where there is no copy yet."""
     script = "\n".join(_read(name) for name in _SCRIPTS)
     style = _read("page.css")
@@ -110,7 +110,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _about(case: Case, copy: Reduced | None) -> dict[str, Any]:
+def _about(case: ViewedCase, copy: Reduced | None) -> dict[str, Any]:
     """Return all that the page's script is told; axes are (x, y, z)."""
     shape = copy.shape if copy else case.grid.shape
     spacing_mm = copy.spacing_mm if copy else case.grid.spacing_mm
@@ -136,7 +136,7 @@ def _about(case: Case, copy: Reduced | None) -> dict[str, Any]:
     }
 
 
-def _file_axes(case: Case, shape: Shape) -> list[dict[str, float]]:
+def _file_axes(case: ViewedCase, shape: Shape) -> list[dict[str, float]]:
     """Return for the file's axes x, y, z how its voxels are counted from those of the copy."""
     axes: list[dict[str, float]] = [{}, {}, {}]
     rows = zip(case.turn.order, case.turn.flipped, case.box, case.grid.shape, shape, strict=True)
@@ -150,7 +150,7 @@ def _file_axes(case: Case, shape: Shape) -> list[dict[str, float]]:
     return axes
 
 
-def _notes(case: Case, spacing_mm: SpacingMm) -> list[str]:
+def _notes(case: ViewedCase, spacing_mm: SpacingMm) -> list[str]:
     """Say what was left out of the copy."""
     voxels, whole = (
         " × ".join(f"{round(mm, 2):g}" for mm in reversed(size))

@@ -10,7 +10,7 @@ from imaging.errors import KitError
 from imaging.geometry import Grid, Shape, SpacingMm, as_shape
 from imaging.resampling import linear_slabs, resample_nearest
 from inference.tools.show import busiest_slice
-from viewer.case import Case
+from viewer.case import ViewedCase
 from viewer.packing import codes_of, packed_ct, packed_labels, text_bytes
 
 _MOST_VOXELS = 12_000_000
@@ -39,7 +39,7 @@ class Reduced:
         return text_bytes(self.ct) + sum(map(text_bytes, self.maps))
 
 
-def reduced(case: Case, most_bytes: int) -> Reduced:
+def reduced(case: ViewedCase, most_bytes: int) -> Reduced:
     """Return the finest copy that takes no more than `most_bytes` in the page.
 
     Voxels are made longer along those axes on which they are shortest; none is made shorter.
@@ -73,7 +73,7 @@ def _coarser(grid: Grid, wanted_mm: float) -> Grid:
     return grid.resampled((z, y, x))
 
 
-def _at(case: Case, part: Grid, wanted_mm: float) -> Reduced:
+def _at(case: ViewedCase, part: Grid, wanted_mm: float) -> Reduced:
     shape = _coarser(part, wanted_mm).shape
     codes = np.empty(shape, np.uint8)
     hu: NDArray[np.int16] | NDArray[np.float32] = np.ascontiguousarray(case.hu[case.box])

@@ -10,7 +10,7 @@ from imaging.files import make_folder, passed_over_message, prepare_file, replac
 from imaging.terminal import terminal
 from inference.ct import Source
 from inference.inputs import found_inputs
-from viewer.case import read_case
+from viewer.case import read_viewed
 from viewer.page import page_address, page_name, write_page
 
 _LABELS = ".nii.gz"
@@ -75,7 +75,7 @@ def _truth_of(case: str, folder: Path | None) -> Path | None:
 
 
 def _write_one(ct: Source, labels: Path, truth: Path | None, page: Path, most_bytes: int) -> None:
-    case = read_case(ct, labels, truth)
+    case = read_viewed(ct, labels, truth)
     for warning in case.warnings:
         _warn(f"{case.name}: {warning}")
     size = write_page(case, page, most_bytes)

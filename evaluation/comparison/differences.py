@@ -38,7 +38,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class DifferenceRow:
     """One difference: the first less the second."""
 
     first: str
@@ -53,7 +53,7 @@ class Row:
         return self.difference.verdict(more_is_better=self.unit == PERCENT)
 
 
-def between_teams(teams: Sequence[Scores]) -> list[Row]:
+def between_teams(teams: Sequence[Scores]) -> list[DifferenceRow]:
     """Compare every two teams: on the cases that both share, or if they share none, on all.
 
     Shared are cases of one name and truth that both have a score of.
@@ -69,11 +69,11 @@ def between_teams(teams: Sequence[Scores]) -> list[Row]:
                 found = unpaired_difference(_array(one, one), _array(two, two))
             else:
                 continue
-            rows.append(Row(first.team, second.team, _name(of, metric), PERCENT, found))
+            rows.append(DifferenceRow(first.team, second.team, _name(of, metric), PERCENT, found))
     return rows
 
 
-def from_reported(rows: Iterable[Comparison], teams: Sequence[Scores]) -> list[Row]:
+def from_reported(rows: Iterable[Comparison], teams: Sequence[Scores]) -> list[DifferenceRow]:
     """Give the figures that `compare` subtracts their intervals: those of the measured mean alone.
 
     Nothing is known of the reported figure's cases, so it counts as exact.
@@ -88,11 +88,11 @@ def from_reported(rows: Iterable[Comparison], teams: Sequence[Scores]) -> list[R
         values = _values(scores[row.measured_by], *place)
         difference = against_a_figure(_array(values, values), float(row.reported))
         by = f"{row.reported_by}, {row.split}"
-        found.append(Row(row.measured_by, by, _name(*place), PERCENT, difference))
+        found.append(DifferenceRow(row.measured_by, by, _name(*place), PERCENT, difference))
     return found
 
 
-def between_places(contest: Contest, ranking: Ranking) -> list[Row]:
+def between_places(contest: Contest, ranking: Ranking) -> list[DifferenceRow]:
     """Compare every team with the next one in a ranking, in mean rank and in each score."""
     weights = rank_weights(contest.costs)
     ranks = [case_ranks(contest.costs[metric]) for metric in weights]
@@ -103,15 +103,15 @@ def between_places(contest: Contest, ranking: Ranking) -> list[Row]:
     for first, second in pairwise(order):
         one, two = of_team[first], of_team[second]
         mean = paired_difference(by_case[one], by_case[two])
-        rows.append(Row(first, second, "mean rank", RANKS, mean))
+        rows.append(DifferenceRow(first, second, "mean rank", RANKS, mean))
         for metric, costs in contest.costs.items():
             if metric.endswith(("DSC", "NSD")):
                 change = paired_difference(-100 * costs[one], -100 * costs[two])
-                rows.append(Row(first, second, metric, PERCENT, change))
+                rows.append(DifferenceRow(first, second, metric, PERCENT, change))
     return rows
 
 
-def write_differences(rows: Sequence[Row], folder: Path) -> None:
+def write_differences(rows: Sequence[DifferenceRow], folder: Path) -> None:
     """Write differences.json and differences.csv into `folder`.
 
     Raises:
@@ -123,7 +123,7 @@ def write_differences(rows: Sequence[Row], folder: Path) -> None:
     write_csv(folder / "differences.csv", _COLUMNS, ([c[k] for k in _COLUMNS] for c in cells))
 
 
-def _cells(row: Row) -> dict[str, object]:
+def _cells(row: DifferenceRow) -> dict[str, object]:
     found = {"first": row.first, "second": row.second, "figure": row.figure, "unit": row.unit}
     more = row.difference.more_cases
     return {**found, **asdict(row.difference), "verdict": row.verdict, "more_cases": more}

@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.comparison.differences import RANKS, Row
+from evaluation.comparison.differences import RANKS, DifferenceRow
 from evaluation.scoring.intervals import Difference
 from imaging.fitted_tables import show_table
 
 
-def show_differences(rows: Sequence[Row], console: Console) -> None:
+def show_differences(rows: Sequence[DifferenceRow], console: Console) -> None:
     """Print every difference with its interval, and what may be said of it; nothing if none."""
     if not rows:
         return

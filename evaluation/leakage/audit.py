@@ -7,7 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from evaluation.leakage.fingerprints import cached_fingerprint
-from evaluation.leakage.matching import Match, Prepared, best_match
+from evaluation.leakage.matching import Match, PreparedCt, best_match
 from imaging import __version__
 from imaging.digest import file_sha256
 from imaging.errors import KitError, in_one_line
@@ -21,7 +21,7 @@ SAME_IMAGE = 0.85
 """Copies of one CT in other windows, crops, grids and mirrored had 0.88 and more; other phases of
 one examination at most 0.80 (docs/leakage.md)."""
 SAME_PATIENT = 0.35
-"""Other phases had 0.48 and more; CTs of different patients at most 0.23."""
+"""Other phases had 0.49 and more; CTs of different patients at most 0.23."""
 NAME, FILE, IMAGE, PATIENT = "name", "file", "image", "patient"
 
 
@@ -94,27 +94,25 @@ class Leakage:
             "shared": rows,
         }
         write_json(content, folder / "leakage.json")
-        names = list(_row(Shared(*[Listed("", "", None)] * 2, ())))
-        write_csv(folder / "leakage.csv", names, (row.values() for row in rows))
+        write_csv(folder / "leakage.csv", _COLUMNS, (row.values() for row in rows))
+
+
+_COLUMNS = (
+    "first_source", "first_case", "second_source", "second_case", "shares", "means", "likeness",
+    "mirrored", "shift_mm", "common_part",
+)  # fmt: skip
 
 
 def _row(shared: Shared) -> dict[str, object]:
-    match = shared.match
-    mirrored = (
-        "".join(a for a, flip in zip("ZYX", match.mirrored, strict=True) if flip) if match else ""
-    )
-    return {
-        "first_source": shared.first.source,
-        "first_case": shared.first.case,
-        "second_source": shared.second.source,
-        "second_case": shared.second.case,
-        "shares": " ".join(shared.kinds),
-        "means": shared.line,
-        "likeness": round(match.likeness, 4) if match else None,
-        "mirrored": mirrored,
-        "shift_mm": " ".join(f"{mm:.1f}" for mm in match.shift_mm) if match else None,
-        "common_part": round(match.shared, 4) if match else None,
-    }
+    first, second, match = shared.first, shared.second, shared.match
+    found: tuple[object, ...] = (None, "", None, None)
+    if match is not None:
+        mirrored = "".join(a for a, flip in zip("ZYX", match.mirrored, strict=True) if flip)
+        shift = " ".join(f"{mm:.1f}" for mm in match.shift_mm)
+        found = (round(match.likeness, 4), mirrored, shift, round(match.shared, 4))
+    names = (first.source, first.case, second.source, second.case)
+    cells = (*names, " ".join(shared.kinds), shared.line, *found)
+    return dict(zip(_COLUMNS, cells, strict=True))
 
 
 def list_source(source: Path) -> list[Listed]:
@@ -185,16 +183,16 @@ _RANKS = {FILE: 0, IMAGE: 1, PATIENT: 2, NAME: 3}
 
 def _prepared(
     cases: Sequence[Listed], cache: Path | None, read: Callable[[int, int], None]
-) -> tuple[dict[Path | None, Prepared], dict[Path, str], dict[str, str]]:
+) -> tuple[dict[Path | None, PreparedCt], dict[Path | None, str], dict[str, str]]:
     """Return fingerprints and digests by path, and what could not be read."""
-    prepared: dict[Path | None, Prepared] = {}
-    digests: dict[Path, str] = {}
+    prepared: dict[Path | None, PreparedCt] = {}
+    digests: dict[Path | None, str] = {}
     unreadable: dict[str, str] = {}
     paths = list(dict.fromkeys(case.path for case in cases if case.path is not None))
     for done, path in enumerate(paths, start=1):
         try:
             digests[path] = file_sha256(path)
-            prepared[path] = Prepared(cached_fingerprint(path, digests[path], cache))
+            prepared[path] = PreparedCt(cached_fingerprint(path, digests[path], cache))
         except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
             unreadable[str(path)] = in_one_line(error, path.name)
         read(done, len(paths))
@@ -204,11 +202,12 @@ def _prepared(
 def _compared(
     first: Listed,
     second: Listed,
-    prepared: dict[Path | None, Prepared],
-    digests: dict[Path, str],
+    prepared: dict[Path | None, PreparedCt],
+    digests: dict[Path | None, str],
 ) -> Shared | None:
     kinds, match = [NAME] if first.case == second.case else [], None
-    if first.path in digests and digests[first.path] == digests.get(second.path or Path()):
+    digest = digests.get(first.path)
+    if digest is not None and digest == digests.get(second.path):
         kinds.append(FILE)
     elif first.path in prepared and second.path in prepared:
         match = best_match(prepared[first.path], prepared[second.path])

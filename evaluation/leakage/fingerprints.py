@@ -7,6 +7,7 @@ at the patient's zero point, so that a crop with its own origin falls on the sam
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,7 @@ def cached_fingerprint(path: Path, digest: str, cache: Path | None) -> Fingerpri
             with np.load(kept, allow_pickle=False) as arrays:
                 z, y, x = (int(place) for place in arrays["start"])
                 return Fingerprint(arrays["values"], (z, y, x), bool(arrays["hounsfield"]))
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise KitError(f"{kept} is damaged ({error}); delete it") from error
     found = fingerprint(path)
     make_folder(cache)

@@ -28,6 +28,8 @@ _CANDIDATE = 0.4
 """Likeness on the coarse grid that is followed up."""
 _RIVAL = 0.1
 """A mirrored form is followed up too if it is worse by less."""
+_LEVELS = 256
+"""Of a fingerprint's numbers."""
 _FORMS: tuple[Mirrored, ...] = tuple(
     (z, y, x) for z in (False, True) for y in (False, True) for x in (False, True)
 )
@@ -47,13 +49,13 @@ class Match:
     """Share of the smaller CT's contrast that lies in both."""
 
 
-class Prepared:
+class PreparedCt:
     """A fingerprint and what all its comparisons need."""
 
     def __init__(self, found: Fingerprint) -> None:
         """Compute the coarse contrast once."""
         self.found = found
-        self.values: Floats = found.values.astype(np.float32) / 255
+        self.values = np.asarray(found.values / 255, np.float32)
         self.skipped: Shift = _triple(-start % _COARSE for start in found.start)
         self.coarse = contrast(block_means(self.values, self.skipped, _COARSE))
 
@@ -69,7 +71,7 @@ class Prepared:
         return self.values[turn], self.coarse[turn], before
 
 
-def best_match(first: Prepared, second: Prepared) -> Match | None:
+def best_match(first: PreparedCt, second: PreparedCt) -> Match | None:
     """Return the best way to lay `second` on `first`; None where no way is worth a closer look."""
     starts = []
     for mirrored in _FORMS:
@@ -118,7 +120,7 @@ def block_means(values: Floats, skipped: Shift, size: int) -> Floats:
 
 
 def _followed(
-    first: Prepared, second: Prepared, mirrored: Mirrored, values: Floats, shift: Shift
+    first: PreparedCt, second: PreparedCt, mirrored: Mirrored, values: Floats, shift: Shift
 ) -> Match:
     """Return the best place of `values`, the mirrored `second`, around a coarse `shift`."""
     odd = _triple(s % 2 for s in shift)
@@ -195,12 +197,14 @@ def _matched(first: Floats, second: Floats, shift: Shift) -> Floats:
     parts = _overlap(first, second, shift)
     if parts is None:
         return second
-    levels, seen = (np.rint(255 * array).astype(np.intp).clip(0, 255) for array in (second, first))
+    levels, seen = (
+        np.rint(255 * array).astype(np.intp).clip(0, _LEVELS - 1) for array in (second, first)
+    )
     found = levels[parts[1]].ravel()
-    total = np.bincount(found, seen[parts[0]].ravel(), 256)
-    count = np.bincount(found, minlength=256)
+    total = np.bincount(found, seen[parts[0]].ravel(), _LEVELS)
+    count = np.bincount(found, minlength=_LEVELS)
     known = np.flatnonzero(count)
-    table = np.interp(np.arange(256), known, total[known] / count[known]) / 255
+    table = np.interp(np.arange(_LEVELS), known, total[known] / count[known]) / 255
     return np.asarray(table[levels], np.float32)
 
 

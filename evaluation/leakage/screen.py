@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.leakage.audit import Leakage, Shared, find_leakage
+from evaluation.leakage.audit import IMAGE, Leakage, Shared, find_leakage
 from imaging.files import make_folder
 from imaging.fitted_tables import show_table
 from imaging.terminal import terminal, warn
@@ -77,9 +77,7 @@ def _table(shared: Sequence[Shared]) -> Table:
 
 
 def _mirrored(pair: Shared) -> str:
-    """Say that a copy is mirrored."""
-    return (
-        ", mirrored"
-        if pair.match and pair.kinds[-1] == "image" and any(pair.match.mirrored)
-        else ""
-    )
+    """Say that a copy is mirrored; twice mirrored is turned."""
+    if not pair.match or pair.kinds[-1] != IMAGE or not any(pair.match.mirrored):
+        return ""
+    return ", mirrored" if sum(pair.match.mirrored) % 2 else ", turned"

@@ -47,8 +47,8 @@ def lesions_of_both(
     rows, columns = linear_sum_assignment(overlaps + (overlaps > 0), maximize=True)
     good = overlaps[rows, columns] > 0
     both = (
-        (_lesions(true, pred, voxel_ml), set(rows[good].tolist()), overlaps.any(axis=1)),
-        (_lesions(found, truth, voxel_ml), set(columns[good].tolist()), overlaps.any(axis=0)),
+        (_lesions(true, pred, voxel_ml), rows[good], overlaps.sum(axis=1) > 0),
+        (_lesions(found, truth, voxel_ml), columns[good], overlaps.sum(axis=0) > 0),
     )
     one, two = (
         _largest_first(

@@ -11,8 +11,7 @@ from evaluation.scoring.scores import CaseScores
 from evaluation.scoring.strata import read_strata, stratify, write_strata
 from evaluation.scoring.strata_screen import show_more
 from evaluation.scoring.tables import show_scores, write_long_csv, write_official_csv
-from imaging.errors import KitError
-from imaging.files import RESULTS, passed_over, passed_over_message
+from imaging.files import RESULTS, make_folder, passed_over, passed_over_message
 from imaging.left_over import left_over, left_over_message
 from imaging.terminal import terminal, warn
 
@@ -45,10 +44,7 @@ def score_on_screen(
     Raises:
         KitError: Nothing can be scored, or `output` cannot be written.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise KitError(f"cannot make {output}: {error.strerror}; choose another -o") from error
+    make_folder(output)
     if scoring.truth.is_dir() and (passed := passed_over(scoring.truth, SUFFIX, beside=RESULTS)):
         message = passed_over_message(passed, scoring.truth)
         terminal(stderr=True).print(message, soft_wrap=True, highlight=False)

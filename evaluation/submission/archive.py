@@ -17,15 +17,18 @@ def check_archive(path: Path, limit_mb: float | None) -> RuleResults:
         path: What `docker save` wrote, compressed or not.
         limit_mb: Largest size in megabytes; None: the challenge's limit is not known.
     """
-    team = team_of(path)
-    wanted = f"{team}:latest"
+    wanted = f"{team_of(path)}:latest"
     return {
-        "archive name": result_of(
-            None if _NAME.fullmatch(path.name) else f"{path.name}: call it {team}.tar.gz", path.name
-        ),
+        "archive name": result_of(wrong_name(path), path.name),
         "archive size": _size(path.stat().st_size / _MB, limit_mb),
         "tag": result_of(wrong_tags(image_tags(path), wanted), wanted),
     }
+
+
+def wrong_name(path: Path) -> str | None:
+    """Say what an archive should be called; None where it is."""
+    right = _NAME.fullmatch(path.name)
+    return None if right else f"{path.name}: call it {team_of(path)}.tar.gz"
 
 
 def _size(size_mb: float, limit_mb: float | None) -> RuleResult:

@@ -53,10 +53,19 @@ def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Pat
 
 @click.command()
 @click.argument("manifest", default=DEFAULT_MANIFEST, type=FILE)
-def verify(manifest: Path) -> None:
-    """Check every weights file that MANIFEST names; by default the default weights."""
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of manifests instead.")
+def verify(manifest: Path, schema: bool) -> None:
+    """Check MANIFEST and every weights file that it names; by default the default weights.
+
+    What is wrong is named by its key's path, such as window.patch[2].
+    """
     import json
 
+    if schema:
+        from inference.tools.manifest_schema import manifest_schema
+
+        click.echo(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
+        return
     from inference.manifest import load_manifest, verify_files
 
     described = load_manifest(manifest)

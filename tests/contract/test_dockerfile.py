@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from train.package.context import KIT, MANIFEST, WEIGHTS
+from train.package.request import TARGETS
+
 ROOT = Path(__file__).parents[2]
+NOT_COPIED = {"Dockerfile", ".dockerignore"}
 FINAL = {"imaging/", "inference/", "weights/", "predict.sh", "weights_manifest.json"}
 
 
@@ -62,3 +66,9 @@ def test_the_build_context_is_an_allow_list():
     assert rules[0] == "*"
     allowed = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
     assert allowed == {name.rstrip("/") for name in FINAL} | {"locks/*.txt"}
+
+
+def test_a_package_brings_to_the_build_what_the_final_stage_copies():
+    brought = {*KIT} - NOT_COPIED | {WEIGHTS, MANIFEST}
+    assert brought == {name.rstrip("/") for name in FINAL}
+    assert {*TARGETS.values()} == {"locks/inference.txt", "locks/gpu.txt"}

@@ -103,9 +103,12 @@ def test_the_console_command_has_every_command_of_the_packages():
     context = None
     for module, names in SECTIONS.values():
         group = import_module(module).main
-        expected = {"train"} if module == "train.cli" else set(group.list_commands(context))
+        whole = module == "train.cli"
+        expected = {"train", "package"} if whole else set(group.list_commands(context))
         assert set(names) == expected, module
-    assert flare23.get_command(context, "train") is import_module("train.cli").main
+    train = import_module("train.cli").main
+    assert flare23.get_command(context, "train") is train
+    assert flare23.get_command(context, "package") is train.get_command(context, "package")
 
 
 @pytest.mark.parametrize("package", (*PACKAGES, "flare23"))

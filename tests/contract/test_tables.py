@@ -187,13 +187,13 @@ def outside(console):
 
 def series(console):
     from imaging.dicom.series import Series
-    from inference.series_table import series_table
+    from inference.series_table import show_series
 
     found = [
         Series(name, "1.2.3", 1234, f"ABDOMEN_WITH_CONTRAST_{n}", "CT", Path(PATH), (), None)
         for n, name in enumerate(NAMES)
     ]
-    show_table(series_table(found, {found[0].name: found[0]}), console)
+    show_series(console, found, {found[0].name: found[0]})
     return [NAMES[0], "ABDOMEN_WITH_CONTRAST_2"]
 
 
@@ -298,6 +298,15 @@ def parity_table():
     return ["onnxruntime", "tolerance"]
 
 
+def package_table():
+    from train.package.request import Package, Step
+    from train.package.screen import show_steps
+
+    step = Step("quantize", "not asked for", 12345.6, f"{LONG_REASON}; {PATH}")
+    show_steps(Package(Path("team.tar.gz"), (step,)))
+    return ["not asked for", "12345.6", LONG_REASON, PATH]
+
+
 def benchmark_augmentation():
     from benchmarks.augmentation import FAMILIES, WHOLE, _show
 
@@ -306,7 +315,7 @@ def benchmark_augmentation():
 
 
 PRINTED = (data_table, costs_table, ways_table, audit_table, kept_table, calibration_table,
-           confidence_table, parity_table, benchmark_augmentation)  # fmt: skip
+           confidence_table, parity_table, package_table, benchmark_augmentation)  # fmt: skip
 
 
 @pytest.mark.parametrize("show", PRINTED, ids=lambda show: show.__name__)

@@ -229,6 +229,7 @@ class TestFigures:
         assert rows["all"] == [
             [str(all_sizes.true)], [str(all_sizes.found)], [f"{all_sizes.sensitivity:.0%}"],
             [str(all_sizes.predicted)], [str(all_sizes.confirmed)], [f"{all_sizes.precision:.0%}"],
+            [str(all_sizes.matched)], [str(all_sizes.false)],
         ]  # fmt: skip
         for size, cells in shown.table(["size", "cases", "DSC", "NSD"]).items():
             mean = scores.strata[size]["dsc"]

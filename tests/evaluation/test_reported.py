@@ -112,7 +112,8 @@ def test_a_table_of_ones_own_is_found_by_its_path(tmp_path):
 
 def test_the_kit_has_the_tables_that_it_names():
     assert reported_names() == [
-        "aladdin5", "blackbean", "stmt", "ust", "voxelintelligence", "winner",
+        "aladdin5", "blackbean", "lyy1", "omnilesion", "panther", "stmt", "ust",
+        "voxelintelligence", "winner",
     ]  # fmt: skip
 
 

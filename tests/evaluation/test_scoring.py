@@ -289,7 +289,7 @@ class TestBadInput:
             (lambda t, p, o: [f.unlink() for f in t.iterdir()], 1, "holds no <case>.nii.gz"),
             (lambda t, p, o: t.rename(o), 1, "check --truth"),
             (lambda t, p, o: p.rename(o), 1, "check --pred"),
-            (lambda t, p, o: o.write_text("a file"), 1, "choose another -o"),
+            (lambda t, p, o: o.write_text("a file"), 1, "choose another folder"),
         ],
     )
     def test_a_run_that_cannot_start(self, folders, tmp_path, change, code, message):

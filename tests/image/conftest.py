@@ -33,6 +33,15 @@ def built(folder, *target):
 
 
 @pytest.fixture(scope="session")
+def base_image(image_folder):
+    """The base that build.sh makes of Debian's packages; Docker has it."""
+    name = "flare23kit-base:bookworm"
+    if subprocess.run(["docker", "image", "inspect", name], capture_output=True).returncode:
+        built(image_folder)
+    return name
+
+
+@pytest.fixture(scope="session")
 def archive(image_folder):
     """The archive that build.sh saves of the target cpu."""
     return built(image_folder) / "flare23kit.tar.gz"

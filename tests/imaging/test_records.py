@@ -4,17 +4,20 @@ import json
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from imaging.errors import KitError
-from imaging.records import read_record, read_table, to_record, write_json
+from imaging.records import json_schema, read_record, read_table, to_record, write_json
 
 
 @dataclass(frozen=True)
 class Organ:
     ml: float
     labels: tuple[int, ...] = ()
+    side: Literal["left", "right"] | None = None
+    grades: tuple[Literal[1, 2], ...] | None = None
 
     def __post_init__(self):
         if self.ml < 0:
@@ -57,6 +60,14 @@ def test_a_table_becomes_dataclasses():
             {"visits": [{}, {"x": {"ml": 1}, "y": {"ml": 1, "labels": [1, 2.5]}}]},
             "here: visits[1].y.labels[1]: expected int, found 2.5",
         ),
+        (
+            {"visits": [{"x": {"ml": 1, "side": "up"}}]},
+            "here: visits[0].x.side: expected one of 'left', 'right', found 'up'",
+        ),
+        (
+            {"organs": {"liver": {"ml": 1, "grades": [1, 3]}}},
+            "here: organs.liver.grades[1]: expected one of 1, 2, found 3",
+        ),
         ({"visits": [{"x": {"ml": 1, "nl": 1}}]}, "here: visits[0].x: unknown keys: nl"),
     ],
 )
@@ -68,6 +79,16 @@ def test_what_is_wrong_is_named_by_its_keys(change, complaint):
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
     assert json.dumps(table) == before
+
+
+def test_the_schema_has_the_head_and_not_the_known_fields():
+    told = json_schema(Patient, head={"format": 2}, known=("folder",))
+    assert list(told["properties"]) == ["format", "name", "organs", "sizes_mm", "visits"]
+    assert told["properties"]["format"] == {"const": 2}
+    assert told["required"] == ["format", "name", "organs"]
+    assert told["additionalProperties"] is False
+    assert told["$defs"]["Organ"]["required"] == ["ml"]
+    assert told["$defs"]["Organ"]["additionalProperties"] is False
 
 
 def test_a_head_is_checked_and_left_out(tmp_path):

@@ -12,7 +12,7 @@ from imaging.volumes import read_volume
 from tests.viewer.browser import Browser, needs_chromium
 from tests.viewer.cases import write_case
 from viewer import write_page
-from viewer.case import read_case
+from viewer.case import read_viewed
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 WIDE, PHONE = (1280, 900), (390, 1700)
@@ -31,7 +31,7 @@ def paths(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(paths):
     path = paths[0].parent / "page.html"
-    write_page(read_case(*paths), path)
+    write_page(read_viewed(*paths), path)
     return path
 
 
@@ -121,7 +121,7 @@ class TestDrawing:
         choose(browser, "axial")
         pixels = canvas(browser, "planes")
         choose(browser, "all")
-        case = read_case(*paths)
+        case = read_viewed(*paths)
         labels = case.maps["prediction"][case.box]
         mm_y, mm_x = case.grid.spacing_mm[1:]
         plane = labels[cross(browser)[2]]
@@ -234,7 +234,7 @@ class TestWords:
         for path in paths:
             image = sitk.PermuteAxes(sitk.ReadImage(str(path)), order)
             sitk.WriteImage(sitk.Flip(image, (False, True, False)), str(path))
-        case = read_case(*paths)
+        case = read_viewed(*paths)
         size = write_page(case, tmp_path / "page.html")
         if coarser:
             write_page(case, tmp_path / "page.html", size - 12_000)
@@ -257,7 +257,7 @@ class TestWords:
             "[...document.querySelectorAll('#organs tbody tr')]"
             ".map(row => [...row.cells].map(cell => cell.textContent))"
         )
-        organs = read_case(*paths).organs
+        organs = read_viewed(*paths).organs
         assert [row[0] for row in rows] == list(ORGANS)
         for row, organ in zip(rows, organs, strict=True):
             if organ.dsc is not None:

@@ -19,7 +19,7 @@ from imaging.volumes import read_volume
 from tests.evaluation.maps import box, write_map
 from tests.viewer.cases import write_case
 from viewer import write_page
-from viewer.case import read_case, shown_box
+from viewer.case import read_viewed, shown_box
 from viewer.linked import write_linked
 from viewer.packing import TABLE_HU
 from viewer.reduced import reduced
@@ -60,7 +60,7 @@ def paths(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(paths):
     path = paths[0].parent / "page.html"
-    write_page(read_case(*paths), path)
+    write_page(read_viewed(*paths), path)
     return path
 
 
@@ -92,21 +92,21 @@ class TestFile:
         assert not re.search(r"\b(src|href|action|srcset)=|@import|url\(", text)
 
     def test_the_same_case_gives_the_same_bytes(self, page, paths, tmp_path):
-        size = write_page(read_case(*paths), tmp_path / "again.html")
+        size = write_page(read_viewed(*paths), tmp_path / "again.html")
         assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
         assert size == page.stat().st_size
 
     def test_names_stay_text(self, tmp_path):
         name = '<img onerror=x>&"</script>'.replace("/", "∕")
         paths = write_case(tmp_path, name, truth=False)
-        write_page(read_case(*paths), tmp_path / "page.html")
+        write_page(read_viewed(*paths), tmp_path / "page.html")
         text = (tmp_path / "page.html").read_text("utf-8")
         assert "<img" not in text
         assert about(tmp_path / "page.html")["name"] == name
 
     def test_it_cannot_be_written(self, paths, tmp_path):
         with pytest.raises(KitError, match="cannot write"):
-            write_page(read_case(*paths), tmp_path / "none" / "page.html")
+            write_page(read_viewed(*paths), tmp_path / "none" / "page.html")
         assert list(tmp_path.iterdir()) == []
 
     def test_the_licences_are_in_it(self, page):
@@ -138,7 +138,7 @@ class TestContent:
         for name, array in (("a_0000", hu), ("pred", pred), ("truth", truth)):
             write_map(array, tmp_path / f"{name}.nii.gz", (10.0, 10.0, 10.0))
         files = (tmp_path / f"{name}.nii.gz" for name in ("a_0000", "pred", "truth"))
-        organs = {organ.name: organ for organ in read_case(*files).organs}
+        organs = {organ.name: organ for organ in read_viewed(*files).organs}
         assert list(organs) == [*ORGANS, "label 17"]
         # |A| = |B| = 16, |A and B| = 8  ->  2 * 8 / 32 = 1/2
         assert (organs["liver"].volumes_ml, organs["liver"].dsc) == ((16.0, 16.0), 0.5)
@@ -149,7 +149,7 @@ class TestContent:
         notes = about(page)["notes"]
         assert notes[0] == "Voxels are the CT's own: 7 × 7 × 8 mm (x, y, z)."
         assert "HU are in steps of 4 from -160 to 240 and of 16 elsewhere" in notes[1]
-        case = read_case(*paths)
+        case = read_viewed(*paths)
         write_page(case, tmp_path / "small.html", page.stat().st_size - 20_000)
         notes = about(tmp_path / "small.html")["notes"]
         assert re.fullmatch(
@@ -160,7 +160,7 @@ class TestContent:
         paths = write_case(tmp_path, truth=False)
         hu = read_volume(paths[0]).hu
         write_map((hu + 1024).astype(np.int16), paths[0], (8.0, 7.0, 7.0))
-        case = read_case(*paths)
+        case = read_viewed(*paths)
         assert case.warnings
         write_page(case, tmp_path / "page.html")
         assert about(tmp_path / "page.html")["notes"][-1] == case.warnings[-1]
@@ -170,7 +170,7 @@ class TestReading:
     @pytest.mark.parametrize("kind", ["nrrd", "mha"])
     def test_a_ct_in_another_format(self, paths, tmp_path, kind):
         sitk.WriteImage(sitk.ReadImage(str(paths[0])), str(tmp_path / f"a_0000.{kind}"))
-        case, same = (read_case(ct, *paths[1:]) for ct in (tmp_path / f"a_0000.{kind}", paths[0]))
+        case, same = (read_viewed(ct, *paths[1:]) for ct in (tmp_path / f"a_0000.{kind}", paths[0]))
         assert (case.name, case.box, case.grid.shape) == (same.name, same.box, same.grid.shape)
         assert (case.hu == same.hu).all()
         assert case.organs == same.organs
@@ -179,13 +179,13 @@ class TestReading:
         write_map(np.ones((3, 4, 5), np.uint8), tmp_path / "other.nii.gz")
         message = r"other.nii.gz: the map has 5×4×3 voxels, not 52×44×40; give a map of a_0000"
         with pytest.raises(GeometryError, match=message):
-            read_case(paths[0], tmp_path / "other.nii.gz")
+            read_viewed(paths[0], tmp_path / "other.nii.gz")
         with pytest.raises(GeometryError, match=message):
-            read_case(paths[0], paths[1], tmp_path / "other.nii.gz")
+            read_viewed(paths[0], paths[1], tmp_path / "other.nii.gz")
 
     def test_a_file_that_is_missing(self, paths, tmp_path):
         with pytest.raises(VolumeError, match=r"none\.nii\.gz is missing; run predict first"):
-            read_case(paths[0], tmp_path / "none.nii.gz")
+            read_viewed(paths[0], tmp_path / "none.nii.gz")
 
     def test_the_part_that_is_shown(self):
         # 10 mm slices: three above and below the organs; all of the body in the slice
@@ -206,7 +206,7 @@ class TestReading:
 
 class TestSize:
     def test_the_finest_copy_that_fits(self, paths):
-        case = read_case(*paths)
+        case = read_viewed(*paths)
         full = reduced(case, 10**9)
         assert full.spacing_mm == case.grid.spacing_mm
         sizes = []
@@ -219,7 +219,7 @@ class TestSize:
         assert sizes == sorted(sizes, reverse=True)
 
     def test_short_axes_are_reduced_first(self, tmp_path):
-        case = read_case(
+        case = read_viewed(
             *write_case(tmp_path, False, shape=(20, 60, 64), spacing_mm=(9.0, 5.0, 5.0))
         )
         z, y, x = reduced(case, reduced(case, 10**9).text_bytes // 2).spacing_mm
@@ -229,7 +229,7 @@ class TestSize:
 
     def test_what_does_not_fit_at_all(self, paths):
         with pytest.raises(KitError, match="a: no copy of the CT fits into 100 bytes; crop the CT"):
-            reduced(read_case(*paths), 100)
+            reduced(read_viewed(*paths), 100)
 
 
 class TestLinked:

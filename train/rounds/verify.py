@@ -11,7 +11,7 @@ _CONDITIONS = ("recipe", "seed", "commit", "packages", "cpu", "gpu", "cores", "t
 
 
 @dataclass(frozen=True)
-class Difference:
+class RunDifference:
     """The first stage in which two runs differ."""
 
     stage: str
@@ -20,7 +20,7 @@ class Difference:
     """What else differs there, and may be the reason."""
 
 
-def compare_runs(first: Path, second: Path) -> tuple[int, Difference | None]:
+def compare_runs(first: Path, second: Path) -> tuple[int, RunDifference | None]:
     """Compare what the stages of two runs put out, in the order in which they depend on each other.
 
     Returns:
@@ -36,14 +36,16 @@ def compare_runs(first: Path, second: Path) -> tuple[int, Difference | None]:
         one, other = (found.get(stage) for found in records)
         if one is None or other is None:
             missing = first if one is None else second
-            return equal, Difference(stage, f"{missing} has no such stage")
+            return equal, RunDifference(stage, f"{missing} has no such stage")
         if one["outputs"] != other["outputs"]:
             around = tuple(
                 f"{key}: {one.get(key)} and {other.get(key)}"
                 for key in _CONDITIONS
                 if one.get(key) != other.get(key)
             )
-            return equal, Difference(stage, _first_file(one["outputs"], other["outputs"]), around)
+            return equal, RunDifference(
+                stage, _first_file(one["outputs"], other["outputs"]), around
+            )
         equal += 1
     return equal, None
 

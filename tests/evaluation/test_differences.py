@@ -1,0 +1,132 @@
+"""`compare` and `rank` say which differences are settled."""
+
+import csv
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from evaluation.cli import main
+from evaluation.comparison.contest import load_contest
+from evaluation.comparison.differences import between_places, between_teams, from_reported
+from evaluation.comparison.ranking import rank_teams
+from evaluation.scoring.scores import Scores
+from tests.evaluation.results import failed, scored, write_scores
+
+TABLE = """
+team = "them"
+title = "A paper"
+reference = "arXiv 1"
+[[results]]
+split = "public validation"
+source = "its table 1"
+verified = true
+[results.dsc_percent]
+organs = 80
+tumour = 60
+"""
+
+
+def team(name, *dsc, first=0, sha=None):
+    cases = tuple(
+        scored(f"case{first + n:02}", (value, value), (value / 2, value / 2), truth_sha256=sha)
+        for n, value in enumerate(dsc)
+    )
+    return Scores(name, None, "official", 0.2, "fail", cases)
+
+
+def organ_dsc(rows):
+    (row,) = [row for row in rows if row.figure == "organ DSC"]
+    return row
+
+
+def invoke(*words):
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_shared_cases_are_compared_in_pairs():
+    # 1, 2 and 3 points: mean 2; the fourth case is only the first's
+    row = organ_dsc(between_teams([team("a", 0.61, 0.72, 0.93, 0.1), team("b", 0.60, 0.70, 0.90)]))
+    assert row.difference.value == pytest.approx(2)
+    assert (row.difference.paired, row.difference.first_cases) == (True, 3)
+    assert (row.first, row.second, row.unit) == ("a", "b", "points")
+
+
+def test_other_cases_are_compared_in_two_groups():
+    row = organ_dsc(between_teams([team("a", 0.6, 0.8), team("b", 0.4, 0.5, 0.6, first=5)]))
+    assert row.difference.value == pytest.approx(20)
+    assert not row.difference.paired
+    assert (row.difference.first_cases, row.difference.second_cases) == (2, 3)
+
+
+def test_a_case_of_another_truth_is_another_case():
+    row = organ_dsc(between_teams([team("a", 0.6, 0.8, sha="x"), team("b", 0.4, 0.5, sha="y")]))
+    assert not row.difference.paired
+
+
+def test_failed_cases_are_left_out_of_pairs():
+    second = Scores("b", None, "official", 0.2, "fail", (scored("case00"), failed("case01")))
+    row = organ_dsc(between_teams([team("a", 0.5, 0.5), second]))
+    assert row.difference.first_cases == 1
+    assert row.verdict == "not settled"
+
+
+def test_reported_figures_count_as_exact_and_only_where_comparable(tmp_path):
+    from evaluation.comparison.compare import comparisons
+    from evaluation.comparison.measured import load_measured
+    from evaluation.comparison.reported import load_reported
+
+    (tmp_path / "them.toml").write_text(TABLE)
+    cases = [scored(f"c{n}", (0.80 + 0.01 * (n % 2), 0.9), (0.1, 0.1)) for n in range(50)]
+    measured = load_measured(write_scores(tmp_path / "us", *cases))
+    rows = comparisons([load_reported(tmp_path / "them.toml")], [measured])
+    found = {row.figure: row for row in from_reported(rows, [measured.scores])}
+    assert found["organ DSC"].difference.value == pytest.approx(0.5)
+    assert found["organ DSC"].verdict == "better"
+    assert found["tumour DSC"].verdict == "worse"
+    few = load_measured(write_scores(tmp_path / "few", *cases[:5]))
+    rows = comparisons([load_reported(tmp_path / "them.toml")], [few])
+    assert from_reported(rows, [few.scores]) == []  # 5 of 50 cases
+
+
+def test_compare_shows_them_and_writes_them(tmp_path):
+    one = write_scores(tmp_path / "one", *team("", *[0.80, 0.70, 0.90, 0.60] * 3).cases)
+    two = write_scores(tmp_path / "two", *team("", *[0.79, 0.72, 0.88, 0.61] * 3).cases)
+    result = invoke("compare", one, two, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "What is known of the differences" in result.output
+    assert "not settled" in result.output
+    assert " better " not in result.output.partition("first less second")[0]
+    assert max(map(len, result.output.splitlines())) <= 80
+    rows = json.loads((tmp_path / "out/differences.json").read_text())["rows"]
+    assert [row["figure"] for row in rows] == ["organ DSC", "organ NSD", "tumour DSC", "tumour NSD"]
+    assert rows[0]["value"] == pytest.approx(0)
+    with (tmp_path / "out/differences.csv").open() as stream:
+        table = list(csv.DictReader(stream))
+    assert table[0]["verdict"] == "not settled"
+    assert table[0]["paired"] == "True"
+
+
+def test_rank_compares_neighbours(tmp_path):
+    values = ([0.9, 0.8, 0.7, 0.6], [0.89, 0.79, 0.69, 0.59], [0.3, 0.2, 0.1, 0.2])
+    folders = [
+        write_scores(tmp_path / name, *team("", *dsc).cases)
+        for name, dsc in zip("abc", values, strict=True)
+    ]
+    contest = load_contest(folders)
+    rows = between_places(contest, rank_teams(contest, 10))
+    pairs = {(row.first, row.second) for row in rows}
+    assert pairs == {("a", "b"), ("b", "c")}
+    by_rank = [row for row in rows if row.figure == "mean rank"]
+    # a is first in every case and metric, b second
+    assert [(row.difference.value, row.verdict) for row in by_rank] == [(-1, "better")] * 2
+    result = invoke("rank", *folders, "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "mean rank" in result.output
+    assert (tmp_path / "out/differences.csv").is_file()
+
+
+def test_efficiency_alone_has_no_differences(tmp_path):
+    assert between_teams([team("a", 0.5)]) == []

@@ -1,0 +1,1 @@
+"""From a trained network to the archive that is handed in."""

@@ -1,0 +1,113 @@
+"""Docker's part: the image is built, and saved as the archive that is handed in."""
+
+import contextlib
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import IO, cast
+
+from isal import igzip
+
+from evaluation.efficiency.containers import docker
+from evaluation.efficiency.outputs import printable, tail
+from imaging.errors import KitError
+from imaging.files import replacing
+from inference.manifest import Manifest
+from train.package.context import revision_of, version_of
+from train.package.request import TARGETS, BuildSettings
+
+_CHUNK = 1 << 20
+_LEVEL = 1
+_TAIL_CHARACTERS = 4000
+
+
+def refuse_no_docker() -> None:
+    """Refuse to begin where Docker cannot end.
+
+    Raises:
+        KitError: There is no program docker, or no daemon answers it.
+    """
+    if shutil.which("docker") is None:
+        raise KitError("the program docker is not here; install Docker, or `docker.io` on Debian")
+    try:
+        docker("version", "--format", "{{.Server.Version}}")
+    except KitError as error:
+        raise KitError(f"{error}; start Docker's daemon, or ask to be let into it") from error
+
+
+def image_id(tag: str) -> str | None:
+    """Return the digest of the image that has a tag; None where there is none."""
+    with contextlib.suppress(KitError):
+        return docker("image", "inspect", "--format", "{{.Id}}", tag)
+    return None
+
+
+def image_bytes(tag: str) -> int:
+    """Return the size of an image, its base's layers too."""
+    return int(docker("image", "inspect", "--format", "{{.Size}}", tag))
+
+
+def build_image(
+    tag: str, context: Path, manifest: Manifest, settings: BuildSettings, log: Path
+) -> None:
+    """Build an image, with Docker's own words in `log`.
+
+    Args:
+        tag: The image's name and tag.
+        context: What `write_context` wrote.
+        manifest: The bundle's, for the image's labels.
+        settings: How it is built; its arguments come after the kit's own and so replace them.
+        log: The file.
+
+    Raises:
+        KitError: Docker fails, or the log cannot be written.
+    """
+    arguments = {
+        "LOCK": TARGETS[settings.target],
+        "VERSION": version_of(settings.checkout),
+        "REVISION": revision_of(settings.checkout),
+        "MANIFEST_SHA256": manifest.sha256,
+        **settings.arguments,
+    }
+    command = ["docker", "build", "--tag", tag, "--target", settings.target]
+    command += [] if settings.network is None else ["--network", settings.network]
+    for name, value in arguments.items():
+        command += ["--build-arg", f"{name}={value}"]
+    try:
+        with log.open("wb") as stream:
+            done = subprocess.run(
+                [*command, str(context)],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+    except OSError as error:
+        raise KitError(f"docker build cannot start: {error}") from error
+    if done.returncode != 0:
+        lines = tail(log, _TAIL_CHARACTERS).strip().splitlines() or ["no answer"]
+        raise KitError(f"docker build: {printable(lines[-1])}; all of it is in {log}")
+
+
+def save_archive(tag: str, archive: Path) -> None:
+    """Write what `docker save` gives, compressed, whole or not at all.
+
+    Raises:
+        KitError: Docker fails, or the archive cannot be written.
+    """
+    with replacing(archive) as partial, tempfile.TemporaryFile() as told:
+        command = ["docker", "save", tag]
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told
+        ) as process:
+            saved = cast(IO[bytes], process.stdout)
+            try:
+                with igzip.open(partial, "wb", compresslevel=_LEVEL) as stream:
+                    shutil.copyfileobj(saved, stream, _CHUNK)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            told.seek(0)
+            lines = told.read().decode("utf-8", "replace").strip().splitlines() or ["no answer"]
+            raise KitError(f"docker save: {printable(lines[-1])}; {archive} was not written")
