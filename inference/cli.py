@@ -76,6 +76,9 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--weights", type=FILE, help="ONNX file, where the manifest's is not."),
             click.option("--engine", default="auto", show_default=True, type=engines),
             click.option("--threads", default=0, type=click.IntRange(min=0), help="0: all cores."),
+            click.option(
+                "--device", default=0, type=click.IntRange(min=0), help="GPU, where one is used."
+            ),
             click.option("--precision", default="auto", type=precisions),
             click.option("--step", type=click.FloatRange(0.1, 1.0), help="Share of a patch."),
             click.option("--blending", type=click.Choice(["gaussian", "constant"])),
@@ -155,7 +158,7 @@ def predict(
         from inference.predictor import Settings
         from inference.screen import predict_inputs
 
-        described = described_network(manifest, weights, settings["engine"])
+        described = described_network(manifest, weights)
         run_json = report or outputs / "run.json"
         kinds = also + ("preview",) * preview
         with _beside(kinds, outputs, described, settings["organs"]) as beside:
@@ -193,11 +196,9 @@ def _beside(
         yield chosen.write
 
 
-def described_network(manifest: Path, weights: Path | None, engine: str) -> "Manifest":
+def described_network(manifest: Path, weights: Path | None) -> "Manifest":
     """Read the manifest; with the user's own ONNX file if there is one."""
     from inference.manifest import load_manifest
 
-    if weights is not None and engine == "torch":
-        raise click.UsageError("--weights is an ONNX file; the torch engine takes the manifest's")
     described = load_manifest(manifest)
     return described if weights is None else described.with_onnx(weights)

@@ -73,7 +73,7 @@ class Manifest:
 
     name: str
     files: dict[str, WeightsFile]
-    """By format: "onnx", and perhaps "torch" (an exported program) and the two of `INT8`."""
+    """By format: "onnx", and perhaps the two of `INT8`."""
     orientation: str | None
     spacing_mm: tuple[Positive, Positive, Positive]
     crop: str

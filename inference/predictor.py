@@ -12,15 +12,16 @@ from imaging.errors import EngineError, ManifestError
 from imaging.geometry import Box, Grid, Orientation, SpacingMm, as_shape
 from imaging.resampling import resample_linear
 from imaging.volumes import Header, Volume
+from inference.attempts import labelled
 from inference.blank import Runs
 from inference.counts import count
 from inference.ct import AnyCt, Direction, Source, case_name, opened_ct, read_ct
-from inference.engines import Engine, EngineOptions, Precision, infer_many
+from inference.engines import Engine, EngineOptions, Instead, Precision, blended_logits, no_other
 from inference.labels import NativeLabels, keep_only
 from inference.manifest import Manifest
 from inference.postprocess import clean
 from inference.report import CaseReport, now_s
-from inference.sliding_window import Window, flips_of, logit_slabs, window_count
+from inference.sliding_window import Window, flips_of, window_count
 from inference.view import view_of
 
 
@@ -30,6 +31,8 @@ class Settings:
 
     engine: str = "auto"
     threads: int = 0
+    device: int = 0
+    """Number of the GPU, for an engine that runs on one."""
     precision: Precision = "auto"
     step: float | None = None
     blending: str | None = None
@@ -96,11 +99,14 @@ class Prepared:
 class Predictor:
     """A network, ready to label volumes."""
 
-    def __init__(self, manifest: Manifest, engine: Engine, settings: Settings) -> None:
+    def __init__(
+        self, manifest: Manifest, engine: Engine, settings: Settings, instead: Instead = no_other
+    ) -> None:
         spec = manifest.window
         self.manifest = manifest
         self.engine = engine
         self.settings = settings
+        self.instead = instead
         self.window = Window(
             spec.patch,
             settings.step or spec.step,
@@ -142,11 +148,7 @@ class Predictor:
         volume = read()
         prepared, header = self.prepare(volume, report), volume.header
         del volume
-        if self.settings.time_limit_s is not None or self.settings.memory_limit_mib is not None:
-            from inference.limits import within_limits  # imported only if there is a limit
-
-            prepared = within_limits(self, prepared, report, begun_s)
-        return Segmentation(self.label(prepared, report, progress), report, header)
+        return Segmentation(labelled(self, prepared, report, progress, begun_s), report, header)
 
     def prepare(self, volume: Volume, report: CaseReport) -> Prepared:
         """Turn, crop, clip, resample and normalize a CT.
@@ -245,7 +247,7 @@ class Predictor:
             EngineError: The logits are not finite.
         """
         window = replace(self.window, step=prepared.step, flips=flips or self.window.flips)
-        for slab in logit_slabs(prepared.image, partial(infer_many, self.engine), window, advance):
+        for slab in blended_logits(self.engine, prepared.image, window, advance):
             self._check(slab)
             yield slab
 

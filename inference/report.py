@@ -35,6 +35,8 @@ class CaseReport:
     blank_slices: tuple[tuple[int, int], ...] = ()
     """First and last + 1 slice of each gap that shows nothing, in the network's axes."""
     working_shape: tuple[int, ...] = ()
+    engine: str = ""
+    """The one that labelled it: another than the run's, if that failed before."""
     step: float | None = None
     windows: int = 0
     seconds: dict[str, float] = field(default_factory=dict)

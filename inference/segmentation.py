@@ -6,7 +6,7 @@ from pathlib import Path
 
 from imaging.geometry import SpacingMm
 from inference.ct import AnyCt, Direction
-from inference.engines import EngineOptions, open_engine, weights_of
+from inference.engines import EngineOptions, open_engines, weights_of
 from inference.manifest import Manifest, load_manifest, verify_weights
 from inference.predictor import AS_THE_MANIFEST, UNSEEN, Predictor, Progress, Segmentation, Settings
 from inference.shipped import DEFAULT_MANIFEST
@@ -58,6 +58,6 @@ def open_predictor(manifest: Manifest, settings: Settings) -> Iterator[Predictor
     """
     for kind in weights_of(settings.engine, manifest):
         verify_weights(manifest, kind)
-    options = EngineOptions(settings.threads, settings.precision)
-    with open_engine(settings.engine, manifest, options) as engine:
-        yield Predictor(manifest, engine, settings)
+    options = EngineOptions(settings.threads, settings.precision, settings.device)
+    with open_engines(settings.engine, manifest, options) as engines:
+        yield Predictor(manifest, engines.current, settings, engines.instead)

@@ -91,6 +91,36 @@ def window_slices(shape: Shape, window: Window) -> list[tuple[slice, slice, slic
     ]
 
 
+@dataclass(frozen=True)
+class Level:
+    """Windows that begin in the same slice, and the slices that are complete after them."""
+
+    places: list[tuple[slice, slice, slice]]
+    done: int
+    """Slices, from the level's first on, that no later window touches."""
+    sums: Array
+    """float32 [done, Y, X]: the windows' weights, added up."""
+    shown: tuple[slice, ...]
+    """The part of the `done` slices that is the image and no padding."""
+
+
+def levels(shape: Shape, inner: tuple[slice, ...], window: Window) -> Iterator[Level]:
+    """Yield the levels of windows from the first slice to the last.
+
+    Args:
+        shape: Of the padded image.
+        inner: The place of the image in it.
+        window: How to move and blend.
+    """
+    sums, (z, *plane) = _coverage(shape, window), inner
+    groups = itertools.groupby(window_slices(shape, window), lambda place: place[0].start)
+    places = {start: list(level) for start, level in groups}
+    for start, end in itertools.pairwise([*places, shape[0]]):
+        done = end - start
+        shown = slice(max(0, z.start - start), min(z.stop - start, done))
+        yield Level(places[start], done, outer([sums[0][start:end], *sums[1:]]), (shown, *plane))
+
+
 def logit_slabs(
     image: Array, infer: Infer, window: Window, advance: Callable[[], None] = lambda: None
 ) -> Iterator[Array]:
@@ -109,35 +139,29 @@ def logit_slabs(
     Yields:
         float32 [K, some slices, Y, X], good until the next is requested.
     """
-    padded, inner = _padded(image, window.patch)
-    weight = _outer([profile(n, window.blending) for n in window.patch])
-    sums = _coverage(as_shape(padded), window)
-    depth = window.patch[0]
-    places = window_slices(as_shape(padded), window)
-    groups = itertools.groupby(places, lambda place: place[0].start)
-    levels = {start: list(level) for start, level in groups}
-    ends = [*levels, padded.shape[0]][1:]
-    answers = infer(_flipped(padded[place], axes) for place in places for axes in window.flips)
+    whole, inner = padded(image, window.patch)
+    weight = window_weight(window)
+    places = window_slices(as_shape(whole), window)
+    answers = infer(_flipped(whole[place], axes) for place in places for axes in window.flips)
     total = weighted = np.empty(0, dtype=np.float32)
-    for (start, level), end in zip(levels.items(), ends, strict=True):
-        for place in level:
+    for level in levels(as_shape(whole), inner, window):
+        for place in level.places:
             logits = _averaged(answers, window.flips)
             if not total.size:
-                total = np.zeros((len(logits), depth, *padded.shape[1:]), dtype=np.float32)
+                total = np.zeros((len(logits), window.patch[0], *whole.shape[1:]), np.float32)
                 weighted = np.empty(logits.shape, dtype=np.float32)
             np.multiply(logits, weight, out=weighted)
             total[:, :, *place[1:]] += weighted
             advance()
-        done = end - start
-        total[:, :done] /= _outer([sums[0][start:end], *sums[1:]])
-        z = slice(max(0, inner[0].start - start), min(inner[0].stop - start, done))
-        yield total[:, z, *inner[1:]]
+        done = level.done
+        total[:, :done] /= level.sums
+        yield total[:, *level.shown]
         for label in range(len(total)):
             total[label, :-done] = total[label, done:]
         total[:, -done:] = 0
 
 
-def _padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
+def padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
     """Pad evenly to at least the patch, an odd voxel at the end; return the place of the image."""
     missing = [max(0, p - n) for n, p in zip(image.shape, patch, strict=True)]
     before = [m // 2 for m in missing]
@@ -145,6 +169,11 @@ def _padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
     if not any(missing):
         return image, inner
     return np.pad(image, [(b, m - b) for b, m in zip(before, missing, strict=True)]), inner
+
+
+def window_weight(window: Window) -> Array:
+    """Return the weight of a window's voxels, float32 [Z, Y, X]."""
+    return outer([profile(n, window.blending) for n in window.patch])
 
 
 def _averaged(answers: Iterator[Array], flips: tuple[tuple[int, ...], ...]) -> Array:
@@ -166,7 +195,8 @@ def _turned_back(logits: Array, axes: tuple[int, ...]) -> Array:
     return np.flip(logits[0], tuple(axis + 1 for axis in axes))
 
 
-def _outer(profiles: list[Array]) -> Array:
+def outer(profiles: list[Array]) -> Array:
+    """Return the product of three profiles, float32 [Z, Y, X]."""
     z, y, x = profiles
     return z[:, np.newaxis, np.newaxis] * y[:, np.newaxis] * x
 

@@ -66,7 +66,6 @@ for command in (audit, estimate_recipe, package, run_all, stage, verify_runs, sm
     show_default=True,
     help="What prediction looks at; nonzero is nnU-Net's.",
 )
-@click.option("--reference", is_flag=True, help="Write the program of the torch engine too.")
 @_THREADS
 @click.option(
     "--trust-checkpoint",

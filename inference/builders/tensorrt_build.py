@@ -26,8 +26,9 @@ from inference.manifest import Manifest, verify_weights
 if TYPE_CHECKING:
     from inference.engines.cuda import Gpu
 
-WORKSPACE_MIB = 4096
-"""Most scratch memory of a layer: what FLARE23 allows without a penalty."""
+WORKSPACE_MIB = 3072
+"""Most scratch memory of a layer. FLARE23 allows 4,096 MiB of GPU memory without a penalty, and the
+driver's own share, the weights and the buffers count too."""
 
 
 @dataclass(frozen=True)

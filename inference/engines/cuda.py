@@ -11,6 +11,7 @@ from cuda.bindings import runtime as cudart
 from numpy.typing import NDArray
 
 from imaging.errors import EngineError
+from inference.engines import too_few_gpus
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Gpu:
     name: str
     target: str
     """Compute capability: "sm86" is 8.6."""
+    number: int = 0
+    """Counted among those that CUDA_VISIBLE_DEVICES leaves."""
 
 
 def checked(answer: tuple[Any, ...]) -> Any:
@@ -35,11 +38,11 @@ def checked(answer: tuple[Any, ...]) -> Any:
     return found[0] if len(found) == 1 else found or None
 
 
-def present_gpu() -> Gpu:
-    """Return the first GPU that this process may use.
+def present_gpu(number: int = 0) -> Gpu:
+    """Return a GPU that this process may use, and use it in this thread.
 
     Raises:
-        EngineError: No driver, one older than the runtime, or no GPU.
+        EngineError: No driver, one older than the runtime, no GPU, or not as many.
     """
     known, needed = (
         checked(ask()) for ask in (cudart.cudaDriverGetVersion, cudart.cudaRuntimeGetVersion)
@@ -49,8 +52,21 @@ def present_gpu() -> Gpu:
     if known // 1000 < needed // 1000:
         have, want = known // 1000, needed // 1000
         raise EngineError(f"the NVIDIA driver is for CUDA {have}, this needs {want}; update it")
-    found = checked(cudart.cudaGetDeviceProperties(0))
-    return Gpu(found.name.decode().rstrip("\0"), f"sm{found.major}{found.minor}")
+    count = checked(cudart.cudaGetDeviceCount())
+    if number >= count:
+        raise EngineError(too_few_gpus(number, count))
+    use_gpu(number)
+    found = checked(cudart.cudaGetDeviceProperties(number))
+    return Gpu(found.name.decode().rstrip("\0"), f"sm{found.major}{found.minor}", number)
+
+
+def use_gpu(number: int) -> None:
+    """Let what this thread asks of CUDA from now on be of the GPU with this number.
+
+    Raises:
+        EngineError: It cannot be used.
+    """
+    checked(cudart.cudaSetDevice(number))
 
 
 class Memory:

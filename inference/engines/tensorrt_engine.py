@@ -14,12 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.errors import EngineError, KitError
-from imaging.files import replacing
-from inference.engines import EngineOptions, plan_folder
-from inference.engines.cuda import Gpu, Memory, Stream, nbytes, present_gpu, refuse_too_little
+from imaging.errors import EngineError
+from inference.engines import EngineOptions, failing_in_one_line, plan_folder
+from inference.engines.cuda import (
+    Gpu,
+    Memory,
+    Stream,
+    nbytes,
+    present_gpu,
+    refuse_too_little,
+    use_gpu,
+)
+from inference.engines.kernel_cache import KernelCache
 from inference.engines.tensorrt_index import EnginePlan, fitting, plans_of, read_plan
-from inference.engines.tensorrt_runtime import complaint, listener, runtime_module
+from inference.engines.tensorrt_runtime import complaint, listener, patch_tensors, runtime_module
 from inference.manifest import Manifest
 
 Array = NDArray[np.float32]
@@ -45,23 +53,24 @@ class TensorRTEngine:
                 does not: it writes nothing but outputs.
 
         Raises:
-            EngineError: The plan is damaged, the runtime refuses it, or the GPU has too little
-                memory for it.
+            EngineError: The plan is damaged, is for other inputs and outputs than a patch and its
+                logits, the runtime refuses it, or the GPU has too little memory for it.
         """
-        self._plan = plan
-        self._listener = listener(trt)
-        self._runtime = trt.Runtime(self._listener)
-        content = read_plan(folder, plan)
-        self._engine = self._made("load the plan", self._runtime.deserialize_cuda_engine(content))
-        names = [self._engine.get_tensor_name(index) for index in range(2)]
-        self._shapes = {name: tuple(self._engine.get_tensor_shape(name)) for name in names}
-        buffers = sum(nbytes(shape) for shape in self._shapes.values())
-        refuse_too_little(self._engine.device_memory_size_v2 + buffers)
-        self._kernels, self._keep_kernels = KernelCache(trt, folder, plan, gpu), keep_kernels
+        self._plan, self._gpu = plan, gpu
         self._running: _Running | None = None
         self._is_eager = False
         self._pinned = Memory()
+        self._listener = listener(trt)
+        self._runtime = trt.Runtime(self._listener)
+        self._kernels = KernelCache(trt, folder, plan, gpu.name)
+        self._keep_kernels = keep_kernels
         try:
+            content = read_plan(folder, plan)
+            loaded = self._runtime.deserialize_cuda_engine(content)
+            self._engine = self._made("load the plan", loaded)
+            self._shapes = patch_tensors(trt, self._engine, plan.file)
+            buffers = sum(nbytes(shape) for shape in self._shapes.values())
+            refuse_too_little(self._engine.device_memory_size_v2 + buffers)
             self._slots = [self._pinned_pair() for _ in range(_SLOTS)]
         except BaseException:
             self.close()
@@ -122,15 +131,17 @@ class TensorRTEngine:
                 f"{self._plan.engine} cannot run a patch of shape {patch.shape}: the plan takes "
                 f"{given.shape}"
             )
-        if self._running is None:
-            self._running = self._started()
-            if self._keep_kernels:
-                self._kernels.keep()
-        np.copyto(given, patch)
-        return self._running.submit(given, answer)
+        with failing_in_one_line(self._plan.engine):
+            if self._running is None:
+                self._running = self._started()
+                if self._keep_kernels:
+                    self._kernels.keep()
+            np.copyto(given, patch)
+            return self._running.submit(given, answer)
 
     def _started(self) -> "_Running":
         """Allocate what patches need on the GPU; warn once if there can be no graph."""
+        use_gpu(self._gpu.number)  # of this thread, which may be another than the first patch's
         context = self._made("make a context", self._kernels.context(self._engine))
         scratch = self._engine.device_memory_size_v2
         running = _Running(context, scratch, self._shapes, self._refuse)
@@ -148,49 +159,6 @@ class TensorRTEngine:
     def _refuse(self, what: str) -> None:
         message = complaint(self._listener.errors)
         raise EngineError(f"{self._plan.engine} cannot {what} ({self._plan.file}): {message}")
-
-
-class KernelCache:
-    """The kernels that TensorRT-RTX compiles for this GPU when a plan is first used on it."""
-
-    def __init__(self, trt: Any, folder: Path, plan: EnginePlan, gpu: Gpu) -> None:
-        self._strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        card = "".join(letter if letter.isalnum() else "_" for letter in gpu.name)
-        self._path = folder / f"{Path(plan.file).stem}-{card}.cache"
-        self._used = plan.engine == "tensorrt-rtx"  # TensorRT compiles when it builds
-        self._cache: Any = None
-        self._known = b""
-
-    def context(self, engine: Any) -> Any:
-        """Return an execution context without memory; with TensorRT-RTX, it uses the cache.
-
-        The kit allocates the memory (`set_device_memory`), as capturing a graph requires.
-        """
-        if not self._used:
-            return engine.create_execution_context(self._strategy)
-        config = engine.create_runtime_config()
-        config.set_execution_context_allocation_strategy(self._strategy)
-        if self._cache is None:
-            self._cache = config.create_runtime_cache()
-            if self._path.is_file():
-                self._known = self._path.read_bytes()
-                self._cache.deserialize(self._known)  # ignores a cache that does not fit
-        config.set_runtime_cache(self._cache)
-        return engine.create_execution_context(config)
-
-    def keep(self) -> None:
-        """Write the cache beside the plan if it has changed and the folder is writable."""
-        if self._cache is None:
-            return
-        content = bytes(self._cache.serialize())
-        if content == self._known:
-            return
-        self._known = content
-        try:
-            with replacing(self._path) as partial:
-                partial.write_bytes(content)
-        except KitError as error:
-            _log.info("compiled kernels are not kept: %s", error)
 
 
 class _Running:
@@ -276,7 +244,7 @@ def load_tensorrt_rtx(manifest: Manifest, options: EngineOptions) -> Any:
 def _loaded(name: str, manifest: Manifest, options: EngineOptions) -> Iterator[TensorRTEngine]:
     if options.precision != "auto":
         raise EngineError(f"{name} plans are float16; use --precision auto, or another engine")
-    gpu = present_gpu()
+    gpu = present_gpu(options.device)
     trt = runtime_module(name)
     plan = fitting(plans_of(manifest, name), name, trt.__version__, gpu.target, gpu.name)
     engine = TensorRTEngine(trt, plan, plan_folder(manifest), gpu)

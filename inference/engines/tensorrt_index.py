@@ -90,7 +90,7 @@ def engines_with_plans(manifest: Manifest, gpu: bool) -> set[str]:
     if gpu and not found:
         _log.warning(
             "the GPU is passed over: %s holds no plan of this network; "
-            "build one with `python -m inference engine build`",
+            "build one with `python -m inference engine build`, or use --engine torch",
             plan_folder(manifest),
         )
     return found

@@ -48,3 +48,37 @@ def listener(trt: Any) -> Any:
 def complaint(errors: list[str]) -> str:
     """Return the first error of a runtime; the others mostly follow from it."""
     return errors[0] if errors else "it does not say why"
+
+
+def patch_tensors(trt: Any, engine: Any, file: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a plan's patch and logits by name, in this order, as the plan says.
+
+    Args:
+        trt: The plan's runtime.
+        engine: The plan, loaded.
+        file: Its name, for the message.
+
+    Raises:
+        EngineError: It has others, or they are not float32 [1, 1, Z, Y, X] and [1, K, Z, Y, X].
+    """
+    names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
+    shapes = {name: tuple(engine.get_tensor_shape(name)) for name in names}
+    found = sorted((engine.get_tensor_mode(name) != trt.TensorIOMode.INPUT, name) for name in names)
+    fits = (
+        [is_output for is_output, _ in found] == [False, True]
+        and all(engine.get_tensor_dtype(name) == trt.DataType.FLOAT for name in names)
+        and _is_patch_and_logits(*(shapes[name] for _, name in found))
+    )
+    if not fits:
+        told = ", ".join(f"{name} {list(shapes[name])}" for name in names)
+        raise EngineError(f"{file} does not map one float32 patch to logits, but has {told}")
+    return {name: shapes[name] for _, name in found}
+
+
+def _is_patch_and_logits(patch: tuple[int, ...], logits: tuple[int, ...]) -> bool:
+    return (
+        len(patch) == 5
+        and patch[:2] == (1, 1)
+        and logits[:1] + logits[2:] == patch[1:]
+        and min(*patch, *logits) > 0
+    )

@@ -25,7 +25,7 @@ def estimate(
     from inference.predictor import Settings
     from inference.tools.estimate import estimate_on_screen
 
-    described = described_network(manifest, weights, settings["engine"])
+    described = described_network(manifest, weights)
     over = estimate_on_screen(ct, described, Settings(**settings), output)
     if over:
         raise KitError(f"{ct.name}: {'; '.join(over)}")

@@ -22,7 +22,7 @@ TRAINING = {
     "sklearn",
 }
 RUNTIMES = {"cuda", "onnxruntime", "openvino", "tensorrt_bindings", "tensorrt_rtx_bindings"}
-RUNTIME_MODULES = {"cuda", "half_graph"}
+RUNTIME_MODULES = {"cuda", "half_graph", "torch_network", "torch_windows"}
 """Modules beside the engines that stand on a runtime, or on onnx; imported when they are used."""
 WORK = {"PIL", "SimpleITK", "cc3d", "msgspec", "numpy", "pydicom", "rich"}
 HELP_LIMIT_S = 0.25

@@ -13,6 +13,7 @@ SCRIPTS = (
     "predict.sh",
     "tests/run.sh",
     "tests/chromium.sh",
+    "tests/gpu/run.sh",
     "tests/image/build.sh",
     "tests/kill_run.sh",
     "tests/slurm/start.sh",

@@ -1,7 +1,4 @@
-"""TensorRT on a GPU: the plans' logits, labels, memory.
-
-`pytest -m gpu tests/gpu --junitxml FILE` writes the seconds that were measured to FILE.
-"""
+"""TensorRT on a GPU: the plans' logits, labels, memory."""
 
 import json
 import subprocess

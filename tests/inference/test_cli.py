@@ -13,11 +13,21 @@ def run(*words):
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-def test_an_onnx_file_for_the_torch_engine_is_wrong_usage(tmp_path):
-    words = ("predict", tmp_path, tmp_path, "--weights", "a.onnx", "--engine", "torch")
-    result = run(*words)
-    assert result.exit_code == 2
-    assert "--weights is an ONNX file" in result.output
+def test_the_torch_engine_takes_an_onnx_file_of_ones_own(tmp_path, network, write_ct, boxes):
+    pytest.importorskip("torch")
+    manifest = network()
+    own = manifest.weights("onnx").rename(tmp_path / "own.onnx")
+    write_ct(tmp_path / "in" / "a_0000.nii.gz", boxes[0])
+    words = ("predict", tmp_path / "in", tmp_path / "out", "--manifest")
+    words += (manifest.folder / "weights_manifest.json", "--weights", own, "--engine", "torch")
+    done = run(*words, "--device", "0")
+    assert done.exit_code == 0, done.output
+    table = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (table["engine"]["name"], table["settings"]["device"]) == ("torch", 0)
+    assert table["cases"][0]["engine"] == "torch"
+    refused = run(*words, "--device", "99")
+    assert refused.exit_code == 1
+    assert "--device 99 was requested, but " in refused.stderr
 
 
 def test_a_report_goes_into_a_folder_that_was_not_there(tmp_path, network, write_ct, boxes):

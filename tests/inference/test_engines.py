@@ -1,6 +1,5 @@
 """Engines are chosen by name, say why one is passed over, and agree."""
 
-import hashlib
 import logging
 from importlib import import_module
 from pathlib import Path
@@ -8,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imaging.errors import EngineError, ManifestError
+from imaging.errors import EngineError
 from imaging.extras import how_to_install
 from inference import engines
 from inference.engines import EngineOptions, infer_many, open_engine
-from inference.manifest import WeightsFile, load_manifest
+from inference.manifest import load_manifest
 
 for needed in ("onnx", "onnxruntime", "openvino", "torch"):
     pytest.importorskip(needed)
@@ -23,30 +22,13 @@ CENTERS = np.array([0.0, 1.0, 2.0], dtype=np.float32)
 ONE_THREAD = EngineOptions(threads=1, precision="f32")
 
 
-@pytest.fixture
-def with_torch(network):
-    """The tiny network with the same convolution as an exported PyTorch program."""
-    import torch
-
-    manifest = network()
-    module = torch.nn.Conv3d(1, 3, 1)
-    with torch.no_grad():
-        module.weight.copy_(torch.from_numpy(CENTERS).reshape(3, 1, 1, 1, 1))
-        module.bias.copy_(torch.from_numpy(-(CENTERS**2) / 2))
-    path = manifest.folder / "tiny.pt2"
-    torch.export.save(torch.export.export(module.eval(), (torch.zeros(1, 1, *PATCH),)), path)
-    content = path.read_bytes()
-    file = WeightsFile(path.name, hashlib.sha256(content).hexdigest(), len(content))
-    return network(files={**manifest.files, "torch": file})
-
-
 def patches():
     return np.random.default_rng(0).normal(1, 1, (1, 1, *PATCH)).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
-def test_logits_are_those_worked_out(with_torch, name):
-    with open_engine(name, with_torch, ONE_THREAD) as engine:
+def test_logits_are_those_worked_out(network, name):
+    with open_engine(name, network(), ONE_THREAD) as engine:
         logits = engine.infer(patches())
         expected = CENTERS.reshape(3, 1, 1, 1) * patches()[0] - CENTERS.reshape(3, 1, 1, 1) ** 2 / 2
         # one multiplication and one addition in float32, values up to about 10
@@ -88,8 +70,8 @@ def test_one_and_two_threads_give_the_same_bytes():
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
-def test_description_says_what_ran(with_torch, name):
-    with open_engine(name, with_torch, ONE_THREAD) as engine:
+def test_description_says_what_ran(network, name):
+    with open_engine(name, network(), ONE_THREAD) as engine:
         table = engine.description
     assert sorted(table) == ["device", "name", "precision", "threads", "version"]
     assert (table["name"], table["precision"], table["threads"]) == (name, "f32", 1)
@@ -139,29 +121,21 @@ def test_unknown_engine(network):
         pass
 
 
-def test_torch_needs_its_own_weights(network):
-    with (
-        pytest.raises(ManifestError, match="has no 'torch' weights"),
-        open_engine("torch", network(), ONE_THREAD),
-    ):
-        pass
-
-
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch", "auto"])
 @pytest.mark.parametrize("content", [b"", b"no network"], ids=["nothing", "text"])
-def test_a_file_that_is_no_network_is_an_engine_error(with_torch, name, content):
-    for kind in with_torch.files:
-        with_torch.weights(kind).write_bytes(content)
-    with pytest.raises(EngineError) as caught, open_engine(name, with_torch, ONE_THREAD):
+def test_a_file_that_is_no_network_is_an_engine_error(network, name, content):
+    manifest = network()
+    manifest.weights("onnx").write_bytes(content)
+    with pytest.raises(EngineError) as caught, open_engine(name, manifest, ONE_THREAD):
         pass
     assert "\n" not in str(caught.value)
     assert "tiny" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
-def test_a_patch_that_the_network_does_not_take_is_an_engine_error(with_torch, name):
+def test_a_patch_that_the_network_does_not_take_is_an_engine_error(network, name):
     with (
-        open_engine(name, with_torch, ONE_THREAD) as engine,
+        open_engine(name, network(), ONE_THREAD) as engine,
         pytest.raises(
             EngineError, match=r"cannot run a patch of shape \(1, 1, 4, 4, 4\)"
         ) as caught,
@@ -172,11 +146,11 @@ def test_a_patch_that_the_network_does_not_take_is_an_engine_error(with_torch, n
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 @pytest.mark.parametrize("name", ["onnxruntime", "torch"])
-def test_a_precision_is_refused_where_it_is_not_done(with_torch, name, precision):
+def test_a_precision_is_refused_where_it_is_not_done(network, name, precision):
     options = EngineOptions(threads=1, precision=precision)
     with (
         pytest.raises(EngineError, match="use --precision f32 or auto"),
-        open_engine(name, with_torch, options),
+        open_engine(name, network(), options),
     ):
         pass
 
@@ -229,10 +203,10 @@ def test_threads_are_all_that_this_process_may_use_unless_given(monkeypatch):
     assert EngineOptions(threads=2).pinned_threads == 2
 
 
-def test_torch_gets_its_threads_back(with_torch):
+def test_torch_gets_its_threads_back(network):
     import torch
 
     before = torch.get_num_threads()
-    with open_engine("torch", with_torch, ONE_THREAD):
+    with open_engine("torch", network(), ONE_THREAD):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before

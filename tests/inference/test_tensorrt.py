@@ -393,7 +393,7 @@ def test_a_gpu_without_a_plan_is_named(normed, caplog, monkeypatch, tmp_path):
         assert engine.description["name"] == "openvino"
     [warning] = caplog.messages
     assert warning.startswith("the GPU is passed over: ")
-    assert warning.endswith("build one with `python -m inference engine build`")
+    assert warning.endswith("`python -m inference engine build`, or use --engine torch")
 
 
 def test_a_damaged_index_does_not_stop_the_cpu(normed, caplog):

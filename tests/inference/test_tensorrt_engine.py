@@ -9,16 +9,18 @@ import ctypes
 import logging
 from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from imaging.errors import EngineError
+from imaging.label_maps import read_label_map
 from inference.builders.tensorrt_build import Request, build_plans
 from inference.engines import EngineOptions, infer_many, open_engine, plan_folder
 from inference.engines.tensorrt_index import UNCHECKED, EnginePlan, add_plan, plans_of
 from inference.pipeline import predict_folder
-from inference.predictor import Settings
+from inference.predictor import Progress, Settings
 
 real = pytest.importorskip("cuda.bindings.runtime")
 from inference.engines.cuda import Gpu  # noqa: E402
@@ -26,6 +28,7 @@ from inference.engines.tensorrt_engine import TensorRTEngine  # noqa: E402
 
 pytest.importorskip("onnx")
 PATCH = (1, 1, 4, 5, 6)
+LOGITS = (1, 3, *PATCH[2:])
 CENTERS = np.array([0.0, 1.0, 2.0], dtype=np.float32).reshape(1, 3, 1, 1, 1)
 OK = real.cudaError_t.cudaSuccess
 OUT_OF_MEMORY = real.cudaError_t.cudaErrorMemoryAllocation
@@ -46,6 +49,7 @@ class Machine:
         self.free_bytes, self.driver, self.capability = 1 << 30, 13050, (8, 6)
         self.held = {"gpu": {}, "pinned": {}, "things": set()}
         self.queued, self.done, self.capturing = [], 0, None
+        self.gpus, self.used = 1, None
 
     def __getattr__(self, name):
         return getattr(real, name)
@@ -69,7 +73,16 @@ class Machine:
     def cudaDriverGetVersion(self):
         return OK, self.driver
 
+    def cudaGetDeviceCount(self):
+        return OK, self.gpus
+
+    def cudaSetDevice(self, device):
+        assert device < self.gpus
+        self.used = device
+        return (OK,)
+
     def cudaGetDeviceProperties(self, device):
+        assert device == self.used
         major, minor = self.capability
         return OK, SimpleNamespace(name=CARD.encode() + b"\0\0", major=major, minor=minor)
 
@@ -169,12 +182,13 @@ class Context:
 
     def execute_async_v3(self, handle):
         assert handle == 7
-        held, (given, answer) = self._machine.held["gpu"], self._places.values()
+        held = self._machine.held["gpu"]
+        given, answer = (self._places[name] for name in ("patches", "logits"))
         assert self._scratch in held
 
         def work():
             patch = np.frombuffer(held[given], dtype=np.float32).reshape(PATCH)
-            logits = np.frombuffer(held[answer], dtype=np.float32).reshape(1, 3, *PATCH[2:])
+            logits = np.frombuffer(held[answer], dtype=np.float32).reshape(LOGITS)
             logits[:] = self._network(patch)
 
         self._machine.put(work)
@@ -203,12 +217,23 @@ def runtime(machine, network=worked_out, noise=b"noise"):
 
     class Engine:
         device_memory_size_v2 = SCRATCH
+        tensors: ClassVar = {"logits": ("out", "f32", LOGITS), "patches": ("in", "f32", PATCH)}
+
+        @property
+        def num_io_tensors(self):
+            return len(self.tensors)
 
         def get_tensor_name(self, number):
-            return ("patches", "logits")[number]
+            return list(self.tensors)[number]
+
+        def get_tensor_mode(self, name):
+            return self.tensors[name][0]
+
+        def get_tensor_dtype(self, name):
+            return self.tensors[name][1]
 
         def get_tensor_shape(self, name):
-            return {"patches": PATCH, "logits": (1, 3, *PATCH[2:])}[name]
+            return self.tensors[name][2]
 
         def create_runtime_config(self):
             return SimpleNamespace(
@@ -238,6 +263,8 @@ def runtime(machine, network=worked_out, noise=b"noise"):
         ILogger=ILogger,
         Runtime=Runtime,
         ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="ours"),
+        TensorIOMode=SimpleNamespace(INPUT="in"),
+        DataType=SimpleNamespace(FLOAT="f32"),
         Engine=Engine,
         kernels=kernels,
     )
@@ -540,6 +567,188 @@ def test_a_case_gets_the_labels_that_the_cpu_gives_it(trt, planned, boxes, write
     np.testing.assert_array_equal(found, labels)
 
 
+TENSORS = {"patches": ("in", "f32", PATCH), "logits": ("out", "f32", LOGITS)}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        ({"third": ("in", "f32", PATCH)}, "does not map one float32 patch to logits, but has"),
+        ({"logits": ("in", "f32", LOGITS)}, "does not map one float32 patch to logits"),
+        ({"patches": ("in", "f16", PATCH)}, "does not map one float32 patch to logits"),
+        ({"patches": ("in", "f32", (1, 1, 4, 5, -1))}, r"patches \[1, 1, 4, 5, -1\], logits"),
+        ({"logits": ("out", "f32", (1, 3, 4, 5, 5))}, r"logits \[1, 3, 4, 5, 5\]"),
+        (
+            {"patches": ("in", "f32", (1, 1, 4, 4, 4)), "logits": ("out", "f32", (1, 3, 4, 4, 4))},
+            r"cannot run a patch of shape \(1, 1, 4, 5, 6\): the plan takes \(1, 1, 4, 4, 4\)",
+        ),
+    ],
+)
+def test_a_plan_for_other_inputs_and_outputs_is_passed_over(
+    trt, planned, monkeypatch, caplog, tensors, reason
+):
+    monkeypatch.setattr(trt.Engine, "tensors", {**TENSORS, **tensors})
+    manifest = planned()
+    with pytest.raises(EngineError, match=reason), opened(manifest):
+        pass
+    with caplog.at_level(logging.WARNING), opened(manifest, "auto") as engine:
+        assert engine.description["name"] == "openvino"
+    assert [message[:32] for message in caplog.messages] == ["engine tensorrt-rtx passed over:"]
+
+
+def test_a_plan_with_other_labels_than_the_manifest_is_passed_over(trt, planned, monkeypatch):
+    logits = (1, 4, *PATCH[2:])
+    monkeypatch.setattr(trt.Engine, "tensors", {**TENSORS, "logits": ("out", "f32", logits)})
+    monkeypatch.setattr(Context, "execute_async_v3", lambda self, handle: True)
+    reason = r"answers \(1, 4, 4, 5, 6\), the manifest says \(1, 3, 4, 5, 6\)"
+    with pytest.raises(EngineError, match=reason), opened(planned()):
+        pass
+
+
+def test_tensors_are_taken_by_what_the_plan_says_of_them_not_by_their_order(trt, planned):
+    for tensors in (TENSORS, dict(reversed(TENSORS.items()))):
+        trt.Engine.tensors = tensors
+        with opened(planned()) as engine:
+            np.testing.assert_allclose(
+                engine.infer(patches(1)[0]), worked_out(patches(1)[0]), atol=1e-5
+            )
+
+
+def test_the_requested_gpu_is_the_one_that_is_used(trt, machine, planned):
+    machine.gpus = 3
+    with open_engine("tensorrt-rtx", planned(), EngineOptions(device=2)) as engine:
+        assert machine.used == 2
+        machine.used = 0  # another thread, say
+        engine.infer(patches(1)[0])
+        assert machine.used == 2
+
+
+def test_a_gpu_that_is_not_there_is_said(trt, machine, planned, caplog):
+    manifest, options = planned(), EngineOptions(device=1)
+    reason = "--device 1 was requested, but 1 GPUs can be used here, counted from 0"
+    with pytest.raises(EngineError, match=reason), open_engine("tensorrt-rtx", manifest, options):
+        pass
+    with caplog.at_level(logging.WARNING), open_engine("auto", manifest, options) as engine:
+        assert engine.description["name"] == "openvino"
+    (message,) = caplog.messages
+    assert reason in message
+
+
+def refuses(monkeypatch, machine):
+    monkeypatch.setattr(Context, "capturable", False)
+    monkeypatch.setattr(Context, "execute_async_v3", lambda self, handle: False)
+
+
+def raises(monkeypatch, machine):
+    def gone(self, handle):
+        raise RuntimeError("the driver\n  is gone")
+
+    monkeypatch.setattr(Context, "capturable", False)
+    monkeypatch.setattr(Context, "execute_async_v3", gone)
+
+
+def has_no_context(monkeypatch, machine):
+    monkeypatch.setattr(Context, "__init__", lambda *_: 1 / 0)
+
+
+def has_no_memory_left(monkeypatch, machine):
+    machine.cudaMalloc = lambda size: (OUT_OF_MEMORY, None)
+
+
+def cannot_launch(monkeypatch, machine):
+    code = real.cudaError_t.cudaErrorLaunchFailure
+    machine.cudaGraphLaunch = lambda graph, stream: (code,)
+
+
+def is_lost(monkeypatch, machine):
+    """Every call fails from here on, those that free too."""
+    code = real.cudaError_t.cudaErrorIllegalAddress
+    machine.cudaEventSynchronize = lambda event: (code,)
+    for name in ("cudaFree", "cudaFreeHost", "cudaStreamDestroy", "cudaGraphExecDestroy"):
+        works = getattr(machine, name)
+        setattr(machine, name, lambda thing, works=works: (works(thing), (code,))[1])
+
+
+def answers_nan(monkeypatch, machine):
+    whole = Context.execute_async_v3
+
+    def execute(self, handle):
+        self._network = lambda patch: np.nan * worked_out(patch)
+        return whole(self, handle)
+
+    monkeypatch.setattr(Context, "execute_async_v3", execute)
+
+
+FAULTS = {
+    refuses: (0, "tensorrt-rtx cannot run (tiny.plan): it does not say why"),
+    raises: (0, "tensorrt-rtx cannot be used here (RuntimeError: the driver is gone)"),
+    has_no_context: (0, "tensorrt-rtx cannot be used here (ZeroDivisionError: division by zero)"),
+    has_no_memory_left: (0, "CUDA: out of memory (cudaErrorMemoryAllocation)"),
+    answers_nan: (0, "the network answers NaN or infinity; try --precision f32"),
+    cannot_launch: (3, "CUDA: unspecified launch failure (cudaErrorLaunchFailure)"),
+    is_lost: (3, "CUDA: an illegal memory access was encountered (cudaErrorIllegalAddress)"),
+}
+"""Each with the window of the second case at which it begins (0: as the case reaches the network),
+and what is said of it."""
+
+
+@pytest.fixture
+def three_cases(boxes, write_ct, tmp_path):
+    """Three cases, and what their label maps shall be."""
+    hu, labels = boxes
+    places = {name: tmp_path / "in" / f"{name}_0000.nii.gz" for name in "abc"}
+    return {name: write_ct(path, hu) for name, path in places.items()}, labels
+
+
+def breaking(fault, monkeypatch, machine):
+    """Let a fault begin in the second case."""
+    reached = []
+
+    def case(name, windows):
+        reached.append(0)
+        window(0)
+
+    def window(one=1):
+        reached[-1] += one
+        if (len(reached), reached[-1]) == (2, FAULTS[fault][0]):
+            fault(monkeypatch, machine)
+
+    return Progress(case=case, window=window)
+
+
+@pytest.mark.parametrize("limits", [{}, {"time_limit_s": 1e4}], ids=["free", "limited"])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_gpu_that_fails_in_a_case_leaves_it_and_the_others_to_the_cpu(
+    trt, machine, planned, three_cases, tmp_path, monkeypatch, caplog, fault, limits
+):
+    cases, labels = three_cases
+    progress = breaking(fault, monkeypatch, machine)
+    with caplog.at_level(logging.WARNING):
+        settings = Settings(threads=1, **limits)
+        report = predict_folder(cases, tmp_path / "out", planned(), settings, progress)
+    assert [case.status for case in report.cases] == ["done"] * 3
+    assert report.engine["name"] == "tensorrt-rtx"
+    assert [case.engine for case in report.cases] == ["tensorrt-rtx", "openvino", "openvino"]
+    (why,) = report.cases[1].warnings
+    assert why.startswith(f"tensorrt-rtx failed ({FAULTS[fault][1]}); openvino ")
+    assert why.endswith(" labelled this case instead")
+    assert "\n" not in why
+    assert not report.cases[0].warnings + report.cases[2].warnings
+    for name in cases:
+        found = read_label_map(tmp_path / "out" / f"{name}.nii.gz").labels
+        np.testing.assert_array_equal(found, labels)
+
+
+def test_an_engine_that_was_chosen_by_name_is_not_exchanged(
+    trt, machine, planned, three_cases, tmp_path, monkeypatch
+):
+    progress = breaking(cannot_launch, monkeypatch, machine)
+    settings = Settings(engine="tensorrt-rtx")
+    report = predict_folder(three_cases[0], tmp_path / "out", planned(), settings, progress)
+    assert [case.status for case in report.cases] == ["done", "failed", "failed"]
+    assert report.cases[1].error == FAULTS[cannot_launch][1]
+
+
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
@@ -554,7 +763,7 @@ def test_a_plan_for_the_gpu_that_is_here_is_published_only_if_it_is_the_network(
     machine, network, boxes, write_ct, tmp_path, monkeypatch, answer, complaint
 ):
     rtx = pytest.importorskip("tensorrt_rtx_bindings")
-    replaced = ("Runtime", "ExecutionContextAllocationStrategy")
+    replaced = ("Runtime", "ExecutionContextAllocationStrategy", "TensorIOMode", "DataType")
     made = {name: getattr(runtime(machine, answer), name) for name in replaced}
     module = SimpleNamespace(**{**vars(rtx), **made})
     monkeypatch.setattr("inference.builders.tensorrt_build.runtime_module", lambda name: module)

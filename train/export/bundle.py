@@ -48,7 +48,6 @@ class ExportRequest:
     provenance: Path | None = None
     components: Path | None = None
     crop: str = "nonzero"
-    reference: bool = False
     threads: int = 2
     trust_checkpoint: bool = False
 
@@ -162,17 +161,12 @@ def _staged(bundle: Path) -> Iterator[Path]:
 def _write_weights(
     network: torch.nn.Module, model: PlannedModel, stage: Path, name: str, request: ExportRequest
 ) -> tuple[dict[str, WeightsFile], int]:
-    """Write the ONNX file, and the torch program where it is requested; return the operator set."""
+    """Write the ONNX file; return it and the version of its operator set."""
     (stage / "weights").mkdir()
     program = exported_program(network, model.patch)
     onnx_path = stage / "weights" / f"{name}.onnx"
     opset = write_onnx(program, onnx_path, f16_storage=request.storage == "f16")
-    files = {"onnx": WeightsFile.of(onnx_path, onnx_path.relative_to(stage).as_posix())}
-    if request.reference:
-        torch_path = stage / "weights" / f"{name}.pt2"
-        torch.export.save(program, torch_path)
-        files["torch"] = WeightsFile.of(torch_path, torch_path.relative_to(stage).as_posix())
-    return files, opset
+    return {"onnx": WeightsFile.of(onnx_path, onnx_path.relative_to(stage).as_posix())}, opset
 
 
 def _origin(

@@ -64,7 +64,7 @@ def test_bundle_is_what_inference_reads(model_folder, export, tmp_path, network)
 
 
 def test_parity_report_holds_every_engine(model_folder, export, tmp_path):
-    done = export(model_folder(), reference=True)
+    done = export(model_folder())
     report = json.loads((tmp_path / "bundle/parity.json").read_text())
     assert [row["engine"] for row in report["engines"]] == [
         "torch",

@@ -1,0 +1,70 @@
+"""Gather windows and blend their logits where torch computes: one copy there, one back."""
+
+from collections.abc import Callable, Generator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from imaging.geometry import as_shape
+from inference.sliding_window import Window, levels, padded, window_weight
+
+Array = NDArray[np.float32]
+Tensor = torch.Tensor
+
+
+def as_tensor(array: Array) -> Tensor:
+    """Return a float32 tensor of an array, in its memory if torch can take that."""
+    return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+
+
+def logit_slabs(
+    image: Array,
+    infer: Callable[[Tensor], Tensor],
+    window: Window,
+    advance: Callable[[], None],
+    device: torch.device,
+) -> Generator[Array, None, None]:
+    """Do what `inference.sliding_window.logit_slabs` does, on `device`.
+
+    The image is copied there whole; each slab of logits is copied back, blended.
+
+    Args:
+        image: float32 [Z, Y, X], normalized.
+        infer: Maps a patch float32 [1, 1, Z, Y, X] to logits [1, K, Z, Y, X], both on `device`.
+        window: How to move and blend.
+        advance: Called after each window is queued.
+        device: Where `infer` computes.
+
+    Yields:
+        float32 [K, some slices, Y, X], good until the next is requested.
+    """
+    whole, inner = padded(image, window.patch)
+    volume, weight = as_tensor(whole).to(device), as_tensor(window_weight(window)).to(device)
+    total = torch.empty(0)
+    for level in levels(as_shape(whole), inner, window):
+        for place in level.places:
+            logits = _averaged(volume[place], infer, window.flips)
+            if not total.numel():
+                size = (len(logits), window.patch[0], *whole.shape[1:])
+                total = torch.zeros(size, device=device)
+            total[:, :, *place[1:]].addcmul_(logits, weight)
+            advance()
+        done = level.done
+        total[:, :done] /= as_tensor(level.sums).to(device)
+        yield total[:, *level.shown].cpu().numpy()
+        total[:, :-done] = total[:, done:].clone()  # they overlap
+        total[:, -done:] = 0
+
+
+def _averaged(
+    patch: Tensor, infer: Callable[[Tensor], Tensor], flips: tuple[tuple[int, ...], ...]
+) -> Tensor:
+    """Return the mean logits [K, Z, Y, X] of a patch's flips, valid until the next call."""
+    total: Tensor | None = None
+    for axes in flips:
+        logits = infer(patch.flip(axes)[None, None])[0].flip([axis + 1 for axis in axes])
+        total = logits if total is None else total + logits
+    if total is None:
+        raise ValueError("no flips: () is the patch as it is")
+    return total if len(flips) == 1 else total / len(flips)
