@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from evaluation.cli import main
 from evaluation.leakage import audit
 from evaluation.leakage.fingerprints import STEP_MM, cached_fingerprint, fingerprint
-from evaluation.leakage.matching import Prepared, best_match, block_means, contrast
+from evaluation.leakage.matching import PreparedCt, best_match, block_means, contrast
 from imaging.digest import file_sha256
 from imaging.errors import KitError
 from tests.evaluation.copies import (
@@ -148,7 +148,7 @@ def test_a_fingerprint_lies_on_one_grid_for_all(tmp_path):
 def test_the_shift_beyond_the_headers_is_told(tmp_path):
     save(body(1), tmp_path, "a")
     save(body(1, origin=(8.0, -12.0, 20.0)), tmp_path, "b")
-    a, b = (Prepared(fingerprint(tmp_path / f"{name}{SUFFIX}")) for name in "ab")
+    a, b = (PreparedCt(fingerprint(tmp_path / f"{name}{SUFFIX}")) for name in "ab")
     match = best_match(a, b)
     assert match.likeness > 0.99
     np.testing.assert_allclose(match.shift_mm, (-20, 12, -8), atol=0.2)
