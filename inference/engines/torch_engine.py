@@ -18,7 +18,7 @@ from imaging.errors import EngineError
 from imaging.geometry import Shape
 from inference.engines import EngineOptions, one_line, too_few_gpus
 from inference.engines.torch_network import TorchNetwork
-from inference.engines.torch_windows import as_tensor, logit_slabs
+from inference.engines.torch_windows import as_tensor, logit_slabs_on
 from inference.manifest import Manifest
 from inference.sliding_window import Window
 
@@ -73,7 +73,7 @@ class TorchEngine:
         self, image: Array, window: Window, advance: Callable[[], None]
     ) -> Iterator[Array]:
         """Run every window and blend on the device, as `inference.sliding_window` does."""
-        slabs = logit_slabs(image, self._logits, window, advance, self._device)
+        slabs = logit_slabs_on(image, self._logits, window, advance, self._device)
         try:
             while True:
                 with self._in_one_line(self._shape):

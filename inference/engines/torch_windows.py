@@ -18,7 +18,7 @@ def as_tensor(array: Array) -> Tensor:
     return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
 
 
-def logit_slabs(
+def logit_slabs_on(
     image: Array,
     infer: Callable[[Tensor], Tensor],
     window: Window,

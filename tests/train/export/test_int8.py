@@ -65,7 +65,7 @@ def bundle(tmp_path_factory):
 def quantized(folder):
     images = folder / "images"
     path = folder / "weights_manifest.json"
-    return int8.quantize(path, [images / "a_0000.nii.gz"], images, folder / "truth", 1)
+    return int8.add_int8(path, [images / "a_0000.nii.gz"], images, folder / "truth", 1)
 
 
 def test_a_loss_that_is_too_large_leaves_the_bundle_as_it_was(bundle, monkeypatch):
