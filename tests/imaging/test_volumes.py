@@ -256,5 +256,5 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_numbers_too_large_for_float32_are_refused(stored):
     voxels = numbers("<f8")
     voxels[0, 0, 0] = 1e300
-    with pytest.raises(VolumeError, match="1 voxels are NaN or infinite"):
+    with pytest.raises(VolumeError, match="1 voxel is NaN or infinite"):
         read_volume(stored(nifti(voxels)))

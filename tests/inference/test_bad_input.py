@@ -225,10 +225,6 @@ def manifest_is_no_json(inputs, outputs, manifest):
     return [inputs, outputs], "is not JSON"
 
 
-def no_torch_program(inputs, outputs, manifest):
-    return [inputs, outputs, "--engine", "torch"], "has no 'torch' weights; it has: onnx"
-
-
 @pytest.mark.parametrize(
     "arrange",
     [
@@ -242,7 +238,6 @@ def no_torch_program(inputs, outputs, manifest):
         missing_weights,
         missing_manifest,
         manifest_is_no_json,
-        no_torch_program,
     ],
     ids=name,
 )
