@@ -7,7 +7,7 @@ from rich.progress import track
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import make_folder, passed_over_message, prepare_file, replacing
-from imaging.terminal import terminal
+from imaging.terminal import terminal, warn
 from inference.ct import Source
 from inference.inputs import found_inputs
 from viewer.case import read_viewed
@@ -49,7 +49,7 @@ def _write_folder(
     with found_inputs(ct, labels) as found:
         make_folder(output)
         if found.passed_over:
-            _warn(passed_over_message(found.passed_over, ct))
+            warn(passed_over_message(found.passed_over, ct))
         console = terminal(stderr=True)
         for case, source in track(
             found.cases.items(), "cases", len(found.cases), console=console, transient=True
@@ -69,7 +69,7 @@ def _write_folder(
 def _truth_of(case: str, folder: Path | None) -> Path | None:
     path = None if folder is None else folder / f"{case}{_LABELS}"
     if path is not None and not path.is_file():
-        _warn(f"{case}: {path} is missing; shown without")
+        warn(f"{case}: {path} is missing; shown without")
         return None
     return path
 
@@ -77,13 +77,9 @@ def _truth_of(case: str, folder: Path | None) -> Path | None:
 def _write_one(ct: Source, labels: Path, truth: Path | None, page: Path, most_bytes: int) -> None:
     case = read_viewed(ct, labels, truth)
     for warning in case.warnings:
-        _warn(f"{case.name}: {warning}")
+        warn(f"{case.name}: {warning}")
     size = write_page(case, page, most_bytes)
     terminal().print(f"{page}: {size / 1e6:.1f} MB", soft_wrap=True, highlight=False)
-
-
-def _warn(message: str) -> None:
-    terminal(stderr=True).print(message, soft_wrap=True, highlight=False)
 
 
 def _write_index(done: list[str], failed: dict[str, str], path: Path) -> None:

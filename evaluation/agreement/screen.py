@@ -15,7 +15,7 @@ from evaluation.agreement.label_maps import (
 from evaluation.scoring.folders import SUFFIX
 from imaging.files import RESULTS, make_folder, passed_over, passed_over_message
 from imaging.fitted_tables import show_table
-from imaging.terminal import terminal
+from imaging.terminal import terminal, warn
 from imaging.words import number_of
 
 
@@ -31,9 +31,7 @@ def agree_on_screen(
         make_folder(output)
     for folder in (first, second):
         if folder.is_dir() and (passed := passed_over(folder, SUFFIX, beside=RESULTS)):
-            terminal(stderr=True).print(
-                passed_over_message(passed, folder), soft_wrap=True, highlight=False
-            )
+            warn(passed_over_message(passed, folder))
     columns = (TextColumn("agree"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
         task = progress.add_task("agree", total=len(file_names(first, second)))

@@ -18,7 +18,7 @@ from evaluation.efficiency.protocol import (
 )
 from evaluation.efficiency.results import CaseEfficiency, Efficiency, EfficiencyRun
 from imaging.fitted_tables import show_table
-from imaging.terminal import terminal
+from imaging.terminal import terminal, warn
 
 SHOWN = {
     "GPU MiB": "gpu_mib.peak",
@@ -54,7 +54,7 @@ def evaluate_on_screen(
     """
     console = terminal(stderr=True)
     if subject.no_gpu is not None:
-        console.print(f"no GPU columns: {subject.no_gpu}", highlight=False, markup=False)
+        warn(f"no GPU columns: {subject.no_gpu}")
     measured = _with_progress(console, cases, output, subject, settings)
     report = Efficiency(
         team=team,

@@ -46,8 +46,7 @@ def score_on_screen(
     """
     make_folder(output)
     if scoring.truth.is_dir() and (passed := passed_over(scoring.truth, SUFFIX, beside=RESULTS)):
-        message = passed_over_message(passed, scoring.truth)
-        terminal(stderr=True).print(message, soft_wrap=True, highlight=False)
+        warn(passed_over_message(passed, scoring.truth))
     _name_left_over(scoring)
     table = read_strata(extras.strata) if extras.strata is not None else None
     columns = (TextColumn("score"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from imaging.fitted_tables import show_table
 from imaging.records import write_json
-from imaging.terminal import terminal
+from imaging.terminal import terminal, warn
 from inference.ct import read_ct
 from inference.limits import Estimate, estimate_case
 from inference.manifest import Manifest
@@ -34,7 +34,7 @@ def estimate_on_screen(
         description = predictor.engine.description
     show_table(_table(report, found, settings.time_limit_s), terminal())
     for warning in report.warnings:
-        terminal(stderr=True).print(f"{ct.name}: {warning}", soft_wrap=True, highlight=False)
+        warn(f"{ct.name}: {warning}")
     if output is not None:
         table = {
             "case": report.case,

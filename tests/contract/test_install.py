@@ -1,5 +1,6 @@
 """`pip install .` gives the whole product: commands, weights and sample, from any folder."""
 
+import gzip
 import json
 import os
 import shutil
@@ -175,3 +176,31 @@ def test_an_unknown_missing_module_is_a_bug_and_shows():
 
     done = CliRunner().invoke(group, ["broken"])
     assert isinstance(done.exception, ModuleNotFoundError)
+
+
+def test_quiet_leaves_out_progress_but_no_warning(tmp_path):
+    (tmp_path / "in").mkdir()
+    source = ROOT / "samples" / "TS_example_0000.nii.gz"
+    raw = bytearray(gzip.decompress(source.read_bytes()))
+    raw[252:256] = bytes(4)  # neither qform nor sform has a code
+    (tmp_path / "in" / "odd_0000.nii.gz").write_bytes(gzip.compress(bytes(raw), 1))
+    shutil.copyfile(source, tmp_path / "in" / "plain_0000.nii.gz")
+    (tmp_path / "in" / "notes.txt").write_text("text")
+    words = ["-m", "flare23", "-q", "predict", tmp_path / "in", tmp_path / "out", "--threads", "1"]
+    done = run(sys.executable, *words, where=ROOT)
+    assert done.returncode == 0, done.stderr
+    passed, odd = done.stderr.splitlines()
+    assert passed.startswith("passed over in ") and "notes.txt" in passed
+    assert odd.startswith("odd: done in ") and "Left, Anterior, Superior" in odd
+
+
+def test_messages_that_matter_are_not_printed_as_progress():
+    """`terminal(stderr=True)` is quiet with --quiet; `warn` never is."""
+    found = [
+        str(path.relative_to(ROOT))
+        for package in ("inference", "viewer", "evaluation", "train")
+        for path in (ROOT / package).rglob("*.py")
+        if "terminal(stderr=True).print(f" in path.read_text(encoding="utf-8")
+        or "terminal(stderr=True).print(message" in path.read_text(encoding="utf-8")
+    ]
+    assert found == []

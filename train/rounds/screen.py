@@ -5,7 +5,7 @@ from rich.table import Table
 from evaluation.scoring.scores import Scores, load_scores
 from imaging.fitted_tables import show_table
 from imaging.tables import write_csv
-from imaging.terminal import terminal
+from imaging.terminal import terminal, warn
 from train.rounds.run import Run
 from train.rounds.stopping import decide, judged_rounds, write_decisions
 
@@ -52,9 +52,9 @@ def show_decision(run: Run, count: int) -> bool:
         f"labels changed by {last.change:.4f}"
     )
     for sign in last.signs:
-        console.print(f"  sign of failure: {sign}")
+        warn(f"  sign of failure: {sign}")
     if not last.go_on:
-        console.print(f"  no further round; use {last.use}", style="bold")
+        warn(f"  no further round; use {last.use}")
     return last.go_on
 
 
