@@ -24,18 +24,6 @@ START = "[...document.querySelectorAll('#slices input')].map(i => Number(i.value
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    return write_case(tmp_path_factory.mktemp("case"))
-
-
-@pytest.fixture(scope="module")
-def page(paths):
-    path = paths[0].parent / "page.html"
-    write_page(read_viewed(*paths), path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     with Browser(tmp_path_factory.mktemp("profile")) as browser:
         yield browser

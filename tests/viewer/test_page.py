@@ -52,18 +52,6 @@ def ct_of(path):
     return TABLE_HU[codes]
 
 
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    return write_case(tmp_path_factory.mktemp("case"))
-
-
-@pytest.fixture(scope="module")
-def page(paths):
-    path = paths[0].parent / "page.html"
-    write_page(read_viewed(*paths), path)
-    return path
-
-
 class TestFile:
     def test_its_policy_allows_its_own_scripts_and_no_connection(self, page):
         text = page.read_text("utf-8")
