@@ -26,12 +26,11 @@ class Components:
         return sizes
 
     @cached_property
-    def _measured(self) -> dict[str, Any]:
+    def _measured(self) -> Any:
         """What cc3d measures of all pieces; it takes longer than to find them."""
         import cc3d
 
-        found: dict[str, Any] = cc3d.statistics(self._padded, no_slice_conversion=True)
-        return found
+        return cc3d.statistics(self._padded, no_slice_conversion=True)
 
     def within(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return how many voxels of each piece lie in `mask`, by its number; that of 0 is 0.

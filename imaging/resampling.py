@@ -83,7 +83,7 @@ def _plane(part: NDArray[Any], y: _Axis, x: _Axis, clip: tuple[float, float] | N
 def _rows(rows: NDArray[Any], clip: tuple[float, float] | None) -> Floats:
     """Return stored numbers clipped; 16-bit ones before they are converted, which is faster."""
     if clip is not None and rows.dtype == np.int16 and all(_is_int16(bound) for bound in clip):
-        rows = np.clip(rows, *map(np.int16, clip))
+        rows = np.clip(rows, np.int16(clip[0]), np.int16(clip[1]))
         clip = None
     values: Floats = rows.astype(np.float64)
     return values if clip is None else np.clip(values, *clip, out=values)
