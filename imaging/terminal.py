@@ -24,7 +24,7 @@ def terminal(*, stderr: bool = False, width: int | None = None) -> "Console":
     return Console(stderr=stderr, width=width, markup=False, emoji=False)
 
 
-def say(message: str) -> None:
+def tell(message: str) -> None:
     """Print how far the work is: one line on stderr, unwrapped; nothing with --quiet."""
     if verbosity() is not Verbosity.QUIET:
         warn(message)

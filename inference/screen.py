@@ -10,7 +10,7 @@ from pathlib import Path
 from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
 from imaging.left_over import left_over_message
-from imaging.terminal import say, terminal, warn
+from imaging.terminal import tell, terminal, warn
 from imaging.verbosity import Verbosity, verbosity
 from inference.ct import Source
 from inference.manifest import Manifest
@@ -124,6 +124,6 @@ def _done(case: CaseReport) -> None:
     if case.warnings or case.status != "done":
         warn(case.summary)
     else:
-        say(case.summary)
+        tell(case.summary)
     if verbosity() is Verbosity.VERBOSE:
-        say(case.details)
+        tell(case.details)
