@@ -5,8 +5,16 @@ from typing import Any
 
 import click
 
-from evaluation.efficiency.options import GPU_INDEX, MEMORY_LIMIT, TIME_LIMIT, TIMEOUT
+from evaluation.efficiency.options import (
+    GPU_INDEX,
+    MEMORY_LIMIT,
+    TIME_LIMIT,
+    TIMEOUT,
+    limits_of,
+    timeout_of,
+)
 from evaluation.leakage.cli import leakage
+from evaluation.profiles.option import PROFILE
 from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
@@ -28,12 +36,12 @@ def main() -> None:
 @click.option(
     "--rules", type=click.Choice(["official", "fixed"]), default="official", show_default=True
 )
+@PROFILE
 @click.option(
     "--low-dsc",
     type=click.FloatRange(0, 1),
-    default=0.2,
-    show_default=True,
-    help="Official rules: below it the NSD is 0. The script had 0.1 until 2024-03-18.",
+    help="Official rules: below it the NSD is 0. By default the profile's, for FLARE23 0.2; its "
+    "script had 0.1 until 2024-03-18.",
 )
 @click.option(
     "--missing",
@@ -79,19 +87,22 @@ def score(
     strata: Path | None,
     references: tuple[str, ...],
     log: Path | None,
+    profile: Any,
     **options: Any,
 ) -> None:
     """DSC and NSD of every case and label: scores.csv, labels.csv, scores.json, report.html.
 
     Exit code 1: a case could not be scored, or needs a look; the others are done.
     """
+    from evaluation.profiles.profile import FLARE23
     from evaluation.scoring.folders import Scoring
     from evaluation.scoring.screen import Extras, score_on_screen
 
     if references and strata is None:
         raise click.UsageError("--reference needs --strata")
     extras = Extras(strata, references, log)
-    odd = score_on_screen(Scoring(**options), output, images, report, view, extras)
+    scoring = Scoring(**options, profile=profile or FLARE23)
+    odd = score_on_screen(scoring, output, images, report, view, extras)
     if odd:
         count = number_of(len(odd), "case needs", "cases need")
         raise KitError(f"{count} a look: {', '.join(odd)}; the reasons are above")
@@ -102,6 +113,10 @@ def score(
 @_OUTPUT
 @click.option("--image", help="NAME of a loaded image, or its archive NAME.tar.gz.")
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--warm", is_flag=True, help="Label all cases in one process, too: the first and later ones."
+)
+@PROFILE
 @TIMEOUT
 @TIME_LIMIT
 @MEMORY_LIMIT
@@ -114,9 +129,11 @@ def efficiency(
     output: Path,
     image: str | None,
     repeat: int,
-    timeout: float,
-    time_limit: float,
-    memory_limit: float,
+    warm: bool,
+    profile: Any,
+    timeout: float | None,
+    time_limit: float | None,
+    memory_limit: float | None,
     gpu_index: int,
     team: str,
     split: str | None,
@@ -132,15 +149,19 @@ def efficiency(
     if (image is None) == (not command):
         raise click.UsageError("give either --image or, after --, the command to time")
     from evaluation.efficiency.protocol import Protocol, subject_of
-    from evaluation.efficiency.results import ChallengeLimits
     from evaluation.efficiency.screen import evaluate_on_screen
     from inference.pipeline import find_cases
 
-    settings = Protocol(repeat, timeout, ChallengeLimits(time_limit, memory_limit))
+    limits = limits_of(profile, time_limit, memory_limit)
+    settings = Protocol(repeat, timeout_of(profile, timeout), limits)
     cases = find_cases(inputs)
     subject = subject_of(command, image, gpu_index)
     name = team or (subject.image.team if subject.image else output.resolve().name)
-    report = evaluate_on_screen(cases, output, subject, settings, team=name, split=split)
+    report = evaluate_on_screen(
+        cases, output, subject, settings, team=name, split=split, profile=profile, warm=warm
+    )
+    if report.together is not None and report.together.error:
+        raise KitError(f"all cases in one process: {report.together.error}")
     if report.failed:
         raise KitError(
             f"{len(report.failed)} of {number_of(len(report.cases), 'case')} failed; see above"
@@ -166,9 +187,9 @@ def submission(
     cases: Path,
     output: Path,
     archive_limit_mb: float | None,
-    timeout: float,
-    time_limit: float,
-    memory_limit: float,
+    timeout: float | None,
+    time_limit: float | None,
+    memory_limit: float | None,
     gpu_index: int,
 ) -> None:
     """Check IMAGE, the NAME of a loaded image or its archive NAME.tar.gz, as the organisers would.
@@ -176,12 +197,12 @@ def submission(
     Exit code 1: a rule failed.
     """
     from evaluation.efficiency.protocol import Protocol
-    from evaluation.efficiency.results import ChallengeLimits
     from evaluation.submission.check import CheckRequest
     from evaluation.submission.screen import check_submission_on_screen
     from inference.pipeline import find_cases
 
-    settings = Protocol(1, timeout, ChallengeLimits(time_limit, memory_limit))
+    limits = limits_of(None, time_limit, memory_limit)
+    settings = Protocol(1, timeout_of(None, timeout), limits)
     request = CheckRequest(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
     found = check_submission_on_screen(request)
     if found.failed:
@@ -225,19 +246,16 @@ def compare(
     type=click.IntRange(min=1),
     help="How often cases are sampled again, to see how stable the ranking is.",
 )
-@click.option(
-    "--with-cpu",
-    is_flag=True,
-    help="Rank CPU use too, at half weight with the GPU: FLARE22's rule.",
-)
-def rank(teams: tuple[Path, ...], output: Path, bootstrap: int, with_cpu: bool) -> None:
+def rank(teams: tuple[Path, ...], output: Path, bootstrap: int) -> None:
     """Rank TEAMS (folders of scores.json, perhaps efficiency.json) case by case, as FLARE does.
+
+    What is ranked beside the scores is what the profile says by which they were scored.
 
     Writes OUTPUT/rank.json, rank.csv, rank.png, differences.json and differences.csv.
     """
     from evaluation.comparison.ranking_screen import rank_on_screen
 
-    rank_on_screen(teams, output, bootstrap, with_cpu=with_cpu)
+    rank_on_screen(teams, output, bootstrap)
 
 
 @main.command()
