@@ -71,7 +71,11 @@ def main() -> None:
     help="What the other strata are compared with; by default the largest.",
 )
 @click.option(
-    "--log", type=_PATH, help="File that gets a line a scoring, and says how often it was before."
+    "--log",
+    type=_PATH,
+    envvar="FLARE23_LOOKS",
+    show_envvar=True,
+    help="File that gets a line a scoring, and says how often it was before.",
 )
 @click.option(
     "--view/--no-view",

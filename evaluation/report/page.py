@@ -96,7 +96,7 @@ def write_report(
         organs=list(scores.names),
         organ_count=sum(organ not in scores.unannotated for organ in profile.organs),
         healthy=None if scores.healthy is None else healthy_line(scores.healthy),
-        looks=sentence(scores.looks) if scores.looks else None,
+        looks=sentence(scores.looks),
         annotated=line_of(scores.names, scores.unannotated, scores.drawn),
         tolerance_mm=profile.tolerances_mm,
         figures=_FIGURES,
