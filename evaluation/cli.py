@@ -5,14 +5,8 @@ from typing import Any
 
 import click
 
-from evaluation.efficiency.options import (
-    GPU_INDEX,
-    MEMORY_LIMIT,
-    TIME_LIMIT,
-    TIMEOUT,
-    limits_of,
-    timeout_of,
-)
+from evaluation.efficiency.cli import efficiency
+from evaluation.efficiency.options import GPU_INDEX, MEMORY_LIMIT, TIME_LIMIT, TIMEOUT
 from evaluation.leakage.cli import leakage
 from evaluation.profiles.option import PROFILE
 from evaluation.scoring.annotated_option import DRAWN
@@ -113,66 +107,6 @@ def score(
 
 
 @main.command()
-@click.option("--inputs", required=True, type=_PATH, help="Folder of <case>_0000.nii.gz.")
-@_OUTPUT
-@click.option("--image", help="NAME of a loaded image, or its archive NAME.tar.gz.")
-@click.option("--repeat", default=1, show_default=True, type=click.IntRange(min=1))
-@click.option(
-    "--warm", is_flag=True, help="Label all cases in one process, too: the first and later ones."
-)
-@PROFILE
-@TIMEOUT
-@TIME_LIMIT
-@MEMORY_LIMIT
-@GPU_INDEX
-@click.option("--team", default="", help="Whose it is. By default the image's or OUTPUT's name.")
-@click.option("--split", help='Which cases, for `compare`: "public validation", "test" …')
-@click.argument("command", nargs=-1)
-def efficiency(
-    inputs: Path,
-    output: Path,
-    image: str | None,
-    repeat: int,
-    warm: bool,
-    profile: Any,
-    timeout: float | None,
-    time_limit: float | None,
-    memory_limit: float | None,
-    gpu_index: int,
-    team: str,
-    split: str | None,
-    command: tuple[str, ...],
-) -> None:
-    """Time COMMAND or an image on one case at a time, as the challenge does.
-
-    COMMAND stands after `--`. It runs in a fresh folder that shows everything in the current one
-    but has its own `inputs` and `outputs`; {inputs} and {outputs} in it become their paths.
-
-    Exit code 1: a run failed or wrote no label map; the others are done.
-    """
-    if (image is None) == (not command):
-        raise click.UsageError("give either --image or, after --, the command to time")
-    from evaluation.efficiency.protocol import Protocol, subject_of
-    from evaluation.efficiency.screen import evaluate_on_screen
-    from inference.pipeline import find_cases
-
-    limits = limits_of(profile, time_limit, memory_limit)
-    settings = Protocol(repeat, timeout_of(profile, timeout), limits)
-    cases = find_cases(inputs)
-    subject = subject_of(command, image, gpu_index)
-    name = team or (subject.image.team if subject.image else output.resolve().name)
-    report = evaluate_on_screen(
-        cases, output, subject, settings, team=name, split=split, profile=profile, warm=warm
-    )
-    if report.together is not None and report.together.error:
-        raise KitError(f"all cases in one process: {report.together.error}")
-    if report.failed:
-        raise KitError(
-            f"{len(report.failed)} of {number_of(len(report.cases), 'case')} failed; see above"
-        )
-
-
-@main.command()
 @click.argument("image")
 @click.option("--cases", required=True, type=_PATH, help="Folder of <case>_0000.nii.gz.")
 @_OUTPUT
@@ -191,9 +125,9 @@ def submission(
     cases: Path,
     output: Path,
     archive_limit_mb: float | None,
-    timeout: float | None,
-    time_limit: float | None,
-    memory_limit: float | None,
+    timeout: float,
+    time_limit: float,
+    memory_limit: float,
     gpu_index: int,
 ) -> None:
     """Check IMAGE, the NAME of a loaded image or its archive NAME.tar.gz, as the organisers would.
@@ -201,12 +135,12 @@ def submission(
     Exit code 1: a rule failed.
     """
     from evaluation.efficiency.protocol import Protocol
+    from evaluation.efficiency.results import ChallengeLimits
     from evaluation.submission.check import CheckRequest
     from evaluation.submission.screen import check_submission_on_screen
     from inference.pipeline import find_cases
 
-    limits = limits_of(None, time_limit, memory_limit)
-    settings = Protocol(1, timeout_of(None, timeout), limits)
+    settings = Protocol(1, timeout, ChallengeLimits(time_limit, memory_limit))
     request = CheckRequest(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
     found = check_submission_on_screen(request)
     if found.failed:
@@ -291,4 +225,5 @@ def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: 
         )
 
 
+main.add_command(efficiency)
 main.add_command(leakage)

@@ -21,18 +21,20 @@ GPU_INDEX = click.option(
 )
 TIMEOUT = click.option(
     "--timeout",
+    default=HOUR_S,
+    show_default=True,
     type=click.FloatRange(min=0, min_open=True),
-    help="Seconds after which a run is killed; by default the profile's, without one 3600.",
+    help="Seconds after which a run is killed.",
 )
 TIME_LIMIT = click.option(
-    "--time-limit",
-    type=click.FloatRange(min=0),
-    help="Seconds; by default the profile's, without one 15.",
+    "--time-limit", default=15.0, show_default=True, type=click.FloatRange(min=0), help="Seconds."
 )
 MEMORY_LIMIT = click.option(
     "--memory-limit",
+    default=4096.0,
+    show_default=True,
     type=click.FloatRange(min=0),
-    help="GPU memory, MiB; by default the profile's, without one 4096.",
+    help="GPU memory, MiB.",
 )
 
 

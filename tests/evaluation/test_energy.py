@@ -197,9 +197,9 @@ class TestLimits:
         assert case.figures["over_seconds"].median == (9.0 if limits.seconds is None else 0)
 
     def test_the_command_names_what_is_not_confirmed(self, folders):  # noqa: F811
-        done = shell(COPY, "--profile", "flare22")
+        done = shell(COPY, "--profile", "flare22", "--time-limit", 20)
         assert done.exit_code == 0, done.output
         table = report()
         assert table["profile"] == "flare22"
-        assert table["limits"] == {"seconds": None, "gpu_mib": 2048.0, "ram_mib": 28672.0}
+        assert table["limits"] == {"seconds": 20.0, "gpu_mib": 2048.0, "ram_mib": 28672.0}
         assert "Not confirmed: whether time has a tolerance" in " ".join(done.output.split())
