@@ -17,6 +17,24 @@ Infer = Callable[[Iterable[Array]], Iterator[Array]]
 
 
 @dataclass(frozen=True)
+class Lattice:
+    """One way to lay windows over an image."""
+
+    scale: float = 1.0
+    """Size of a window, as a share of the patch; below 1 the network sees the patient enlarged."""
+    between: bool = False
+    """Whether windows lie halfway between those of the plain lattice."""
+
+    def size(self, patch: Shape) -> Shape:
+        """Return the size of a window (Z, Y, X) in voxels of the image."""
+        z, y, x = (max(1, round(n * self.scale)) for n in patch)
+        return z, y, x
+
+
+PLAIN = Lattice()
+
+
+@dataclass(frozen=True)
 class Window:
     """How to move and blend; axes (Z, Y, X)."""
 
@@ -27,28 +45,13 @@ class Window:
     """"gaussian" or "constant"."""
     flips: tuple[tuple[int, ...], ...]
     """Every set of axes along which the patch is flipped; () is the patch as it is."""
+    lattices: tuple[Lattice, ...] = (PLAIN,)
+    """How windows are laid; several, of which one is plain, are blended by `inference.lattices`."""
 
-
-def flips_of(tta: str, mirror_axes: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Return the flips of a test-time augmentation: "none", "flip-x" or "full".
-
-    "full" is nnU-Net's: every combination of the axes that training mirrored.
-
-    Raises:
-        GeometryError: `tta` is unknown, or training did not mirror what it flips.
-    """
-    if tta == "none":
-        return ((),)
-    if tta == "flip-x" and 2 in mirror_axes:
-        return ((), (2,))
-    if tta == "full" and mirror_axes:
-        counts = range(len(mirror_axes) + 1)
-        return tuple(c for n in counts for c in itertools.combinations(mirror_axes, n))
-    if tta in ("flip-x", "full"):
-        axes = " and ".join("ZYX"[axis] for axis in mirror_axes)
-        trained = f"with {axes} mirrored, nothing else" if axes else "without mirroring"
-        raise GeometryError(f"tta {tta!r}: this network was trained {trained}; use none")
-    raise GeometryError(f"unknown test-time augmentation {tta!r}; choose none, flip-x or full")
+    @property
+    def largest(self) -> Shape:
+        """Size of the largest windows (Z, Y, X) in voxels of the image."""
+        return max(self.lattices, key=lambda lattice: lattice.scale).size(self.patch)
 
 
 def window_starts(size: int, patch: int, step: float) -> list[int]:
@@ -142,11 +145,11 @@ def logit_slabs(
     whole, inner = padded(image, window.patch)
     weight = window_weight(window)
     places = window_slices(as_shape(whole), window)
-    answers = infer(_flipped(whole[place], axes) for place in places for axes in window.flips)
+    answers = infer(flipped(whole[place], axes) for place in places for axes in window.flips)
     total = weighted = np.empty(0, dtype=np.float32)
     for level in levels(as_shape(whole), inner, window):
         for place in level.places:
-            logits = _averaged(answers, window.flips)
+            logits = averaged(answers, window.flips)
             if not total.size:
                 total = np.zeros((len(logits), window.patch[0], *whole.shape[1:]), np.float32)
                 weighted = np.empty(logits.shape, dtype=np.float32)
@@ -176,8 +179,8 @@ def window_weight(window: Window) -> Array:
     return outer([profile(n, window.blending) for n in window.patch])
 
 
-def _averaged(answers: Iterator[Array], flips: tuple[tuple[int, ...], ...]) -> Array:
-    """Mean logits float32 [K, *patch] of one window's flips, valid until the next call."""
+def averaged(answers: Iterator[Array], flips: tuple[tuple[int, ...], ...]) -> Array:
+    """Return one window's mean logits, float32 [K, *patch], good until the next call."""
     first = _turned_back(next(answers), flips[0])
     if len(flips) == 1:
         return first
@@ -187,7 +190,8 @@ def _averaged(answers: Iterator[Array], flips: tuple[tuple[int, ...], ...]) -> A
     return total / np.float32(len(flips))
 
 
-def _flipped(patch: Array, axes: tuple[int, ...]) -> Array:
+def flipped(patch: Array, axes: tuple[int, ...]) -> Array:
+    """Return a patch [Z, Y, X] flipped along `axes`, as the network takes it."""
     return np.ascontiguousarray(np.flip(patch, axes))[np.newaxis, np.newaxis]
 
 
@@ -213,7 +217,11 @@ def _coverage(shape: Shape, window: Window) -> list[Array]:
 
 
 def window_count(shape: Shape, window: Window) -> int:
-    """Return how many windows `logit_slabs` runs for an image of `shape`."""
+    """Return how many windows an image of `shape` has, in all lattices."""
+    if len(window.lattices) > 1:
+        from inference.lattices import laid_lattices  # imported only if there are several
+
+        return sum(lattice.count for lattice in laid_lattices(shape, window))
     sizes = [max(n, p) for n, p in zip(shape, window.patch, strict=True)]
     return math.prod(
         len(window_starts(n, p, window.step)) for n, p in zip(sizes, window.patch, strict=True)

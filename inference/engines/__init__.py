@@ -105,8 +105,13 @@ def blended_logits(
 ) -> Iterator[Array]:
     """Run an engine on every window, as `logit_slabs` does.
 
-    An engine with a `logit_slabs` of its own takes the image whole, and blends where it computes.
+    An engine with a `logit_slabs` of its own takes the image whole, and blends where it computes,
+    unless there is more than one lattice.
     """
+    if len(window.lattices) > 1:
+        from inference.lattices import lattice_slabs  # imported only if there are several
+
+        return lattice_slabs(image, partial(infer_many, engine), window, advance)
     own: Slabs | None = getattr(engine, "logit_slabs", None)
     if own is not None:
         return own(image, window, advance)

@@ -24,12 +24,14 @@ OFFLINE = {
 }
 
 BESIDE = {
+    "inference.augmentation",
     "inference.engines.cuda",
     "inference.engines.tensorrt_index",
+    "inference.lattices",
     "inference.limits",
     "inference.tools.commands",
 }
-"""What only a GPU, a limit or another command needs."""
+"""What only a GPU, test-time augmentation, a limit or another command needs."""
 ANY_FORMAT = {"imaging.dicom", "imaging.formats", "inference.inputs"}
 """What the challenge's files never need."""
 
