@@ -21,8 +21,6 @@ FILE = click.Path(path_type=Path)
 KINDS = ("dicom-seg", "seg-nrrd", "itk-snap", "masks", "statistics", "preview")
 """As in `inference.outputs.writing`, which is imported only if one is requested."""
 CROPS = click.Choice(["none", "nonzero", "body"])
-TTA = click.Choice(["none", "shift", "finer", "scales", "flip-x", "full"])
-"""As in `inference.augmentation`, which is imported only if one is requested."""
 MANIFEST = click.option(
     "--manifest",
     default=DEFAULT_MANIFEST,
@@ -30,6 +28,8 @@ MANIFEST = click.option(
     show_default="the default weights",
     help="The network and how to use it.",
 )
+TTA = click.Choice(["none", "shift", "finer", "scales", "flip-x", "full"])
+"""As in `inference.augmentation`, which is imported only if one is requested."""
 _TOOLS = ("card", "engine", "estimate", "outside", "sample", "show", "verify")
 
 
