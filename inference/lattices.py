@@ -1,4 +1,4 @@
-"""Windows of several lattices, blended into one sum: test-time augmentation without flips.
+"""Windows of one or several lattices, their logits, and one sum of all; independent of the engine.
 
 A window of another size than the patch is resampled to the patch, and its logits back, before they
 are added with the window's own weights. So all lattices share one stream of patches and one buffer
@@ -22,8 +22,6 @@ from inference.sliding_window import (
     Infer,
     Lattice,
     Window,
-    averaged,
-    flipped,
     outer,
     padded,
     profile,
@@ -156,18 +154,25 @@ def resizing_s(window: Window, logits: Array) -> float:
     return found
 
 
-def lattice_slabs(
+def window_count(shape: Shape, window: Window) -> int:
+    """Return how many windows `logit_slabs` runs for an image of `shape`."""
+    return sum(lattice.count for lattice in laid_lattices(shape, window))
+
+
+def logit_slabs(
     image: Array, infer: Infer, window: Window, advance: Callable[[], None] = lambda: None
 ) -> Iterator[Array]:
-    """Do what `inference.sliding_window.logit_slabs` does, with every lattice of `window`.
+    """Run the network on every window; yield blended logits from the first slice to the last.
 
     A voxel's logits are the mean over all windows that it lies in, of all lattices, each with its
-    weight there.
+    weight there. Slices are yielded as soon as no window is left to touch them, so one buffer as
+    deep as the largest window is all that is held, however long the image is.
 
     Args:
         image: float32 [Z, Y, X], normalized. Padded with 0 where it is smaller than a window.
-        infer: The network, as for `logit_slabs`.
-        window: How to lay, show and blend.
+        infer: The network. It may take a patch ahead; its logits need only be valid until the next
+            are requested.
+        window: How to move, show and blend.
         advance: Called after each window.
 
     Yields:
@@ -181,7 +186,7 @@ def lattice_slabs(
         for a, b, c in lattice.places
     )
     answers = infer(
-        flipped(laid[number].patch(whole[laid[number].box(start)]), axes)
+        _flipped(laid[number].patch(whole[laid[number].box(start)]), axes)
         for start, number in windows
         for axes in window.flips
     )
@@ -189,7 +194,7 @@ def lattice_slabs(
     for first, level in itertools.groupby(windows, lambda found: found[0][0]):
         yield from blend.until(first)
         for start, number in level:
-            blend.add(averaged(answers, window.flips), laid[number], start)
+            blend.add(_averaged(answers, window.flips), laid[number], start)
             advance()
     yield from blend.until(len(whole))
 
@@ -239,3 +244,23 @@ class _Blend:
                 total[label, :-done] = total[label, done:]
             total[:, -done:] = 0
         self._first = stop
+
+
+def _averaged(answers: Iterator[Array], flips: tuple[tuple[int, ...], ...]) -> Array:
+    """Return one window's mean logits, float32 [K, *patch], good until the next call."""
+    first = _turned_back(next(answers), flips[0])
+    if len(flips) == 1:
+        return first
+    total = first.copy()  # an engine may return every result in the same memory
+    for axes in flips[1:]:
+        total += _turned_back(next(answers), axes)
+    return total / np.float32(len(flips))
+
+
+def _flipped(patch: Array, axes: tuple[int, ...]) -> Array:
+    """Return a patch [Z, Y, X] flipped along `axes`, as the network takes it."""
+    return np.ascontiguousarray(np.flip(patch, axes))[np.newaxis, np.newaxis]
+
+
+def _turned_back(logits: Array, axes: tuple[int, ...]) -> Array:
+    return np.flip(logits[0], tuple(axis + 1 for axis in axes))

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from imaging.geometry import Shape, as_shape
 from inference.engines import Engine, infer_many
+from inference.lattices import resizing_s, window_count
 from inference.predictor import Predictor, Prepared
 from inference.report import CaseReport, now_s
-from inference.sliding_window import PLAIN, Window, window_count
+from inference.sliding_window import PLAIN, Window
 
 STEPS = (0.6, 0.7, 0.8, 0.9, 1.0)
 """Steps to try if the manifest's own step takes too long; a wider one is less exact."""
@@ -158,8 +159,6 @@ def _measured_s(predictor: Predictor, prepared: Prepared) -> tuple[float, float]
     window_s = seconds_a_patch(predictor.engine, patch, 2)
     if len(window.lattices) == 1:
         return window_s, 0.0
-    from inference.lattices import resizing_s  # imported only if there are several
-
     return window_s, resizing_s(window, predictor.engine.infer(patch)[0])
 
 

@@ -1,4 +1,4 @@
-"""Move a network's patch over a volume and blend the logits; independent of the engine."""
+"""How a network's patch is moved over a volume: places, weights and their sums."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import GeometryError
-from imaging.geometry import Shape, as_shape
+from imaging.geometry import Shape
 
 Array = NDArray[np.float32]
 Infer = Callable[[Iterable[Array]], Iterator[Array]]
@@ -46,7 +46,7 @@ class Window:
     flips: tuple[tuple[int, ...], ...]
     """Every set of axes along which the patch is flipped; () is the patch as it is."""
     lattices: tuple[Lattice, ...] = (PLAIN,)
-    """How windows are laid; several, of which one is plain, are blended by `inference.lattices`."""
+    """How windows are laid; several, of which one is plain, blended as one."""
 
     @property
     def largest(self) -> Shape:
@@ -124,46 +124,6 @@ def levels(shape: Shape, inner: tuple[slice, ...], window: Window) -> Iterator[L
         yield Level(places[start], done, outer([sums[0][start:end], *sums[1:]]), (shown, *plane))
 
 
-def logit_slabs(
-    image: Array, infer: Infer, window: Window, advance: Callable[[], None] = lambda: None
-) -> Iterator[Array]:
-    """Run the network on every window; yield blended logits from the first slice to the last.
-
-    Slices are yielded as soon as no window is left to touch them, so one buffer as deep as the
-    patch is all that is held, however long the image is.
-
-    Args:
-        image: float32 [Z, Y, X], normalized. Padded with 0 where it is smaller than the patch.
-        infer: The network. It may take a patch ahead; its logits need only be valid until the next
-            are requested.
-        window: How to move and blend.
-        advance: Called after each window.
-
-    Yields:
-        float32 [K, some slices, Y, X], good until the next is requested.
-    """
-    whole, inner = padded(image, window.patch)
-    weight = window_weight(window)
-    places = window_slices(as_shape(whole), window)
-    answers = infer(flipped(whole[place], axes) for place in places for axes in window.flips)
-    total = weighted = np.empty(0, dtype=np.float32)
-    for level in levels(as_shape(whole), inner, window):
-        for place in level.places:
-            logits = averaged(answers, window.flips)
-            if not total.size:
-                total = np.zeros((len(logits), window.patch[0], *whole.shape[1:]), np.float32)
-                weighted = np.empty(logits.shape, dtype=np.float32)
-            np.multiply(logits, weight, out=weighted)
-            total[:, :, *place[1:]] += weighted
-            advance()
-        done = level.done
-        total[:, :done] /= level.sums
-        yield total[:, *level.shown]
-        for label in range(len(total)):
-            total[label, :-done] = total[label, done:]
-        total[:, -done:] = 0
-
-
 def padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
     """Pad evenly to at least the patch, an odd voxel at the end; return the place of the image."""
     missing = [max(0, p - n) for n, p in zip(image.shape, patch, strict=True)]
@@ -177,26 +137,6 @@ def padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
 def window_weight(window: Window) -> Array:
     """Return the weight of a window's voxels, float32 [Z, Y, X]."""
     return outer([profile(n, window.blending) for n in window.patch])
-
-
-def averaged(answers: Iterator[Array], flips: tuple[tuple[int, ...], ...]) -> Array:
-    """Return one window's mean logits, float32 [K, *patch], good until the next call."""
-    first = _turned_back(next(answers), flips[0])
-    if len(flips) == 1:
-        return first
-    total = first.copy()  # an engine may return every result in the same memory
-    for axes in flips[1:]:
-        total += _turned_back(next(answers), axes)
-    return total / np.float32(len(flips))
-
-
-def flipped(patch: Array, axes: tuple[int, ...]) -> Array:
-    """Return a patch [Z, Y, X] flipped along `axes`, as the network takes it."""
-    return np.ascontiguousarray(np.flip(patch, axes))[np.newaxis, np.newaxis]
-
-
-def _turned_back(logits: Array, axes: tuple[int, ...]) -> Array:
-    return np.flip(logits[0], tuple(axis + 1 for axis in axes))
 
 
 def outer(profiles: list[Array]) -> Array:
@@ -214,15 +154,3 @@ def _coverage(shape: Shape, window: Window) -> list[Array]:
             axis[start : start + patch] += weights
         sums.append(axis)
     return sums
-
-
-def window_count(shape: Shape, window: Window) -> int:
-    """Return how many windows an image of `shape` has, in all lattices."""
-    if len(window.lattices) > 1:
-        from inference.lattices import laid_lattices  # imported only if there are several
-
-        return sum(lattice.count for lattice in laid_lattices(shape, window))
-    sizes = [max(n, p) for n, p in zip(shape, window.patch, strict=True)]
-    return math.prod(
-        len(window_starts(n, p, window.step)) for n, p in zip(sizes, window.patch, strict=True)
-    )

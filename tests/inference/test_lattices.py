@@ -6,16 +6,14 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.augmentation import LATTICES
-from inference.lattices import laid_lattices, lattice_slabs, resizing_s
-from inference.sliding_window import PLAIN, Lattice, Window, logit_slabs, window_count
+from inference.lattices import laid_lattices, logit_slabs, resizing_s, window_count
+from inference.sliding_window import PLAIN, Lattice, Window
 
 PATCH = (4, 6, 8)
-SHAPES = [(4, 6, 8), (9, 13, 11), (3, 5, 20), (1, 1, 1)]
 MANY = (PLAIN, Lattice(scale=1.4), Lattice(scale=0.7), Lattice(between=True))
 
 
@@ -23,8 +21,8 @@ def window(*lattices, patch=PATCH, step=0.5, blending="gaussian", flips=((),)):
     return Window(patch, step, blending, flips, lattices)
 
 
-def logits_of(image, infer, window, slabs=lattice_slabs, advance=lambda: None):
-    found = slabs(image, partial(map, infer), window, advance)
+def logits_of(image, infer, window, advance=lambda: None):
+    found = logit_slabs(image, partial(map, infer), window, advance)
     return np.concatenate([slab.copy() for slab in found], axis=1)
 
 
@@ -77,15 +75,6 @@ def test_a_window_larger_than_the_image_is_padded_with_zeros_about_its_middle():
     assert found.shape == (1, 1, 1, 3)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, (20, 21, 22)])
-@pytest.mark.parametrize("blending", ["gaussian", "constant"])
-def test_the_plain_lattice_alone_is_the_sliding_window(shape, blending):
-    image, plain = image_of(shape), window(PLAIN, blending=blending, flips=((), (2,)))
-    found = logits_of(image, lambda x: 2 * x, plain)
-    expected = logits_of(image, lambda x: 2 * x, plain, logit_slabs)
-    np.testing.assert_array_equal(found, expected)
-
-
 @settings(max_examples=20)
 @given(
     shape=st.tuples(*[st.integers(1, 12)] * 3),
@@ -131,7 +120,7 @@ def test_memory_does_not_grow_with_the_length_of_the_image():
     def peak(slices):
         image = np.zeros((slices, 48, 64), np.float32)
         tracemalloc.start()
-        for _ in lattice_slabs(image, partial(map, lambda x: x.repeat(5, axis=1)), long):
+        for _ in logit_slabs(image, partial(map, lambda x: x.repeat(5, axis=1)), long):
             pass
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()

@@ -27,7 +27,6 @@ BESIDE = {
     "inference.augmentation",
     "inference.engines.cuda",
     "inference.engines.tensorrt_index",
-    "inference.lattices",
     "inference.limits",
     "inference.tools.commands",
 }

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from imaging.errors import GeometryError
 from inference.augmentation import flips_of
+from inference.lattices import logit_slabs, window_count
 from inference.sliding_window import (
     Window,
-    logit_slabs,
     profile,
-    window_count,
     window_slices,
     window_starts,
 )
