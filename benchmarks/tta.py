@@ -93,7 +93,7 @@ def benchmark_tta(
         engine = predictor.engine.description
     means = {way: mean_of(cases) for way, cases in found.items()}
     table = {way: {**means[way], "cases": _plain(cases)} for way, cases in found.items()}
-    network = {"network": described.name, "manifest_sha256": described.sha256}
+    network = {"network": described.name, "onnx_sha256": described.files["onnx"].sha256}
     facts = {"cpu": cpu_name(), "engine": engine, **network, "repeats": repeats}
     write_json({**facts, "ways": table}, output, indent=2)
     show_table(table_of(described.name, len(cts), means), terminal())
