@@ -6,7 +6,6 @@ as deep as the largest window, however long the image is and however many there 
 """
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,12 +19,11 @@ from imaging.resampling import resample_linear
 from inference.sliding_window import (
     Array,
     Infer,
-    Lattice,
     Window,
+    lattice_starts,
     outer,
     padded,
     profile,
-    window_starts,
 )
 
 
@@ -38,11 +36,6 @@ class LaidLattice:
     starts: list[list[int]]
     """First voxel of the windows, by axis: counted from the image's, negative in padding."""
     window: Window
-
-    @property
-    def count(self) -> int:
-        """Number of windows."""
-        return math.prod(map(len, self.starts))
 
     @property
     def places(self) -> Iterator[tuple[int, int, int]]:
@@ -103,31 +96,12 @@ def _axis_sums(part: slice, starts: list[int], weights: Array) -> Array:
     return found
 
 
-def _laid(shape: Shape, window: Window, lattice: Lattice) -> LaidLattice:
-    """Lay a lattice over an image of `shape`.
-
-    An axis shorter than a window gets one, about its middle. Where an axis has one window, none is
-    halfway between; if no axis has more, there are no windows between at all.
-    """
-    size = lattice.size(window.patch)
-    starts = [_starts(*axis, window.step) for axis in zip(shape, size, strict=True)]
-    if lattice.between:
-        several = any(len(axis) > 1 for axis in starts)
-        starts = [_between(axis) if several else [] for axis in starts]
-    return LaidLattice(size, starts, window)
-
-
-def _starts(size: int, wide: int, step: float) -> list[int]:
-    return window_starts(size, wide, step) if size > wide else [-((wide - size) // 2)]
-
-
-def _between(starts: list[int]) -> list[int]:
-    return [(a + b) // 2 for a, b in itertools.pairwise(starts)] or starts
-
-
 def laid_lattices(shape: Shape, window: Window) -> list[LaidLattice]:
     """Lay every lattice of `window` over an image of `shape`."""
-    return [_laid(shape, window, lattice) for lattice in window.lattices]
+    return [
+        LaidLattice(lattice.size(window.patch), lattice_starts(shape, window, lattice), window)
+        for lattice in window.lattices
+    ]
 
 
 def resizing_s(window: Window, logits: Array) -> float:
@@ -152,11 +126,6 @@ def resizing_s(window: Window, logits: Array) -> float:
                 last_s = time.perf_counter() - start_s
             found = max(found, last_s)
     return found
-
-
-def window_count(shape: Shape, window: Window) -> int:
-    """Return how many windows `logit_slabs` runs for an image of `shape`."""
-    return sum(lattice.count for lattice in laid_lattices(shape, window))
 
 
 def logit_slabs(

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from imaging.geometry import Shape, as_shape
 from inference.engines import Engine, infer_many
-from inference.lattices import resizing_s, window_count
+from inference.lattices import resizing_s
 from inference.predictor import Predictor, Prepared
 from inference.report import CaseReport, now_s
-from inference.sliding_window import PLAIN, Window
+from inference.sliding_window import PLAIN, Window, window_count
 
 STEPS = (0.6, 0.7, 0.8, 0.9, 1.0)
 """Steps to try if the manifest's own step takes too long; a wider one is less exact."""

@@ -19,11 +19,10 @@ from inference.ct import AnyCt, Direction, Source, case_name, opened_ct, read_ct
 from inference.engines import Engine, EngineOptions, Instead, Precision, blended_logits, no_other
 from inference.fewest_windows import fewest_windows
 from inference.labels import NativeLabels, keep_only
-from inference.lattices import window_count
 from inference.manifest import Manifest
 from inference.postprocess import clean
 from inference.report import CaseReport, now_s
-from inference.sliding_window import PLAIN, Window
+from inference.sliding_window import PLAIN, Window, window_count
 from inference.view import view_of
 
 

@@ -70,6 +70,35 @@ def window_starts(size: int, patch: int, step: float) -> list[int]:
     return [round(stride * index) for index in range(count)]
 
 
+def lattice_starts(shape: Shape, window: Window, lattice: Lattice) -> list[list[int]]:
+    """Return the first voxels of a lattice's windows in an image of `shape`, by axis.
+
+    An axis shorter than a window gets one, about its middle: it begins before the image does. Where
+    an axis has one window, none is halfway between; if no axis has more, there are no windows
+    between at all.
+    """
+    size = lattice.size(window.patch)
+    starts = [_starts(*axis, window.step) for axis in zip(shape, size, strict=True)]
+    if not lattice.between:
+        return starts
+    several = any(len(axis) > 1 for axis in starts)
+    return [_between(axis) if several else [] for axis in starts]
+
+
+def _starts(size: int, wide: int, step: float) -> list[int]:
+    return window_starts(size, wide, step) if size > wide else [-((wide - size) // 2)]
+
+
+def _between(starts: list[int]) -> list[int]:
+    return [(a + b) // 2 for a, b in itertools.pairwise(starts)] or starts
+
+
+def window_count(shape: Shape, window: Window) -> int:
+    """Return how many windows an image of `shape` has, in all lattices."""
+    laid = (lattice_starts(shape, window, lattice) for lattice in window.lattices)
+    return sum(math.prod(map(len, starts)) for starts in laid)
+
+
 def profile(patch: int, blending: str) -> Array:
     """Return the weight of a window along one axis, float32 [patch], at most 1.
 

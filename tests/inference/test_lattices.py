@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.augmentation import LATTICES
-from inference.lattices import laid_lattices, logit_slabs, resizing_s, window_count
-from inference.sliding_window import PLAIN, Lattice, Window
+from inference.lattices import logit_slabs, resizing_s
+from inference.sliding_window import PLAIN, Lattice, Window, lattice_starts, window_count
 
 PATCH = (4, 6, 8)
 MANY = (PLAIN, Lattice(scale=1.4), Lattice(scale=0.7), Lattice(between=True))
@@ -108,10 +108,12 @@ def test_flips_are_undone_in_every_lattice():
 
 
 def test_one_window_leaves_none_between():
-    plain, between = laid_lattices(PATCH, window(*LATTICES["shift"]))
-    assert (plain.count, between.count) == (1, 0)
-    plain, between = laid_lattices((4, 6, 12), window(*LATTICES["shift"]))
-    assert (plain.starts, between.starts) == ([[0], [0], [0, 4]], [[0], [0], [2]])
+    between = Lattice(between=True)
+    assert lattice_starts(PATCH, window(PLAIN), between) == [[], [], []]
+    assert window_count(PATCH, window(PLAIN, between)) == 1
+    assert lattice_starts((4, 6, 12), window(PLAIN), PLAIN) == [[0], [0], [0, 4]]
+    assert lattice_starts((4, 6, 12), window(PLAIN), between) == [[0], [0], [2]]
+    assert window_count((4, 6, 12), window(PLAIN, between)) == 3
 
 
 def test_memory_does_not_grow_with_the_length_of_the_image():

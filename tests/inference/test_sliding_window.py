@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from imaging.errors import GeometryError
 from inference.augmentation import flips_of
-from inference.lattices import logit_slabs, window_count
+from inference.lattices import logit_slabs
 from inference.sliding_window import (
     Window,
     profile,
+    window_count,
     window_slices,
     window_starts,
 )
