@@ -9,6 +9,9 @@ from imaging.errors import KitError
 from train.data.release import Case, case_list
 from train.rounds.recipe import WEIGHTED, Round, RoundsRecipe
 
+ON_CARD = ("train", "label", "judge", "score")
+"""Kinds of stages that compute a network: with --device cuda each needs a card."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -87,6 +90,11 @@ def find_stage(recipe: RoundsRecipe, name: str, kind: str, part: int | None) -> 
     )
 
 
+def cards_of(stage: Stage, device: str) -> int:
+    """Return how many cards a stage holds."""
+    return int(device == "cuda" and stage.kind in ON_CARD)
+
+
 def consumers(recipe: RoundsRecipe, name: str) -> tuple[Round, ...]:
     """Return the rounds that take their labels from round `name`."""
     return tuple(step for step in recipe.rounds if name in step.sources)
@@ -145,6 +153,7 @@ def settings_of(recipe: RoundsRecipe, stage: Stage, device: str) -> dict[str, An
         found |= {"name": recipe.name, "threads": training.threads}
     elif stage.kind in ("label", "judge", "score"):
         found |= {"precision": recipe.precision, "threads": training.threads}
+        found |= {"device": device}
     if stage.kind in ("label", "judge", "rules"):
         found |= {"held_out": recipe.held_out}
     if recipe.confidence and stage.kind in ("label", "judge", "fuse"):  # "" changes no stage
