@@ -76,7 +76,7 @@ def estimate_recipe(recipe: Path, release: Path | None) -> None:
     Without --release a recipe that has [phantoms] is counted with these, another one with all cases
     that its lists name.
     """
-    from train.rounds.cost import show_costs
+    from train.rounds.cost_screen import show_costs
     from train.rounds.recipe import load_rounds
     from train.synthesis.phantom_release import phantoms_of
 

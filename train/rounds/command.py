@@ -19,8 +19,9 @@ from imaging.words import number_of
 from train.progress import last_lines
 from train.rounds.cards import first_cards
 from train.rounds.display import Display
-from train.rounds.graph import Stage, cards_of, expand
+from train.rounds.graph import Stage, expand
 from train.rounds.records import digests_path, locked
+from train.rounds.resources import ON_CARD
 from train.rounds.run import Run
 from train.rounds.screen import show_decision
 from train.rounds.stages import release_files
@@ -33,11 +34,6 @@ _WITH_PARENT = (
     "end_with_parent(os.getppid()); "
     "from {} import main; main()"
 )
-NEEDS = {"train": (48_000, 4320), **dict.fromkeys(("label", "judge", "score"), (28_000, 720))}
-"""Memory (MB) and time (minutes) that a stage asks of a cluster; labelling: the challenge's."""
-_LITTLE = (8_000, 720)
-_LATER = {"score": -2, "judge": -1}
-"""Of two stages that could start, the one on which fewer others wait comes later."""
 _CARD_PRECISIONS = ("auto", "f32")
 """Those of the torch engine."""
 _LOOK_S = 1.0
@@ -132,7 +128,13 @@ def _cards(run: Run, launch: Launch) -> tuple[str, ...]:
     Raises:
         KitError: There are too few, or the recipe labels in a precision that is not for a card.
     """
-    if run.device != "cuda":
+    together, on_cards = run.recipe.training.gpus, run.device == "cuda"
+    if together > (launch.gpus if on_cards else 1) and not (on_cards and launch.executor):
+        raise KitError(
+            f"recipe {run.recipe.name!r} trains each network on {together} GPUs together; give "
+            f"--device cuda --gpus {together} or more, or set gpus = 1 in its [training]"
+        )
+    if not on_cards:
         return ()
     if run.recipe.precision not in _CARD_PRECISIONS:
         raise KitError(
@@ -228,7 +230,7 @@ def stage_command(stage: Stage, config: Mapping[str, Any]) -> str:
     words = [sys.executable, "-c", _WITH_PARENT.format("train.cli"), "stage", stage.kind]
     words += [config["recipe"], "--run", config["run"], "--release", config["release"]]
     words += ["--device", config["device"]]
-    if config["cards"] and cards_of(stage, config["device"]):
+    if config["cards"] and stage.kind in ON_CARD:
         words += ["--cards", ",".join(config["cards"])]
     if stage.round:
         words += ["--round", stage.round]
@@ -257,21 +259,3 @@ def files_stamp(stage: Stage, config: Mapping[str, Any]) -> str:
     stats = [(path.name, path.stat()) for path in files]
     rows = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
     return sha256("\n".join(rows).encode()) if rows else ""
-
-
-def resources_of(stage: Stage, config: Mapping[str, Any]) -> dict[str, int | str]:
-    """Return what a stage asks of a cluster, or of this machine: a card, or room among the others.
-
-    A cluster gives the card by `--gres`, as every Slurm knows it.
-    """
-    mem_mb, runtime = NEEDS.get(stage.kind, _LITTLE)
-    count = cards_of(stage, config["device"])
-    room: dict[str, int | str] = {"gpu": count} if count else {"cpu_stage": 1}
-    if not config["cards"]:
-        room = {"gres": f"gpu:{count}"} if count else {}
-    return {"mem_mb": mem_mb, "runtime": runtime, **room}
-
-
-def priority_of(stage: Stage) -> int:
-    """Return which of two stages that could start goes first: the one with the higher number."""
-    return _LATER.get(stage.kind, 0)

@@ -9,9 +9,6 @@ from imaging.errors import KitError
 from train.data.release import Case, case_list
 from train.rounds.recipe import WEIGHTED, Round, RoundsRecipe
 
-ON_CARD = ("train", "label", "judge", "score")
-"""Kinds of stages that compute a network: with --device cuda each needs a card."""
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -88,11 +85,6 @@ def find_stage(recipe: RoundsRecipe, name: str, kind: str, part: int | None) -> 
         f"recipe {recipe.name!r} has no stage {wanted}; its rounds are "
         f"{', '.join(step.name for step in recipe.rounds)}, its labelling has {recipe.shards} parts"
     )
-
-
-def cards_of(stage: Stage, device: str) -> int:
-    """Return how many cards a stage holds."""
-    return int(device == "cuda" and stage.kind in ON_CARD)
 
 
 def consumers(recipe: RoundsRecipe, name: str) -> tuple[Round, ...]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from train.progress import log_stage
 from train.rounds.cards import hold_cards, require_card
 from train.rounds.fuse import fuse_job, select_job
-from train.rounds.graph import Stage, cards_of, expand
+from train.rounds.graph import Stage, expand
 from train.rounds.network import export_job, judge_job, label_job, rules_job, score_job, train_job
 from train.rounds.records import Work, run_stage
+from train.rounds.resources import cards_of
 from train.rounds.run import Job, Run
 
 
@@ -26,7 +27,7 @@ def do_stage(run: Run, stage: Stage, cards: Sequence[str] = ()) -> Path:
         KitError: It failed; what it wrote is removed. Or it needs a GPU, and there is none.
     """
     with log_stage(stage.key), ExitStack() as stack:
-        if count := cards_of(stage, run.device):
+        if count := cards_of(stage, run.recipe.training, run.device):
             if cards:
                 stack.enter_context(hold_cards(cards, count))
             require_card()

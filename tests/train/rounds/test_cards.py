@@ -24,10 +24,11 @@ from train.rounds import cards, command
 from train.rounds import graph as run_graph
 from train.rounds import network as stages
 from train.rounds.cards import VISIBLE, first_cards, hold_cards, lock_folder, require_card
-from train.rounds.command import Launch, resources_of, run_recipe
-from train.rounds.graph import cards_of, expand, find_stage, settings_of
+from train.rounds.command import Launch, run_recipe
+from train.rounds.graph import expand, find_stage, settings_of
 from train.rounds.recipe import load_rounds
 from train.rounds.records import digests_path
+from train.rounds.resources import cards_of, resources_of
 from train.rounds.run import Run
 from train.rounds.stages import do_stage
 from train.synthesis.phantom_release import Phantoms, write_release
@@ -37,7 +38,7 @@ torch = pytest.importorskip("torch")
 ROOT = Path(__file__).parents[3]
 PAPER = ROOT / "train" / "recipes" / "flare23_paper.toml"
 PHANTOMS = Phantoms(1, 1, 1, 1, (4, 4, 4), (8.0, 8.0, 8.0))
-SHARDS = 6
+SHARDS = 5
 GPUS = 4
 LONGEST_IDLE_S = 30.0
 """Of a card while a stage waits: what Snakemake takes to start one, on a busy machine."""
@@ -87,11 +88,13 @@ class Watched:
     def __init__(self, run):
         self.run = run
         stages = expand(run.recipe, scored=True)
-        self.on_card = [stage for stage in stages if cards_of(stage, "cuda")]
+        self.on_card = [stage for stage in stages if cards_of(stage, run.recipe.training, "cuda")]
 
     def look(self):
         """Return card by running stage, and stages that need a card and lack nothing else."""
-        started = {path.name: path.read_text() for path in (self.run.folder / "started").glob("*")}
+        started = {
+            path.name: path.read_text() for path in (self.run.folder / "started").glob("[!.]*")
+        }
         done = {path.stem for path in (self.run.folder / "digests").glob("*.json")}
         running = {name: card for name, card in started.items() if name not in done}
         assert len(set(running.values())) == len(running) <= GPUS, running
@@ -213,6 +216,26 @@ def test_too_few_cards_and_a_precision_that_is_none_of_a_cards(run, machine, tmp
     assert not run.folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("device", "launch", "refused"),
+    [
+        ("cpu", Launch(cores=8), True),
+        ("cuda", Launch(cores=16), True),
+        ("cuda", Launch(cores=16, gpus=2), False),
+        ("cuda", Launch(cores=16, executor="slurm"), False),
+    ],
+)
+def test_cards_that_train_one_network_together(run, machine, device, launch, refused):
+    machine(2)
+    recipe = replace(run.recipe, training=replace(run.recipe.training, gpus=2))
+    together = replace(run, recipe=recipe, device=device)
+    if refused:
+        with pytest.raises(KitError, match="each network on 2 GPUs together; give --device cuda"):
+            command._cards(together, launch)
+    else:
+        assert len(command._cards(together, launch)) in (0, 2)
+
+
 def test_fewer_cores_than_the_cards_stages_have_threads(run, machine, capsys):
     machine(4)
     assert command._cards(run, Launch(cores=16, gpus=4)) == ("0", "1", "2", "3")
@@ -225,14 +248,19 @@ def test_fewer_cores_than_the_cards_stages_have_threads(run, machine, capsys):
 def test_what_a_stage_asks_for(run):
     label = find_stage(run.recipe, "teacher", "label", 0)
     fuse = find_stage(run.recipe, "teacher", "fuse", None)
+    training = run.recipe.training
     of_machine = {"device": "cuda", "cards": ["0"]}
     of_cluster = {"device": "cuda", "cards": []}
     needs = {"mem_mb": 28_000, "runtime": 720}
-    assert resources_of(label, of_machine) == {**needs, "gpu": 1}
-    assert resources_of(label, of_cluster) == {**needs, "gres": "gpu:1"}
-    assert resources_of(label, {"device": "cpu", "cards": []}) == needs
-    assert resources_of(fuse, of_machine) == {"mem_mb": 8_000, "runtime": 720, "cpu_stage": 1}
-    assert resources_of(fuse, of_cluster) == {"mem_mb": 8_000, "runtime": 720}
+    assert resources_of(label, training, of_machine) == {**needs, "gpu": 1}
+    assert resources_of(label, training, of_cluster) == {**needs, "gres": "gpu:1"}
+    assert resources_of(label, training, {"device": "cpu", "cards": []}) == needs
+    little = {"mem_mb": 8_000, "runtime": 720}
+    assert resources_of(fuse, training, of_machine) == {**little, "cpu_stage": 1}
+    train = find_stage(run.recipe, "teacher", "train", None)
+    together = resources_of(train, replace(training, gpus=2), of_cluster)
+    assert together == {"mem_mb": 48_000, "runtime": 4320, "gres": "gpu:2"}
+    assert resources_of(fuse, training, of_cluster) == little
 
 
 def test_parts_are_labelled_by_the_engine_of_cards(run, network, boxes, monkeypatch, tmp_path):
