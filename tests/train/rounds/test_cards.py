@@ -1,7 +1,6 @@
 """Cards are stand-ins here: names for which stages hold real locks, scheduled by the real run."""
 
 import os
-import random
 import re
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from imaging.errors import KitError
 from imaging.label_maps import read_label_map
 from imaging.volumes import write_volume
 from inference.pipeline import predict_folder
+from tests.train.rounds.stand_in.watched import SNAKEFILE, Watched
 from train.cli import main
 from train.data.release import Case, write_cases
 from train.rounds import cards, command
@@ -27,8 +27,7 @@ from train.rounds.cards import VISIBLE, first_cards, hold_cards, lock_folder, re
 from train.rounds.command import Launch, run_recipe
 from train.rounds.graph import expand, find_stage, settings_of
 from train.rounds.recipe import load_rounds
-from train.rounds.records import digests_path
-from train.rounds.resources import cards_of, resources_of
+from train.rounds.resources import resources_of
 from train.rounds.run import Run
 from train.rounds.stages import do_stage
 from train.synthesis.phantom_release import Phantoms, write_release
@@ -82,61 +81,15 @@ def run(tmp_path):
     return Run(recipe, tmp_path / "run", release, truth, external, "cuda")
 
 
-class Watched:
-    """The stages of a run that hold cards, as their files tell."""
-
-    def __init__(self, run):
-        self.run = run
-        stages = expand(run.recipe, scored=True)
-        self.on_card = [stage for stage in stages if cards_of(stage, run.recipe.training, "cuda")]
-
-    def look(self):
-        """Return card by running stage, and stages that need a card and lack nothing else."""
-        started = {
-            path.name: path.read_text() for path in (self.run.folder / "started").glob("[!.]*")
-        }
-        done = {path.stem for path in (self.run.folder / "digests").glob("*.json")}
-        running = {name: card for name, card in started.items() if name not in done}
-        assert len(set(running.values())) == len(running) <= GPUS, running
-        ready = {
-            digests_path(Path(), stage.key).stem
-            for stage in self.on_card
-            if done.issuperset(digests_path(Path(), need).stem for need in stage.needs)
-        }
-        return running, ready - done
-
-    def end(self, name):
-        folder = self.run.folder / "may_end"
-        folder.mkdir(exist_ok=True)
-        (folder / name).touch()
-
-
 def test_never_two_stages_on_a_card_and_none_idle_while_one_waits(run, machine, monkeypatch):
     pytest.importorskip("snakemake")
     machine(8, "1,3,5,7,0,2,4,6")
-    monkeypatch.setattr(command, "SNAKEFILE", Path(__file__).parent / "stand_in" / "Snakefile")
-    watched, draws, used, most = Watched(run), random.Random(1), set(), 0
-    launch = Launch(cores=8, gpus=GPUS)
-    with ThreadPoolExecutor(1) as thread:
-        going = thread.submit(run_recipe, run, run.folder.parent / "paper.toml", launch)
-        idle_since_s = time.monotonic()
-        while not going.done():
-            running, ready = watched.look()
-            if running and len(running) == min(GPUS, len(ready)):
-                used |= set(running.values())
-                most = max(most, len(ready))
-                for name in draws.sample(sorted(running), min(2, len(running))):
-                    watched.end(name)
-                idle_since_s = time.monotonic()
-            if ready and time.monotonic() - idle_since_s > LONGEST_IDLE_S:
-                for stage in watched.on_card:
-                    watched.end(digests_path(Path(), stage.key).stem)
-                pytest.fail(f"{sorted(running)} run, and {sorted(ready)} could")
-            time.sleep(0.02)
-        going.result()
-    assert used == {"1", "3", "5", "7"}
-    assert most > GPUS, "stages waited for a card"
-    assert {s.kind for s in watched.on_card} == {"train", "label", "score"}
+    monkeypatch.setattr(command, "SNAKEFILE", SNAKEFILE)
+    watched = Watched(run, GPUS)
+    watched.drive(run.folder.parent / "paper.toml", Launch(cores=8, gpus=GPUS), LONGEST_IDLE_S)
+    assert watched.used == {"1", "3", "5", "7"}
+    assert watched.most_ready > GPUS, "stages waited for a card"
+    assert {stage.kind for stage in watched.on_card} == {"train", "label", "score"}
 
 
 def test_cards_are_those_that_are_visible(machine):

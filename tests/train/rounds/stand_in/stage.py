@@ -1,6 +1,6 @@
 """A stage that computes nothing: it holds a card, says which, and ends when it is told to.
 
-usage: stage.py RUN KEY CARDS_NEEDED CARD,CARD DIGESTS
+usage: stage.py RUN KEY CARDS_NEEDED CARD,CARD DIGESTS; "-" for cards that Slurm gives
 """
 
 import os
@@ -17,7 +17,8 @@ run, key, count, cards, digests = sys.argv[1:]
 name = key.replace("/", ".")
 with ExitStack() as stack:
     if int(count):
-        stack.enter_context(hold_cards(cards.split(","), int(count)))
+        if cards != "-":
+            stack.enter_context(hold_cards(cards.split(","), int(count)))
         started = Path(run) / "started"
         started.mkdir(exist_ok=True)
         partial = started / f".{name}"
