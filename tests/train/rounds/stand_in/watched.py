@@ -52,23 +52,27 @@ class Watched:
             launch: Cores, cards, where.
             longest_idle_s: What starting a stage may take, on a busy machine.
         """
-        draws = random.Random(1)
         with ThreadPoolExecutor(1) as thread:
             going = thread.submit(run_recipe, self.run, recipe, launch)
-            idle_since_s = time.monotonic()
-            while not going.done():
-                running, ready = self.look()
-                if running and len(running) == min(self.gpus, len(ready)):  # none is idle
-                    self.used |= set(running.values())
-                    self.most_ready = max(self.most_ready, len(ready))
-                    for name in draws.sample(sorted(running), min(2, len(running))):
-                        self.end(name)
-                    idle_since_s = time.monotonic()
-                elif not ready:
-                    idle_since_s = time.monotonic()
-                if time.monotonic() - idle_since_s > longest_idle_s:
-                    for stage in self.on_card:
-                        self.end(digests_path(Path(), stage.key).stem)
-                    pytest.fail(f"{sorted(running)} run, and {sorted(ready)} could")
-                time.sleep(0.02)
+            try:
+                self._end_at_random(going, longest_idle_s)
+            finally:  # else a run whose stages wait would never end
+                for stage in self.on_card:
+                    self.end(digests_path(Path(), stage.key).stem)
             going.result()
+
+    def _end_at_random(self, going, longest_idle_s):
+        draws, idle_since_s = random.Random(1), time.monotonic()
+        while not going.done():
+            running, ready = self.look()
+            full = bool(running) and len(running) == min(self.gpus, len(ready))
+            if full:
+                self.used |= set(running.values())
+                self.most_ready = max(self.most_ready, len(ready))
+                for name in draws.sample(sorted(running), min(2, len(running))):
+                    self.end(name)
+            if full or not ready:
+                idle_since_s = time.monotonic()
+            if time.monotonic() - idle_since_s > longest_idle_s:
+                pytest.fail(f"{sorted(running)} run, and {sorted(ready)} could")
+            time.sleep(0.02)
