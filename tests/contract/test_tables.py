@@ -232,7 +232,7 @@ def data_table():
 
 
 def costs_table():
-    from train.rounds.cost import show_costs
+    from train.rounds.cost_screen import show_costs
     from train.rounds.recipe import load_rounds
 
     show_costs(load_rounds(ROOT / "train/recipes/flare23.toml"), None, None)
