@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from evaluation.claims.cli import claims
 from evaluation.efficiency.options import GPU_INDEX, MEMORY_LIMIT, TIME_LIMIT, TIMEOUT
 from evaluation.leakage.cli import leakage
 from evaluation.scoring.annotated_option import DRAWN
@@ -270,3 +271,4 @@ def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: 
 
 
 main.add_command(leakage)
+main.add_command(claims)

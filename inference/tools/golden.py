@@ -106,7 +106,7 @@ class Golden:
 
 
 @dataclass(frozen=True)
-class Difference:
+class VoxelDifference:
     """One voxel that differs."""
 
     zyx: tuple[int, int, int]
@@ -115,14 +115,14 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GoldenComparison:
     """The sample labelled again, beside its golden map."""
 
     golden: GoldenMap
     seconds: float
     differ: int
     """Voxels."""
-    first: tuple[Difference, ...]
+    first: tuple[VoxelDifference, ...]
     """A few of them."""
     unlike: tuple[str, ...]
     """What differs from the circumstances of the golden map."""
@@ -171,7 +171,7 @@ def golden_labels(golden: GoldenMap, folder: Path = GOLDEN) -> NDArray[np.uint8]
 
 def run_again(
     golden: GoldenMap, manifest: Manifest, threads: int = 0, folder: Path = GOLDEN
-) -> Comparison:
+) -> GoldenComparison:
     """Label the sample as a golden map was made, and compare.
 
     Args:
@@ -188,10 +188,10 @@ def run_again(
     found, made = _labelled(golden.engine, golden.precision, threads or golden.threads, manifest)
     places = np.argwhere(found.labels != expected)
     first = tuple(
-        Difference((z, y, x), int(expected[z, y, x]), int(found.labels[z, y, x]))
+        VoxelDifference((z, y, x), int(expected[z, y, x]), int(found.labels[z, y, x]))
         for z, y, x in places[:3].tolist()
     )
-    return Comparison(
+    return GoldenComparison(
         golden, found.report.seconds["total"], len(places), first, golden.unlike(made)
     )
 

@@ -12,8 +12,8 @@ from imaging.terminal import terminal, warn
 from imaging.words import number_of
 from inference.manifest import Manifest
 from inference.tools.golden import (
-    Comparison,
     Golden,
+    GoldenComparison,
     GoldenMap,
     read_golden,
     run_again,
@@ -61,7 +61,7 @@ def compare_with_golden(
 
 def _run(
     chosen: list[GoldenMap], manifest: Manifest, threads: int
-) -> tuple[list[Comparison], list[str]]:
+) -> tuple[list[GoldenComparison], list[str]]:
     """Compare the maps that can be run here; say why of the others."""
     rows, refused = [], []
     with terminal(stderr=True).status("label the sample") as status:
@@ -85,14 +85,14 @@ def _other_weights(golden: Golden, manifest: Manifest) -> Iterator[str]:
                 )
 
 
-def _not_expected(rows: list[Comparison]) -> Iterator[str]:
+def _not_expected(rows: list[GoldenComparison]) -> Iterator[str]:
     for row in rows:
         if row.verdict == "not expected":
             voxels = number_of(row.differ, "voxel differs", "voxels differ")
             yield f"{row.golden.engine} {row.golden.precision}: {voxels}, not expected on this CPU"
 
 
-def _table(rows: list[Comparison], threads: int, manifest: Manifest) -> Table:
+def _table(rows: list[GoldenComparison], threads: int, manifest: Manifest) -> Table:
     table = Table(title=f"the sample with {manifest.name}, beside its golden maps")
     table.add_column("engine")
     table.add_column("precision")
@@ -112,7 +112,7 @@ def _table(rows: list[Comparison], threads: int, manifest: Manifest) -> Table:
     return table
 
 
-def _explained(row: Comparison, manifest: Manifest) -> str:
+def _explained(row: GoldenComparison, manifest: Manifest) -> str:
     """Say which voxels differ, and why that may be."""
     names = {0: "background"} | {value: name for name, value in manifest.labels.items()}
     places = ", ".join(

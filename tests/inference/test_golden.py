@@ -15,7 +15,7 @@ from inference.shipped import DEFAULT_MANIFEST, GOLDEN
 from inference.tools import golden as module
 from inference.tools.golden import (
     LIMITS,
-    Comparison,
+    GoldenComparison,
     golden_labels,
     read_golden,
     run_again,
@@ -95,7 +95,7 @@ def test_a_weight_that_changed_under_its_manifest_is_found_before_anything_runs(
 
 
 def compared(differ, **changed):
-    return Comparison(ONE, 1.0, differ, (), ONE.unlike(replace(ONE, **changed)))
+    return GoldenComparison(ONE, 1.0, differ, (), ONE.unlike(replace(ONE, **changed)))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_what_may_differ_is_explained_by_the_circumstances(changed, unlike):
 
 def test_the_share_is_of_the_labelled_voxels():
     made = replace(ONE, voxels={"liver": 5000, "spleen": 5000})
-    at_limit = Comparison(made, 1.0, 2, (), ("another device",))
+    at_limit = GoldenComparison(made, 1.0, 2, (), ("another device",))
     assert at_limit.share == 2 / 10_000 == LIMITS["f32"]
     assert at_limit.verdict == "expected"
     assert replace(at_limit, differ=3).verdict == "not expected"
