@@ -30,7 +30,9 @@ _SYNONYMS = {
 }
 _LEAST_WORDS, _LEAST_DIGITS = 2, 3
 """Words that a place and a figure must share, and digits that a figure must have, to be matched. In
-a table one digit less where the page names the results file, two where the caller names the run."""
+a sentence one word more, unless the run is named and the figure is longer; in a table one digit
+less where the page names the results file, two where the run is named."""
+_COMMON = {"a", "and", "are", "as", "at", "by", "in", "is", "it", "of", "on", "the", "to", "with"}
 _SHARES = {"s": 0.25, "ms": 0.25, "min": 0.25, "h": 0.25, "MiB": 0.03, "GiB": 0.03}
 """Tolerance by unit, as a share of the figure: what a repetition on the same machine spreads."""
 _SCORE = 0.003
@@ -52,34 +54,37 @@ class Added:
     """Figures that are in no results file, where no run was named for them."""
 
 
-def add_page(table: ClaimsTable, root: Path, page: str, run: str = "", section: str = "") -> Added:
+def add_page(
+    table: ClaimsTable, root: Path, page: str, runs: tuple[str, ...] = (), section: str = ""
+) -> Added:
     """Claim the figures of a page; once all are claimed, it is covered.
 
     Args:
         table: The claims.
         root: The repository's root.
         page: Its path from there.
-        run: The run that made the figures that are in no results file.
+        runs: Runs that made its figures; those that are in no results file are of the last.
         section: Only the figures below the heading that has these words; "": all.
 
     Raises:
         KitError: The page or a results file cannot be read, or there is no such run or heading.
     """
-    if run and run not in table.runs:
-        known = ", ".join(sorted(table.runs))
-        raise KitError(f"no run {run!r}; give --command too, or one of: {known}")
-    dropped = gone(table, root, page)
-    kept = _without(table.claims, dropped)
-    table, text = replace(table, claims=kept), read_page(root / page)
-    places, lines = _places(table, root, text, run), _lines_of(text, section, page)
+    for run in runs:
+        if run not in table.runs:
+            known = ", ".join(sorted(table.runs))
+            raise KitError(f"no run {run!r}; give --command too, or one of: {known}")
+    dropped, text = gone(table, root, page), read_page(root / page)
+    named = {*runs, *(claim.run for claim in table.of_page(page))}
+    table = replace(table, claims=_without(table.claims, dropped))
+    places, lines = _places(table, root, text, named), _lines_of(text, section, page)
     found, recorded, left = [], [], []
     for figure in unclaimed(table, root, page):
         if figure.line not in lines:
             continue
         if claim := _found(figure, places):
             found.append(claim)
-        elif run:
-            table, claim = _recorded(table, figure, run)
+        elif runs:
+            table, claim = _recorded(table, figure, runs[-1])
             recorded.append(claim)
         else:
             left.append(figure)
@@ -120,19 +125,18 @@ class _Place:
     number: float
     words: frozenset[str]
     near: int
-    """2: the caller names the run; 1: the page names its results file; else 0."""
+    """2: the run is named, or the page has claims of it; 1: the page names its results file."""
 
 
-def _places(table: ClaimsTable, root: Path, text: str, named: str) -> list[_Place]:
+def _places(table: ClaimsTable, root: Path, text: str, named: set[str]) -> list[_Place]:
+    """Return the values that a page may state: of the runs that it has to do with, of no others."""
+    near = {
+        name: 2 if name in named else int(_names(text, run)) for name, run in table.runs.items()
+    }
     return [
-        _Place(
-            name,
-            place,
-            number,
-            frozenset(_words(f"{place} {name}")),
-            2 * (name == named) or int(_names(text, run)),
-        )
+        _Place(name, place, number, frozenset(_words(place)), near[name])
         for name, run in table.runs.items()
+        if near[name]
         for place, number in values_of(run, root).items()
     ]
 
@@ -150,7 +154,9 @@ def _found(figure: StatedFigure, places: list[_Place]) -> Claim | None:
         common = len(words & place.words)
         shared = common + place.near
         too_short = digits < _LEAST_DIGITS - (place.near if figure.where else 0)
-        if too_short or common < _LEAST_WORDS or (best and shared <= best[0]):
+        is_long = place.near == 2 and digits > _LEAST_DIGITS
+        too_few = common < _LEAST_WORDS + (not figure.where and not is_long)
+        if too_short or too_few or (best and shared <= best[0]):
             continue
         for times in TIMES.get(figure.unit, (1.0,)):
             if is_rounding(figure.text, place.number * times):
@@ -197,4 +203,5 @@ def _claim(figure: StatedFigure, run: str, value: Pointer, times: float) -> Clai
 
 
 def _words(text: str) -> set[str]:
-    return {word for word in re.split(r"[^a-z0-9.]+", text.lower().replace("_", " ")) if word}
+    parts = re.split(r"[^a-z0-9.]+", text.lower().replace("_", " "))
+    return {part.strip(".") for part in parts} - _COMMON - {""}

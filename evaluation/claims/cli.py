@@ -16,8 +16,10 @@ from imaging.words import number_of
     "--add", "page", metavar="PAGE", help="Claim every figure of PAGE, such as README.md."
 )
 @click.option("--section", default="", help="With --add: only below the heading with these words.")
-@click.option("--run", default="", help="With --add: the run behind what is in no results file.")
-@click.option("--command", default="", help="With --add: what made it, where --run is a new one.")
+@click.option("--run", "runs", multiple=True, help="With --add: a run behind it; may be repeated.")
+@click.option(
+    "--command", default="", help="With --add: what made it, where the last --run is new."
+)
 @click.option("--needs", multiple=True, help="With --command: data, gpu, hours …; may be repeated.")
 @click.option("--update", is_flag=True, help="Write the values of results files into the pages.")
 @click.option(
@@ -31,7 +33,7 @@ def claims(
     keep: bool,
     page: str | None,
     section: str,
-    run: str,
+    runs: tuple[str, ...],
     command: str,
     needs: tuple[str, ...],
     update: bool,
@@ -50,7 +52,7 @@ def claims(
 
     root = repository(Path.cwd())
     if page is not None:
-        left = screen.add_claims(root, page, section, run, command, needs)
+        left = screen.add_claims(root, page, section, runs, command, needs)
         if left:
             listed = "; ".join(left)
             raise KitError(f"in no results file, so name their --run: {listed}")

@@ -98,7 +98,12 @@ def rerun_claims(root: Path, pattern: str, *, keep: bool, only_weights: bool = F
 
 
 def add_claims(
-    root: Path, page: str, section: str, run: str, command: str, needs: tuple[str, ...]
+    root: Path,
+    page: str,
+    section: str,
+    runs: tuple[str, ...],
+    command: str,
+    needs: tuple[str, ...],
 ) -> list[str]:
     """Claim the figures of a page; return those that no run is known for.
 
@@ -106,8 +111,8 @@ def add_claims(
         root: The repository's root.
         page: A page, from there.
         section: Words of a heading: only the figures below it.
-        run: The run behind what is in no results file.
-        command: What made it, where the run is new.
+        runs: Runs behind its figures; what is in no results file is of the last.
+        command: What made them, where the last run is new.
         needs: What it needs.
 
     Raises:
@@ -115,12 +120,12 @@ def add_claims(
     """
     table = read_claims(root / FILE)
     if command:
-        if not run:
+        if not runs:
             raise KitError("--command is of a new run; give its name with --run")
         inputs = {WEIGHTS: file_sha256(root / WEIGHTS)}
         made = ClaimedRun(command, *here(root), inputs=inputs, needs=needs)
-        table = replace(table, runs={**table.runs, run: made})
-    added = add_page(table, root, page, run, section)
+        table = replace(table, runs={**table.runs, runs[-1]: made})
+    added = add_page(table, root, page, runs, section)
     write_claims(added.table, root / FILE)
     _show_added(added, page)
     return [

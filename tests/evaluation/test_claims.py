@@ -141,7 +141,7 @@ def test_a_page_is_claimed_from_results_and_by_name(repo):
 
 @pytest.fixture
 def claimed(repo):
-    first = add_page(table_of(repo), repo, "page.md", "first").table
+    first = add_page(table_of(repo), repo, "page.md", ("first",)).table
     write_claims(first, repo / "docs" / "claims.json")
     return repo
 
