@@ -17,6 +17,7 @@ from inference.blank import Runs
 from inference.counts import count
 from inference.ct import AnyCt, Direction, Source, case_name, opened_ct, read_ct
 from inference.engines import Engine, EngineOptions, Instead, Precision, blended_logits, no_other
+from inference.fewest_windows import fewest_windows
 from inference.labels import NativeLabels, keep_only
 from inference.manifest import Manifest
 from inference.postprocess import clean
@@ -163,7 +164,7 @@ class Predictor:
         report.input_spacing_mm = volume.grid.spacing_mm
         with report.stage("prepare"):
             view = view_of(volume, manifest, self.settings.crop or manifest.crop)
-            box = view.region.box
+            box = fewest_windows(view, manifest.spacing_mm, self.window)
             image = self._image(view.hu[box], view.spacing_mm)
         report.warnings += view.warnings
         report.blank_slices = view.blank

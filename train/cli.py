@@ -66,6 +66,13 @@ for command in (audit, estimate_recipe, package, run_all, stage, verify_runs, sm
     show_default=True,
     help="What prediction looks at; nonzero is nnU-Net's.",
 )
+@click.option(
+    "--step",
+    type=click.FloatRange(0.1, 1.0),
+    default=0.5,
+    show_default=True,
+    help="From window to window in prediction, as a share of the patch; 0.5 is nnU-Net's.",
+)
 @_THREADS
 @click.option(
     "--trust-checkpoint",
