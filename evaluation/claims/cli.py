@@ -1,6 +1,7 @@
 """The command `claims`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,6 +22,9 @@ from imaging.words import number_of
     "--command", default="", help="With --add: what made it, where the last --run is new."
 )
 @click.option("--needs", multiple=True, help="With --command: data, gpu, hours …; may be repeated.")
+@click.option("--input", "inputs", multiple=True, help="With --command: a file it depends on.")
+@click.option("--given", default="", help="With --add: a figure that nobody measured, as '15 s'.")
+@click.option("--why", default="", help="With --given: what it is instead.")
 @click.option("--update", is_flag=True, help="Write the values of results files into the pages.")
 @click.option(
     "--new-weights",
@@ -32,12 +36,9 @@ def claims(
     rerun: bool,
     keep: bool,
     page: str | None,
-    section: str,
-    runs: tuple[str, ...],
-    command: str,
-    needs: tuple[str, ...],
     update: bool,
     new_weights: bool,
+    **details: Any,
 ) -> None:
     """List the figures that README.md and docs/ claim, and say which are wrong or in no claim.
 
@@ -52,10 +53,8 @@ def claims(
 
     root = repository(Path.cwd())
     if page is not None:
-        left = screen.add_claims(root, page, section, runs, command, needs)
-        if left:
-            listed = "; ".join(left)
-            raise KitError(f"in no results file, so name their --run: {listed}")
+        if left := screen.add_claims(root, screen.AddRequest(page, **details)):
+            raise KitError(f"in no results file, so name their --run: {'; '.join(left)}")
         return
     if rerun:
         odd, what = screen.rerun_claims(root, pattern, keep=keep), "claim does not hold"

@@ -33,6 +33,7 @@ _HIDDEN = re.compile(
     r"|\d{4}-\d\d-\d\d|\bv?\d+(?:\.\d+){2,}|\*\*|\b(?:arXiv|Python|Docker|CUDA) \d+\.\d+",
     re.DOTALL | re.MULTILINE,
 )
+_DIGEST = re.compile(r"\b[0-9a-f]{16,}\b")
 _CODE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
 _PLAIN_CELL = re.compile(r"(?:[\s()±–+−,;/<>~-]|\b(?:to|of|and)\b)*")
 
@@ -177,10 +178,10 @@ def _in_cell(
 
 
 def _texts(cells: list[str]) -> Iterator[str]:
-    """Yield the words of the cells that hold any, without their figures."""
+    """Yield the words of the cells that hold any, without their figures and digests."""
     for cell in cells:
         if cell and not _is_plain(cell) and cell != "not yet measured":
-            yield _NUMBER.sub("", cell).strip()
+            yield _NUMBER.sub("", _DIGEST.sub("", cell)).strip()
 
 
 def _is_plain(cell: str) -> bool:

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.table import Table
@@ -12,11 +12,12 @@ from rich.text import Text
 from evaluation.claims.adding import Added, add_page
 from evaluation.claims.checking import other_inputs, problems, updated
 from evaluation.claims.circumstances import here, with_new_values
-from evaluation.claims.rerun import Repeated, by_hand, cannot, compared, matching, repeated
+from evaluation.claims.rerun import NEEDS, Repeated, by_hand, cannot, compared, matching, repeated
 from evaluation.claims.table import (
     Claim,
     ClaimedRun,
     ClaimsTable,
+    Given,
     file_values,
     read_claims,
     write_claims,
@@ -92,46 +93,63 @@ def rerun_claims(root: Path, pattern: str, *, keep: bool, only_weights: bool = F
     held = sum(row.holds for row in rows)
     terminal().print(f"{held} of {number_of(len(rows), 'claim')} held")
     if keep:
-        _save(root, table)
-        return failed
+        return [*failed, *_save(root, table)]
     return [*failed, *(f"{row.claim.page}: {row.claim.what}" for row in rows if not row.holds)]
 
 
-def add_claims(
-    root: Path,
-    page: str,
-    section: str,
-    runs: tuple[str, ...],
-    command: str,
-    needs: tuple[str, ...],
-) -> list[str]:
+@dataclass(frozen=True)
+class AddRequest:
+    """What `--add` is asked to do."""
+
+    page: str
+    """From the repository's root."""
+    section: str = ""
+    """Words of a heading: only the figures below it."""
+    runs: tuple[str, ...] = ()
+    """Runs behind its figures; what is in no results file is of the last."""
+    command: str = ""
+    """What made them, where the last run is new."""
+    needs: tuple[str, ...] = ()
+    """What a new run needs."""
+    inputs: tuple[str, ...] = ()
+    """Files of the repository that a new run depends on."""
+    given: str = ""
+    """A figure of the page that nobody measured."""
+    why: str = ""
+    """What it is instead."""
+
+
+def add_claims(root: Path, request: AddRequest) -> list[str]:
     """Claim the figures of a page; return those that no run is known for.
 
-    Args:
-        root: The repository's root.
-        page: A page, from there.
-        section: Words of a heading: only the figures below it.
-        runs: Runs behind its figures; what is in no results file is of the last.
-        command: What made them, where the last run is new.
-        needs: What it needs.
-
     Raises:
-        KitError: The page cannot be read, or there is no such run.
+        KitError: The page or an input cannot be read, or there is no such run or need.
     """
-    table = read_claims(root / FILE)
-    if command:
-        if not runs:
-            raise KitError("--command is of a new run; give its name with --run")
-        inputs = {WEIGHTS: file_sha256(root / WEIGHTS)}
-        made = ClaimedRun(command, *here(root), inputs=inputs, needs=needs)
-        table = replace(table, runs={**table.runs, runs[-1]: made})
-    added = add_page(table, root, page, runs, section)
+    table, page = read_claims(root / FILE), request.page
+    if request.given:
+        if not request.why:
+            raise KitError("--given needs --why: what the figure is, as nobody measured it")
+        given = Given(page, request.given, request.why)
+        table = replace(table, given=(*table.given, given))
+    if request.command:
+        table = replace(table, runs={**table.runs, **_new_run(root, request)})
+    added = add_page(table, root, page, request.runs, request.section)
     write_claims(added.table, root / FILE)
     _show_added(added, page)
     return [
         f"{page}:{figure.line}: {figure.text} {figure.unit} ({figure.what})"
         for figure in added.left
     ]
+
+
+def _new_run(root: Path, request: AddRequest) -> dict[str, ClaimedRun]:
+    if not request.runs:
+        raise KitError("--command is of a new run; give its name with --run")
+    if odd := sorted({*request.needs} - {*NEEDS}):
+        raise KitError(f"--needs {', '.join(odd)}: choose from {', '.join(NEEDS)}")
+    inputs = {name: file_sha256(root / name) for name in request.inputs}
+    made = ClaimedRun(request.command, *here(root), inputs=inputs, needs=request.needs)
+    return {request.runs[-1]: made}
 
 
 def update_claims(root: Path) -> list[str]:

@@ -42,7 +42,7 @@ class TestTheDocuments:
         assert len(set(CLAIMS.pages)) == len(CLAIMS.pages)
         assert [page for page in CLAIMS.pages if not (ROOT / page).is_file()] == []
 
-    @pytest.mark.parametrize("page", CLAIMS.pages)
+    @pytest.mark.parametrize("page", sorted({claim.page for claim in CLAIMS.claims}))
     def test_a_planted_wrong_figure_is_found(self, page, tmp_path):
         text = (ROOT / page).read_text(encoding="utf-8")
         given = [*CLAIMS.given]
@@ -124,7 +124,8 @@ def test_a_page_is_claimed_from_results_and_by_name(repo):
     assert done.exit_code == 1
     assert "in no results file, so name their --run: page.md:3: 1.30 s" in done.stderr
     assert table_of(repo).pages == ()  # not covered before all is claimed
-    words = ("--run", "others", "--command", "time it", "--needs", "hours")
+    words = ("--run", "others", "--command", "time it", "--needs", "hours",
+             "--input", "weights_manifest.json")  # fmt: skip
     assert claims(repo, "--add", "page.md", "--section", "Others", *words).exit_code == 0
     assert claims(repo, "--add", "page.md", "--run", "first").exit_code == 0
     table = table_of(repo)
@@ -137,6 +138,13 @@ def test_a_page_is_claimed_from_results_and_by_name(repo):
     assert table.runs["others"].needs == ("hours",)
     assert set(table.runs["others"].inputs) == {"weights_manifest.json"}
     assert list(problems(table, repo)) == []
+
+
+def test_a_figure_that_nobody_measured_is_given(repo):
+    claims(repo, "--add", "page.md", "--given", "2.5 s", "--why", "an example")
+    table = table_of(repo)
+    assert table.given[-1] == Given("page.md", "2.5 s", "an example")
+    assert [one.figure for one in unclaimed(table, repo, "page.md")] == ["1.30 s", "0.961"]
 
 
 @pytest.fixture
@@ -253,6 +261,8 @@ def test_changed_inputs_are_named(claimed):
         (("--add", "page.md", "--run", "nobody"), "no run 'nobody'; give --command too"),
         (("--add", "page.md", "--command", "a"), "give its name with --run"),
         (("--add", "page.md", "--section", "Nowhere"), "has no heading with 'Nowhere'"),
+        (("--add", "page.md", "--run", "a", "--command", "b", "--needs", "luck"), "--needs luck:"),
+        (("--add", "page.md", "--given", "2.5 s"), "--given needs --why"),
         (("--add", "nothing.md"), "cannot read page"),
         (("nowhere",), "no claim has 'nowhere'"),
     ],
