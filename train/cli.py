@@ -11,6 +11,7 @@ from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from inference.manifest import CROPS
 from train.package.cli import package
+from train.provenance.cli import crate, croissant
 from train.rounds.cli import audit, estimate_recipe, named_folders, run_all, stage, verify_runs
 from train.small.cli import small
 
@@ -31,7 +32,17 @@ def main() -> None:
     """Train a segmentation network and export it."""
 
 
-for command in (audit, estimate_recipe, package, run_all, stage, verify_runs, small):
+for command in (
+    audit,
+    crate,
+    croissant,
+    estimate_recipe,
+    package,
+    run_all,
+    stage,
+    verify_runs,
+    small,
+):
     main.add_command(command)
 
 
