@@ -189,7 +189,7 @@ def test_quiet_leaves_out_progress_but_no_warning(tmp_path):
     shutil.copyfile(source, tmp_path / "in" / "plain_0000.nii.gz")
     (tmp_path / "in" / "notes.txt").write_text("text")
     words = ["-m", "flare23", "-q", "predict", tmp_path / "in", tmp_path / "out", "--threads", "1"]
-    done = run(sys.executable, *words, where=ROOT)
+    done = run(sys.executable, *words, "--no-clean", where=ROOT)
     assert done.returncode == 0, done.stderr
     passed, odd = done.stderr.splitlines()
     assert passed.startswith("passed over in ") and "notes.txt" in passed
