@@ -24,4 +24,4 @@ def cpu_name() -> str:
     except OSError:
         return platform.processor()
     names = (row.partition(":")[2].strip() for row in rows if row.startswith("model name"))
-    return next(names, platform.processor())
+    return next(names, None) or platform.processor()  # which starts a process to find out
