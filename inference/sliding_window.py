@@ -149,9 +149,10 @@ def logit_slabs(
             logits = _averaged(answers, window.flips)
             if not total.size:
                 total = np.zeros((len(logits), window.patch[0], *whole.shape[1:]), np.float32)
-                weighted = np.empty(logits.shape, dtype=np.float32)
-            np.multiply(logits, weight, out=weighted)
-            total[:, :, *place[1:]] += weighted
+                weighted = np.empty(logits.shape[1:], dtype=np.float32)
+            for label, of in enumerate(logits):  # one by one: the product stays in the cache
+                np.multiply(of, weight, out=weighted)
+                total[label, :, *place[1:]] += weighted
             advance()
         done = level.done
         total[:, :done] /= level.sums
