@@ -65,21 +65,35 @@ class NativeLabels:
         Args:
             logits: float32 [K, z, Y, X], finite, class 0 is background; K at most 256.
         """
-        held = logits if self._held is None else np.concatenate([self._held, logits], axis=1)
-        ready = self._axes[0].decided_by(self._first + held.shape[1])
+        known = self._first + (0 if self._held is None else self._held.shape[1])
+        last = known + logits.shape[1]
+        ready = self._axes[0].decided_by(last)
         starts = range(self._done, ready, SLAB_SLICES)
         with ThreadPoolExecutor(self._threads) as pool:
             slabs = [slice(start, min(start + SLAB_SLICES, ready)) for start in starts]
-            for _ in pool.map(lambda z: self._fill(held, z), slabs):
+            for _ in pool.map(lambda z: self._fill(logits, known, z), slabs):
                 pass
         self._done = ready
-        used = self._axes[0].first_needed(ready) - self._first
-        self._held = held[:, used:].copy()
-        self._first += used
+        needed = self._axes[0].first_needed(ready)
+        self._held = self._block(logits, known, slice(needed, last)).copy()
+        self._first = needed
 
-    def _fill(self, held: Array, z: slice) -> None:
-        support = self._axes[0].support(z)
-        block = held[:, support.start - self._first : support.stop - self._first]
+    def _block(self, logits: Array, known: int, part: slice) -> Array:
+        """Return slices of the working grid, those that are held among them.
+
+        Args:
+            logits: The latest slices.
+            known: The number of the first of them.
+            part: What is wanted.
+        """
+        new = logits[:, max(0, part.start - known) : max(0, part.stop - known)]
+        if self._held is None or part.start >= known:
+            return new
+        held = self._held[:, part.start - self._first : part.stop - self._first]
+        return np.concatenate([held, new], axis=1)  # a few slices: no second copy of all
+
+    def _fill(self, logits: Array, known: int, z: slice) -> None:
+        block = self._block(logits, known, self._axes[0].support(z))
         cells = _may_win(block)
         foreground: NDArray[np.bool_] = np.any(cells[1:], axis=0)
         whole = _box(foreground, z, self._axes)

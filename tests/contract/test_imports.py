@@ -124,6 +124,15 @@ def test_the_openvino_engine_loads_no_other():
     assert loaded.isdisjoint(TRAINING | RUNTIMES - {"openvino"})
 
 
+def test_after_the_openvino_engine_the_whole_package_is_still_there():
+    pytest.importorskip("openvino")
+    whole = "import openvino; print(openvino.Core.__module__, hasattr(openvino, 'opset8'))"
+    code = f"from inference.engines import openvino_engine as e; {whole}"
+    assert fresh("-c", code).stdout.split() == ["openvino._ov_api", "True"]
+    first = f"{whole}; from inference.engines import openvino_engine as e; e.ov.Core()"
+    assert fresh("-c", first).stdout.split() == ["openvino._ov_api", "True"]
+
+
 def test_the_probes_themselves_can_fail():
     assert "train" in loaded_by("import train.cli")
     assert "numpy" in imported_by_command("-c", "import imaging.geometry")

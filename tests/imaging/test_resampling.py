@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,3 +97,32 @@ def test_what_is_clipped_is_clipped_before_it_is_mixed(goal):
     found = resample_linear(hu, goal, clip=(-1000.0, 200.0))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, resample_linear(clipped, goal))
+
+
+@pytest.mark.parametrize("bounds", [(-200, 300), (-200.5, 300.25), (-40000, 40000)])
+@pytest.mark.parametrize("goal", [(5, 9, 11), (2, 3, 4)])
+def test_clipping_comes_before_interpolation_whatever_the_type(bounds, goal):
+    hu = np.random.default_rng(0).integers(-1000, 1000, (4, 6, 8)).astype(np.int16)
+    clipped = np.clip(hu.astype(np.float32), *bounds)
+    found = resample_linear(hu, goal, bounds)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, resample_linear(clipped, goal))
+    np.testing.assert_array_equal(found, resample_linear(hu.astype(np.float32), goal, bounds))
+
+
+def test_linear_is_itks():
+    hu = np.random.default_rng(0).integers(-1000, 1000, (11, 23, 31)).astype(np.float32)
+    goal = (7, 9, 40)
+    step = [old / new for old, new in zip(hu.shape, goal, strict=True)][::-1]
+    expected = sitk.Resample(
+        sitk.GetImageFromArray(hu),
+        goal[::-1],
+        sitk.Transform(),
+        sitk.sitkLinear,
+        [mm / 2 - 0.5 for mm in step],
+        step,
+    )
+    # the same sums in float64: after rounding to float32 at most the last bit differs
+    np.testing.assert_allclose(
+        resample_linear(hu, goal), sitk.GetArrayFromImage(expected), rtol=1e-6
+    )

@@ -31,7 +31,7 @@ BESIDE = {
     "inference.tools.commands",
 }
 """What only a GPU, test-time augmentation, a limit or another command needs."""
-TAKES_LONG = {"SimpleITK", "openvino", "rich.logging", "rich.progress"}
+TAKES_LONG = {"SimpleITK", "openvino", "rich.logging", "rich.progress", "subprocess"}
 """What no NIfTI file and no log needs; OpenVINO's compiled module is enough."""
 DRAWS = {"rich", "rich.table"}
 """What draws the table at the end, which the challenge's runs do not have."""
