@@ -52,6 +52,8 @@ class Launch:
     """Jobs in a cluster's queue at once."""
     retries: int = 0
     """How often a stage that failed is tried again."""
+    paranoid: bool = False
+    """Whether every file is read for its digest, and the release once more."""
 
 
 def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
@@ -76,6 +78,7 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         "truth": None if run.truth is None else str(run.truth.resolve()),
         "external": {name: str(folder.resolve()) for name, folder in run.external.items()},
         "device": run.device,
+        "paranoid": launch.paranoid,
     }
     with locked(run.folder / "lock"):
         write_json(config, run.folder / "config.json")
@@ -83,7 +86,8 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         # Snakemake repeats in one call whatever comes after a stage that it repeats. So `data` has
         # a call of its own: files that are newer but the same are checked again, and that is all.
         data = str(digests_path(run.folder.resolve(), "data"))
-        _snakemake(run, display, [*_options(run.folder, launch), "--", data])
+        again = ["--forcerun", "data"] if launch.paranoid else []
+        _snakemake(run, display, [*_options(run.folder, launch), *again, "--", data])
         if not run.recipe.stop.active:
             _snakemake(run, display, _options(run.folder, launch))
             return
@@ -182,6 +186,8 @@ def stage_command(stage: Stage, config: Mapping[str, Any]) -> str:
         words += ["--part", str(stage.part)]
     if config["truth"]:
         words += ["--truth", config["truth"]]
+    if config["paranoid"]:
+        words += ["--paranoid"]
     for name, folder in sorted(config["external"].items()):
         words += ["--source", f"{name}={folder}"]
     log = shlex.quote(str(log_path(Path(config["run"]), stage.key)))

@@ -6,6 +6,7 @@ from pathlib import Path
 from train.progress import log_stage
 from train.rounds.fuse import fuse_job, select_job
 from train.rounds.graph import Stage, expand
+from train.rounds.known import known_of
 from train.rounds.network import export_job, judge_job, label_job, rules_job, score_job, train_job
 from train.rounds.records import Work, run_stage
 from train.rounds.run import Job, Run
@@ -22,6 +23,7 @@ def do_stage(run: Run, stage: Stage) -> Path:
 
 
 def _do_stage(run: Run, stage: Stage) -> Path:
+    known_of(run.folder, (*stage.needs, stage.key), run.known)
     job = JOBS[stage.kind](run, stage)
     order = [other.key for other in expand(run.recipe, scored=True)]
     facts = {
@@ -32,7 +34,8 @@ def _do_stage(run: Run, stage: Stage) -> Path:
         "threads": run.recipe.training.threads,
         "device": run.device,
     }
-    work = Work(stage.key, run.folder, facts, job.inputs, hands_on=stage.kind == "data")
+    hands_on = stage.kind == "data"
+    work = Work(stage.key, run.folder, facts, job.inputs, hands_on=hands_on, known=run.known)
     return run_stage(work, job.make)
 
 
