@@ -99,6 +99,17 @@ def epoch(trainer: str, epochs: int, iterations: int, threads: int) -> None:
 
 
 @main.command()
+@click.argument("recipe", type=_FILE)
+@click.option("--batches", type=click.IntRange(min=2), default=41, show_default=True)
+@_OUTPUT
+def feeding(recipe: Path, batches: int, output: Path) -> None:
+    """CPU seconds of what a training on a GPU is fed with: cases prepared, batches drawn."""
+    from benchmarks.feeding import benchmark_feeding
+
+    benchmark_feeding(recipe, batches, output)
+
+
+@main.command()
 @_REPEATS
 @_OUTPUT
 def labels(repeats: int, output: Path) -> None:
@@ -171,3 +182,18 @@ def scale(counts: tuple[int, ...], folder: Path, output: Path) -> None:
     if list(counts) != sorted(set(counts)):
         raise click.UsageError("give --cases in rising order, each number once")
     benchmark_scale(counts, folder.resolve(), output)
+
+
+@main.command()
+@click.argument("cts", nargs=-1, required=True, type=_FILE)
+@click.option("--truth", required=True, type=_FOLDER, help="Folder of <case>.nii.gz.")
+@click.option(
+    "--manifest", default=DEFAULT_MANIFEST, type=_FILE, help="Default: the default weights."
+)
+@_REPEATS
+@_OUTPUT
+def tta(cts: tuple[Path, ...], truth: Path, manifest: Path, repeats: int, output: Path) -> None:
+    """What test-time augmentation gains and costs on CTS (<case>_0000.nii.gz)."""
+    from benchmarks.tta import benchmark_tta
+
+    benchmark_tta(cts, truth, manifest, repeats, output)

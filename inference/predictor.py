@@ -17,11 +17,12 @@ from inference.blank import Runs
 from inference.counts import count
 from inference.ct import AnyCt, Direction, Source, case_name, opened_ct, read_ct
 from inference.engines import Engine, EngineOptions, Instead, Precision, blended_logits, no_other
+from inference.fewest_windows import fewest_windows
 from inference.labels import NativeLabels, keep_only
 from inference.manifest import Manifest
 from inference.postprocess import clean
 from inference.report import CaseReport, now_s
-from inference.sliding_window import Window, flips_of, window_count
+from inference.sliding_window import PLAIN, Window, window_count
 from inference.view import view_of
 
 
@@ -92,6 +93,8 @@ class Prepared:
     """Of the CT as stored."""
     step: float
     """Between windows, as a share of the patch."""
+    tta: str = "none"
+    """Test-time augmentation."""
     blank: Runs = ()
     """Blank slices of the turned CT; `image` has copies of their neighbours there."""
 
@@ -107,12 +110,26 @@ class Predictor:
         self.engine = engine
         self.settings = settings
         self.instead = instead
-        self.window = Window(
-            spec.patch,
-            settings.step or spec.step,
-            settings.blending or spec.blending,
-            flips_of(settings.tta or spec.tta, spec.mirror_axes),
-        )
+        self.tta = settings.tta or spec.tta
+        self.window = self.window_of(self.tta, settings.step or spec.step)
+
+    def window_of(self, tta: str, step: float) -> Window:
+        """Return how windows are laid, shown and blended.
+
+        Args:
+            tta: Test-time augmentation, one of `inference.augmentation.TTA`.
+            step: Between windows, as a share of the patch.
+
+        Raises:
+            GeometryError: The augmentation is unknown, or flips what training did not.
+        """
+        spec = self.manifest.window
+        plain = Window(spec.patch, step, self.settings.blending or spec.blending, ((),))
+        if tta == "none":
+            return plain
+        from inference.augmentation import augmented  # imported only if there is one
+
+        return augmented(plain, tta, spec.mirror_axes)
 
     def segment(
         self,
@@ -163,14 +180,14 @@ class Predictor:
         report.input_spacing_mm = volume.grid.spacing_mm
         with report.stage("prepare"):
             view = view_of(volume, manifest, self.settings.crop or manifest.crop)
-            box = view.region.box
+            box = fewest_windows(view, manifest.spacing_mm, self.window)
             image = self._image(view.hu[box], view.spacing_mm)
         report.warnings += view.warnings
         report.blank_slices = view.blank
         report.region = tuple((part.start, part.stop) for part in box)
         report.outside_ml = round(view.region.outside_ml, 1)
         report.working_shape = image.shape
-        return Prepared(image, view.turn, box, volume.grid, self.window.step, view.blank)
+        return Prepared(image, view.turn, box, volume.grid, self.window.step, self.tta, view.blank)
 
     def label(
         self,
@@ -194,8 +211,8 @@ class Predictor:
             ManifestError: The network has other labels than the manifest.
             EngineError: The logits are not finite.
         """
-        window = replace(self.window, step=prepared.step)
-        report.step = window.step
+        window = self.window_of(prepared.tta, prepared.step)
+        report.step, report.tta = prepared.step, prepared.tta
         report.windows = window_count(as_shape(prepared.image), window)
         progress.case(report.case, report.windows)
         labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
@@ -236,7 +253,7 @@ class Predictor:
         Args:
             prepared: What `prepare` made.
             advance: Called after each window.
-            flips: Sets of axes along which each patch is flipped; None: as the settings say.
+            flips: Sets of axes along which each patch is flipped, in place of the augmentation.
 
         Yields:
             float32 [K, some slices, Y, X] of the working grid, from its first slice to its last,
@@ -246,7 +263,9 @@ class Predictor:
             ManifestError: The network has other labels than the manifest.
             EngineError: The logits are not finite.
         """
-        window = replace(self.window, step=prepared.step, flips=flips or self.window.flips)
+        window = self.window_of(prepared.tta, prepared.step)
+        if flips is not None:
+            window = replace(window, flips=flips, lattices=(PLAIN,))
         for slab in blended_logits(self.engine, prepared.image, window, advance):
             self._check(slab)
             yield slab

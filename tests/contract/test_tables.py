@@ -76,7 +76,7 @@ def volumes(console, count):
     ]
     described = type("Described", (), {"labels": ORGANS})()
     report = RunReport("m", "0", {}, cases=cases, left_over=())
-    show_results(console, report, described, Path("outputs"))
+    show_results(console, report, described)
     return [*NAMES[:count], *(ORGANS if count == 1 else ("gallbladder", "tumour"))]
 
 
@@ -167,11 +167,11 @@ def compared(console):
 
 
 def estimate(console):
-    from inference.limits import Choice, Estimate
+    from inference.limits import Choice, Costs, Estimate
     from inference.tools.estimate import _table
 
-    choices = tuple(Choice(step, 12_345, 12_345.6) for step in (0.5, 0.75, 1.0))
-    found = Estimate(1.2, 0.34, 0.5, 12_345.0, choices, choices[0], ())
+    choices = tuple(Choice("scales", step, 12_345, 12_345.6) for step in (0.5, 0.75, 1.0))
+    found = Estimate(Costs(1.2, 0.34, 0.12, 0.5), 12_345.0, choices, choices[0], ())
     report = CaseReport(NAMES[0], input_shape=(512, 512, 1024), working_shape=(512, 512, 1024))
     show_table(_table(report, found, 15.0), console)
     return ["12345.6"]
@@ -209,8 +209,35 @@ def plans(console):
     return [NAMES[0], LONG_REASON]
 
 
-TABLES = (one_volume, three_volumes, scores, agreements, ranking, efficiency, submission,
-          measured, compared, estimate, outside, series, plans)  # fmt: skip
+def golden(console):
+    from inference.tools.golden import GoldenComparison, read_golden
+    from inference.tools.golden_screen import _table
+
+    rows = [GoldenComparison(made, 1234.5, 1_234_567, (), ()) for made in read_golden().maps]
+    described = type("Described", (), {"name": NAMES[0]})()
+    show_table(_table(rows, 16, described), console)
+    return ["onnxruntime", "1,234,567", "not expected"]
+
+
+def claimed(console):
+    from collections import Counter
+
+    from evaluation.claims import screen
+    from evaluation.claims.rerun import Repeated
+    from evaluation.claims.table import Claim, ClaimedRun, ClaimsTable
+
+    where = f"{NAMES[0]} | {LONG_REASON}"
+    claim = Claim("docs/results/page.md", "12,345.67", NAMES[1], "/a", "GFLOP/s", where)
+    runs = {NAMES[1]: ClaimedRun(LONG_REASON, NAMES[2], "2026-11-28", "0", seconds=12345)}
+    table = ClaimsTable(runs=runs, claims=(claim,))
+    show_table(screen._claims_table([claim], table), console)
+    show_table(screen._runs_table(table, ROOT, Counter({NAMES[1]: 12345})), console)
+    show_table(screen._rerun_table([Repeated(claim, 12345.67, 76543.21)]), console)
+    return []
+
+
+TABLES = (golden, claimed, one_volume, three_volumes, scores, agreements, ranking, efficiency,
+          submission, measured, compared, estimate, outside, series, plans)  # fmt: skip
 
 
 @pytest.mark.parametrize("show", TABLES, ids=lambda show: show.__name__)
@@ -232,7 +259,7 @@ def data_table():
 
 
 def costs_table():
-    from train.rounds.cost import show_costs
+    from train.rounds.cost_screen import show_costs
     from train.rounds.recipe import load_rounds
 
     show_costs(load_rounds(ROOT / "train/recipes/flare23.toml"), None, None)

@@ -6,8 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from evaluation.scoring.tolerances import TUMOUR
-from imaging.organs import ORGANS
+from imaging.organs import ORGANS, TUMOUR
 from train.pseudo_labels.audit.measure import CaseMeasures
 
 MOST_Z = 3.5
