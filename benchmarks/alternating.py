@@ -33,6 +33,17 @@ class Timing:
         return statistics.median(self.peak_mib)
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What one run of a command took."""
+
+    seconds: float
+    cpu_s: float
+    """Of its processes together; what else the machine does hardly changes it."""
+    peak_mib: float
+    """Largest resident memory of any one of its processes; at least that of this process."""
+
+
 def alternate(
     commands: Mapping[str, Sequence[str]],
     repeats: int,
@@ -43,12 +54,15 @@ def alternate(
     Raises:
         KitError: A command fails.
     """
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    found: dict[str, list[Spent]] = {name: [] for name in commands}
     for _ in range(repeats):
         for name, command in commands.items():
-            found[name].append(_timed(command))
+            found[name].append(timed(command))
             done()
-    return {name: Timing(*zip(*runs, strict=True)) for name, runs in found.items()}
+    return {
+        name: Timing(tuple(run.seconds for run in runs), tuple(run.peak_mib for run in runs))
+        for name, runs in found.items()
+    }
 
 
 def python(*arguments: str | float | Path) -> list[str]:
@@ -56,8 +70,12 @@ def python(*arguments: str | float | Path) -> list[str]:
     return [sys.executable, *map(str, arguments)]
 
 
-def _timed(command: Sequence[str]) -> tuple[float, float]:
-    """Return the wall seconds and the peak MiB of one run."""
+def timed(command: Sequence[str]) -> Spent:
+    """Run a command in the repository's root, and return what it took.
+
+    Raises:
+        KitError: It fails.
+    """
     start_s = time.perf_counter()
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -68,4 +86,4 @@ def _timed(command: Sequence[str]) -> tuple[float, float]:
     seconds = time.perf_counter() - start_s
     if process.returncode:
         raise KitError(f"{' '.join(command)} ended with {process.returncode}: {errors[-500:]}")
-    return seconds, usage.ru_maxrss / 1024
+    return Spent(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)

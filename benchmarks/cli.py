@@ -169,6 +169,22 @@ def augmentation(
 
 
 @main.command()
+@click.option(
+    "--cases", "counts", multiple=True, type=click.IntRange(min=1), default=(100, 1000, 4000),
+    show_default=True, help="How many; may be repeated, in rising order.",
+)  # fmt: skip
+@click.option("--folder", required=True, type=_PATH, help="New folder for releases and runs.")
+@_OUTPUT
+def scale(counts: tuple[int, ...], folder: Path, output: Path) -> None:
+    """Seconds, memory and files of every stage of a run, with few cases and with many."""
+    from benchmarks.scale import benchmark_scale
+
+    if list(counts) != sorted(set(counts)):
+        raise click.UsageError("give --cases in rising order, each number once")
+    benchmark_scale(counts, folder.resolve(), output)
+
+
+@main.command()
 @click.argument("cts", nargs=-1, required=True, type=_FILE)
 @click.option("--truth", required=True, type=_FOLDER, help="Folder of <case>.nii.gz.")
 @click.option(

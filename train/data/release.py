@@ -222,10 +222,12 @@ def sorted_out(found: Sequence[Case], checked: Iterable[Case | Problem]) -> Rele
 
 
 def _duplicates(cases: Sequence[Case]) -> Iterator[Problem]:
-    for name, count in Counter(case.case for case in cases).items():
-        if count > 1:
-            places = " and ".join(case.image for case in cases if case.case == name)
-            yield Problem(name, f"there are {count}: {places}; keep one")
+    images: dict[str, list[str]] = {}
+    for case in cases:
+        images.setdefault(case.case, []).append(case.image)
+    for name, found in images.items():
+        if len(found) > 1:
+            yield Problem(name, f"there are {len(found)}: {' and '.join(found)}; keep one")
 
 
 def with_annotated(cases: Sequence[Case]) -> Iterator[Case]:
@@ -238,8 +240,9 @@ def with_annotated(cases: Sequence[Case]) -> Iterator[Case]:
     """
     counts = Counter(case.present for case in cases if case.label is not None)
     patterns = [set(labels) for labels, count in counts.items() if count >= LEAST_SHARED]
+    drawn = {labels: annotated_in(labels, patterns) for labels in {c.present for c in cases}}
     for case in cases:
-        yield replace(case, drawn=annotated_in(case.present, patterns))
+        yield replace(case, drawn=drawn[case.present])
 
 
 def annotated_in(present: Sequence[int], patterns: Iterable[set[int]]) -> tuple[int, ...]:

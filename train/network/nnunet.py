@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -64,6 +64,7 @@ def train_round(
     work: Path,
     device: str = "cpu",
     annotated: AnnotatedLabels | None = None,
+    digest: Callable[[Path], str] = file_sha256,
 ) -> Path:
     """Train a network on files that lie elsewhere; a killed training goes on when called again.
 
@@ -78,6 +79,7 @@ def train_round(
         device: "cpu" or "cuda".
         annotated: Labels that the annotators of each case looked for. The marginal loss asks; where
             the recipe has none, it decides nothing.
+        digest: Returns the sha256 of a case's file.
 
     Returns:
         nnU-Net's result folder, for `train export`; MODEL_FILES are its files to keep.
@@ -88,7 +90,8 @@ def train_round(
     """
     work = work.resolve()
     loss_labels = _labels_for_loss(spec, cases, annotated or {})
-    order = _order(spec, cases, device, loss_labels)
+    digests = {case: [digest(path) for path in files] for case, files in cases.items()}
+    order = _order(spec, digests, device, loss_labels)
     prepared = work / _PREPARED
     model = model_folder(spec, work)
     with _alone_in(work):
@@ -188,14 +191,14 @@ def _labels_for_loss(
 
 def _order(
     spec: TrainingSpec,
-    cases: Mapping[str, tuple[Path, Path]],
+    digests: Mapping[str, list[str]],
     device: str,
     loss_labels: AnnotatedLabels | None,
 ) -> str:
     """Say what decides a training's result."""
     order = {
         "spec": asdict(spec),
-        "cases": {case: [file_sha256(path) for path in files] for case, files in cases.items()},
+        "cases": digests,
         "kit": inference.__version__,
         "packages": {name: version(name) for name in _PACKAGES},
         "device": device,

@@ -5,6 +5,7 @@ handed, though, so training and prediction can share `imaging.resampling`.
 """
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from train.network.parent_process import end_with_parent
 from train.network.planning import write_plans
 from train.progress import PREPARED, StageProgress, say
 
+_LEAST_S = 1.0
+"""Between two lines of progress of one process."""
+_told_s = 0.0
 Floats = NDArray[np.float32]
 Preprocessed = tuple[Floats, NDArray[Any], dict[str, Any]]
 
@@ -58,8 +62,11 @@ class LinearPreprocessor(DefaultPreprocessor):  # type: ignore[misc]
         end_with_parent()
         super().run_case_save(*arguments)
         output, dataset = Path(arguments[0]), arguments[-1]
-        done = len(list(output.parent.glob("*.pkl")))  # each case's notes: written last
-        say(StageProgress(PREPARED, done, dataset["numTraining"]))
+        global _told_s  # every process of nnU-Net's pool gets a preprocessor a case
+        if time.monotonic() - _told_s >= _LEAST_S:  # counted at every case, it were cases squared
+            _told_s = time.monotonic()
+            done = len(list(output.parent.glob("*.pkl")))  # each case's notes: written last
+            say(StageProgress(PREPARED, done, dataset["numTraining"]))
 
     def run_case_npy(
         self,

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 _RECIPE = click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 _FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
+_PARANOID = click.option(
+    "--paranoid",
+    is_flag=True,
+    help="Read every file for its digest, also those whose size, times and inode are as they were.",
+)
 
 
 def _of_a_run(command: Command) -> Command:
@@ -100,11 +105,13 @@ def estimate_recipe(recipe: Path, release: Path | None) -> None:
     help="With --device cuda: take one of these GPUs that is free.  [default: what "
     "CUDA_VISIBLE_DEVICES leaves]",
 )
-def stage(run: "Run", kind: str, name: str, part: int | None, cards: str) -> None:
+@_PARANOID
+def stage(run: "Run", kind: str, name: str, part: int | None, cards: str, paranoid: bool) -> None:
     """Run one stage of RECIPE: RUN/ROUND/KIND, with a record of what it was made of."""
     from train.rounds.graph import find_stage
     from train.rounds.stages import do_stage
 
+    run.known.paranoid = paranoid
     named = tuple(card for card in cards.split(",") if card)
     done = do_stage(run, find_stage(run.recipe, name, kind, part), named)
     click.echo(json.dumps({"stage": str(done)}))
@@ -134,6 +141,7 @@ def stage(run: "Run", kind: str, name: str, part: int | None, cards: str) -> Non
     show_default=True,
     help="How often a stage that failed is tried again.",
 )
+@_PARANOID
 @click.pass_context
 def run_all(context: click.Context, /, run: "Run", gpus: int | None, **launch: Any) -> None:
     """Run every round of RECIPE, from FLARE23's folders to the exported students.

@@ -56,6 +56,8 @@ class Launch:
     """Jobs in a cluster's queue at once."""
     retries: int = 0
     """How often a stage that failed is tried again."""
+    paranoid: bool = False
+    """Whether every file is read for its digest, and the release once more."""
 
 
 def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
@@ -81,6 +83,7 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         "truth": None if run.truth is None else str(run.truth.resolve()),
         "external": {name: str(folder.resolve()) for name, folder in run.external.items()},
         "device": run.device,
+        "paranoid": launch.paranoid,
         "cards": cards,
     }
     with locked(run.folder / "lock"):
@@ -90,7 +93,8 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         # a call of its own: files that are newer but the same are checked again, and that is all.
         data = str(digests_path(run.folder.resolve(), "data"))
         options = _options(run, launch)
-        _snakemake(run, display, [*options, "--", data])
+        again = ["--forcerun", "data"] if launch.paranoid else []
+        _snakemake(run, display, [*options, *again, "--", data])
         if not run.recipe.stop.active:
             _snakemake(run, display, [*options, "--", "all"])
             return
@@ -238,6 +242,8 @@ def stage_command(stage: Stage, config: Mapping[str, Any]) -> str:
         words += ["--part", str(stage.part)]
     if config["truth"]:
         words += ["--truth", config["truth"]]
+    if config["paranoid"]:
+        words += ["--paranoid"]
     for name, folder in sorted(config["external"].items()):
         words += ["--source", f"{name}={folder}"]
     log = shlex.quote(str(log_path(Path(config["run"]), stage.key)))

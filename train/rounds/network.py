@@ -60,7 +60,8 @@ def _train(run: Run, step: Round, files: Mapping[str, tuple[Path, Path]], folder
     # The same name and seed in all rounds: rounds differ by their labels, not by their draws.
     spec = TrainingSpec(recipe.name, recipe.seed, recipe.spacing_mm, recipe.training)
     annotated = {case.case: case.drawn for case in run.cases}
-    model = train_round(spec, files, work, run.device, annotated)
+    digest = run.known.sha256
+    model = train_round(spec, files, work, run.device, annotated, digest=digest)
     for name in MODEL_FILES:
         make_folder((folder / name).parent)
         shutil.copyfile(model / name, folder / name)

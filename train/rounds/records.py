@@ -11,17 +11,18 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import inference
-from imaging.digest import file_sha256
+from imaging.digest import sha256
 from imaging.errors import KitError
 from imaging.files import make_folder
 from imaging.machine import cpu_name
 from imaging.records import read_table, write_json
+from train.rounds.known import KnownDigests, known_path
 
 RECORD = "stage.json"
 SCHEMA = 1
@@ -42,10 +43,16 @@ class Work:
     """Files that it reads, by the name they have in the record."""
     hands_on: bool = False
     """Whether later stages read its inputs too, so that these count among its outputs."""
+    known: KnownDigests = field(default_factory=KnownDigests)
+    """Of its inputs, as earlier stages read them."""
 
 
 def digests_path(run: Path, key: str) -> Path:
-    """Return the file that tells a stage's outputs apart: what Snakemake compares."""
+    """Return the file that tells a stage's outputs apart: what Snakemake compares.
+
+    It is equally small however many files there are: Snakemake compares times alone where a file
+    has a megabyte or more.
+    """
     return run / "digests" / f"{key.replace('/', '.')}.json"
 
 
@@ -74,10 +81,21 @@ def run_stage(work: Work, make: Callable[[Path], None]) -> Path:
                 partial.replace(place)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-            write_json(load_record(place / RECORD)["outputs"], digests_file)
+            _write_digests(work, place, digests_file)
     except OSError as error:
         raise KitError(f"stage {work.key}: {error.strerror or error}; nothing is kept") from error
     return place
+
+
+def _write_digests(work: Work, place: Path, digests_file: Path) -> None:
+    """Write what later stages need of the digests, and then what Snakemake waits for."""
+    outputs = load_record(place / RECORD)["outputs"]
+    partial = place.with_name(place.name + ".partial")
+    places = {partial / name: place / name for name in outputs}
+    places |= {path: path.absolute() for path in work.inputs.values() if work.hands_on}
+    work.known.write(places, known_path(work.run, work.key))
+    digest = sha256("\n".join(f"{name} {of}" for name, of in sorted(outputs.items())).encode())
+    write_json({"files": len(outputs), "sha256": digest}, digests_file)
 
 
 def _make(work: Work, folder: Path, make: Callable[[Path], None]) -> None:
@@ -85,9 +103,9 @@ def _make(work: Work, folder: Path, make: Callable[[Path], None]) -> None:
     start_s = time.perf_counter()
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(folder)
-    inputs = {name: file_sha256(path) for name, path in sorted(work.inputs.items())}
+    inputs = {name: work.known.sha256(path) for name, path in sorted(work.inputs.items())}
     make(folder)
-    outputs = digests(folder) | (inputs if work.hands_on else {})
+    outputs = digests(folder, work.known) | (inputs if work.hands_on else {})
     seconds = round(time.perf_counter() - start_s, 3)
     record = {"schema": SCHEMA, "stage": work.key, **work.facts, **_circumstances()}
     record.update(inputs=inputs, outputs=outputs, seconds=seconds)
@@ -111,10 +129,10 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path, known: KnownDigests) -> dict[str, str]:
     """Return the sha256 of every file under `folder`, by path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
+    return {path.relative_to(folder).as_posix(): known.sha256(path) for path in files}
 
 
 def _circumstances() -> dict[str, Any]:

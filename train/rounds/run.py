@@ -9,6 +9,7 @@ from typing import NamedTuple
 from train.data.release import LABEL_SUFFIX, Case, load_cases
 from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
 from train.rounds.graph import cases_to_label, held_out
+from train.rounds.known import KnownDigests
 from train.rounds.recipe import Round, RoundsRecipe
 
 
@@ -24,6 +25,8 @@ class Run:
     external: Mapping[str, Path] = field(default_factory=dict)
     """Folders of the recipe's external sources."""
     device: str = "cpu"
+    known: KnownDigests = field(default_factory=KnownDigests)
+    """Digests of its files, so that a stage reads none of them only to know it."""
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:

@@ -12,6 +12,7 @@ from imaging.organs import ORGANS
 from imaging.volumes import write_labels, write_volume
 from train.cli import main
 from train.data.anatomy import IGNORE
+from train.pseudo_labels.audit.figure import draw_volumes
 from train.pseudo_labels.audit.measure import CaseMeasures, Files, agreement_of, measure, oddities
 from train.pseudo_labels.audit.ranking import FLAG, Normal, normals_of, rank_cases
 from train.synthesis.phantom_release import HIDDEN, Phantoms, from_shapes, write_release
@@ -142,6 +143,17 @@ def test_the_cases_most_worth_a_look_come_first():
     assert ranked[2].reasons == ("liver: 900.0 ml, 7.2 times the median",)
     assert ranked[2].outliers == ("liver",)
     assert ranked[3].reasons == ("no liver",)  # that half have no spleen makes its absence no news
+
+
+def test_the_figure_of_many_cases_is_no_larger_than_that_of_few():
+    normals = normals_of(labelled(6))
+    cases = [CaseMeasures(f"c{n}", dict.fromkeys(ORGANS, 100.0 + n)) for n in range(1201)]
+    few, some, many = (
+        draw_volumes(rank_cases(cases[:count], normals), normals) for count in (20, 301, 1201)
+    )
+    assert ("<image" in few, "<image" in many) == (False, True)
+    assert len(many) < 1.2 * len(some)
+    assert many == draw_volumes(rank_cases(cases, normals), normals)
 
 
 RECIPE = """

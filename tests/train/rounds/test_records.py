@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging.digest import file_sha256
+from imaging.digest import file_sha256, sha256
 from imaging.errors import KitError
 from train.rounds.records import RECORD, Work, digests_path, load_record, locked, run_stage
 
@@ -40,13 +40,14 @@ def test_a_stage_says_what_it_was_made_of(work):
     assert record["outputs"] == {"deep/file": ABC}
     assert record["packages"]["numpy"]
     found = json.loads(digests_path(work.run, work.key).read_text())
-    assert found == {"deep/file": ABC}
+    assert found == {"files": 1, "sha256": sha256(f"deep/file {ABC}".encode())}
 
 
 def test_a_stage_that_hands_its_inputs_on_tells_them_apart_too(work):
     run_stage(Work(work.key, work.run, work.facts, work.inputs, hands_on=True), write(""))
     found = json.loads(digests_path(work.run, work.key).read_text())
-    assert found == {"run/given": ABC, "deep/file": NOTHING}
+    both = f"deep/file {NOTHING}\nrun/given {ABC}"
+    assert found == {"files": 2, "sha256": sha256(both.encode())}
 
 
 def test_a_stage_that_fails_leaves_nothing_and_spoils_nothing(work):

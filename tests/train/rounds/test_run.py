@@ -61,12 +61,12 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder):
+def run(folder, *more):
     options = ["--release", folder / "release", "--run", folder / "run", "--cores", 2]
     options += ["--truth", folder / "release" / HIDDEN]
     for name in SOURCES:
         options += ["--source", f"{name}={folder / name}"]
-    done = train("run", folder / "paper.toml", *options)
+    done = train("run", folder / "paper.toml", *options, *more)
     assert done.exit_code == 0, done.output
     return {
         path.parent.relative_to(folder / "run").as_posix(): path.stat().st_mtime_ns
@@ -107,6 +107,10 @@ def test_the_papers_rounds_from_a_release_to_exported_networks(folder):
     again = run(folder)
     repeated = {stage for stage in made if again[stage] != made[stage]}
     assert repeated == {"data"}, "a CT is newer but the same: its digest says so"
+
+    paranoid = run(folder, "--paranoid")
+    repeated = {stage for stage in made if paranoid[stage] != again[stage]}
+    assert repeated == {"data"}, "the release is read once more, and is the same"
 
 
 @pytest.mark.long

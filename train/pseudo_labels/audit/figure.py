@@ -12,6 +12,8 @@ from train.pseudo_labels.audit.ranking import Normal, Ranked
 
 _NAMED = 2
 """Outliers of a class that are named."""
+_MOST_POINTS = 300
+"""Cases up to which every point is drawn as one."""
 
 
 def draw_volumes(ranked: Sequence[Ranked], normals: Mapping[str, Normal]) -> str:
@@ -39,19 +41,20 @@ def _draw(ranked: Sequence[Ranked], normals: Mapping[str, Normal]) -> Figure:
 
 def _draw_cases(axes: Axes, row: int, organ: str, ranked: Sequence[Ranked], normal: Normal) -> None:
     """Draw the cases' volumes of one organ, and name the first outliers."""
-    named = 0
-    for case in ranked:
-        if (volume := case.measured.ml.get(organ)) is None:
-            continue
-        odd = organ in case.outliers
-        color, size = ("#c04000", 5) if odd else ("0.2", 2)
-        axes.plot(volume, row, "o", color=color, markersize=size)
-        if odd and named < _NAMED:
-            named += 1
-            small = volume < normal.median_ml
-            beside = (-5 if small else 5, 3 - 8 * (named % 2))
-            axes.annotate(
-                case.measured.case, (volume, row), xytext=beside,
-                textcoords="offset points", ha="right" if small else "left",
-                fontsize=7, color="#c04000",
-            )  # fmt: skip
+    there = [(case, case.measured.ml[organ]) for case in ranked if organ in case.measured.ml]
+    odd = [(case, volume) for case, volume in there if organ in case.outliers]
+    usual = [volume for case, volume in there if organ not in case.outliers]
+    for volumes, color, size in ((usual, "0.2", 2), ([ml for _, ml in odd], "#c04000", 5)):
+        # As a picture where there are many: 4,000 cases are 56,000 points, each a line of the page.
+        picture = len(ranked) > _MOST_POINTS
+        axes.plot(
+            volumes, [row] * len(volumes), "o", color=color, markersize=size, rasterized=picture
+        )
+    for place, (case, volume) in enumerate(odd[:_NAMED], start=1):
+        small = volume < normal.median_ml
+        beside = (-5 if small else 5, 3 - 8 * (place % 2))
+        axes.annotate(
+            case.measured.case, (volume, row), xytext=beside,
+            textcoords="offset points", ha="right" if small else "left",
+            fontsize=7, color="#c04000",
+        )  # fmt: skip

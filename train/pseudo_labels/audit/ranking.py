@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -33,14 +34,19 @@ class Normal:
 
     def z_of(self, ml: float) -> float | None:
         """Return the modified z-score of a volume's logarithm; None with too little to compare."""
-        logs = np.log(self.ml)
-        if len(logs) < FEWEST:
+        if len(self.ml) < FEWEST:
             return None
-        middle = np.median(logs)
-        spread = float(np.median(np.abs(logs - middle)))
+        middle, spread = self._middle_and_spread
         return float(_NORMAL * (np.log(ml) - middle) / spread) if spread else None
 
-    @property
+    @cached_property
+    def _middle_and_spread(self) -> tuple[float, float]:
+        """Median of the logarithms, and of their distances from it: of all cases once."""
+        logs = np.log(self.ml)
+        middle = np.median(logs)
+        return float(middle), float(np.median(np.abs(logs - middle)))
+
+    @cached_property
     def median_ml(self) -> float:
         """Middle volume."""
         return float(np.median(self.ml))

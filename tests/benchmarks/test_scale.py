@@ -1,0 +1,140 @@
+"""No part of a run may grow faster than its number of cases; what measures that is tested too."""
+
+import cProfile
+import json
+import pstats
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.alternating import ROOT
+from benchmarks.cli import main
+from benchmarks.scale import (
+    FREE,
+    NEAR,
+    RECIPE,
+    Measured,
+    StageCost,
+    growth,
+    lay_free_stage,
+    shares,
+)
+from imaging.errors import KitError
+from train.pseudo_labels.audit.page import audit_round
+from train.rounds import known
+from train.rounds.graph import expand
+from train.rounds.recipe import load_rounds
+from train.rounds.run import Run
+from train.rounds.stages import do_stage
+from train.synthesis.phantom_release import (
+    HIDDEN,
+    PhantomCase,
+    Phantoms,
+    from_shapes,
+    write_release,
+)
+
+MOST = 2.0
+"""How much faster than the number of cases a function's calls may grow: what is in the few cases
+and in the many differs, and a square would grow `TIMES` as fast."""
+FEW, TIMES = 16, 4
+SLACK = 80
+"""Calls of one function more that starting may cost: a pool, a library's first use."""
+_WAITING = ("threading.py", "queue.py", "multiprocessing", "concurrent", "selectors", "importlib")
+"""Modules whose calls depend on time."""
+
+
+def cost(cpu_s):
+    return StageCost(cpu_s, cpu_s, 100.0, 1, 1)
+
+
+def test_growth_is_told_of_all_and_of_one_case_more():
+    found = [
+        Measured(100, {"fuse": cost(2.0)}, True),
+        Measured(1000, {"fuse": cost(11.0)}, True),  # 1 + n / 100
+        Measured(4000, {"fuse": cost(71.0)}, True),  # 60 for 3,000 more: twice as much each
+    ]
+    (kind, whole, each), *_ = growth(found)
+    assert (kind, whole, each) == ("fuse", pytest.approx(71 / 44), pytest.approx(2.0))
+
+
+def test_cases_have_the_papers_shares_and_names():
+    assert shares(4099) == {"complete": 222, "partial": 1977, "unlabelled": 1800, "validation": 100}
+    # 222, 1,977, 1,800 and 100 of 4,099, a tenth each
+    assert shares(410) == {"complete": 22, "partial": 198, "unlabelled": 180, "validation": 10}
+    with pytest.raises(KitError, match="4100 cases; choose from 1 to 4099"):
+        shares(4100)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "complaint"),
+    [
+        (["--cases", "9", "--cases", "3"], 2, "give --cases in rising order"),
+        (["--cases", "9"], 1, "is not empty; give a new folder"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(tmp_path, words, code, complaint):
+    (tmp_path / "full").write_text("")
+    options = ["--folder", str(tmp_path), "-o", str(tmp_path / "scale.json")]
+    done = CliRunner().invoke(main, ["scale", *options, *words])
+    assert (done.exit_code, complaint in done.stderr) == (code, True)
+
+
+def calls(count, folder):
+    """Run all stages but the networks' own on `count` cases; count the calls of every function."""
+    text = RECIPE.read_text().replace("held_out = 5", "held_out = 2").replace("shards = 8", "")
+    folder.mkdir()
+    (folder / "scale.toml").write_text(text.replace("seed =", "shards = 2\nseed ="))
+    phantoms = Phantoms(**shares(count), shape=(20, 20, 24), spacing_mm=(16.0, 16.0, 16.0))
+    drawn = [from_shapes(phantoms)(PhantomCase("", "", (), tumour), 1) for tumour in (False, True)]
+    write_release(phantoms, 1, lambda case, _: drawn[case.tumour], folder / "release")
+    truth = folder / "release" / HIDDEN
+    recipe = load_rounds(folder / "scale.toml")
+    profile = cProfile.Profile()
+    for stage in expand(recipe, scored=True):
+        if stage.kind in FREE:
+            lay_free_stage(recipe, stage, folder / "run")
+            continue
+        run = Run(recipe, folder / "run", folder / "release", truth, {NEAR: truth})
+        profile.runcall(do_stage, run, stage)
+        again = [path for path in run.known.read if path.is_relative_to(run.release)]
+        if stage.kind == "data":
+            assert len(again) == len([*run.release.glob("*Tr*/*"), *run.release.glob("*Val*/*")])
+        else:
+            # what lies in `hidden` is the external source and the truth: no file of the release
+            assert {path.parent.name for path in again} <= {HIDDEN}, stage.key
+    run = Run(recipe, folder / "run", folder / "release", truth, {NEAR: truth})
+    profile.runcall(audit_round, run, "student", folder / "audit", 1, pictures=0)
+    stats = pstats.Stats(profile).stats
+    return {
+        (file, name): count
+        for (file, _, name), (count, *_) in stats.items()
+        if not any(part in file for part in _WAITING)
+    }
+
+
+def test_no_function_is_called_more_often_than_the_cases_grow(tmp_path, monkeypatch):
+    monkeypatch.setattr(known, "SETTLED_S", -60.0)  # believe files that were just written
+    few = calls(FEW, tmp_path / "few")
+    many = calls(FEW * TIMES, tmp_path / "many")
+    kit = {place: n for place, n in many.items() if f"{ROOT}/train/" in place[0]}
+    assert kit, "the profile saw nothing of the kit"
+    most = {place: MOST * TIMES * few.get(place, 0) + SLACK for place in kit}
+    assert {place: (few.get(place), n) for place, n in kit.items() if n > most[place]} == {}
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_the_command_measures_every_stage_and_kills_some(tmp_path):
+    words = ["--cases", "50", "--cases", "100", "--folder", str(tmp_path / "work")]
+    done = CliRunner().invoke(main, ["scale", *words, "-o", str(tmp_path / "scale.json")])
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "scale.json").read_text())
+    assert [size["cases"] for size in found["sizes"]] == [50, 100]
+    for size in found["sizes"]:
+        assert size["killed_equal"]
+        stages = size["stages"]
+        assert stages["label (teacher)"]["parts"] == 8
+        assert stages["run, nothing to do"]["files"] == 0
+        assert stages["fuse (student)"]["files"] > size["cases"] // 2
+    assert "audit" in found["growth"]
