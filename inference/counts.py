@@ -29,7 +29,7 @@ def count(
     report.empty = tuple(name for name, ml in report.volumes_ml.items() if not ml)
     report.warnings += much_removed(report.removed_ml, report.volumes_ml)
     if len(report.empty) == len(report.volumes_ml):
-        report.warnings += (f"the label map is empty: the network found no {sought}",)
+        report.warnings += (f"the label map is empty: no {sought} was found",)
 
 
 def volumes_ml(

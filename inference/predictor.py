@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import EngineError, ManifestError
 from imaging.geometry import Box, Grid, Orientation, SpacingMm, as_shape
-from imaging.resampling import resample_linear
 from imaging.volumes import Header, Volume
 from inference.attempts import labelled
 from inference.blank import Runs
@@ -22,7 +21,10 @@ from inference.manifest import Manifest
 from inference.postprocess import clean
 from inference.report import CaseReport, now_s
 from inference.sliding_window import Window, flips_of, window_count
-from inference.view import view_of
+from inference.view import network_image, view_of
+
+if TYPE_CHECKING:
+    from inference.localiser import Localiser
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,19 @@ class Predictor:
     """A network, ready to label volumes."""
 
     def __init__(
-        self, manifest: Manifest, engine: Engine, settings: Settings, instead: Instead = no_other
+        self,
+        manifest: Manifest,
+        engine: Engine,
+        settings: Settings,
+        instead: Instead = no_other,
+        localiser: "Localiser | None" = None,
     ) -> None:
         spec = manifest.window
         self.manifest = manifest
         self.engine = engine
         self.settings = settings
         self.instead = instead
+        self.localiser = localiser
         self.window = Window(
             spec.patch,
             settings.step or spec.step,
@@ -148,6 +156,8 @@ class Predictor:
         volume = read()
         prepared, header = self.prepare(volume, report), volume.header
         del volume
+        if report.localiser == "no organ":
+            return Segmentation(self._without_organs(prepared, report), report, header)
         return Segmentation(labelled(self, prepared, report, progress, begun_s), report, header)
 
     def prepare(self, volume: Volume, report: CaseReport) -> Prepared:
@@ -162,13 +172,16 @@ class Predictor:
         report.input_shape = volume.grid.shape
         report.input_spacing_mm = volume.grid.spacing_mm
         with report.stage("prepare"):
-            view = view_of(volume, manifest, self.settings.crop or manifest.crop)
+            crop = self.settings.crop or manifest.crop
+            view = view_of(volume, manifest, crop, self.localiser)
             box = view.region.box
-            image = self._image(view.hu[box], view.spacing_mm)
+            image = network_image(view.hu[box], view.spacing_mm, manifest)
         report.warnings += view.warnings
         report.blank_slices = view.blank
         report.region = tuple((part.start, part.stop) for part in box)
         report.outside_ml = round(view.region.outside_ml, 1)
+        report.localiser = view.region.found
+        report.certainty = view.region.certainty
         report.working_shape = image.shape
         return Prepared(image, view.turn, box, volume.grid, self.window.step, view.blank)
 
@@ -218,12 +231,22 @@ class Predictor:
                 report.removed_ml = clean(labels, rules, values, prepared.grid.voxel_ml)
         for start, stop in prepared.blank:
             prepared.turn.apply(labels)[start:stop] = 0
-        kept = self.manifest.chosen(self.settings.organs)
         if self.settings.organs:
-            keep_only(labels, kept.values())
-        sought = "requested organ" if self.settings.organs else "organ"
-        count(labels, kept, prepared.grid.voxel_ml, report, sought)
+            keep_only(labels, self.manifest.chosen(self.settings.organs).values())
+        self._count(labels, prepared.grid, report)
         return labels
+
+    def _without_organs(self, prepared: Prepared, report: CaseReport) -> NDArray[np.uint8]:
+        """Return the labels of a CT in which the localiser sees no organ: no window is computed."""
+        report.step = prepared.step
+        labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
+        self._count(labels, prepared.grid, report)
+        return labels
+
+    def _count(self, labels: NDArray[np.uint8], grid: Grid, report: CaseReport) -> None:
+        kept = self.manifest.chosen(self.settings.organs)
+        sought = "requested organ" if self.settings.organs else "organ"
+        count(labels, kept, grid.voxel_ml, report, sought)
 
     def logits(
         self,
@@ -250,14 +273,6 @@ class Predictor:
         for slab in blended_logits(self.engine, prepared.image, window, advance):
             self._check(slab)
             yield slab
-
-    def _image(self, hu: NDArray[Any], spacing_mm: SpacingMm) -> NDArray[np.float32]:
-        intensity = self.manifest.intensity
-        shape = Grid(as_shape(hu), spacing_mm).resampled(self.manifest.spacing_mm).shape
-        image = resample_linear(hu, shape, intensity.clip_hu)
-        image -= np.float32(intensity.mean_hu)
-        image /= np.float32(intensity.std_hu)
-        return image
 
     def _check(self, logits: NDArray[np.float32]) -> None:
         names = len(self.manifest.labels)

@@ -291,7 +291,7 @@ def test_strict_refuses_a_ct_with_a_warning(ambiguous, manifest_path, strict):
     table = json.loads((ambiguous / "out" / "run.json").read_text())
     cases = {case["case"]: case for case in table["cases"]}
     # The CTs are noise; the map's warning is none about the CT.
-    empty = "the label map is empty: the network found no organ"
+    empty = "the label map is empty: no organ was found"
     assert (cases["good"]["status"], cases["good"]["warnings"]) == ("done", [empty])
     for name, reason in (("added", "about +1,0"), ("turned", "the sform says RPS and the qform")):
         case = cases[name]
