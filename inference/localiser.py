@@ -22,8 +22,12 @@ Array = NDArray[np.float32]
 
 SEEN = 0.1
 """Probability of an organ from which a cell counts as seen; the box holds all that is seen."""
+CLEAR = 0.5
+"""Probability from which it is clear that a cell is of an organ."""
 LEAST_ML = 4.0
 """A smaller piece of what is seen is noise."""
+LEAST_SHARE = 0.3
+"""So is a piece with less clear volume than this share of the clearest piece's."""
 _THINNED_MM = 3.0
 """Voxels of a finer CT are left out, not averaged: most of it is never touched."""
 
@@ -98,10 +102,17 @@ def organ_probability(logits: Array) -> Array:
 
 
 def seen_cells(organ: Array, cell_ml: float) -> NDArray[np.bool_]:
-    """Return which cells of a probability of organs [Z, Y, X] are seen, but for noise."""
+    """Return which cells of a probability of organs are seen, without noise; bool [Z, Y, X].
+
+    Args:
+        organ: float32 [Z, Y, X].
+        cell_ml: Volume of a cell in millilitres.
+    """
     pieces = connected(organ >= SEEN, 26)
-    large: NDArray[np.bool_] = (pieces.sizes * cell_ml >= LEAST_ML)[pieces.numbers]
-    return large
+    clear = pieces.within(organ >= CLEAR)
+    large = (pieces.sizes * cell_ml >= LEAST_ML) & (clear >= LEAST_SHARE * clear.max())
+    seen: NDArray[np.bool_] = large[pieces.numbers]
+    return seen
 
 
 def certainty_of(organ: Array, seen: NDArray[np.bool_]) -> float:
@@ -112,11 +123,12 @@ def certainty_of(organ: Array, seen: NDArray[np.bool_]) -> float:
         seen: bool [Z, Y, X]: `seen_cells` of it.
 
     Returns:
-        The mean of |2p - 1| over what is seen; where nothing is, 1 - the largest p.
+        The mean of |2p - 1| over all p of at least `SEEN`, what counts as noise too; where nothing
+        is seen, 1 - the largest p.
     """
     if not seen.any():
         return 1 - float(organ.max(initial=0))
-    return float(np.abs(2 * organ[seen] - 1).mean())
+    return float(np.abs(2 * organ[organ >= SEEN] - 1).mean())
 
 
 def _thinned(size: int, mm: float) -> slice:

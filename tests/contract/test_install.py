@@ -72,7 +72,7 @@ def test_the_wheel_has_the_weights_and_the_data_of_every_package(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = run("git", "ls-files", "imaging", "inference", "evaluation", "train", where=ROOT)
     assert {name for name in tracked.stdout.splitlines() if (ROOT / name).is_file()} <= names
-    files = {"weights_manifest.json", "weights/flare23_default.onnx"}
+    files = {"weights_manifest.json", "weights/flare23_default.onnx", "weights/localiser.onnx"}
     assert {f"inference/files/{name}" for name in files} <= names
     assert not [name for name in names if name.startswith(("tests/", "docs/", "benchmarks/"))]
 

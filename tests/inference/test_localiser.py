@@ -79,6 +79,19 @@ def test_cells_are_seen_from_a_tenth_on_and_four_millilitres_together():
     assert seen_cells(organ, 4.0)[0, 0].nonzero()[0].tolist() == [0, 1, 5, 8]
 
 
+def test_a_piece_with_little_clear_is_noise_where_another_has_much():
+    organ = np.zeros((1, 3, 120), np.float32)
+    organ[0, 0, :100] = 0.9
+    organ[0, 2, :50], organ[0, 2, :29] = 0.2, 0.9  # 29 clear cells of 100 are less than 0.3
+    organ[0, 2, 60:110], organ[0, 2, 60:90] = 0.2, 0.9
+    seen = seen_cells(organ, 1.0)
+    assert np.flatnonzero(seen[0, 0]).tolist() == [*range(100)]
+    assert np.flatnonzero(seen[0, 2]).tolist() == [*range(60, 110)]
+    assert seen_cells(organ[:, 2:, :55], 1.0).sum() == 50  # alone it counts
+    doubt = np.abs(2 * organ[organ > 0] - 1).mean()
+    assert certainty_of(organ, seen) == pytest.approx(doubt)  # noise counts as doubt
+
+
 def test_the_certainty_is_how_far_from_a_half_what_is_seen_lies():
     organ = np.array([[[0.1, 0.5, 1.0, 0.0]]], np.float32)
     # |2p - 1| of the three is 0.8, 0 and 1

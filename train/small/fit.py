@@ -23,7 +23,6 @@ from train.network.checkpoints import write_checkpoint
 from train.network.naming import CONFIGURATION, TRAINER, dataset_name, model_folder_name
 from train.network.streams import seed_everything
 from train.small.compact import PreparedCase, read_case
-from train.small.extent import cases_of_localiser
 from train.small.loss import soft_loss
 from train.small.plans import dataset_of, nnunet_plans
 from train.small.recipe import SmallRecipe, load_small_recipe
@@ -96,8 +95,6 @@ def fit(
     training = _start(recipe, place, start)
     _resume(training, recipe, fold / LATEST)
     cases = [read_case(prepared / f"{case}.npz") for case in recipe.cases]
-    if recipe.localiser:
-        cases = cases_of_localiser(cases, recipe.stored_mm)
     sampler = Sampler(cases, recipe, place)
     del cases
     _train(training, sampler, recipe, until or recipe.fit.steps, fold, report)

@@ -132,8 +132,6 @@ class SmallRecipe:
     lesions: Lesions
     scanner: Scanner
     fit: Fit
-    localiser: bool = False
-    """Whether the network only finds where organs are: see `train.small.extent`."""
 
 
 def load_small_recipe(path: Path) -> SmallRecipe:
