@@ -19,10 +19,10 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from benchmarks.pairs import GRID, write_pair
+from evaluation.profiles.profile import FLARE23
 from evaluation.scoring.boxes import hull, label_boxes
 from evaluation.scoring.folders import read_map
 from evaluation.scoring.surfaces import Mask, neighbour_codes
-from evaluation.scoring.tolerances import TOLERANCE_MM
 from imaging.fitted_tables import show_table
 from imaging.organs import ORGANS
 from imaging.terminal import terminal
@@ -81,11 +81,12 @@ def benchmark_distances(repeats: int) -> None:
             start_s = time.perf_counter()
             found[name] = [way(*pair) for _, *pair in surfaces]
             seconds[name].append(time.perf_counter() - start_s)
+    tolerance_mm = FLARE23.tolerances_mm
     table = Table("way", "s", "largest error mm", "on the other side of the tolerance")
     for name, values in found.items():
         errors = [np.abs(a - b).max() for a, b in zip(values, found["scipy"], strict=True)]
         flips = sum(
-            np.count_nonzero((a <= TOLERANCE_MM[organ]) != (b <= TOLERANCE_MM[organ]))
+            np.count_nonzero((a <= tolerance_mm[organ]) != (b <= tolerance_mm[organ]))
             for (organ, *_), a, b in zip(surfaces, values, found["scipy"], strict=True)
         )
         table.add_row(name, f"{median(seconds[name]):.2f}", f"{max(errors):.1e}", str(flips))

@@ -15,8 +15,9 @@ from rich.table import Table
 
 from benchmarks.alternating import ROOT, Timing, alternate, python
 from benchmarks.pairs import GRID, write_pair
+from evaluation.profiles.profile import FLARE23
 from evaluation.scoring.folders import Scoring, read_map
-from evaluation.scoring.official import LOW_DSC, score_labels
+from evaluation.scoring.official import score_labels
 from evaluation.scoring.scores import load_scores
 from imaging.errors import KitError
 from imaging.fitted_tables import show_table
@@ -78,7 +79,7 @@ def _measure(folder: Path, repeats: int) -> ScoreBenchmark:
             truth, pred = pool.submit(write_pair, folder).result()
         out = folder / "scores"
         commands = {
-            "plain": python(PLAIN, truth, pred, LOW_DSC),
+            "plain": python(PLAIN, truth, pred, FLARE23.low_dsc),
             "kit": python(
                 *("-m", "evaluation", "score", "--no-report"),
                 *("--truth", truth, "--pred", pred, "-o", out),

@@ -5,8 +5,10 @@ from typing import Any
 
 import click
 
+from evaluation.efficiency.cli import efficiency
 from evaluation.efficiency.options import GPU_INDEX, MEMORY_LIMIT, TIME_LIMIT, TIMEOUT
 from evaluation.leakage.cli import leakage
+from evaluation.profiles.option import PROFILE
 from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
@@ -28,12 +30,12 @@ def main() -> None:
 @click.option(
     "--rules", type=click.Choice(["official", "fixed"]), default="official", show_default=True
 )
+@PROFILE
 @click.option(
     "--low-dsc",
     type=click.FloatRange(0, 1),
-    default=0.2,
-    show_default=True,
-    help="Official rules: below it the NSD is 0. The script had 0.1 until 2024-03-18.",
+    help="Official rules: below it the NSD is 0. By default the profile's, for FLARE23 0.2; its "
+    "script had 0.1 until 2024-03-18.",
 )
 @click.option(
     "--missing",
@@ -63,7 +65,11 @@ def main() -> None:
     help="What the other strata are compared with; by default the largest.",
 )
 @click.option(
-    "--log", type=_PATH, help="File that gets a line a scoring, and says how often it was before."
+    "--log",
+    type=_PATH,
+    envvar="FLARE23_LOOKS",
+    show_envvar=True,
+    help="File that gets a line a scoring, and says how often it was before.",
 )
 @click.option(
     "--view/--no-view",
@@ -79,72 +85,25 @@ def score(
     strata: Path | None,
     references: tuple[str, ...],
     log: Path | None,
+    profile: Any,
     **options: Any,
 ) -> None:
     """DSC and NSD of every case and label: scores.csv, labels.csv, scores.json, report.html.
 
     Exit code 1: a case could not be scored, or needs a look; the others are done.
     """
+    from evaluation.profiles.profile import FLARE23
     from evaluation.scoring.folders import Scoring
     from evaluation.scoring.screen import Extras, score_on_screen
 
     if references and strata is None:
         raise click.UsageError("--reference needs --strata")
     extras = Extras(strata, references, log)
-    odd = score_on_screen(Scoring(**options), output, images, report, view, extras)
+    scoring = Scoring(**options, profile=profile or FLARE23)
+    odd = score_on_screen(scoring, output, images, report, view, extras)
     if odd:
         count = number_of(len(odd), "case needs", "cases need")
         raise KitError(f"{count} a look: {', '.join(odd)}; the reasons are above")
-
-
-@main.command()
-@click.option("--inputs", required=True, type=_PATH, help="Folder of <case>_0000.nii.gz.")
-@_OUTPUT
-@click.option("--image", help="NAME of a loaded image, or its archive NAME.tar.gz.")
-@click.option("--repeat", default=1, show_default=True, type=click.IntRange(min=1))
-@TIMEOUT
-@TIME_LIMIT
-@MEMORY_LIMIT
-@GPU_INDEX
-@click.option("--team", default="", help="Whose it is. By default the image's or OUTPUT's name.")
-@click.option("--split", help='Which cases, for `compare`: "public validation", "test" …')
-@click.argument("command", nargs=-1)
-def efficiency(
-    inputs: Path,
-    output: Path,
-    image: str | None,
-    repeat: int,
-    timeout: float,
-    time_limit: float,
-    memory_limit: float,
-    gpu_index: int,
-    team: str,
-    split: str | None,
-    command: tuple[str, ...],
-) -> None:
-    """Time COMMAND or an image on one case at a time, as the challenge does.
-
-    COMMAND stands after `--`. It runs in a fresh folder that shows everything in the current one
-    but has its own `inputs` and `outputs`; {inputs} and {outputs} in it become their paths.
-
-    Exit code 1: a run failed or wrote no label map; the others are done.
-    """
-    if (image is None) == (not command):
-        raise click.UsageError("give either --image or, after --, the command to time")
-    from evaluation.efficiency.protocol import Protocol, subject_of
-    from evaluation.efficiency.results import ChallengeLimits
-    from evaluation.efficiency.screen import evaluate_on_screen
-    from inference.pipeline import find_cases
-
-    settings = Protocol(repeat, timeout, ChallengeLimits(time_limit, memory_limit))
-    cases = find_cases(inputs)
-    subject = subject_of(command, image, gpu_index)
-    name = team or (subject.image.team if subject.image else output.resolve().name)
-    report = evaluate_on_screen(cases, output, subject, settings, team=name, split=split)
-    if report.failed:
-        raise KitError(
-            f"{len(report.failed)} of {number_of(len(report.cases), 'case')} failed; see above"
-        )
 
 
 @main.command()
@@ -225,19 +184,16 @@ def compare(
     type=click.IntRange(min=1),
     help="How often cases are sampled again, to see how stable the ranking is.",
 )
-@click.option(
-    "--with-cpu",
-    is_flag=True,
-    help="Rank CPU use too, at half weight with the GPU: FLARE22's rule.",
-)
-def rank(teams: tuple[Path, ...], output: Path, bootstrap: int, with_cpu: bool) -> None:
+def rank(teams: tuple[Path, ...], output: Path, bootstrap: int) -> None:
     """Rank TEAMS (folders of scores.json, perhaps efficiency.json) case by case, as FLARE does.
+
+    What is ranked beside the scores is what the profile says by which they were scored.
 
     Writes OUTPUT/rank.json, rank.csv, rank.png, differences.json and differences.csv.
     """
     from evaluation.comparison.ranking_screen import rank_on_screen
 
-    rank_on_screen(teams, output, bootstrap, with_cpu=with_cpu)
+    rank_on_screen(teams, output, bootstrap)
 
 
 @main.command()
@@ -269,4 +225,5 @@ def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: 
         )
 
 
+main.add_command(efficiency)
 main.add_command(leakage)

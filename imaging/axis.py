@@ -42,12 +42,13 @@ class Linear:
 
     def __init__(self, old: int, new: int) -> None:
         """Map `new` voxels to the `old` ones over the same length."""
-        place = np.clip(center(np.arange(new, dtype=np.float64), old / new), 0, old - 1)
-        self.below = np.minimum(place.astype(np.intp), max(0, old - 2))
+        self.place = np.clip(center(np.arange(new, dtype=np.float64), old / new), 0, old - 1)
+        """float64 [new]: where their centers lie, in old voxels from the center of the first."""
+        self.below = np.minimum(self.place.astype(np.intp), max(0, old - 2))
         """intp [new]: the first old voxel that each new one is made of."""
         self.above = np.minimum(self.below + 1, old - 1)
         """intp [new]: the second; the same as the first where there is only one old voxel."""
-        self.share = (place - self.below).astype(np.float32)
+        self.share = (self.place - self.below).astype(np.float32)
         """float32 [new]: weight of `above`, 0 to 1; `below` has the rest."""
 
     def support(self, new: slice) -> slice:

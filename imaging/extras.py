@@ -8,6 +8,7 @@ _DISTRIBUTION = "flare23-kit"
 _EXTRAS = {
     "dicom": ("highdicom", "pydicom"),
     "evaluation": ("jinja2", "matplotlib", "psutil", "pynvml", "scipy", "surface_distance"),
+    "provenance": ("mlcroissant", "rocrate"),
     "train": (
         "dynamic_network_architectures",
         "h5py",

@@ -7,10 +7,9 @@ same: checks, warnings, and the label map's geometry.
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from imaging.errors import GeometryError, VolumeError
@@ -27,6 +26,9 @@ from imaging.volumes import (
     read_volume,
     volume_of,
 )
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk  # imported only for what ITK reads: it takes as long as NumPy
 
 NIFTI = (".nii.gz", ".nii")
 BY_ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -75,7 +77,7 @@ def read_file_header(path: Path) -> Header:
     return _header(path.name, _opened(path))
 
 
-def volume_of_image(image: sitk.Image, name: str = "ct") -> Volume:
+def volume_of_image(image: "sitk.Image", name: str = "ct") -> Volume:
     """Return the volume of an image in memory.
 
     Args:
@@ -85,6 +87,8 @@ def volume_of_image(image: sitk.Image, name: str = "ct") -> Volume:
     Raises:
         VolumeError: It is no such image, or there is nothing in it to label.
     """
+    import SimpleITK as sitk
+
     header = _header(name, image)
     voxels: NDArray[Any] = sitk.GetArrayFromImage(image)
     return volume_of(name, hounsfield(name, voxels.reshape(header.shape), None), header)
@@ -120,6 +124,8 @@ def volume_of_array(
 
 
 def _read_by_itk(path: Path) -> Volume:
+    import SimpleITK as sitk
+
     reader = _opened(path)
     header = _header(path.name, reader)
     check_spacing(path.name, place_in(path.name, header))
@@ -132,8 +138,10 @@ def _read_by_itk(path: Path) -> Volume:
     return volume_of(path.name, hu, header, *_assumed(path))
 
 
-def _opened(path: Path) -> sitk.ImageFileReader:
+def _opened(path: Path) -> "sitk.ImageFileReader":
     """Read the header with ITK."""
+    import SimpleITK as sitk
+
     if not path.is_file():
         raise VolumeError(f"{path.name}: no such file; give the path of a CT")
     try:
@@ -152,6 +160,8 @@ def _opened(path: Path) -> sitk.ImageFileReader:
 
 def _header(name: str, image: Any) -> Header:
     """Return the NIfTI header of a `sitk.Image`, or of what an `ImageFileReader` will read."""
+    import SimpleITK as sitk
+
     sizes, dimension = list(image.GetSize()), image.GetDimension()
     components = (
         image.GetNumberOfComponentsPerPixel()

@@ -17,6 +17,8 @@ ORGANS: dict[str, int] = {
     "tumour": 14,
 }
 
+TUMOUR = "tumour"
+
 COLORS: dict[int, tuple[int, int, int]] = {
     1: (214, 110, 72),
     2: (86, 180, 112),

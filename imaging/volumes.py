@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from isal import igzip_lib
+from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from imaging import intensities
@@ -176,7 +176,7 @@ def volume_of(
     """
     place = place_in(name, header)
     check_spacing(name, place)
-    if hu.min() == hu.max():
+    if all((part == hu.flat[0]).all() for part in hu):  # ends with the first slice that is not
         raise VolumeError(f"{name}: every voxel is {hu.flat[0]:g}; there is nothing to label")
     said = (*place.warnings, *warnings, intensities.warning(hu))
     return Volume(
@@ -291,7 +291,7 @@ def _write(voxels: NDArray[np.int16] | NDArray[np.uint8], like: Header, path: Pa
     ):
         struct.pack_into(like.order + form, head, offset, *values)
     with replacing(path) as partial, partial.open("wb") as stream:
-        with gzip.GzipFile("", "wb", 3, stream, mtime=0) as packed:
+        with igzip.IGzipFile("", "wb", 1, stream, mtime=0) as packed:
             packed.write(bytes(head) + bytes(_VOXELS_AT - HEADER_BYTES))
             for part in voxels:  # slice by slice: no second copy of a long CT's labels is held
                 packed.write(part.astype(like.order + kind, copy=False).tobytes())

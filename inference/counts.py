@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.geometry import foreground_box
 from imaging.overlap import label_counts
 from inference.postprocess import much_removed
 from inference.report import CaseReport
@@ -18,7 +19,7 @@ def count(
     """Fill a report with volumes and missing labels.
 
     Args:
-        labels: uint8 of any shape.
+        labels: uint8 [Z, Y, X].
         values: Label values by name; what component rules removed of others is left out.
         voxel_ml: Volume of a voxel in millilitres.
         report: Filled in.
@@ -36,5 +37,6 @@ def volumes_ml(
     labels: NDArray[np.uint8], values: dict[str, int], voxel_ml: float
 ) -> dict[str, float]:
     """Return the volume of each organ in millilitres."""
-    counts = label_counts(labels)
+    box = foreground_box(labels)
+    counts = label_counts(labels if box is None else labels[box])
     return {name: round(float(counts[value]) * voxel_ml, 3) for name, value in values.items()}

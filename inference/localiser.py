@@ -66,13 +66,13 @@ class Localiser:
         if cells is None:
             z, y, x = (slice(n := (part.start + part.stop) // 2, n) for part in body.box)
             box = at_least((z, y, x), patch, shape)
-            return replace(body, box=box, found="no organ", certainty=certainty)
+            return replace(body, box=box, bare=None, found="no organ", certainty=certainty)
         z, y, x = (
             _widened(part, around, ratio, self._spec.margin_mm / mm)
             for part, around, ratio, mm in zip(cells, body.box, ratios, spacing_mm, strict=True)
         )
         box = at_least((z, y, x), patch, shape)
-        return replace(body, box=box, found="organs", certainty=certainty)
+        return replace(body, box=box, bare=None, found="organs", certainty=certainty)
 
     def probability(self, hu: Hu, spacing_mm: SpacingMm) -> Array:
         """Return the probability of an organ, float32 [Z, Y, X] on the coarse grid over `hu`.

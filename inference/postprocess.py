@@ -35,16 +35,21 @@ def clean(
     if box is None or not rules:
         return removed_ml
     components = connected(labels[box])
-    label_of = np.zeros(components.sizes.size, dtype=np.uint8)
-    for numbers, part in zip(components.numbers, labels[box], strict=True):
-        label_of[numbers] = part  # slice by slice: numbers become 64-bit indices
+    slices = [*zip(components.numbers, labels[box], strict=True)]
+    sizes = np.zeros(components.count + 1, dtype=np.int64)
+    label_of = np.zeros(components.count + 1, dtype=np.uint8)
+    for numbers, part in slices:  # one by one: numbers become 64-bit indices
+        filled = part > 0
+        found = numbers[filled]
+        sizes += np.bincount(found, minlength=sizes.size)
+        label_of[found] = part[filled]
     kept = label_of.copy()
     for rule in rules:
         mine = np.flatnonzero(label_of == values[rule.label])
-        gone = mine[_implausible(components.sizes[mine], rule, voxel_ml) & (kept[mine] > 0)]
+        gone = mine[_implausible(sizes[mine], rule, voxel_ml) & (kept[mine] > 0)]
         kept[gone] = 0
-        removed_ml[rule.label] += float(components.sizes[gone].sum()) * voxel_ml
-    for numbers, part in zip(components.numbers, labels[box], strict=True):
+        removed_ml[rule.label] += float(sizes[gone].sum()) * voxel_ml
+    for numbers, part in slices:
         part[:] = kept[numbers]
     return {name: round(ml, 3) for name, ml in removed_ml.items()}
 

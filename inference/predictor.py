@@ -16,6 +16,7 @@ from inference.blank import Runs
 from inference.counts import count
 from inference.ct import AnyCt, Direction, Source, case_name, opened_ct, read_ct
 from inference.engines import Engine, EngineOptions, Instead, Precision, blended_logits, no_other
+from inference.fewest_windows import fewest_windows
 from inference.labels import NativeLabels, keep_only
 from inference.manifest import Manifest
 from inference.postprocess import clean
@@ -174,7 +175,7 @@ class Predictor:
         with report.stage("prepare"):
             crop = self.settings.crop or manifest.crop
             view = view_of(volume, manifest, crop, self.localiser)
-            box = view.region.box
+            box = fewest_windows(view, manifest.spacing_mm, self.window)
             image = network_image(view.hu[box], view.spacing_mm, manifest)
         report.warnings += view.warnings
         report.blank_slices = view.blank

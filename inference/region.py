@@ -36,6 +36,8 @@ class Region:
     """Volume that is denser than lung and thicker than a couch; 0 if it was not measured."""
     outside_ml: float = 0.0
     """Tissue outside of the box: limbs, or pieces that are not connected with the trunk."""
+    bare: Box | None = None
+    """The body's box without its margin: what of `box` is not in it may be left out."""
     found: Finding | None = None
     """What the localiser says, if it was asked: the box holds the organs; there are none (the box
     is one patch in the middle); or it is unsure (the box is the body's)."""
@@ -66,7 +68,8 @@ def region(crop: str, hu: Hu, spacing_mm: SpacingMm, patch: Shape) -> Region:
     box = at_least(body, patch, as_shape(hu))
     tissue_ml = float(np.count_nonzero(cells.tissue) * cells.cell_ml)
     inside_ml = float(np.count_nonzero(cells.tissue[cells.inside(box)]) * cells.cell_ml)
-    return Region(box, tissue_ml, tissue_ml - inside_ml)
+    bare = without_margin(body, spacing_mm, as_shape(hu))
+    return Region(box, tissue_ml, tissue_ml - inside_ml, bare)
 
 
 def nonzero_box(hu: Hu) -> Box:
@@ -131,6 +134,18 @@ def body_box(cells: Cells) -> Box | None:
     axes = zip((around, *plane), cells.strides, cells.spacing_mm, cells.shape, strict=True)
     z, y, x = (
         widened(part, stride, math.ceil(MARGIN_MM / mm), size) for part, stride, mm, size in axes
+    )
+    return z, y, x
+
+
+def without_margin(body: Box, spacing_mm: SpacingMm, shape: Shape) -> Box:
+    """Return the box of a body without the margin on each side that is not on the CT's edge."""
+    z, y, x = (
+        slice(
+            part.start + math.ceil(MARGIN_MM / mm) * (part.start > 0),
+            part.stop - math.ceil(MARGIN_MM / mm) * (part.stop < size),
+        )
+        for part, mm, size in zip(body, spacing_mm, shape, strict=True)
     )
     return z, y, x
 

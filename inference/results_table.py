@@ -1,14 +1,10 @@
-"""The table of volumes at the end of a prediction, and what it leaves untouched."""
-
-from pathlib import Path
+"""The table of volumes at the end of a prediction."""
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from imaging.fitted_tables import show_table
-from imaging.left_over import left_over_message
-from imaging.terminal import warn
 from imaging.words import number_of
 from inference.manifest import Manifest
 from inference.report import CaseReport, RunReport
@@ -16,12 +12,10 @@ from inference.report import CaseReport, RunReport
 _MOST_SHOWN = 20
 
 
-def show_results(console: Console, report: RunReport, manifest: Manifest, outputs: Path) -> None:
-    """Print the volumes of the cases, and name maps in `outputs` that this run did not make."""
+def show_results(console: Console, report: RunReport, manifest: Manifest) -> None:
+    """Print the volumes of the cases, if there are any."""
     if any(case.volumes_ml for case in report.cases):
         show_table(volumes_table(report, manifest), console)
-    if report.left_over:
-        warn(left_over_message(report.left_over, outputs, "that this run did not make"))
 
 
 def volumes_table(report: RunReport, manifest: Manifest) -> Table:

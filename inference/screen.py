@@ -1,26 +1,22 @@
 """Progress and results on the terminal: on stderr, so that stdout stays free."""
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
-
 from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
-from imaging.terminal import terminal, warn
+from imaging.left_over import left_over_message
+from imaging.terminal import tell, terminal, warn
 from imaging.verbosity import Verbosity, verbosity
 from inference.ct import Source
 from inference.manifest import Manifest
 from inference.pipeline import SUFFIX, Beside, find_cases, predict_folder
 from inference.predictor import Progress, Settings
 from inference.report import CaseReport, RunReport
-from inference.results_table import show_results
 
 
 def predict_inputs(
@@ -36,8 +32,9 @@ def predict_inputs(
 ) -> RunReport:
     """Predict the CTs of a file or folder, name what is passed over, and write `run_json`.
 
-    It is always written once the network is open. On the screen: the DICOM series, a progress bar,
-    a line a finished case, and a table at the end.
+    It is always written once the network is open. On the screen: the DICOM series, a progress bar
+    (on a terminal), a line a finished case, and a table at the end. `challenge` leaves all but the
+    lines out: nobody reads them there, and what draws them takes time to import.
 
     Args:
         inputs: A CT, or a folder of CTs in any format.
@@ -52,15 +49,19 @@ def predict_inputs(
     Raises:
         KitError: Nothing can be done at all, or `run_json` cannot be written.
     """
-    console = terminal(stderr=True)
     report = RunReport.of(manifest, asdict(settings))
 
     def predict(cases: Mapping[str, Source]) -> RunReport:
         if report.passed_over:
             warn(passed_over_message(report.passed_over, inputs))
-        with _reported(report, run_json), _progress(console, len(cases)) as progress:
+        with _reported(report, run_json), _progress(len(cases), challenge) as progress:
             predict_folder(cases, outputs, manifest, settings, progress, report, beside)
-        show_results(console, report, manifest, outputs)
+        if not challenge:
+            from inference.results_table import show_results
+
+            show_results(terminal(stderr=True), report, manifest)
+        if report.left_over:
+            warn(left_over_message(report.left_over, outputs, "that this run did not make"))
         return report
 
     if challenge:
@@ -75,7 +76,7 @@ def predict_inputs(
             from inference.series_table import series_rows, show_series
 
             report.series = series_rows(found.series, found.cases)
-            show_series(console, found.series, found.cases)
+            show_series(terminal(stderr=True), found.series, found.cases)
         return predict(found.cases)
 
 
@@ -94,30 +95,35 @@ def _reported(report: RunReport, run_json: Path) -> Iterator[None]:
     report.write(run_json)
 
 
+class _Lines(logging.Handler):
+    """Prints what the kit logs, such as an engine that was passed over, as warnings are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        warn(record.getMessage())
+
+
 @contextmanager
-def _progress(console: Console, count: int) -> Iterator[Progress]:
-    """Show progress bars and the kit's warnings until the end of the block."""
-    handler = RichHandler(console=console, show_time=False, show_path=False)
+def _progress(count: int, challenge: bool) -> Iterator[Progress]:
+    """Show a line a case, bars on a terminal, and the kit's warnings until the end of the block."""
+    handler = _Lines()
     logging.getLogger("inference").addHandler(handler)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     try:
-        with Bars(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
-            whole = bars.add_task("cases", total=count)
-            windows = bars.add_task("windows", total=None)
+        if challenge or not sys.stderr.isatty():
+            yield Progress(done=_done)
+            return
+        from inference.bars import bars
 
-            def done(case: CaseReport) -> None:
-                bars.advance(whole)
-                if case.warnings or case.status != "done":
-                    warn(case.summary)
-                else:
-                    console.print(case.summary, soft_wrap=True, highlight=False)
-                if verbosity() is Verbosity.VERBOSE:
-                    console.print(case.details, soft_wrap=True, highlight=False)
-
-            yield Progress(
-                case=lambda name, count: bars.reset(windows, total=count, description=name),
-                window=lambda: bars.advance(windows),
-                done=done,
-            )
+        with bars(count, _done) as progress:
+            yield progress
     finally:
         logging.getLogger("inference").removeHandler(handler)
+
+
+def _done(case: CaseReport) -> None:
+    if case.warnings or case.status != "done":
+        warn(case.summary)
+    else:
+        tell(case.summary)
+    if verbosity() is Verbosity.VERBOSE:
+        tell(case.details)

@@ -11,6 +11,7 @@ from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from inference.manifest import CROPS, PLAIN_CROPS
 from train.package.cli import package
+from train.provenance.cli import crate, croissant
 from train.rounds.cli import audit, estimate_recipe, named_folders, run_all, stage, verify_runs
 from train.small.cli import small
 
@@ -31,7 +32,17 @@ def main() -> None:
     """Train a segmentation network and export it."""
 
 
-for command in (audit, estimate_recipe, package, run_all, stage, verify_runs, small):
+for command in (
+    audit,
+    crate,
+    croissant,
+    estimate_recipe,
+    package,
+    run_all,
+    stage,
+    verify_runs,
+    small,
+):
     main.add_command(command)
 
 
@@ -65,6 +76,13 @@ for command in (audit, estimate_recipe, package, run_all, stage, verify_runs, sm
     default="nonzero",
     show_default=True,
     help="What prediction looks at; nonzero is nnU-Net's.",
+)
+@click.option(
+    "--step",
+    type=click.FloatRange(0.1, 1.0),
+    default=0.5,
+    show_default=True,
+    help="From window to window in prediction, as a share of the patch; 0.5 is nnU-Net's.",
 )
 @_THREADS
 @click.option(
@@ -105,13 +123,10 @@ def export(model_folder: Path, output: Path, **options: Any) -> None:
 @click.option(
     "--crop",
     type=click.Choice(CROPS),
-    help="Region of interest of MANIFEST from now on; by default as it is.",
+    help="MANIFEST's from now on; by default as it is.",
 )
 def localiser(manifest: Path, localiser: Path, **settings: Any) -> None:
-    """Add the network of the manifest LOCALISER to MANIFEST: it finds the organs' box.
-
-    With --crop organs it is used wherever MANIFEST is; else where --crop organs is given.
-    """
+    """Add the network of the manifest LOCALISER to MANIFEST: it finds the organs' box."""
     from train.export.localiser import add_localiser
 
     written = add_localiser(manifest, localiser, **settings)

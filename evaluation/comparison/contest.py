@@ -11,16 +11,21 @@ from numpy.typing import NDArray
 
 from evaluation.comparison.measured import check_names, load_results
 from evaluation.efficiency.results import CaseEfficiency, Efficiency
+from evaluation.profiles.profile import FLARE23, Profile
 from evaluation.scoring.scores import CaseScores, Scores, organ_mean
-from evaluation.scoring.tolerances import TUMOUR
 from imaging.errors import KitError
-from imaging.organs import ORGANS
+from imaging.organs import TUMOUR
 from imaging.words import number_of
 
 GPU, CPU = "GPU AUC", "CPU AUC"
-_FIGURES = {"time": "over_seconds", GPU: "gpu_over_mib.auc_official"}
-"""Figure of an efficiency run by metric; time and GPU memory count above the tolerances only."""
-_CPU_FIGURE = {CPU: "cpu_percent.auc_official"}
+_FIGURES: dict[str, tuple[str, str]] = {
+    "seconds": ("time", "over_seconds"),
+    "gpu_mib.peak": ("GPU memory", "gpu_over_mib.peak"),
+    "gpu_mib.auc_official": (GPU, "gpu_over_mib.auc_official"),
+    "cpu_percent.auc_official": (CPU, "cpu_percent.auc_official"),
+}
+"""Name and figure of an efficiency run by what a profile ranks; time and GPU memory count above the
+tolerances only."""
 _MOST_NAMED = 5
 
 
@@ -36,15 +41,14 @@ class Contest:
     """What a reader of the ranking must know."""
 
 
-def load_contest(folders: Sequence[Path], *, with_cpu: bool = False) -> Contest:
+def load_contest(folders: Sequence[Path]) -> Contest:
     """Read the teams' folders, each with scores.json and perhaps efficiency.json.
 
     A failed or missing case costs the most: DSC and NSD 0, as in the challenge, and more time and
-    memory than any other.
+    memory than any other. What is ranked is what the challenge's profile says.
 
     Args:
         folders: Of the teams.
-        with_cpu: FLARE22 ranked the use of the CPU too; FLARE23 names the GPU alone.
 
     Raises:
         KitError: The results cannot be set against each other.
@@ -60,7 +64,9 @@ def load_contest(folders: Sequence[Path], *, with_cpu: bool = False) -> Contest:
     cases = tuple(case.case for case in scores[0].cases)
     fullest = max(scores, key=lambda s: sum(bool(case.labels) for case in s.cases))
     costs, notes = _score_costs(scores, cases, fullest.unannotated), _unannotated_notes(fullest)
-    for metric, figure in (_FIGURES | (_CPU_FIGURE if with_cpu else {})).items():
+    notes += _profile_notes(scores[0].challenge, runs)
+    measures = scores[0].challenge.measures
+    for metric, figure in (_FIGURES[m] for m in measures if m in _FIGURES):
         rows = [_efficiency_costs(runs.get(s.team), figure, cases) for s in scores]
         if lacking := [s.team for s, row in zip(scores, rows, strict=True) if np.isinf(row).all()]:
             end = "is not ranked" if len(lacking) == len(rows) else "the worst rank on every case"
@@ -79,11 +85,26 @@ def _read(folder: Path) -> tuple[Scores, Efficiency | None]:
     return scores[0], runs[0] if runs else None
 
 
+def _profile_notes(profile: Profile, runs: dict[str, Efficiency]) -> list[str]:
+    """Say what of a challenge's ranking is not known, and which run had other limits."""
+    notes = []
+    if not set(profile.measures) & _FIGURES.keys():
+        notes.append(
+            f"which measures of efficiency {profile.challenge} ranks could not be confirmed"
+        )
+    other = [team for team, run in runs.items() if run.profile not in (None, profile.name)]
+    other += [t for t, run in runs.items() if run.profile is None and profile != FLARE23]
+    if other:
+        notes.append(f"not timed by the limits of {profile.name}: {', '.join(other)}")
+    return notes
+
+
 def _check_rules(scores: Sequence[Scores]) -> None:
     if fixed := [s.team for s in scores if s.rules != "official"]:
         raise KitError(
             f"{', '.join(fixed)}: the challenge ranks scores by the official rules; score again"
         )
+    _check_same("--profile", {s.team: s.profile for s in scores})
     _check_same("--low-dsc", {s.team: s.low_dsc for s in scores})
     _check_same("--split", {s.team: s.split for s in scores if s.split is not None})
 
@@ -132,7 +153,7 @@ def _score_costs(
     scores: Sequence[Scores], cases: tuple[str, ...], unannotated: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
     tables = [{case.case: case for case in s.cases} for s in scores]
-    subjects = {"organ": set(ORGANS) - {TUMOUR}, "tumour": {TUMOUR}}
+    subjects = {"organ": set(scores[0].challenge.organs), "tumour": {TUMOUR} & {*scores[0].names}}
     return {
         f"{of} {metric.upper()}": np.array(
             [[-_score(table[case], of, metric) for case in cases] for table in tables]
@@ -159,7 +180,7 @@ def _score(case: CaseScores, of: str, metric: str) -> float:
     """Return one case's score, 0 where it has none; where nobody drew it, that is every team's."""
     if of == "organ":
         return organ_mean(case, metric) or 0.0
-    return getattr(case.labels[TUMOUR], metric) or 0.0 if case.labels else 0.0
+    return getattr(case.labels.get(TUMOUR), metric, None) or 0.0
 
 
 def _efficiency_costs(run: Efficiency | None, figure: str, cases: tuple[str, ...]) -> list[float]:

@@ -22,8 +22,8 @@ from evaluation.scoring.intervals import (
     unpaired_difference,
 )
 from evaluation.scoring.scores import CaseScores, Scores, organ_mean
-from evaluation.scoring.tolerances import TUMOUR
 from imaging import __version__
+from imaging.organs import TUMOUR
 from imaging.records import write_json
 from imaging.tables import write_csv
 

@@ -7,13 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 from statistics import fmean
 
-from evaluation.comparison.reported import SPLITS, UNSPECIFIED
+from evaluation.comparison.reported import SPLITS, UNSPECIFIED, challenge_of
 from evaluation.efficiency.results import CaseEfficiency, Efficiency, load_efficiency
+from evaluation.profiles.profile import FLARE23
 from evaluation.scoring.official import LOW_DSC_2023
 from evaluation.scoring.scores import Mean, Scores, load_scores
-from evaluation.scoring.tolerances import TUMOUR
 from imaging.errors import KitError
-from imaging.organs import ORGANS
+from imaging.organs import TUMOUR
 from imaging.records import read_table
 from imaging.words import number_of
 
@@ -63,7 +63,7 @@ def load_measured(path: Path, split: str | None = None) -> TeamResults:
     for table in found:
         if isinstance(table, Scores):
             figures |= _score_figures(table, split)
-            if table.low_dsc != LOW_DSC_2023:
+            if table.profile == FLARE23.name and table.low_dsc != LOW_DSC_2023:
                 caveats.append(
                     f"NSD counts 0 below a DSC of {table.low_dsc:g}; during FLARE23 it was "
                     f"{LOW_DSC_2023:g} (score --low-dsc)"
@@ -136,9 +136,11 @@ def _score_figures(scores: Scores, split: str | None) -> Figures:
 def _score_flaw(scores: Scores, of: str, mean: Mean, split: str | None) -> str | None:
     if scores.rules != "official":
         return f"{scores.rules} rules"
+    if split is not None and (wanted := challenge_of(split)) != scores.challenge.challenge:
+        return f"scored by the rules of {scores.profile}, not of {wanted}"
     unannotated = {organ for case in scores.cases for organ in case.unannotated} - {TUMOUR}
     if of == "organs" and unannotated:
-        return f"not drawn in every case: {', '.join(o for o in ORGANS if o in unannotated)}"
+        return f"not drawn in every case: {', '.join(o for o in scores.names if o in unannotated)}"
     if mean.count < len(scores.cases):
         return f"{mean.count} of {number_of(len(scores.cases), 'case')} scored"
     return _size_flaw(mean.count, split)

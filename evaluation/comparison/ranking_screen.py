@@ -19,15 +19,13 @@ from imaging.terminal import terminal
 from imaging.words import number_of
 
 
-def rank_on_screen(
-    folders: Sequence[Path], output: Path, bootstrap: int, *, with_cpu: bool
-) -> None:
+def rank_on_screen(folders: Sequence[Path], output: Path, bootstrap: int) -> None:
     """Rank the teams, write rank.*, differences.* into `output`, print the tables.
 
     Raises:
         KitError: The results cannot be set against each other, or `output` cannot be written.
     """
-    contest = load_contest(folders, with_cpu=with_cpu)
+    contest = load_contest(folders)
     make_folder(output)
     console = terminal(stderr=True)
     with console.status(f"{bootstrap} bootstrap samples"):

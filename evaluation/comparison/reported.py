@@ -28,6 +28,11 @@ SPLITS: dict[str, int | None] = {
 """Every split that a figure may be of, and its cases; None where that could not be confirmed."""
 
 
+def challenge_of(split: str) -> str:
+    """Return whose split it is: "FLARE22" of "FLARE22 test", FLARE23 where it does not say."""
+    return split.partition(" ")[0] if split.startswith("FLARE") else "FLARE23"
+
+
 @dataclass(frozen=True)
 class Metric:
     """A kind of figure."""

@@ -52,7 +52,9 @@ def draw_case(
     others = [samples[run.number] for run in case.runs if run is not middle and run.samples]
     end_s = max(1e-3, max(run.seconds for run in case.runs) * 1.02)
     figure = Figure(figsize=(8, 8), layout="constrained")
-    title = f"{case.case}: {middle.seconds:.2f} s (tolerated: {limits.seconds:g} s)"
+    title = f"{case.case}: {middle.seconds:.2f} s"
+    if limits.seconds is not None:
+        title += f" (tolerated: {limits.seconds:g} s)"
     if len(case.runs) > 1:
         title += f", run {middle.number} of {len(case.runs)}, the median; the others grey"
     figure.suptitle(f"{title}\n{case.verdict}", fontsize=11, parse_math=False)
@@ -69,10 +71,11 @@ def draw_case(
             axis.set_yticks([])
             continue
         _draw(axis, panel, samples[middle.number], others, middle)
-        if limits.seconds <= end_s:
+        if limits.seconds is not None and limits.seconds <= end_s:
             axis.axvline(limits.seconds, color=DARK, linestyle=":")
-    if "gpu_mib" in middle.loads and axes[0].get_ylim()[1] >= limits.gpu_mib:
-        axes[0].axhline(limits.gpu_mib, color=DARK, linestyle=":")
+    gpu_limit_mib = limits.gpu_mib if "gpu_mib" in middle.loads else None
+    if gpu_limit_mib is not None and axes[0].get_ylim()[1] >= gpu_limit_mib:
+        axes[0].axhline(gpu_limit_mib, color=DARK, linestyle=":")
     axes[-1].set_xlabel("seconds since the start")
     save_png(figure, path, dpi=120)
 

@@ -1,4 +1,4 @@
-"""Memory of one GPU, read through NVML; where there is no GPU, the reason why."""
+"""Memory and energy of one GPU, read through NVML; where there is no GPU, the reason why."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +35,18 @@ class GpuMemory:
         except pynvml.NVMLError as error:
             raise KitError(f"GPU {self.index} stopped answering: NVML says {error}") from error
         return (int(memory.total) - int(memory.free)) / MIB
+
+    def energy_mj(self) -> int | None:
+        """Return the millijoules that the card has used since its driver was loaded.
+
+        None: it does not tell, as cards before Volta.
+        """
+        import pynvml
+
+        try:
+            return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(self.handle))
+        except pynvml.NVMLError:
+            return None
 
 
 def find_gpu(index: int) -> GpuMemory:

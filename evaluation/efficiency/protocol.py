@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import platform
 import signal
 import tempfile
 import time
@@ -10,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from evaluation.efficiency.containers import ContainerJob, DockerImage, open_image, run_flags
+from evaluation.efficiency.energy import EnergyMeter
 from evaluation.efficiency.nvml import GpuMemory, NoGpuError, find_gpu
 from evaluation.efficiency.outputs import digest, elsewhere, printable, tail, take, work_folder
 from evaluation.efficiency.processes import CommandJob, TimedJob, Workspace, check_command, wait
@@ -25,15 +23,12 @@ from evaluation.efficiency.results import (
     load_of,
 )
 from evaluation.efficiency.sampling import (
-    INTERVAL_S,
-    MIB,
     MemorySample,
     MemorySampler,
     write_samples,
 )
 from imaging.errors import KitError, VolumeError
 from imaging.label_maps import read_label_map
-from imaging.machine import cpu_name
 
 TAIL_CHARACTERS = 2000
 
@@ -168,13 +163,15 @@ def _run(
     err.unlink(missing_ok=True)
     with work_folder(output) as folder:
         workspace = Workspace(folder)
-        timed, sha256 = _Timed(), None
+        timed, sha256 = TimedRun(), None
         try:
             workspace.fill(ct)
-            timed = _time(subject, workspace, out, err, settings.timeout_s)
+            timed = time_run(subject, workspace, (out, err), settings.timeout_s)
             pred = workspace.outputs / f"{case}.nii.gz"
             sha256, wrong = _result(pred, ct, output / "predictions")
-            error = _failure(timed, settings) or (wrong and f"exit status 0, but {wrong}")
+            error = failure_of(timed, settings.timeout_s) or (
+                wrong and f"exit status 0, but {wrong}"
+            )
         except (KitError, OSError) as refused:
             error = str(refused)
     run = EfficiencyRun(
@@ -186,40 +183,60 @@ def _run(
         pred_sha256=sha256,
         left_running=timed.left_running,
         samples=len(timed.samples),
+        joules=timed.joules,
         loads=_loads(timed, settings.limits),
     )
     return run, timed.samples
 
 
 @dataclass(frozen=True)
-class _Timed:
+class TimedRun:
+    """What the clock, the samples and the counters of energy say of one run."""
+
     seconds: float = 0.0
     exit_status: int | None = None
+    """None where it did not start or was killed at the time limit."""
+    started: float = 0.0
+    """Seconds since 1970, as files have them."""
+    joules: dict[str, float] = field(default_factory=dict)
     samples: tuple[MemorySample, ...] = ()
     left_running: tuple[str, ...] = ()
 
 
-def _time(subject: Subject, workspace: Workspace, out: Path, err: Path, timeout_s: float) -> _Timed:
-    job = subject.job(workspace)
+def time_run(
+    subject: Subject, workspace: Workspace, logs: tuple[Path, Path], timeout_s: float
+) -> TimedRun:
+    """Run a subject in a workspace to its end, or until `timeout_s`.
+
+    Args:
+        subject: What is timed.
+        workspace: Filled with CTs.
+        logs: Files of its stdout and stderr.
+        timeout_s: When it is killed.
+    """
+    job, meter = subject.job(workspace), EnergyMeter(subject.gpu)
     with (
-        out.open("wb") as stdout,
-        err.open("wb") as stderr,
+        logs[0].open("wb") as stdout,
+        logs[1].open("wb") as stderr,
         contextlib.closing(job),
-        MemorySampler(subject.gpu_mib, job.own_ram_mib) as sampler,
+        MemorySampler(subject.gpu_mib, job.own_ram_mib, meter.tick) as sampler,
     ):
-        start_s = time.perf_counter()
+        before, started, start_s = meter.joules(), time.time(), time.perf_counter()
         process = job.start(stdout, stderr)
         ended = wait(process, timeout_s)
         end_s = time.perf_counter()
-    return _Timed(
+        used = meter.joules()
+    return TimedRun(
         seconds=end_s - start_s,
         exit_status=process.returncode if ended else None,
+        started=started,
+        joules={part: joules - before[part] for part, joules in used.items() if part in before},
         samples=sampler.between(start_s, end_s),
         left_running=job.left_running,
     )
 
 
-def _loads(timed: _Timed, limits: ChallengeLimits) -> dict[str, Load]:
+def _loads(timed: TimedRun, limits: ChallengeLimits) -> dict[str, Load]:
     loads = {}
     for name in ("gpu_mib", "cpu_percent", "cpu_busy_percent", "ram_mib", "own_ram_mib"):
         seen = [
@@ -232,7 +249,7 @@ def _loads(timed: _Timed, limits: ChallengeLimits) -> dict[str, Load]:
         seconds, values = zip(*seen, strict=True)
         loads[name] = load_of(seconds, values, timed.seconds)
         if name == "gpu_mib":
-            above = [max(0.0, value - limits.gpu_mib) for value in values]
+            above = [max(0.0, value - (limits.gpu_mib or 0.0)) for value in values]
             loads["gpu_over_mib"] = load_of(seconds, above, timed.seconds)
     return loads
 
@@ -256,33 +273,14 @@ def _result(pred: Path, ct: Path, folder: Path) -> tuple[str | None, str | None]
     return digest(kept), problem and f"{not_of}: {problem}"
 
 
-def _failure(timed: _Timed, settings: Protocol) -> str | None:
+def failure_of(timed: TimedRun, timeout_s: float) -> str | None:
+    """Say why a run failed by its exit status; None where it did not."""
     status = timed.exit_status
     if status is None:
-        return f"killed after {settings.timeout_s:g} s, the time limit of --timeout"
+        return f"killed after {timeout_s:g} s, the time limit of --timeout"
     if status != 0:
         # a shell and Docker tell of signal N as 128 + N
         number = -status if status < 0 else status - 128
         names = {s.value: s.name for s in signal.Signals}
         return f"exit status {status}" + (f" ({names[number]})" if number in names else "")
     return None
-
-
-def circumstances(subject: Subject, settings: Protocol) -> dict[str, str | int | float | None]:
-    """Return what the figures depend on."""
-    gpu = subject.gpu
-    return {
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": cpu_name(),
-        "cores": psutil.cpu_count(),
-        "ram_mib": round(psutil.virtual_memory().total / MIB),
-        "gpu": None if gpu is None else gpu.name,
-        "gpu_index": None if gpu is None else gpu.index,
-        "driver": None if gpu is None else gpu.driver,
-        "no_gpu": subject.no_gpu,
-        "python": platform.python_version(),
-        "psutil": psutil.__version__,
-        "interval_s": INTERVAL_S,
-        "timeout_s": settings.timeout_s,
-        "repeat": settings.repeat,
-    }

@@ -1,6 +1,6 @@
 """What an efficiency run found: one value that saves and reads itself as efficiency.json."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -27,10 +27,12 @@ COLUMNS: dict[str, tuple[str, int]] = {
 
 @dataclass(frozen=True)
 class ChallengeLimits:
-    """What the challenge tolerates before it counts."""
+    """What the challenge tolerates before it counts; None: nothing is known, and all counts."""
 
-    seconds: float = 15.0
-    gpu_mib: float = 4096.0
+    seconds: float | None = 15.0
+    gpu_mib: float | None = 4096.0
+    ram_mib: float | None = None
+    """Of the command itself: no more is there."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class EfficiencyRun:
     left_running: tuple[str, ...] = ()
     """Processes that it left when it ended, and that were ended for it."""
     samples: int = 0
+    joules: dict[str, float] = field(default_factory=dict)
+    """Of the whole machine's processors ("cpu") and the GPU ("gpu"), as far as they are told."""
     loads: dict[str, Load] = field(default_factory=dict)
     """By what was sampled: `gpu_mib`, `gpu_over_mib` (above the tolerance), `cpu_percent` (official
     formula), `cpu_busy_percent`, `ram_mib` (host), `own_ram_mib`; without what was not seen.
@@ -80,7 +84,9 @@ class EfficiencyRun:
 
     def figures(self, limits: ChallengeLimits) -> dict[str, float]:
         """Return every figure of this run by name, also how far it is over the limits."""
-        figures = {"seconds": self.seconds, "over_seconds": max(0.0, self.seconds - limits.seconds)}
+        over_s = max(0.0, self.seconds - (limits.seconds or 0.0))
+        figures = {"seconds": self.seconds, "over_seconds": over_s}
+        figures |= {f"{part}_joules": joules for part, joules in self.joules.items()}
         for name, load in self.loads.items():
             figures |= {f"{name}.{key}": value for key, value in asdict(load).items()}
         return figures
@@ -140,26 +146,65 @@ def case_efficiency(
         verdict = f"{share}failed: {failed[0].error}"
     elif excess:
         verdict = "; ".join(excess)
-    elif "gpu_mib.peak" in figures:
-        verdict = "within limits"
+    elif limits == ChallengeLimits(None, None, None):
+        verdict = "no limit is known"
     else:
-        verdict = "within limits; GPU not measured"
+        verdict = "; ".join(("within limits", *_unjudged(figures, limits)))
     return CaseEfficiency(case, file, runs, figures, verdict, not failed and not excess)
+
+
+def _unjudged(figures: dict[str, Spread], limits: ChallengeLimits) -> Iterator[str]:
+    """Say what nothing was judged by."""
+    if limits.seconds is None:
+        yield "no limit of time is known"
+    if limits.gpu_mib is None:
+        yield "none of GPU memory is known"
+    elif "gpu_mib.peak" not in figures:
+        yield "GPU not measured"
 
 
 def _excess(figures: dict[str, Spread], limits: ChallengeLimits) -> list[str]:
     """Say by how much the medians are over the limits."""
-    reasons = []
-    if (by := figures["seconds"].median - limits.seconds) > 0:
-        reasons.append(f"{by:.2f} s over {limits.seconds:g} s")
-    if "gpu_mib.peak" in figures and (by := figures["gpu_mib.peak"].median - limits.gpu_mib) > 0:
-        reasons.append(f"{by:.0f} MiB over {limits.gpu_mib:g} MiB of GPU memory")
-    return reasons
+    checks = (
+        ("seconds", limits.seconds, 2, "s", "s"),
+        ("gpu_mib.peak", limits.gpu_mib, 0, "MiB", "MiB of GPU memory"),
+        ("own_ram_mib.peak", limits.ram_mib, 0, "MiB", "MiB of RAM"),
+    )
+    return [
+        f"{by:.{digits}f} {unit} over {limit:g} {what}"
+        for figure, limit, digits, unit, what in checks
+        if limit is not None and figure in figures and (by := figures[figure].median - limit) > 0
+    ]
 
 
 def _spread(values: list[float]) -> Spread:
     low, median, high = np.percentile(values, [25, 50, 75])
     return Spread(float(median), min(values), max(values), float(high - low))
+
+
+@dataclass(frozen=True)
+class TogetherRun:
+    """All cases in one process or container, which labels them one after the other."""
+
+    seconds: float
+    """From before the start to after the end."""
+    map_seconds: dict[str, float]
+    """By case, in the order in which the maps were written: since the one before; the first since
+    the start."""
+    error: str | None = None
+    """Why it counts as failed."""
+    other_maps: tuple[str, ...] = ()
+    """Cases whose map is not the one that they had alone."""
+
+    @property
+    def first_s(self) -> float | None:
+        """Seconds until the first map, the start of everything among them."""
+        return next(iter(self.map_seconds.values()), None)
+
+    @property
+    def later_s(self) -> tuple[float, ...]:
+        """Seconds of every later case."""
+        return tuple(self.map_seconds.values())[1:]
 
 
 @dataclass(frozen=True)
@@ -176,6 +221,10 @@ class Efficiency:
     """Machine, versions and settings that the figures depend on."""
     limits: ChallengeLimits
     cases: tuple[CaseEfficiency, ...]
+    profile: str | None = None
+    """The challenge whose limits these are; None where nobody named one."""
+    together: TogetherRun | None = None
+    """All cases in one process; only with --warm."""
 
     @property
     def failed(self) -> tuple[CaseEfficiency, ...]:

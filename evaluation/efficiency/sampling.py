@@ -82,9 +82,13 @@ class MemorySampler:
     What stops the thread is raised by `__exit__`, as a KitError whatever it was.
     """
 
-    def __init__(self, gpu_mib: Probe, own_ram_mib: Probe) -> None:
+    def __init__(
+        self, gpu_mib: Probe, own_ram_mib: Probe, tick: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take the probes, and what else is called at every sample."""
         self._gpu_mib = gpu_mib
         self._own_ram_mib = own_ram_mib
+        self._tick = tick
         self._samples: list[MemorySample] = []
         self._error: KitError | None = None
         self._started = threading.Event()
@@ -142,6 +146,7 @@ class MemorySampler:
                 own_ram_mib=self._own_ram_mib(),
             )
         )
+        self._tick()
         return now
 
 

@@ -1,22 +1,31 @@
 """An efficiency run for people: progress on stderr, the table, and every file that it leaves."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from evaluation.efficiency.circumstances import circumstances
 from evaluation.efficiency.figure import draw_case
 from evaluation.efficiency.protocol import (
     CaseMeasurement,
     Protocol,
     RunProgress,
     Subject,
-    circumstances,
     evaluate,
 )
-from evaluation.efficiency.results import CaseEfficiency, Efficiency, EfficiencyRun
+from evaluation.efficiency.results import (
+    CaseEfficiency,
+    Efficiency,
+    EfficiencyRun,
+    TogetherRun,
+)
+from evaluation.efficiency.together import run_together
+from evaluation.profiles.profile import Profile
 from imaging.fitted_tables import show_table
 from imaging.terminal import terminal, warn
 
@@ -38,6 +47,8 @@ def evaluate_on_screen(
     *,
     team: str,
     split: str | None,
+    profile: Profile | None = None,
+    warm: bool = False,
 ) -> Efficiency:
     """Time `subject` on every case; write and print what came of it.
 
@@ -48,6 +59,8 @@ def evaluate_on_screen(
         settings: Repeats and limits.
         team: Whose it is.
         split: Which cases these are.
+        profile: The challenge whose limits `settings` has.
+        warm: Run all cases in one process, too.
 
     Raises:
         KitError: `output` cannot be written.
@@ -56,6 +69,7 @@ def evaluate_on_screen(
     if subject.no_gpu is not None:
         warn(f"no GPU columns: {subject.no_gpu}")
     measured = _with_progress(console, cases, output, subject, settings)
+    together = _together(console, cases, output, subject, settings, measured) if warm else None
     report = Efficiency(
         team=team,
         split=split,
@@ -64,6 +78,8 @@ def evaluate_on_screen(
         circumstances=circumstances(subject, settings),
         limits=settings.limits,
         cases=tuple(one.efficiency for one in measured),
+        profile=None if profile is None else profile.name,
+        together=together,
     )
     report.write(output / "efficiency.json")
     report.write_official(output / "efficiency.csv")
@@ -72,8 +88,57 @@ def evaluate_on_screen(
     for one in measured:
         path = figures / f"{one.efficiency.case}.png"
         draw_case(one.efficiency, one.samples, settings.limits, subject.no_gpu, path)
-    show_table(efficiency_table(report), terminal())
+    _show(report, profile)
     return report
+
+
+def _together(
+    console: Console,
+    cases: dict[str, Path],
+    output: Path,
+    subject: Subject,
+    settings: Protocol,
+    measured: tuple[CaseMeasurement, ...],
+) -> TogetherRun:
+    alone = {one.efficiency.case: one.efficiency for one in measured}
+    with console.status("all cases in one process"):
+        return run_together(cases, output, subject, settings.timeout_s, alone)
+
+
+def _show(report: Efficiency, profile: Profile | None) -> None:
+    show_table(efficiency_table(report), terminal())
+    for line in _more_lines(report, profile):
+        terminal().print(Text(line))
+
+
+def _more_lines(report: Efficiency, profile: Profile | None) -> Iterator[str]:
+    """Say what the table has no column for: energy, all cases in one process, what is unknown."""
+    for part, name in (("cpu", "processors of the whole machine"), ("gpu", "GPU")):
+        found = [c.figures[f"{part}_joules"].median for c in report.cases
+                 if f"{part}_joules" in c.figures]  # fmt: skip
+        why = report.circumstances.get(f"no_{part}_joules")
+        if found:
+            each, total = f"{median(found):,.1f} J a case (median)", f"{sum(found):,.1f} J in all"
+            yield f"Energy, {name}: {each}, {total}"
+        else:
+            yield f"Energy, {name}: {why or 'no run was measured'}"
+    if (run := report.together) is not None:
+        yield _together_line(run)
+    if profile is not None:
+        yield f"{profile.title}. Not confirmed: {'; '.join(profile.left_out)}."
+
+
+def _together_line(run: TogetherRun) -> str:
+    """Say what the first and the later cases of one process took."""
+    line = f"All cases in one process: {run.seconds:.2f} s"
+    if run.first_s is not None:
+        line += f"; the first map after {run.first_s:.2f} s"
+    if run.later_s:
+        low, high = min(run.later_s), max(run.later_s)
+        line += f", later ones {median(run.later_s):.2f} s each (median; {low:.2f}–{high:.2f})"
+    if run.other_maps:
+        line += f"; other maps than alone: {', '.join(run.other_maps)}"
+    return f"{line}; failed: {run.error}" if run.error else line
 
 
 def _with_progress(
@@ -124,8 +189,8 @@ def efficiency_table(report: Efficiency) -> Table:
 
 def _seconds(case: CaseEfficiency) -> str:
     spread = case.figures["seconds"]
-    median = f"{spread.median:.2f}"
-    return median if len(case.runs) == 1 else f"{median} ({spread.min:.2f}–{spread.max:.2f})"
+    middle = f"{spread.median:.2f}"
+    return middle if len(case.runs) == 1 else f"{middle} ({spread.min:.2f}–{spread.max:.2f})"
 
 
 def _median(case: CaseEfficiency, name: str) -> str:

@@ -8,29 +8,23 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import inference
+from evaluation.profiles.profile import FLARE23
 from evaluation.report.pictures import PRED_COLOR, TRUTH_COLOR, Picture, draw_planes
 from evaluation.report.plots import organ_boxes
 from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scoring.annotated import line_of
 from evaluation.scoring.fixed import RESAMPLES
 from evaluation.scoring.folders import SUFFIX
+from evaluation.scoring.healthy import healthy_line
 from evaluation.scoring.intervals import Difference
 from evaluation.scoring.lesions import LEAST_OVERLAP
 from evaluation.scoring.looks import sentence
 from evaluation.scoring.scores import CaseScores, Mean, Scores, organ_mean
-from evaluation.scoring.tolerances import TOLERANCE_MM, TUMOUR
 from imaging.errors import in_one_line
 from imaging.files import replacing
-from imaging.organs import ORGANS
+from imaging.organs import TUMOUR
 from viewer.linked import Link, write_linked
 
-_RULES = {
-    "official": "FLARE23's published scorer to its last digit, quirks included: a label that "
-    "neither map has counts 1, the last labelled slice of aorta, vena cava and esophagus does not "
-    "count, a DSC under {low_dsc:g} makes the NSD 0, and means are of rounded values.",
-    "fixed": "FLARE23's measures with the published scorer's quirks mended: a label that neither "
-    "map has is not scored, every labelled slice counts, nothing is rounded before the means.",
-}
 _LOW, _HIGH, _DARKEST = 0.5, 0.95, 78
 """DSC or NSD at which a cell is darkest and white; lightness of the darkest in percent."""
 _FIGURES = (("dsc", "organs"), ("nsd", "organs"), ("dsc", TUMOUR), ("nsd", TUMOUR))
@@ -90,26 +84,28 @@ def write_report(
     Raises:
         KitError: The file cannot be written.
     """
-    rows = _rows(scores)
+    rows, profile = _rows(scores), scores.challenge
+    view = view and profile.numbered_as_flare23  # the viewer has FLARE23's names
     folders = Folders(truth, pred, images)
     html = _environment().get_template("report.html").render(
         scores=scores,
         kit=inference.__version__,
-        rules=_RULES[scores.rules].format(low_dsc=scores.low_dsc),
+        rules=_rules_text(scores),
         resamples=RESAMPLES,
         least_overlap=LEAST_OVERLAP,
-        organs=list(ORGANS),
-        organ_count=sum(organ not in scores.unannotated for organ in ORGANS if organ != TUMOUR),
-        looks=sentence(scores.looks) if scores.looks else None,
-        annotated=line_of(scores.unannotated, scores.drawn),
-        tolerance_mm=TOLERANCE_MM,
+        organs=list(scores.names),
+        organ_count=sum(organ not in scores.unannotated for organ in profile.organs),
+        healthy=None if scores.healthy is None else healthy_line(scores.healthy),
+        looks=sentence(scores.looks),
+        annotated=line_of(scores.names, scores.unannotated, scores.drawn),
+        tolerance_mm=profile.tolerances_mm,
         figures=_FIGURES,
         rows=rows,
         lowest=[_lowest(column) for column in zip(*(row.figures for row in rows), strict=True)],
-        labels={metric: _label_table(rows, metric) for metric in _LABEL_TABLES},
-        boxes={metric: organ_boxes(scores.cases, metric) for metric in _LABEL_TABLES},
+        labels={metric: _label_table(rows, metric, scores.names) for metric in _LABEL_TABLES},
+        boxes={metric: organ_boxes(scores.cases, metric, scores.names) for metric in _LABEL_TABLES},
         worst=[
-            _worst(row, folders, scores.rules, path if view and images else None)
+            _worst(row, folders, scores, path if view and images else None)
             for row in _shown(rows)[:worst]
         ],
         on_images=images is not None,
@@ -117,6 +113,30 @@ def write_report(
     )  # fmt: skip
     with replacing(path) as partial:
         partial.write_text(html, encoding="utf-8", errors="backslashreplace")
+
+
+def _rules_text(scores: Scores) -> str:
+    """Say by which rules the scores are."""
+    profile = scores.challenge
+    known = profile.left_out if scores.profile != FLARE23.name else ()
+    note = f" Not confirmed: {'; '.join(known)}." if known else ""
+    if scores.rules == "fixed":
+        return (
+            f"{profile.challenge}'s measures with the published scorer's quirks mended: a label "
+            "that neither map has is not scored, every labelled slice counts, nothing is rounded "
+            f"before the means.{note}"
+        )
+    quirks = ["a label that neither map has counts 1"]
+    if profile.axially_cropped:
+        quirks.append("the last labelled slice of aorta, vena cava and esophagus does not count")
+    if scores.low_dsc:
+        quirks.append(f"a DSC under {scores.low_dsc:g} makes the NSD 0")
+    if profile.digits:
+        quirks.append("means are of rounded values")
+    return (
+        f"{profile.challenge}'s published scorer to its last digit, quirks included: "
+        f"{', '.join(quirks)}.{note}"
+    )
 
 
 def _environment() -> Environment:
@@ -172,11 +192,11 @@ def _lowest(values: Iterable[float | None]) -> float | None:
 
 
 def _label_table(
-    rows: Iterable[Row], metric: str
+    rows: Iterable[Row], metric: str, names: Iterable[str]
 ) -> dict[str, tuple[list[float | None], float | None]]:
     """Return each organ's values in the order of the rows, and the one to mark."""
     table = {}
-    for organ in ORGANS:
+    for organ in names:
         column = [getattr(row.case.labels.get(organ), metric, None) for row in rows]
         table[organ] = column, _lowest(column)
     return table
@@ -187,13 +207,13 @@ def _shown(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row.figures[0] is not None and worst_organs(row.case)]
 
 
-def _worst(row: Row, folders: Folders, rules: str, report: Path | None) -> Worst:
+def _worst(row: Row, folders: Folders, scores: Scores, report: Path | None) -> Worst:
     """Draw a case; beside `report` write its page in the viewer, where that is wanted."""
     link = _NO_LINK if report is None else _page_of(row.case.case, folders, report)
     organs = worst_organs(row.case)
     organs_dsc = ", ".join(f"{organ} {_value(row.case.labels[organ].dsc)}" for organ in organs)
     try:
-        scene = read_scene(row.case, folders, rules)
+        scene = read_scene(row.case, folders, scores.rules, scores.challenge.labels)
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
         return Worst(row, organs_dsc, remark=in_one_line(error, row.case.case), link=link)
     voxel = ", ".join(str(index) for index in reversed(scene.stored))

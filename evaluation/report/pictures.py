@@ -14,7 +14,6 @@ from PIL import Image, ImageColor
 from evaluation.report.scene import Scene
 from imaging.axis import from_corner
 from imaging.components import connected
-from imaging.organs import ORGANS
 from inference.tools.show import VIEWS, cut, cut_mm
 
 TRUTH_COLOR, PRED_COLOR = "#ffffff", "#ffb000"
@@ -77,7 +76,7 @@ def _picture(scene: Scene, axis: int, px_mm: float, bar_mm: int) -> Picture:
         gray, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="bilinear",
         extent=(0, width, height, 0),
     )  # fmt: skip
-    masks = [(organ, truth == ORGANS[organ], pred == ORGANS[organ]) for organ in scene.organs]
+    masks = [(organ, truth == label, pred == label) for organ, label in scene.organs.items()]
     for _, *pair in masks:
         for mask, (color, dashes) in zip(pair, _OUTLINES, strict=True):
             _outline(axes, mask, (row_px, column_px), color, dashes)

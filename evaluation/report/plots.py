@@ -8,26 +8,27 @@ from matplotlib.figure import Figure
 
 from evaluation.figures import svg_of
 from evaluation.scoring.scores import CaseScores
-from imaging.organs import ORGANS
 
 _SIZE_INCH = (4.4, 4.4)
 _JITTER = 0.14
 
 
-def organ_boxes(cases: Sequence[CaseScores], metric: str) -> str:
-    """Draw `metric` of every organ over the cases: boxes, every case a point. Returns SVG."""
+def organ_boxes(cases: Sequence[CaseScores], metric: str, names: Sequence[str]) -> str:
+    """Draw `metric` of every label over the cases: boxes, every case a point. Returns SVG."""
 
     def draw() -> Figure:
         figure = Figure(figsize=_SIZE_INCH, layout="constrained")
         axes = figure.subplots()
-        _draw_boxes(axes, _values(cases, metric))
+        _draw_boxes(axes, _values(cases, metric, names))
         axes.set_xlabel(metric.upper(), fontweight="bold")
         return figure
 
     return svg_of(draw)
 
 
-def _values(cases: Sequence[CaseScores], metric: str) -> dict[str, list[float]]:
+def _values(
+    cases: Sequence[CaseScores], metric: str, names: Sequence[str]
+) -> dict[str, list[float]]:
     return {
         organ: [
             value
@@ -35,7 +36,7 @@ def _values(cases: Sequence[CaseScores], metric: str) -> dict[str, list[float]]:
             if organ in case.labels
             if (value := getattr(case.labels[organ], metric)) is not None
         ]
-        for organ in ORGANS
+        for organ in names
     }
 
 

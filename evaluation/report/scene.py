@@ -1,6 +1,6 @@
 """What is to be seen of a case: the surroundings of the organs that were scored worst."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,26 +50,29 @@ class Scene:
     """The voxel of the box where the worst organ is most wrong."""
     stored: Place
     """The same voxel in the truth's file."""
-    organs: tuple[str, ...]
-    """The worst organs near the planes through `place`, worst first."""
+    organs: dict[str, int]
+    """Labels of the worst organs near the planes through `place`, worst first."""
     remark: str | None
     """Why there is no CT though it was requested."""
 
 
 def worst_organs(case: CaseScores) -> tuple[str, ...]:
     """Return the organs with the lowest DSC, lowest first; none where all is perfect."""
-    scored = {organ: case.labels[organ].dsc for organ in ORGANS if organ in case.labels}
-    wrong = [(dsc, organ) for organ, dsc in scored.items() if dsc is not None and dsc < 1]
+    scored = ((score.dsc, organ) for organ, score in case.labels.items())
+    wrong = [(dsc, organ) for dsc, organ in scored if dsc is not None and dsc < 1]
     return tuple(organ for _, organ in sorted(wrong, key=lambda row: row[0])[:ORGANS_SHOWN])
 
 
-def read_scene(case: CaseScores, folders: Folders, rules: str) -> Scene:
+def read_scene(
+    case: CaseScores, folders: Folders, rules: str, labels: Mapping[str, int] = ORGANS
+) -> Scene:
     """Read what is around the worst organs of a case.
 
     Args:
         case: One that has scores.
         folders: Where its files are.
         rules: By which it was scored: its files are read by the same.
+        labels: Of all organs.
 
     Raises:
         KitError: A label map cannot be read, or there is nothing to see.
@@ -83,11 +86,11 @@ def read_scene(case: CaseScores, folders: Folders, rules: str) -> Scene:
     turn = Orientation.to("LPS", nearest_rotation(truth.place.direction))
     grid = turn.grid(truth.grid)
     maps: list[NDArray[Any]] = [turn.apply(found.labels) for found in (truth, pred)]
-    boxes = _boxes(maps, worst_organs(case))
+    boxes = _boxes(maps, {organ: labels[organ] for organ in worst_organs(case)})
     if not boxes:
         raise GeometryError(f"{case.case}: neither map has any of its worst organs")
     worst, box = next(iter(boxes.items()))
-    masks = [found[box] == ORGANS[worst] for found in maps]
+    masks = [found[box] == labels[worst] for found in maps]
     place = _moved(most_wrong_place(masks[0], masks[1], grid.spacing_mm), box, 1)
     near = {organ: found for organ, found in boxes.items() if _meets(found, place)}
     around = _widened(list(near.values()), grid.spacing_mm)
@@ -100,7 +103,7 @@ def read_scene(case: CaseScores, folders: Folders, rules: str) -> Scene:
         spacing_mm=grid.spacing_mm,
         place=_moved(place, around, -1),
         stored=_stored(place, turn, grid.shape),
-        organs=tuple(near),
+        organs={organ: labels[organ] for organ in near},
         remark=remark,
     )
 
@@ -120,12 +123,12 @@ def most_wrong_place(truth: Mask, pred: Mask, spacing_mm: SpacingMm) -> Place:
     return z, int(y) - 1, int(x) - 1
 
 
-def _boxes(maps: list[NDArray[Any]], organs: Collection[str]) -> dict[str, Box]:
+def _boxes(maps: list[NDArray[Any]], organs: Mapping[str, int]) -> dict[str, Box]:
     """Return the box of each organ that one of the maps has."""
-    first, second = (label_boxes(found, max(ORGANS.values())) for found in maps)
+    first, second = (label_boxes(found, max(organs.values(), default=0)) for found in maps)
     boxes = {}
-    for organ in organs:
-        pair = [found[ORGANS[organ]] for found in (first, second) if ORGANS[organ] in found]
+    for organ, label in organs.items():
+        pair = [found[label] for found in (first, second) if label in found]
         if pair:
             boxes[organ] = hull(pair[0], pair[-1])
     return boxes

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from evaluation.profiles.profile import FLARE23, Profile
 from evaluation.scoring.scores import NOT_ANNOTATED, CaseScores, LabelScore
-from evaluation.scoring.tolerances import TUMOUR
 from imaging.errors import KitError, joined
-from imaging.organs import ORGANS
+from imaging.organs import ORGANS, TUMOUR
 from imaging.records import read_table
 
 ALL = "all"
@@ -85,23 +85,30 @@ def _names(labels: Iterable[int]) -> list[str]:
 
 
 def score_annotated(
-    cases: Sequence[CaseScores], annotated: AnnotatedLabels | None
+    cases: Sequence[CaseScores], annotated: AnnotatedLabels | None, profile: Profile = FLARE23
 ) -> tuple[tuple[CaseScores, ...], str]:
     """Blank what was not annotated in each case; return where that is known from.
 
     Args:
         cases: With scores of all labels.
         annotated: What was annotated; None: every label that occurs in the truth of any case.
+        profile: Whose labels these are.
 
     Raises:
-        KitError: Nothing was annotated in any case.
+        KitError: Nothing was annotated in any case, or `annotated` speaks of FLARE23's labels and
+            the profile numbers them otherwise.
     """
+    if annotated is not None and annotated.source != ALL and not profile.numbered_as_flare23:
+        raise KitError(
+            f"--drawn {annotated.source}: {profile.name} does not number labels as FLARE23 does; "
+            "give --drawn all, or none"
+        )
     if annotated is None:
         occurring = frozenset(label for case in cases for label in case.truth_labels)
         annotated = AnnotatedLabels(OCCURRING, occurring)
-    blanked = tuple(blank_unannotated(case, annotated) for case in cases)
+    blanked = tuple(blank_unannotated(case, annotated, profile) for case in cases)
     scored = [case for case in blanked if case.labels]
-    if scored and all(len(case.unannotated) == len(ORGANS) for case in scored):
+    if scored and all(len(case.unannotated) == len(profile.labels) for case in scored):
         raise KitError(
             f"no label was drawn, by {annotated.source}: nothing can be scored; check --truth, "
             "or say what was drawn: --drawn all"
@@ -109,7 +116,9 @@ def score_annotated(
     return blanked, annotated.source
 
 
-def blank_unannotated(case: CaseScores, annotated: AnnotatedLabels) -> CaseScores:
+def blank_unannotated(
+    case: CaseScores, annotated: AnnotatedLabels, profile: Profile = FLARE23
+) -> CaseScores:
     """Return a case whose unannotated labels have no scores, whatever was predicted.
 
     A table that contradicts the truth becomes the case's warning; one without it, its error.
@@ -126,16 +135,14 @@ def blank_unannotated(case: CaseScores, annotated: AnnotatedLabels) -> CaseScore
             f"the truth has {', '.join(odd)}, which {annotated.source} says nobody drew: not scored"
         )
         warning = joined(warning, problem)
-    scores = {o: s if ORGANS[o] in labels else _BLANK for o, s in case.labels.items()}
-    if ORGANS[TUMOUR] not in labels:
-        case = replace(case, true_lesions=(), pred_lesions=())
+    scores = {o: s if profile.labels[o] in labels else _BLANK for o, s in case.labels.items()}
+    if profile.labels.get(TUMOUR) not in labels:
+        case = replace(case, true_lesions=(), pred_lesions=(), false_tumour=None)
     return replace(case, labels=scores, warning=warning)
 
 
-def line_of(unannotated: Sequence[str], source: str) -> str:
-    """Return the line that says what was annotated and what is blank therefore."""
-    named = (
-        "all labels" if not unannotated else ", ".join(o for o in ORGANS if o not in unannotated)
-    )
+def line_of(names: Iterable[str], unannotated: Sequence[str], source: str) -> str:
+    """Return the line that says which of `names` were annotated and what is blank therefore."""
+    named = "all labels" if not unannotated else ", ".join(o for o in names if o not in unannotated)
     line = f"drawn: {named}" if source in (ALL, named) else f"drawn: {named} ({source})"
     return f"{line}; not drawn, so blank: {', '.join(unannotated)}" if unannotated else line

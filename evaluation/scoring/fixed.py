@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.profiles.profile import FLARE23, Profile
 from evaluation.scoring.boxes import hull, label_boxes
 from evaluation.scoring.lesions import lesions_of_both, size_names, size_of
-from evaluation.scoring.official import AXIALLY_CROPPED
+from evaluation.scoring.official import NO_TOLERANCE
 from evaluation.scoring.scores import METRICS, CaseScores, LabelScore, Lesion, Mean
 from evaluation.scoring.surfaces import Mask, robust_hausdorff_mm, surface_dice, surface_distances
-from evaluation.scoring.tolerances import TOLERANCE_MM, TUMOUR
 from imaging.geometry import Box, Grid
-from imaging.organs import ORGANS
+from imaging.organs import TUMOUR
 from imaging.overlap import dice
 
 RESAMPLES = 2000
@@ -27,36 +27,38 @@ _PERCENTILES = (2.5, 97.5)
 
 
 def score_labels(
-    truth: NDArray[np.uint8], pred: NDArray[np.uint8], grid: Grid
+    truth: NDArray[np.uint8], pred: NDArray[np.uint8], grid: Grid, profile: Profile = FLARE23
 ) -> dict[str, LabelScore]:
     """Score one case.
 
     Args:
-        truth: uint8 [Z, Y, X] with FLARE's labels.
+        truth: uint8 [Z, Y, X] with the profile's labels.
         pred: uint8 [Z, Y, X] of the same shape.
         grid: Their voxels.
+        profile: The challenge's labels and tolerances.
     """
-    most = max(ORGANS.values())
-    of_truth, of_pred = label_boxes(truth, most), label_boxes(pred, most)
+    of_truth, of_pred = label_boxes(truth, profile.most), label_boxes(pred, profile.most)
     scores = {}
-    for organ, label in ORGANS.items():
-        box = _scored_box(organ, of_truth.get(label), of_pred.get(label))
+    for organ, label in profile.labels.items():
+        cropped = organ in profile.axially_cropped
+        box = _scored_box(of_truth.get(label), of_pred.get(label), cropped=cropped)
         if box is None:
             scores[organ] = LabelScore(truth_ml=0.0, pred_ml=0.0, note="in neither map")
         else:
-            scores[organ] = _score(truth[box] == label, pred[box] == label, grid, organ)
+            masks = truth[box] == label, pred[box] == label
+            scores[organ] = _score(*masks, grid, profile.tolerances_mm.get(organ))
     return scores
 
 
-def _scored_box(organ: str, truth: Box | None, pred: Box | None) -> Box | None:
+def _scored_box(truth: Box | None, pred: Box | None, *, cropped: bool) -> Box | None:
     """Return where a label counts; aorta, vena cava, esophagus: on the truth's slices alone."""
     if truth is None or pred is None:
         return truth or pred
     box = hull(truth, pred)
-    return (truth[0], *box[1:]) if organ in AXIALLY_CROPPED else box
+    return (truth[0], *box[1:]) if cropped else box
 
 
-def _score(truth: Mask, pred: Mask, grid: Grid, organ: str) -> LabelScore:
+def _score(truth: Mask, pred: Mask, grid: Grid, tolerance_mm: float | None) -> LabelScore:
     truth_ml, pred_ml = (float(np.count_nonzero(m) * grid.voxel_ml) for m in (truth, pred))
     if not truth_ml or not pred_ml:
         note = "not predicted" if truth_ml else "only predicted"
@@ -64,18 +66,20 @@ def _score(truth: Mask, pred: Mask, grid: Grid, organ: str) -> LabelScore:
     surfaces = surface_distances(truth, pred, grid.spacing_mm)
     return LabelScore(
         dsc=dice(truth, pred),
-        nsd=surface_dice(surfaces, TOLERANCE_MM[organ]),
+        nsd=None if tolerance_mm is None else surface_dice(surfaces, tolerance_mm),
         hd95_mm=robust_hausdorff_mm(surfaces),
         truth_ml=truth_ml,
         pred_ml=pred_ml,
+        note=NO_TOLERANCE if tolerance_mm is None else None,
     )
 
 
 def case_lesions(
-    truth: NDArray[np.uint8], pred: NDArray[np.uint8], grid: Grid
+    truth: NDArray[np.uint8], pred: NDArray[np.uint8], grid: Grid, profile: Profile = FLARE23
 ) -> tuple[tuple[Lesion, ...], tuple[Lesion, ...]]:
     """Return the true and the predicted lesions of one case."""
-    label = ORGANS[TUMOUR]
+    if (label := profile.labels.get(TUMOUR)) is None:
+        return (), ()
     boxes = [label_boxes(labels, label).get(label) for labels in (truth, pred)]
     if not (filled := [box for box in boxes if box is not None]):
         return (), ()
@@ -84,27 +88,28 @@ def case_lesions(
     return lesions_of_both(a, b, grid.voxel_ml)
 
 
-def means(cases: Sequence[CaseScores]) -> dict[str, dict[str, Mean]]:
+def means(cases: Sequence[CaseScores], profile: Profile = FLARE23) -> dict[str, dict[str, Mean]]:
     """Return every mean with its bootstrap 95 % interval.
 
     Cases are sampled with replacement, all labels of a case together, so the interval of the mean
     over organs knows that a bad case is bad for many organs.
     """
     scored = [case for case in cases if case.labels]
-    return {metric: _means(scored, metric) for metric in METRICS}
+    return {metric: _means(scored, metric, tuple(profile.labels)) for metric in METRICS}
 
 
-def _means(cases: Sequence[CaseScores], metric: str) -> dict[str, Mean]:
+def _means(cases: Sequence[CaseScores], metric: str, names: tuple[str, ...]) -> dict[str, Mean]:
     values = np.array(
         [
-            [np.nan if (v := getattr(case.labels[o], metric)) is None else v for o in ORGANS]
+            [np.nan if (v := getattr(case.labels[o], metric)) is None else v for o in names]
             for case in cases
         ],
         dtype=np.float64,
-    ).reshape(len(cases), len(ORGANS))
-    by_organ = dict(zip(ORGANS, _intervals(values), strict=True))
-    organs = values[:, [organ != TUMOUR for organ in ORGANS]]
-    return {**by_organ, "organs": _over_organs(organs), "tumour": by_organ[TUMOUR]}
+    ).reshape(len(cases), len(names))
+    by_organ = dict(zip(names, _intervals(values), strict=True))
+    organs = values[:, [organ != TUMOUR for organ in names]]
+    tumour = by_organ.get(TUMOUR, Mean(None, 0))
+    return {**by_organ, "organs": _over_organs(organs), TUMOUR: tumour}
 
 
 def _intervals(values: NDArray[np.float64]) -> list[Mean]:
@@ -154,10 +159,10 @@ def _mean(value: float, count: np.integer[Any] | int, sampled: NDArray[np.float6
     return Mean(float(value), int(count), float(low), float(high))
 
 
-def strata(cases: Sequence[CaseScores]) -> dict[str, dict[str, Mean]]:
+def strata(cases: Sequence[CaseScores], profile: Profile = FLARE23) -> dict[str, dict[str, Mean]]:
     """Return the tumour label's means by the size of a case's largest true lesion."""
     found = {}
     for place, name in enumerate(size_names()):
         of_size = [c for c in cases if c.true_lesions and size_of(c.true_lesions[0].ml) == place]
-        found[name] = {metric: row["tumour"] for metric, row in means(of_size).items()}
+        found[name] = {metric: row[TUMOUR] for metric, row in means(of_size, profile).items()}
     return found

@@ -17,15 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation.profiles.profile import FLARE23, Profile
 from evaluation.scoring import fixed, official
 from evaluation.scoring.annotated import AnnotatedLabels, score_annotated
 from evaluation.scoring.boxes import label_boxes
+from evaluation.scoring.healthy import false_tumour, healthy_scans
 from evaluation.scoring.lesions import detection
 from evaluation.scoring.scores import CaseScores, LabelScore, Scores
 from imaging.digest import file_sha256
 from imaging.errors import GeometryError, KitError, VolumeError, in_one_line, joined
 from imaging.label_maps import LabelMap, read_label_map, scaled_numbers, unlike_labels
-from imaging.organs import ORGANS
 from imaging.volumes import read_header, read_place
 
 SUFFIX = ".nii.gz"
@@ -41,8 +42,8 @@ class Scoring:
     pred: Path
     """Folder of files of the same names."""
     rules: str = "official"
-    low_dsc: float = official.LOW_DSC
-    """Of the official rules: below it the NSD counts 0."""
+    low_dsc: float | None = None
+    """Of the official rules: below it the NSD counts 0; None: what the profile says."""
     missing: str = "fail"
     """"zero" scores a case without a usable prediction 0 for every label, as the challenge does."""
     jobs: int = 1
@@ -51,6 +52,13 @@ class Scoring:
     team: str = ""
     """The folder's name, if nobody says otherwise."""
     split: str | None = None
+    profile: Profile = FLARE23
+    """Whose labels and rules."""
+
+    @property
+    def least_dsc(self) -> float:
+        """Below it the NSD counts 0, by the official rules."""
+        return self.profile.low_dsc if self.low_dsc is None else self.low_dsc
 
     @property
     def threads(self) -> int:
@@ -85,20 +93,24 @@ def score_folder(
         found[case.case] = case
         done(case)
     measured = tuple(found[case_of_map(truth)] for truth in truths)
-    cases, annotated = score_annotated(measured, scoring.drawn)
+    profile = scoring.profile
+    cases, annotated = score_annotated(measured, scoring.drawn, profile)
+    means = official.means if scoring.rules == "official" else fixed.means
     scores = Scores(
         team=scoring.team or scoring.pred.resolve().name,
         split=scoring.split,
         rules=scoring.rules,
-        low_dsc=scoring.low_dsc,
+        low_dsc=scoring.least_dsc,
         missing=scoring.missing,
         cases=cases,
         drawn=annotated,
-        means=official.means(cases) if scoring.rules == "official" else fixed.means(cases),
+        means=means(cases, profile),
+        healthy=healthy_scans(cases),
+        profile=profile.name,
     )
     if scoring.rules == "official":
         return scores
-    return replace(scores, detection=detection(cases), strata=fixed.strata(cases))
+    return replace(scores, detection=detection(cases), strata=fixed.strata(cases, profile))
 
 
 def score_files(truths: Mapping[str, Path], pred: Path, team: str = "") -> Scores:
@@ -154,19 +166,20 @@ def _score_case(scoring: Scoring, truth: Path) -> CaseScores:
         with ThreadPoolExecutor(1) as pool:
             reading = pool.submit(read_map, pred, scoring.rules)
             wanted = read_map(truth, scoring.rules)
-            present = label_boxes(wanted.labels, max(ORGANS.values()))
+            present = label_boxes(wanted.labels, scoring.profile.most)
         case = replace(case, truth_labels=tuple(sorted(present)))
         with _about_the_prediction():
             found = reading.result()
             if found.header.shape != wanted.header.shape:
                 reason = found.elsewhere_than(wanted.place, wanted.header.shape)
                 raise GeometryError(f"{pred.name}: {reason}; predict on this case's own voxels")
-            odd = _oddities(wanted, found)
+            odd = _oddities(wanted, found, scoring.profile)
             if odd and scoring.rules == "fixed":
                 raise GeometryError(f"{pred.name}: {odd}")
     except PredictionError as error:
         if scoring.missing == "zero":
-            zeros = {organ: LabelScore(0.0, 0.0, note="no usable prediction") for organ in ORGANS}
+            zero = LabelScore(0.0, 0.0, note="no usable prediction")
+            zeros = dict.fromkeys(scoring.profile.labels, zero)
             return replace(case, labels=zeros, warning=f"{error}; every label counts 0")
         return replace(case, error=str(error))
     except KitError as error:
@@ -176,18 +189,19 @@ def _score_case(scoring: Scoring, truth: Path) -> CaseScores:
 
 
 def _measured(case: CaseScores, truth: LabelMap, pred: LabelMap, scoring: Scoring) -> CaseScores:
-    grid = truth.grid
+    grid, maps = truth.grid, (truth.labels, pred.labels)
+    case = replace(case, false_tumour=false_tumour(*maps, grid.voxel_ml, scoring.profile))
     if scoring.rules == "official":
         labels = official.score_labels(
-            truth.labels, pred.labels, truth.header.pixdim, scoring.low_dsc, scoring.threads
+            *maps, truth.header.pixdim, scoring.least_dsc, scoring.threads, scoring.profile
         )
         crashed = [organ for organ, score in labels.items() if score.note == official.ONE_SLICE]
         warnings = (f"{organ} is {official.ONE_SLICE}" for organ in crashed)
         return replace(case, labels=labels, warning=joined(case.warning, *warnings))
-    true_lesions, pred_lesions = fixed.case_lesions(truth.labels, pred.labels, grid)
+    true_lesions, pred_lesions = fixed.case_lesions(*maps, grid, scoring.profile)
     return replace(
         case,
-        labels=fixed.score_labels(truth.labels, pred.labels, grid),
+        labels=fixed.score_labels(*maps, grid, scoring.profile),
         true_lesions=true_lesions,
         pred_lesions=pred_lesions,
     )
@@ -209,7 +223,7 @@ def read_map(path: Path, rules: str) -> LabelMap:
     return LabelMap(official.as_int8(numbers), place, header, cut)
 
 
-def _oddities(truth: LabelMap, pred: LabelMap) -> str | None:
+def _oddities(truth: LabelMap, pred: LabelMap, profile: Profile) -> str | None:
     """Say what is wrong with a pair that has the same shape; None where nothing is."""
     reasons = [pred.elsewhere_than(truth.place, truth.header.shape)]
     for whose, found in (("the truth", truth), ("the prediction", pred)):
@@ -218,9 +232,9 @@ def _oddities(truth: LabelMap, pred: LabelMap) -> str | None:
                 f"{whose} has numbers that are no labels, and the official script cuts them: "
                 f"{found.cut}"
             )
-        elif found.labels.max(initial=0) > max(ORGANS.values()):
-            unknown = np.unique(found.labels[found.labels > max(ORGANS.values())]).tolist()
-            reasons.append(f"{whose} has labels {unknown} that FLARE23 does not know")
+        elif found.labels.max(initial=0) > profile.most:
+            unknown = np.unique(found.labels[found.labels > profile.most]).tolist()
+            reasons.append(f"{whose} has labels {unknown} that {profile.challenge} does not know")
     return joined(*reasons)
 
 

@@ -2,8 +2,9 @@
 
 Percentile intervals are too narrow for few cases: the bootstrap's spread is that of n cases, not
 of n - 1, and the normal's, not Student's. So the percentiles are moved outwards until they would
-be right for normal data (T. C. Hesterberg, "What Teachers Should Know About the Bootstrap", The
-American Statistician 69, 2015, section 3.2: expanded percentiles).
+be right for normal data: the expanded percentiles of T. C. Hesterberg, "What Teachers Should Know
+about the Bootstrap", arXiv 1411.5279 (short form: The American Statistician 69, 2015, 371-386), as
+his R package `resample` has them (ExpandProbs): z(p') sqrt((n - 1) / n) = t(p, n - 1).
 """
 
 from dataclasses import dataclass
@@ -100,9 +101,10 @@ def against_a_figure(values: Floats, figure: float) -> Difference:
 def _needed(value: float, variance: float) -> int | None:
     """Return the cases for a power of 80 % at a two-sided level of 5 %.
 
-    n = (z(0.975) + z(0.8))² · variance / value²: the normal approximation, for example
-    S.-C. Chow et al., Sample Size Calculations in Clinical Research, chapter 3; for two groups the
-    variance is the sum of both and n is of each.
+    n = (z(0.975) + z(0.8))² · variance / value²: the normal approximation; for two groups the
+    variance is the sum of both and n is of each. Source: powerandsamplesize.com, "Compare 2 Means"
+    (kappa = 1, alpha halved), which names Chow, Shao and Wang, Sample Size Calculations in Clinical
+    Research, 2nd edition 2008, page 58.
     """
     if abs(value) < 1e-12:
         return None

@@ -50,8 +50,10 @@ def log_scoring(scores: Scores, truth: Path, log: Path) -> Looks:
     )
 
 
-def sentence(looks: Looks) -> str:
-    """Say whether the scoring is blind, as far as the log knows."""
+def sentence(looks: Looks | None) -> str:
+    """Say whether the scoring is blind, as far as the log knows; None: there is no log."""
+    if looks is None:
+        return "Nobody knows whether this is blind: no log of scorings is kept (--log)."
     if not looks.before:
         return f"No earlier scoring of these cases is in {looks.log}."
     return (

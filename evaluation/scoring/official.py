@@ -1,33 +1,30 @@
-"""The rules of FLARE23's published scorer, quirks included.
+"""The rules of the challenges' published scorers, quirks included; by default FLARE23's.
 
 Lines are those of FLARE23/FLARE23_DSC_NSD_Eval.py in JunMa11/FLARE at commit 082b340. As stored it
 does not run (an undefined timer, names that NumPy 2 dropped); what it would compute if it ran is
 here, to the last of its four digits. tests/evaluation has a plain transcription to compare with.
+The scripts of the other years differ in what a profile (`evaluation.profiles`) holds.
 """
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.profiles.profile import FLARE23, Profile
 from evaluation.scoring.boxes import hull, label_boxes
 from evaluation.scoring.scores import CaseScores, LabelScore, Mean
 from evaluation.scoring.surfaces import Mask, surface_dice, surface_distances
-from evaluation.scoring.tolerances import TOLERANCE_MM, TUMOUR
 from imaging.geometry import Box, SpacingMm
-from imaging.organs import ORGANS
+from imaging.organs import TUMOUR
 from imaging.overlap import dice
 
-AXIALLY_CROPPED = ("aorta", "inferior vena cava", "esophagus")
-"""Scored on the slices that the truth labels (line 111)."""
-LOW_DSC = 0.2
-"""Below it the NSD counts 0 (line 117): 0.2 since 2024-03-18 (commit c35311e)."""
 LOW_DSC_2023 = 0.1
-"""The same during FLARE23 itself."""
-DIGITS = 4
-"""Of every value (lines 122, 123), of every mean over cases (135) and over organs (145, 146)."""
+"""Below it the NSD counted 0 (line 117) during FLARE23 itself; 0.2 since 2024-03-18 (c35311e)."""
+NO_TOLERANCE = "no NSD: its tolerance could not be confirmed"
 ONE_SLICE = "labelled on one slice only: the official script ends here with an error"
 
 
@@ -46,35 +43,40 @@ def score_labels(
     truth: NDArray[np.uint8],
     pred: NDArray[np.uint8],
     spacing_mm: SpacingMm,
-    low_dsc: float = LOW_DSC,
+    low_dsc: float | None = None,
     threads: int = 1,
+    profile: Profile = FLARE23,
 ) -> dict[str, LabelScore]:
     """Score one case (lines 100 to 123).
 
     Args:
-        truth: uint8 [Z, Y, X] with FLARE's labels; other values count as background.
+        truth: uint8 [Z, Y, X] with the profile's labels; other values count as background.
         pred: uint8 [Z, Y, X] of the same shape.
         spacing_mm: Voxel size (Z, Y, X) of the truth's header, whatever the prediction's says.
-        low_dsc: Below this DSC the NSD is 0.
+        low_dsc: Below this DSC the NSD is 0; None: what the profile says.
         threads: Labels that are worked on at once.
+        profile: The challenge's labels and tolerances.
     """
-    most = max(ORGANS.values())
+    least = profile.low_dsc if low_dsc is None else low_dsc
+    if profile.zero_for_other_labels and pred.max(initial=0) > profile.most:
+        note = f"the prediction has labels above {profile.most}: counts 0"
+        return {name: LabelScore(0.0, 0.0, note=note) for name in profile.labels}
 
     def score(organ: str) -> LabelScore:
-        label = ORGANS[organ]
+        label = profile.labels[organ]
         places = true_boxes.get(label), pred_boxes.get(label)
         if places[0] is None or places[1] is None:
             return empty_score(places)
         box = hull(places[0], places[1])
-        if organ in AXIALLY_CROPPED:
+        if organ in profile.axially_cropped:
             box = (scored_slices(places[0]), *box[1:])
-        return overlap_score(
-            truth[box] == label, pred[box] == label, spacing_mm, TOLERANCE_MM[organ], low_dsc
-        )
+        tolerance_mm = profile.tolerances_mm.get(organ)
+        masks = truth[box] == label, pred[box] == label
+        return _in_digits(overlap_score(*masks, spacing_mm, tolerance_mm, least), profile.digits)
 
     with ThreadPoolExecutor(threads) as pool:
-        true_boxes, pred_boxes = pool.map(label_boxes, (truth, pred), (most, most))
-        return dict(zip(ORGANS, pool.map(score, ORGANS), strict=True))
+        true_boxes, pred_boxes = pool.map(label_boxes, (truth, pred), (profile.most,) * 2)
+        return dict(zip(profile.labels, pool.map(score, profile.labels), strict=True))
 
 
 def empty_score(places: tuple[Box | None, Box | None]) -> LabelScore:
@@ -85,7 +87,7 @@ def empty_score(places: tuple[Box | None, Box | None]) -> LabelScore:
 
 
 def scored_slices(truth: Box) -> slice:
-    """Return the axial range that counts for `AXIALLY_CROPPED` (lines 33 to 37, 112 and 113).
+    """Return the axial range that counts for cropped labels (lines 33 to 37, 111 to 113).
 
     The script slices up to the last labelled slice, so that one is never scored.
     """
@@ -93,43 +95,59 @@ def scored_slices(truth: Box) -> slice:
 
 
 def overlap_score(
-    truth: Mask, pred: Mask, spacing_mm: SpacingMm, tolerance_mm: float, low_dsc: float
+    truth: Mask, pred: Mask, spacing_mm: SpacingMm, tolerance_mm: float | None, low_dsc: float
 ) -> LabelScore:
-    """Score a label that both maps have (lines 116 to 123)."""
+    """Score a label that both maps have (lines 116 to 123); without a tolerance by the DSC alone.
+
+    In the years without a least DSC a prediction outside of the scored slices has no surface; the
+    NSD is 0 then, as it is there.
+    """
     if not truth.size:
         return LabelScore(note=ONE_SLICE)
     dsc = dice(truth, pred)
+    if tolerance_mm is None:
+        return LabelScore(dsc, note=NO_TOLERANCE)
     if dsc < low_dsc:
-        return LabelScore(_rounded(dsc), 0.0, note=f"DSC under {low_dsc:g}: NSD counts 0")
+        return LabelScore(dsc, 0.0, note=f"DSC under {low_dsc:g}: NSD counts 0")
+    if not pred.any():
+        return LabelScore(dsc, 0.0)
     nsd = surface_dice(surface_distances(truth, pred, spacing_mm), tolerance_mm)
-    return LabelScore(_rounded(dsc), _rounded(nsd))
+    return LabelScore(dsc, nsd)
 
 
-def means(cases: Iterable[CaseScores]) -> dict[str, dict[str, Mean]]:
+def _in_digits(score: LabelScore, digits: int | None) -> LabelScore:
+    return replace(score, dsc=_rounded(score.dsc, digits), nsd=_rounded(score.nsd, digits))
+
+
+def means(cases: Iterable[CaseScores], profile: Profile = FLARE23) -> dict[str, dict[str, Mean]]:
     """Return the mean over cases of each label, and of the thirteen organs' means (132 to 146).
 
     Values are rounded before the mean and the means again before the mean over organs. Cases
     without scores, where the script would have ended, are left out.
     """
     rows = [case.labels for case in cases if case.labels]
-    return {metric: _means(rows, metric) for metric in ("dsc", "nsd")}
+    return {metric: _means(rows, metric, profile) for metric in ("dsc", "nsd")}
 
 
-def _means(rows: list[dict[str, LabelScore]], metric: str) -> dict[str, Mean]:
+def _means(rows: list[dict[str, LabelScore]], metric: str, profile: Profile) -> dict[str, Mean]:
     found: dict[str, Mean] = {}
-    for organ in ORGANS:
+    for organ in profile.labels:
         values = [v for row in rows if (v := getattr(row[organ], metric)) is not None]
-        found[organ] = Mean(_rounded(float(np.mean(values))) if values else None, len(values))
-    return {**found, "organs": _over_organs(found), "tumour": found[TUMOUR]}
+        found[organ] = Mean(_mean(values, profile.digits), len(values))
+    tumour = found.get(TUMOUR, Mean(None, 0))
+    return {**found, "organs": _over_organs(found, profile.digits), TUMOUR: tumour}
 
 
-def _over_organs(found: Mapping[str, Mean]) -> Mean:
+def _over_organs(found: Mapping[str, Mean], digits: int | None) -> Mean:
     organs = [mean for organ, mean in found.items() if organ != TUMOUR]
     values = [mean.value for mean in organs if mean.value is not None]
-    count = max((mean.count for mean in organs), default=0)
-    return Mean(_rounded(float(np.mean(values))) if values else None, count)
+    return Mean(_mean(values, digits), max((mean.count for mean in organs), default=0))
 
 
-def _rounded(value: float) -> float:
+def _mean(values: list[float], digits: int | None) -> float | None:
+    return _rounded(float(np.mean(values)), digits) if values else None
+
+
+def _rounded(value: float | None, digits: int | None) -> float | None:
     """Round as NumPy's floats do, which is not always as Python's do."""
-    return float(np.round(value, DIGITS))
+    return value if value is None or digits is None else float(np.round(value, digits))

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import inference
+from evaluation.profiles.profile import FLARE23, Profile, load_profile
 from evaluation.scoring.intervals import Difference
-from evaluation.scoring.tolerances import TUMOUR
-from imaging.organs import ORGANS
+from imaging.organs import TUMOUR
 from imaging.records import read_record, write_json
 
 SCHEMA = 1
@@ -54,6 +54,28 @@ class Lesion:
 
 
 @dataclass(frozen=True)
+class FalseTumour:
+    """What is predicted as tumour in a scan without one."""
+
+    pieces: int
+    ml: float
+
+
+@dataclass(frozen=True)
+class HealthyScans:
+    """The scans without a tumour, all together."""
+
+    scans: int
+    with_tumour: int
+    """Those in which one is predicted."""
+    pieces: int
+    ml: float
+    """Predicted in all of them."""
+    most_ml: float
+    """In one of them."""
+
+
+@dataclass(frozen=True)
 class CaseScores:
     """One case; `error` says why it has no scores."""
 
@@ -68,7 +90,9 @@ class CaseScores:
     true_lesions: tuple[Lesion, ...] = ()
     pred_lesions: tuple[Lesion, ...] = ()
     truth_labels: tuple[int, ...] = ()
-    """FLARE23's labels that occur in the truth."""
+    """The profile's labels that occur in the truth."""
+    false_tumour: FalseTumour | None = None
+    """None where there is a tumour, or nobody looked for one."""
 
     @property
     def unannotated(self) -> tuple[str, ...]:
@@ -174,6 +198,20 @@ class Scores:
     """By source, phase, vendor …; only with --strata."""
     looks: Looks | None = None
     """How often the cases were scored before; only with --log."""
+    healthy: HealthyScans | None = None
+    """Tumours predicted where there are none; None without such a scan."""
+    profile: str = FLARE23.name
+    """Whose labels, tolerances and rules."""
+
+    @property
+    def challenge(self) -> Profile:
+        """The profile itself."""
+        return load_profile(self.profile)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the labels that were scored, in the official order."""
+        return tuple(self.challenge.labels)
 
     @property
     def problems(self) -> tuple[CaseScores, ...]:
@@ -184,7 +222,7 @@ class Scores:
     def unannotated(self) -> tuple[str, ...]:
         """Organs that were annotated in none of the cases that have scores."""
         blank = [set(case.unannotated) for case in self.cases if case.labels]
-        return tuple(organ for organ in ORGANS if blank and all(organ in one for one in blank))
+        return tuple(name for name in self.names if blank and all(name in one for one in blank))
 
     def write(self, path: Path) -> None:
         """Write scores.json at `path`, whole or not at all."""
@@ -206,8 +244,7 @@ def organ_mean(case: CaseScores, metric: str) -> float | None:
     """Return the mean of `metric` over the case's organs, the tumour left out."""
     values = [
         value
-        for organ in ORGANS
-        if organ != TUMOUR and organ in case.labels
-        if (value := getattr(case.labels[organ], metric)) is not None
+        for organ, score in case.labels.items()
+        if organ != TUMOUR and (value := getattr(score, metric)) is not None
     ]
     return math.fsum(values) / len(values) if values else None

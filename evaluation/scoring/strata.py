@@ -9,8 +9,8 @@ import numpy as np
 
 from evaluation.scoring.intervals import Floats, against_a_figure, unpaired_difference
 from evaluation.scoring.scores import CaseScores, Mean, Scores, Stratum, organ_mean
-from evaluation.scoring.tolerances import TUMOUR
 from imaging.errors import KitError
+from imaging.organs import TUMOUR
 from imaging.tables import write_csv
 
 NOT_GIVEN = "not given"
@@ -125,7 +125,9 @@ def _mean(values: Floats) -> Mean:
 
 def _values(cases: Sequence[CaseScores], of: str, metric: str) -> Floats:
     found = [
-        organ_mean(case, metric) if of == "organs" else getattr(case.labels[TUMOUR], metric)
+        organ_mean(case, metric)
+        if of == "organs"
+        else getattr(case.labels.get(TUMOUR), metric, None)
         for case in cases
     ]
     return np.array([value for value in found if value is not None], np.float64)

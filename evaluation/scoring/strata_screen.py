@@ -22,8 +22,7 @@ def show_more(scores: Scores, console: Console) -> None:
         show_table(_strata(column, of, group), console)
     if scores.by_stratum:
         console.print(Text("Differences from the first row, the reference. NSD: strata.csv."))
-    if scores.looks is not None:
-        console.print(Text(sentence(scores.looks)))
+    console.print(Text(sentence(scores.looks)))
 
 
 def _strata(column: str, of: str, strata: Iterable[Stratum]) -> Table:

@@ -6,12 +6,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evaluation.profiles.profile import FLARE23
 from evaluation.scoring.annotated import line_of
 from evaluation.scoring.folders import SUFFIX
+from evaluation.scoring.healthy import healthy_line
 from evaluation.scoring.scores import LabelScore, Mean, Scores
-from evaluation.scoring.tolerances import COLUMNS, TOLERANCE_MM, TUMOUR
 from imaging.fitted_tables import show_table
-from imaging.organs import ORGANS
+from imaging.organs import TUMOUR
 from imaging.tables import write_csv
 
 _DETAILS = ("dsc", "nsd", "hd95_mm", "truth_ml", "pred_ml", "volume_error_ml", "note")
@@ -20,10 +21,11 @@ _DETAILS = ("dsc", "nsd", "hd95_mm", "truth_ml", "pred_ml", "volume_error_ml", "
 def write_official_csv(scores: Scores, path: Path) -> None:
     """Write one row a case with the official columns; a case without scores has empty cells."""
     metrics = ("dsc", "nsd")
-    header = [f"{column}_{metric.upper()}" for metric in metrics for column in COLUMNS.values()]
+    columns = [scores.challenge.columns[name] for name in scores.names]
+    header = [f"{column}_{metric.upper()}" for metric in metrics for column in columns]
     rows = []
     for case in scores.cases:
-        labels = [case.labels.get(organ, LabelScore()) for organ in ORGANS]
+        labels = [case.labels.get(organ, LabelScore()) for organ in scores.names]
         cells = [getattr(label, metric) for metric in metrics for label in labels]
         rows.append([case.case + SUFFIX, *cells])
     write_csv(path, ["Name", *header], rows)
@@ -41,19 +43,20 @@ def write_long_csv(scores: Scores, path: Path) -> None:
 
 def show_scores(scores: Scores, console: Console) -> None:
     """Print the means by organ, and the problems by case."""
-    fixed = scores.rules == "fixed"
-    count = sum(organ not in scores.unannotated for organ in ORGANS if organ != TUMOUR)
-    title = f"{scores.team}, cases: {len(scores.cases)}, rules: {scores.rules}"
+    fixed, profile = scores.rules == "fixed", scores.challenge
+    count = sum(organ not in scores.unannotated for organ in profile.organs)
+    title = f"{scores.team}, cases: {len(scores.cases)}, rules: {scores.rules}, {profile.name}"
     table = Table(title=Text(title))
     table.add_column("organ", no_wrap=True)
     for name in ("cases", "DSC", "NSD", "within mm", *(("HD95 mm", "volume ml") if fixed else ())):
         table.add_column(name, justify="right")
-    for organ in (*ORGANS, "organs"):
+    for organ in (*scores.names, *(("organs",) if profile.organs else ())):
         if organ in (TUMOUR, "organs"):
             table.add_section()
         row = {metric: found[organ] for metric, found in scores.means.items()}
         cells = [str(row["dsc"].count), _mean_text(row["dsc"], 4), _mean_text(row["nsd"], 4)]
-        cells.append(f"{TOLERANCE_MM[organ]:g}" if organ in TOLERANCE_MM else "")
+        tolerance_mm = profile.tolerances_mm.get(organ)
+        cells.append("" if tolerance_mm is None else f"{tolerance_mm:g}")
         if fixed:
             cells += [
                 _mean_text(row["hd95_mm"], 1),
@@ -61,7 +64,11 @@ def show_scores(scores: Scores, console: Console) -> None:
             ]
         table.add_row(f"mean of {count} organs" if organ == "organs" else organ, *cells)
     show_table(table, console)
-    console.print(Text(line_of(scores.unannotated, scores.drawn)))
+    console.print(Text(line_of(scores.names, scores.unannotated, scores.drawn)))
+    if TUMOUR in scores.names and TUMOUR not in scores.unannotated:
+        console.print(Text(healthy_line(scores.healthy)))
+    if scores.profile != FLARE23.name:
+        console.print(Text(f"{profile.title}. Not confirmed: {'; '.join(profile.left_out)}."))
     if scores.detection:
         show_table(_detection(scores), console)
     if scores.problems:

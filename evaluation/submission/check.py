@@ -119,8 +119,10 @@ def judge_runs(timed: Efficiency, limits: ChallengeLimits) -> RuleResults:
     return found
 
 
-def _within(timed: Efficiency, figure: str, limit: float, unit: str) -> RuleResult:
+def _within(timed: Efficiency, figure: str, limit: float | None, unit: str) -> RuleResult:
     """Judge the worst of all runs."""
+    if limit is None:
+        return RuleResult("not checked", "no limit is known")
     seen = {c.case: c.figures[figure].max for c in timed.cases if figure in c.figures}
     if not seen:
         no_gpu = timed.circumstances.get("no_gpu") if figure.startswith("gpu") else None

@@ -4,20 +4,47 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
-# Its import sends telemetry and keeps an id in the home folder, unless this package is missing.
-sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from imaging.errors import EngineError
 from inference.engines import EngineOptions, one_line
 from inference.manifest import INT8, Manifest
 
+# The whole package sends telemetry and keeps an id in the home folder, if it can import this.
+sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
+
+
+def _runtime() -> Any:
+    """Return OpenVINO's compiled module, without the rest of its package.
+
+    That is a fifth of the import's time: the rest defines every operation of every version, and
+    converts models.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    if "openvino" not in sys.modules:
+        spec = PathFinder.find_spec("openvino")
+        if spec is None:
+            raise ModuleNotFoundError("No module named 'openvino'", name="openvino")
+        sys.modules["openvino"] = module_from_spec(spec)  # an empty one, only for this import
+        try:
+            from openvino import _pyopenvino
+        finally:
+            del sys.modules["openvino"]  # whoever imports it later gets the whole package
+    else:
+        from openvino import _pyopenvino
+    return _pyopenvino
+
+
+ov = _runtime()
 STREAMS = 2
 """Patches that are computed at once, each with its share of the threads. Two patches with a thread
 each take less time than one after the other with two, and summing windows is hidden meanwhile."""
@@ -26,9 +53,7 @@ each take less time than one after the other with two, and summing windows is hi
 class OpenVINOEngine:
     """One compiled network on the CPU."""
 
-    def __init__(
-        self, model: ov.CompiledModel, streams: int, description: dict[str, str | int]
-    ) -> None:
+    def __init__(self, model: Any, streams: int, description: dict[str, str | int]) -> None:
         self._requests = [model.create_infer_request() for _ in range(streams)]
         self.description = description
 
@@ -40,7 +65,7 @@ class OpenVINOEngine:
     def infer_many(self, patches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Map each patch as `infer` does, in their order; the next ones are computed meanwhile."""
         idle = deque(self._requests)
-        running: deque[tuple[ov.InferRequest, NDArray[np.float32]]] = deque()
+        running: deque[tuple[Any, NDArray[np.float32]]] = deque()
         try:
             for patch in patches:
                 request = idle.popleft()
@@ -59,14 +84,15 @@ class OpenVINOEngine:
                     request.wait()
 
 
-def _start(request: ov.InferRequest, patch: NDArray[np.float32]) -> None:
+def _start(request: Any, patch: NDArray[np.float32]) -> None:
     try:
-        request.start_async({0: patch}, share_inputs=True)
+        request.set_input_tensor(ov.Tensor(patch, shared_memory=True))
+        request.start_async({}, None)
     except RuntimeError as error:
         raise _refused(patch, error) from error
 
 
-def _logits(request: ov.InferRequest, patch: NDArray[np.float32]) -> NDArray[np.float32]:
+def _logits(request: Any, patch: NDArray[np.float32]) -> NDArray[np.float32]:
     """Wait for a patch; return its logits, which are valid until the request is used again."""
     try:
         request.wait()
@@ -156,7 +182,7 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[OpenVINOEngine]
         streams,
         {
             "name": "openvino",
-            "version": ov.__version__,
+            "version": ov.get_version(),
             "device": core.get_property("CPU", "FULL_DEVICE_NAME"),
             "precision": precision,
             "threads": threads,

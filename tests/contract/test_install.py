@@ -72,7 +72,8 @@ def test_the_wheel_has_the_weights_and_the_data_of_every_package(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = run("git", "ls-files", "imaging", "inference", "evaluation", "train", where=ROOT)
     assert {name for name in tracked.stdout.splitlines() if (ROOT / name).is_file()} <= names
-    files = {"weights_manifest.json", "weights/flare23_default.onnx", "weights/localiser.onnx"}
+    weights = json.loads((ROOT / "weights_manifest.json").read_text("utf-8"))["files"]
+    files = {"weights_manifest.json", *(stored["path"] for stored in weights.values())}
     assert {f"inference/files/{name}" for name in files} <= names
     assert not [name for name in names if name.startswith(("tests/", "docs/", "benchmarks/"))]
 
@@ -91,7 +92,8 @@ def test_the_installed_kit_labels_the_sample_from_any_folder(installed, tmp_path
         )
 
     done = command("verify")
-    assert json.loads(done.stdout) == {"name": "flare23_default", "verified": ["onnx"]}
+    verified = ["onnx", "int8", "int8_weights"]
+    assert json.loads(done.stdout) == {"name": "flare23_default", "verified": verified}
     assert command("sample", "in").returncode == 0
     done = command("predict", "in", "out", "--threads", "1")
     assert done.returncode == 0, done.stderr

@@ -76,7 +76,7 @@ def volumes(console, count):
     ]
     described = type("Described", (), {"labels": ORGANS})()
     report = RunReport("m", "0", {}, cases=cases, left_over=())
-    show_results(console, report, described, Path("outputs"))
+    show_results(console, report, described)
     return [*NAMES[:count], *(ORGANS if count == 1 else ("gallbladder", "tumour"))]
 
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct { unsigned long long total, free, used; } memory_t;
 
@@ -39,6 +40,15 @@ int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
 
 int nvmlSystemGetDriverVersion(char *version, unsigned length) {
     snprintf(version, length, "510.60.02");
+    return 0;
+}
+
+/* 50 W since the clock began */
+int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *mj) {
+    struct timespec now;
+    (void)handle;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    *mj = 50000ULL * now.tv_sec + now.tv_nsec / 20000;
     return 0;
 }
 

@@ -7,10 +7,10 @@ from evaluation.efficiency.results import (
     Load,
     case_efficiency,
 )
+from evaluation.profiles.profile import load_profile
 from evaluation.scoring import official
 from evaluation.scoring.scores import CaseScores, LabelScore, Scores
-from evaluation.scoring.tolerances import TUMOUR
-from imaging.organs import ORGANS
+from imaging.organs import ORGANS, TUMOUR
 
 
 def scored(case, organs=(1.0, 1.0), tumour=(1.0, 1.0), **others):
@@ -24,11 +24,13 @@ def failed(case):
     return CaseScores(case, error="the file is missing")
 
 
-def write_scores(folder, *cases, split="public validation", rules="official", low_dsc=0.1):
+def write_scores(
+    folder, *cases, split="public validation", rules="official", low_dsc=0.1, profile="flare23"
+):
     """Write scores.json; the team is called like the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    means = official.means(cases)
-    scores = Scores(folder.name, split, rules, low_dsc, "fail", cases, means)
+    means = official.means(cases, load_profile(profile))
+    scores = Scores(folder.name, split, rules, low_dsc, "fail", cases, means, profile=profile)
     scores.write(folder / "scores.json")
     return folder
 

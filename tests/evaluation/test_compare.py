@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from evaluation.cli import main
 from evaluation.comparison.compare import comparisons
 from evaluation.comparison.measured import load_measured
-from evaluation.comparison.reported import SPLITS, find_reported, reported_names
+from evaluation.comparison.reported import SPLITS, challenge_of, find_reported, reported_names
 from tests.evaluation.results import failed, run, scored, write_efficiency, write_scores
 
 MACHINE = {"cpu": "EPYC", "gpu": None}
@@ -79,11 +79,15 @@ def test_figures_of_one_split_are_subtracted_and_no_others(tmp_path, them):
     ]
 
 
+PROFILES = {"FLARE22": "flare22", "FLARE24": "flare24-organs", "FLARE26": "flare26-lesions"}
+
+
 @pytest.mark.parametrize("name", reported_names())
 @pytest.mark.parametrize("split", [None, *SPLITS, "my hospital"])
 def test_no_table_of_the_kit_is_ever_subtracted_across_splits(name, split, tmp_path):
     cases = [scored(f"{n}") for n in range(SPLITS.get(split) or 3)]
-    us = write_scores(tmp_path / "us", *cases, split=split)
+    profile = PROFILES.get(challenge_of(split or ""), "flare23")
+    us = write_scores(tmp_path / "us", *cases, split=split, profile=profile)
     times = {case.case: run(9.0, gpu=100.0) for case in cases}
     write_efficiency(us, split=split, **times)
     rows = rows_of(name, us)

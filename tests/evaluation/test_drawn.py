@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from evaluation.cli import main
 from evaluation.comparison.contest import load_contest
 from evaluation.comparison.measured import load_measured
+from evaluation.profiles.profile import FLARE23
 from evaluation.scoring import fixed, official
 from evaluation.scoring.annotated import (
     ALL,
@@ -26,9 +27,8 @@ from evaluation.scoring.annotated import (
 )
 from evaluation.scoring.folders import Scoring, score_folder
 from evaluation.scoring.scores import NOT_ANNOTATED, CaseScores, LabelScore, Lesion, load_scores
-from evaluation.scoring.tolerances import TUMOUR
 from imaging.errors import KitError
-from imaging.organs import ORGANS
+from imaging.organs import ORGANS, TUMOUR
 from tests.evaluation import plain_flare23
 from tests.evaluation.maps import box, write_map
 from tests.evaluation.results import failed, scored, write_scores
@@ -150,7 +150,7 @@ class TestByDefault:
 class TestOption:
     def test_all_is_what_the_published_script_gives(self, partly):
         _, found = score(partly, "--drawn", "all")
-        plain = plain_flare23.score_folders(partly / "truth", partly / "pred", official.LOW_DSC)
+        plain = plain_flare23.score_folders(partly / "truth", partly / "pred", FLARE23.low_dsc)
         for case in found.cases:
             theirs = plain["cases"][f"{case.case}.nii.gz"]
             assert [(s.dsc, s.nsd) for s in case.labels.values()] == theirs

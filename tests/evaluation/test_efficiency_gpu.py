@@ -81,6 +81,8 @@ def test_the_memory_of_the_requested_card_over_time(measure, tmp_path):
     assert loads["gpu_mib"]["auc_official"] == pytest.approx(0.1 * sum(samples))
     seconds = case["runs"][0]["seconds"]
     assert 1000 * seconds < loads["gpu_mib"]["auc"] < 5000 * seconds
+    assert case["runs"][0]["joules"]["gpu"] == pytest.approx(50 * seconds, rel=0.05)
+    assert case["figures"]["gpu_joules"]["median"] == case["runs"][0]["joules"]["gpu"]
     row = (tmp_path / "out" / "efficiency.csv").read_text().splitlines()[1].split(",")
     assert row[2] == "5000.0"
     # as in the container, the command sees this card only

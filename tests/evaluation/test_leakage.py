@@ -189,6 +189,27 @@ def test_copies_of_a_real_ct_are_found_among_others(data_dir, tmp_path):
 
 
 @pytest.mark.data
+@pytest.mark.long
+def test_every_copy_of_one_ct_is_found_among_thirty_others_and_nothing_else(data_dir, tmp_path):
+    """CRLM_1004 re-windowed, cropped, resampled and all of it, against all real CTs at hand."""
+    (tmp_path / "train").mkdir()
+    for ct in sorted((data_dir / "ct").glob(f"*{SUFFIX}")):
+        (tmp_path / "train" / ct.name).symlink_to(ct)
+    save(body(7), tmp_path / "train", "generated")
+    made = copies(sitk.ReadImage(str(data_dir / "ct" / f"CRLM_1004{SUFFIX}")))
+    for name, image in made.items():
+        save(image, tmp_path / "test", name)
+    result = leakage(tmp_path / "train", tmp_path / "test", "-o", tmp_path, "--jobs", "2")
+    assert result.exit_code == 1
+    content = json.loads((tmp_path / "leakage.json").read_text())
+    cases = content["sources"][str(tmp_path / "train")]
+    assert cases >= 31
+    assert content["pairs"] == cases * len(made)
+    found = {(r["first_case"], r["second_case"], r["means"]) for r in content["shared"]}
+    assert found == {("CRLM_1004", name, "the same image") for name in made}
+
+
+@pytest.mark.data
 def test_two_phases_of_one_patient_are_another_image(data_dir, tmp_path):
     for case in ("hcc011_a1", "hcc011_a2"):
         (tmp_path / case).mkdir()

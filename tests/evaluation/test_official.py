@@ -6,8 +6,8 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evaluation.profiles.profile import FLARE23
 from evaluation.scoring.official import (
-    LOW_DSC,
     LOW_DSC_2023,
     ONE_SLICE,
     as_int8,
@@ -75,7 +75,7 @@ def pairs(draw):
     return truth, pred, spacing_mm
 
 
-def plainly(truth, pred, spacing_mm, low_dsc=LOW_DSC):
+def plainly(truth, pred, spacing_mm, low_dsc=FLARE23.low_dsc):
     """Score by the transcription: its arrays are int8 [X, Y, Z], its spacing float32."""
     zooms = tuple(np.float32(mm) for mm in reversed(spacing_mm))
     return plain_flare23.score_arrays(
@@ -83,7 +83,7 @@ def plainly(truth, pred, spacing_mm, low_dsc=LOW_DSC):
     )
 
 
-def assert_equal_to_the_digit(truth, pred, spacing_mm, low_dsc=LOW_DSC):
+def assert_equal_to_the_digit(truth, pred, spacing_mm, low_dsc=FLARE23.low_dsc):
     ours = score_labels(truth, pred, spacing_mm, low_dsc)
     crashed = {organ for organ, score in ours.items() if score.note == ONE_SLICE}
     tubes = {organ: ORGANS[organ] for organ in crashed}
@@ -96,7 +96,7 @@ def assert_equal_to_the_digit(truth, pred, spacing_mm, low_dsc=LOW_DSC):
 
 
 @settings(max_examples=PAIRS, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(pair=pairs(), low_dsc=st.sampled_from([LOW_DSC, LOW_DSC_2023]))
+@given(pair=pairs(), low_dsc=st.sampled_from([FLARE23.low_dsc, LOW_DSC_2023]))
 def test_equals_the_transcription_on_generated_pairs(pair, low_dsc):
     assert_equal_to_the_digit(*pair, low_dsc)
 
@@ -130,7 +130,7 @@ GRID = (12, 12, 12)
 MM = (1.0, 1.0, 1.0)
 
 
-def scored(truth, pred, organ, spacing_mm=MM, low_dsc=LOW_DSC):
+def scored(truth, pred, organ, spacing_mm=MM, low_dsc=FLARE23.low_dsc):
     score = score_labels(truth, pred, spacing_mm, low_dsc)[organ]
     return score.dsc, score.nsd
 
@@ -199,7 +199,7 @@ class TestByHand:
             box(line, (5, 15), (1, 2), (1, 2), 14),
             box(line, (14, 24), (1, 2), (1, 2), 14),
         )
-        assert scored(truth, pred, TUMOUR, low_dsc=LOW_DSC) == (0.1, 0)
+        assert scored(truth, pred, TUMOUR, low_dsc=FLARE23.low_dsc) == (0.1, 0)
         dsc, nsd = scored(truth, pred, TUMOUR, low_dsc=LOW_DSC_2023)
         # Each line has 11 planes of corners, 0 to 10. Planes 7 to 9 of the truth lie at most 2 mm
         # (the tumour's tolerance) from the other's first, at 9; plane 10 is a tip. So the other.

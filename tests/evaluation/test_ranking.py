@@ -14,6 +14,8 @@ from evaluation.cli import main
 from evaluation.comparison.contest import CPU, GPU, Contest, load_contest
 from evaluation.comparison.ranking import case_ranks, places, rank_teams, rank_weights
 from evaluation.efficiency.results import ChallengeLimits
+from evaluation.profiles.profile import load_profile
+from evaluation.scoring.scores import CaseScores, LabelScore
 from imaging.errors import KitError
 from tests.evaluation.results import failed, run, scored, write_efficiency, write_scores
 
@@ -148,11 +150,21 @@ class TestContest:
         assert found.notes == ()
         assert CPU not in found.costs
 
-    def test_cpu_is_ranked_where_it_is_requested(self, tmp_path):
-        teams = [write_scores(tmp_path / name, scored("one")) for name in "ab"]
-        for team, area in zip(teams, (300.0, 200.0), strict=True):
-            write_efficiency(team, one=run(gpu_over=0.0, cpu=area))
-        assert load_contest(teams, with_cpu=True).costs[CPU].tolist() == [[300], [200]]
+    def test_what_is_ranked_is_what_the_profile_names(self, tmp_path):
+        wanted = {"flare22": [GPU, CPU], "flare21": ["GPU memory"], "flare24-organs": []}
+        for profile, last in wanted.items():
+            teams = [
+                write_scores(tmp_path / profile / name, plain(profile), profile=profile)
+                for name in "ab"
+            ]
+            for team, area in zip(teams, (300.0, 200.0), strict=True):
+                write_efficiency(team, one=run(gpu_over=area, cpu=area))
+            found = load_contest(teams)
+            times = ["time"] if last else []
+            assert list(found.costs) == ["organ DSC", "organ NSD", *times, *last]
+            assert all(found.costs[metric].tolist() == [[300], [200]] for metric in last)
+            assert f"not timed by the limits of {profile}: a, b" in found.notes
+        assert "which measures of efficiency FLARE24 ranks could not be confirmed" in found.notes
 
     def test_what_one_team_did_not_measure_is_its_last_rank(self, tmp_path):
         a, b = (write_scores(tmp_path / name, scored("one"), scored("two")) for name in "ab")
@@ -163,6 +175,11 @@ class TestContest:
             "time: not measured for b: the worst rank on every case",
             "GPU AUC: not measured for a, b: is not ranked",
         )
+
+
+def plain(profile):
+    """A case that is right in every label of a profile."""
+    return CaseScores("one", dict.fromkeys(load_profile(profile).labels, LabelScore(1.0, 1.0)))
 
 
 def other_cases(a, b):

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evaluation.profiles.profile import FLARE23
 from evaluation.report import write_report
 from evaluation.report.scene import Folders
 from evaluation.scoring.folders import Scoring, score_folder
 from evaluation.scoring.scores import CaseScores, LabelScore, organ_mean
-from evaluation.scoring.tolerances import TOLERANCE_MM
 from imaging.errors import KitError
 from imaging.organs import ORGANS
 from tests.evaluation.maps import write_map
@@ -163,7 +163,7 @@ class TestFigures:
             for cell, mean in ((cells[1], dsc), (cells[2], nsd)):
                 interval = [rounded(mean.low, 3), "to", rounded(mean.high, 3)]
                 assert cell == [rounded(mean.value, 4), *(interval if mean.low is not None else [])]
-            assert cells[3] == ([f"{TOLERANCE_MM[organ]:g}"] if organ in ORGANS else [])
+            assert cells[3] == ([f"{FLARE23.tolerances_mm[organ]:g}"] if organ in ORGANS else [])
             if scores.rules == "fixed":
                 assert cells[4][0] == rounded(scores.means["hd95_mm"][organ].value, 1)
                 volume = scores.means["volume_error_ml"][organ].value

@@ -12,9 +12,8 @@ from evaluation.comparison.reported import (
     load_reported,
     reported_names,
 )
-from evaluation.scoring.tolerances import TUMOUR
 from imaging.errors import KitError
-from imaging.organs import ORGANS
+from imaging.organs import ORGANS, TUMOUR
 
 GOOD = """
 team = "us"

@@ -11,8 +11,8 @@ import SimpleITK as sitk
 from click.testing import CliRunner
 
 from evaluation.cli import main
+from evaluation.profiles.profile import FLARE23
 from evaluation.scoring.scores import load_scores
-from evaluation.scoring.tolerances import COLUMNS
 from imaging.errors import KitError
 from imaging.organs import ORGANS
 from tests.evaluation.maps import box, write_map
@@ -388,7 +388,7 @@ class TestResults:
             load_scores(path)
 
     def test_columns_follow_the_labels(self):
-        assert list(COLUMNS) == list(ORGANS)
+        assert list(FLARE23.columns) == list(FLARE23.labels) == list(ORGANS)
         assert list(ORGANS.values()) == list(range(1, 15))
 
 

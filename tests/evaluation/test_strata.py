@@ -186,9 +186,17 @@ class TestScore:
 
     def test_no_log_is_written_unless_requested(self, maps):
         before = {path.name for path in maps.iterdir()}
-        score(maps)
+        result = score(maps)
         assert {path.name for path in maps.iterdir()} == before | {"out"}
-        assert "blind" not in (maps / "out/report.html").read_text()
+        unknown = "Nobody knows whether this is blind: no log of scorings is kept (--log)."
+        assert unknown in " ".join(result.output.split())
+        assert unknown in (maps / "out/report.html").read_text()
+
+    def test_the_environment_names_a_standing_log(self, maps, monkeypatch):
+        monkeypatch.setenv("FLARE23_LOOKS", str(maps / "standing.jsonl"))
+        assert "No earlier scoring of these cases" in score(maps).output
+        assert "Not blind: 4 cases" in " ".join(score(maps).output.split())
+        assert "No earlier scoring" in score(maps, "--log", maps / "another.jsonl").output
 
     def test_a_reference_needs_strata(self, maps):
         result = score(maps, "--reference", "phase=native")

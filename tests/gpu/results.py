@@ -1,5 +1,6 @@
 """Write what tests/gpu found on a card: `python results.py JUNIT_XML CARD DRIVER FOLDER`."""
 
+import ast
 import json
 import platform
 import re
@@ -36,11 +37,19 @@ def _row(case: ElementTree.Element) -> dict[str, object]:
         "test": f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}",
         "outcome": "passed" if told is None else told.tag,
         "seconds": float(case.get("time", "0")),
-        "figures": {one.get("name"): one.get("value") for one in case.iter("property")},
+        "figures": {one.get("name"): _value(one.get("value", "")) for one in case.iter("property")},
     }
     if told is not None:
         row["why"] = " ".join((told.get("message") or "").split())[:300]
     return row
+
+
+def _value(text: str) -> object:
+    """Return a property of JUnit's as what it was: a number, a table, or words."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def _version(name: str) -> str | None:

@@ -25,7 +25,8 @@ if [ $# -gt 1 ]; then
 fi
 cd "$(dirname "$0")/../.."
 status=0
-"$python" -m pytest -m gpu tests/gpu -p no:cacheprovider --junitxml "$work/junit.xml" || status=$?
+"$python" -m pytest -m gpu tests/gpu -p no:cacheprovider \
+  --continue-on-collection-errors --junitxml "$work/junit.xml" || status=$?
 if [ -f "$work/junit.xml" ]; then
   "$python" tests/gpu/results.py "$work/junit.xml" "${card%, *}" "${card##*, }" "$folder"
 fi

@@ -30,6 +30,10 @@ BESIDE = {
     "inference.tools.commands",
 }
 """What only a GPU, a limit or another command needs."""
+TAKES_LONG = {"SimpleITK", "openvino", "rich.logging", "rich.progress"}
+"""What no NIfTI file and no log needs; OpenVINO's compiled module is enough."""
+DRAWS = {"rich", "rich.table"}
+"""What draws the table at the end, which the challenge's runs do not have."""
 ANY_FORMAT = {"imaging.dicom", "imaging.formats", "inference.inputs"}
 """What the challenge's files never need."""
 
@@ -50,8 +54,10 @@ def test_a_prediction_loads_the_engine_and_nothing_of_training(
     ).stderr
     names = re.findall(r"^import time:.*\|\s*([\w.]+)$", log, re.MULTILINE)
     loaded = {name.partition(".")[0] for name in names}
-    assert {"inference", "SimpleITK", "openvino"} <= loaded
+    assert {"inference.pipeline", "openvino._pyopenvino"} <= {*names}
     assert loaded.isdisjoint(OFFLINE)
+    assert TAKES_LONG.isdisjoint(names)
+    assert DRAWS.isdisjoint(names) == challenge
     assert "openvino_telemetry.main" not in names
     assert BESIDE.isdisjoint(names)
     assert ANY_FORMAT.isdisjoint(names) == challenge

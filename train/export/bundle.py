@@ -48,6 +48,7 @@ class ExportRequest:
     provenance: Path | None = None
     components: Path | None = None
     crop: str = "nonzero"
+    step: float = 0.5
     threads: int = 2
     trust_checkpoint: bool = False
 
@@ -87,7 +88,7 @@ def export_bundle(request: ExportRequest) -> Export:
         files, opset = _write_weights(network, model, stage, name, request)
         provenance |= _origin(request, checkpoint, model, opset)
         manifest = replace(
-            _manifest(name, files, stage, model, checkpoint, provenance),
+            _manifest(name, files, stage, model, checkpoint, provenance, request.step),
             postprocess=rules,
             crop=request.crop,
         )
@@ -200,6 +201,7 @@ def _manifest(
     model: PlannedModel,
     checkpoint: Checkpoint,
     provenance: dict[str, Any],
+    step: float,
 ) -> Manifest:
     axes = (model.axes_in_network[axis] for axis in checkpoint.mirror_axes)
     return Manifest(
@@ -209,7 +211,7 @@ def _manifest(
         spacing_mm=model.spacing_mm,
         crop="nonzero",
         intensity=Intensity(model.clip_hu, model.mean_hu, model.std_hu),
-        window=WindowSpec(model.patch, 0.5, "gaussian", "none", tuple(sorted(axes))),
+        window=WindowSpec(model.patch, step, "gaussian", "none", tuple(sorted(axes))),
         labels=model.labels,
         postprocess=(),
         provenance=provenance,

@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import pickle
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,10 @@ from train.network.checkpoints import write_checkpoint
 from train.network.naming import CONFIGURATION, TRAINER, dataset_name, model_folder_name
 from train.network.streams import seed_everything
 from train.small.compact import PreparedCase, read_case
-from train.small.loss import soft_loss
+from train.small.device import Gradients, drawn_ahead, gradients_of
 from train.small.plans import dataset_of, nnunet_plans
 from train.small.recipe import SmallRecipe, load_small_recipe
-from train.small.sampling import CLASSES, Sampler
+from train.small.sampling import CLASSES, Sample, Sampler
 from train.small.start import OneSampleNorm, load_start
 
 RECIPE = "recipe.toml"
@@ -122,9 +123,12 @@ def _train(
 ) -> None:
     """Train up to step `until`, with reports and checkpoints."""
     last = min(until, recipe.fit.steps)
+    recent: deque[torch.Tensor] = deque(maxlen=50)
     for loss in _steps(training, sampler, recipe, last):
+        recent.append(loss)
         if training.step % 50 == 0 or training.step == last:
-            report(TrainingProgress(training.step, recipe.fit.steps, loss))
+            mean = float(torch.stack(list(recent)).mean())
+            report(TrainingProgress(training.step, recipe.fit.steps, mean))
         if training.step % recipe.fit.save_every == 0 or training.step == last:
             write_checkpoint(_state(training, recipe), fold / LATEST)
     if training.step == recipe.fit.steps:
@@ -186,31 +190,25 @@ def _network(recipe: SmallRecipe) -> PlainConvUNet:
 
 def _steps(
     training: _Training, sampler: Sampler, recipe: SmallRecipe, last: int
-) -> Iterator[float]:
-    """Train up to step `last`; yield each step's mean loss of the last 50."""
-    recent: list[float] = []
-    while training.step < last:
+) -> Iterator[torch.Tensor]:
+    """Train up to step `last`; yield each step's loss, a scalar that lies on the device."""
+    gradients = gradients_of(training.network, recipe)
+    for samples in drawn_ahead(sampler, recipe.fit.batch, training.step, last):
         training.step += 1
-        recent = [*recent[-49:], _step(training, sampler, recipe)]
-        yield sum(recent) / len(recent)
+        yield _step(training, gradients, samples, recipe)
 
 
-def _step(training: _Training, sampler: Sampler, recipe: SmallRecipe) -> float:
+def _step(
+    training: _Training, gradients: Gradients, samples: Sequence[Sample], recipe: SmallRecipe
+) -> torch.Tensor:
     """Take one step; weights, loss and sums are float32, the network computes in bfloat16."""
     fit = recipe.fit
     for group in training.optimizer.param_groups:
         group["lr"] = _learning_rate(recipe, training.step)
-    training.optimizer.zero_grad(set_to_none=True)
-    total = 0.0
-    for number in range((training.step - 1) * fit.batch, training.step * fit.batch):
-        sample = sampler.draw(number)
-        image = sample.image.to(memory_format=torch.channels_last_3d)
-        with torch.autocast(image.device.type, dtype=torch.bfloat16):
-            outputs = training.network(image)
-        logits = [output.float() for output in outputs[:3]]
-        loss = soft_loss(logits, sample, fit.tumour_weight) / fit.batch
-        loss.backward()
-        total += float(loss.detach())
+    training.optimizer.zero_grad(set_to_none=False)
+    total = torch.zeros((), device=samples[0].image.device)
+    for sample in samples:
+        total += gradients(sample)
     torch.nn.utils.clip_grad_norm_(training.network.parameters(), fit.gradient_norm)
     training.optimizer.step()
     kept = min(fit.averaging, training.step / (training.step + 10))

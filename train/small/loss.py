@@ -27,7 +27,8 @@ def soft_loss(outputs: Sequence[Tensor], sample: Sample, tumour_weight: float = 
     """
     target, weight = sample.target, sample.weight
     shares = torch.ones(target.shape[1], device=target.device)
-    shares[0], shares[TUMOUR] = 0.0, tumour_weight
+    shares[0].fill_(0.0)  # filled on the device: a CUDA graph takes no numbers from elsewhere
+    shares[TUMOUR].fill_(tumour_weight)
     total = torch.zeros((), device=target.device)
     for share, logits in zip(SCALES, outputs, strict=False):
         total = total + share * _at_one_scale(logits, target, weight, shares)

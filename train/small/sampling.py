@@ -1,6 +1,7 @@
 """Generate a training sample from its number; the same number gives the same sample."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,20 @@ class _Loaded:
     """float64 [14]: the median HU of each organ; NaN where there is none."""
 
 
+@contextmanager
+def _ordinary_kernels() -> Iterator[None]:
+    """Let torch take its usual kernels, which give the same bytes where no gradient is asked for.
+
+    On a GPU it would make enlargements and scatters out of a hundred kernels each.
+    """
+    asked = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(asked)
+
+
 class Sampler:
     """Draws samples from prepared cases."""
 
@@ -56,17 +71,18 @@ class Sampler:
     ) -> None:
         """Load `cases` to `device`."""
         self._recipe = recipe
-        self._device = device
+        self.device = device
         self._cases = [_load(case, recipe.seed, device) for case in cases]
         repeats = np.array([recipe.repeats.get(case.name, 1) for case in cases], float)
         self._shares = repeats / repeats.sum()
 
+    @_ordinary_kernels()
     def draw(self, number: int) -> Sample:
         """Return sample `number`: the same for the same recipe, cases and kind of device."""
         recipe = self._recipe
         sequence = np.random.SeedSequence((recipe.seed, number))
         rng = np.random.default_rng(sequence)
-        generator = torch.Generator(self._device)
+        generator = torch.Generator(self.device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
         case = self._cases[int(rng.choice(len(self._cases), p=self._shares))]
         placed = sample_space(

@@ -48,14 +48,14 @@ def files_in(folder):
 
 @pytest.mark.parametrize("network", ["PlainConvUNet", "ResidualEncoderUNet"])
 def test_bundle_is_what_inference_reads(model_folder, export, tmp_path, network):
-    done = export(model_folder(network), name="made")
+    done = export(model_folder(network), name="made", step=0.8)
     manifest = load_manifest(done.manifest)
     verify_files(manifest)
     expected = ["parity.json", "weights/made.onnx", "weights_manifest.json"]
     assert files_in(tmp_path / "bundle") == expected
     assert manifest.labels == {"liver": 1, "tumour": 2}
     assert manifest.spacing_mm == (5.0, 2.0, 1.5)
-    assert manifest.window.patch == (8, 16, 24)
+    assert (manifest.window.patch, manifest.window.step) == ((8, 16, 24), 0.8)
     assert manifest.window.mirror_axes == (1, 2)
     assert manifest.intensity.clip_hu == (-150.0, 250.0)
     training = manifest.provenance["training"]

@@ -78,16 +78,16 @@ def test_every_kernel_is_trained(stopped):
 
 def test_the_learning_rate_grows_then_falls(stopped):
     recipe = load_small_recipe(DEFAULT)
-    rate, steps = 0.0015, recipe.fit.steps
-    assert (steps, recipe.fit.horizon, recipe.fit.cool_down) == (7000, 12000, 2800)
+    rate, steps = 0.002, recipe.fit.steps
+    assert (steps, recipe.fit.horizon, recipe.fit.cool_down) == (13750, 14000, 2500)
     assert _learning_rate(recipe, 1) == pytest.approx(rate / 100)
-    assert _learning_rate(recipe, 50) == pytest.approx(rate / 2 * (1 - 49 / 12000) ** 0.9)
-    assert _learning_rate(recipe, 100) == pytest.approx(rate * (1 - 99 / 12000) ** 0.9)
-    assert _learning_rate(recipe, steps) == pytest.approx(rate / 2800 * (5001 / 12000) ** 0.9)
+    assert _learning_rate(recipe, 50) == pytest.approx(rate / 2 * (1 - 49 / 14000) ** 0.9)
+    assert _learning_rate(recipe, 100) == pytest.approx(rate * (1 - 99 / 14000) ** 0.9)
+    assert _learning_rate(recipe, steps) == pytest.approx(rate / 2500 * (251 / 14000) ** 0.9)
     cooled = replace(recipe, fit=replace(recipe.fit, steps=4000, cool_down=400))
-    assert _learning_rate(cooled, 3600) == pytest.approx(rate * (1 - 3599 / 12000) ** 0.9)
-    assert _learning_rate(cooled, 3801) == pytest.approx(rate / 2 * (1 - 3800 / 12000) ** 0.9)
-    assert _learning_rate(cooled, 4000) == pytest.approx(rate / 400 * (1 - 3999 / 12000) ** 0.9)
+    assert _learning_rate(cooled, 3600) == pytest.approx(rate * (1 - 3599 / 14000) ** 0.9)
+    assert _learning_rate(cooled, 3801) == pytest.approx(rate / 2 * (1 - 3800 / 14000) ** 0.9)
+    assert _learning_rate(cooled, 4000) == pytest.approx(rate / 400 * (1 - 3999 / 14000) ** 0.9)
     used = [state["optimizer_state"]["param_groups"][0]["lr"] for state in stopped[0]]
     expected = [rate * n / 100 * (1 - (n - 1) / STEPS) ** 0.9 for n in (1, 2, 3)]
     assert used == pytest.approx(expected)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.scoring.tolerances import TUMOUR
-from imaging.organs import ORGANS
+from imaging.organs import ORGANS, TUMOUR
 from train.pseudo_labels.audit.measure import CaseMeasures
 
 MOST_Z = 3.5
