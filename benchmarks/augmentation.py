@@ -25,7 +25,8 @@ from imaging.overlap import dice_by_label, joint_counts
 from imaging.records import write_json
 from imaging.resampling import resample_linear, resample_nearest
 from imaging.terminal import terminal
-from inference.sliding_window import Window, logit_slabs
+from inference.lattices import logit_slabs
+from inference.sliding_window import Window
 from train.small.compact import UNKNOWN, PreparedCase, read_case
 from train.small.fit import RECIPE, trained
 from train.small.recipe import SmallRecipe, load_small_recipe

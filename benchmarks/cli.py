@@ -172,3 +172,18 @@ def augmentation(
     from benchmarks.augmentation import benchmark_augmentation
 
     benchmark_augmentation(work, left_out, steps, patch, output)
+
+
+@main.command()
+@click.argument("cts", nargs=-1, required=True, type=_FILE)
+@click.option("--truth", required=True, type=_FOLDER, help="Folder of <case>.nii.gz.")
+@click.option(
+    "--manifest", default=DEFAULT_MANIFEST, type=_FILE, help="Default: the default weights."
+)
+@_REPEATS
+@_OUTPUT
+def tta(cts: tuple[Path, ...], truth: Path, manifest: Path, repeats: int, output: Path) -> None:
+    """What test-time augmentation gains and costs on CTS (<case>_0000.nii.gz)."""
+    from benchmarks.tta import benchmark_tta
+
+    benchmark_tta(cts, truth, manifest, repeats, output)

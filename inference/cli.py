@@ -28,6 +28,8 @@ MANIFEST = click.option(
     show_default="the default weights",
     help="The network and how to use it.",
 )
+TTA = click.Choice(["none", "shift", "finer", "scales", "flip-x", "full"])
+"""As in `inference.augmentation`, which is imported only if one is requested."""
 _TOOLS = ("card", "engine", "estimate", "outside", "sample", "show", "verify")
 
 
@@ -82,14 +84,14 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--precision", default="auto", type=precisions),
             click.option("--step", type=click.FloatRange(0.1, 1.0), help="Share of a patch."),
             click.option("--blending", type=click.Choice(["gaussian", "constant"])),
-            click.option("--tta", type=click.Choice(["none", "flip-x", "full"]), help="Flips."),
+            click.option("--tta", type=TTA, help="Test-time augmentation."),
             click.option("--crop", type=CROPS, help="Region of interest; the rest is background."),
             click.option(
                 "--time-limit",
                 "time_limit_s",
                 type=limit,
                 envvar="FLARE23_TIME_LIMIT",
-                help="Seconds a case: the step is widened to keep it.",
+                help="Seconds a case: less augmentation, then a wider step, to keep it.",
             ),
             click.option(
                 "--memory-limit",

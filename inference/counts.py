@@ -5,8 +5,25 @@ from numpy.typing import NDArray
 
 from imaging.geometry import foreground_box
 from imaging.overlap import label_counts
+from inference.manifest import Manifest
 from inference.postprocess import much_removed
 from inference.report import CaseReport
+
+
+def count_chosen(
+    labels: NDArray[np.uint8],
+    manifest: Manifest,
+    organs: tuple[str, ...],
+    voxel_ml: float,
+    report: CaseReport,
+) -> None:
+    """Fill a report as `count` does, with the labels that a run keeps: `organs`, or all.
+
+    Raises:
+        ManifestError: The network has no such label.
+    """
+    sought = "requested organ" if organs else "organ"
+    count(labels, manifest.chosen(organs), voxel_ml, report, sought)
 
 
 def count(

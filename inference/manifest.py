@@ -57,7 +57,7 @@ class WindowSpec:
     patch: tuple[PositiveInt, PositiveInt, PositiveInt]
     step: Positive
     blending: Literal["gaussian", "constant"]
-    tta: Literal["none", "flip-x", "full"]
+    tta: Literal["none", "shift", "finer", "scales", "flip-x", "full"]
     mirror_axes: tuple[int, ...]
 
 

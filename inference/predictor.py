@@ -13,7 +13,7 @@ from imaging.geometry import Box, Grid, Orientation, SpacingMm, as_shape
 from imaging.volumes import Header, Volume
 from inference.attempts import labelled
 from inference.blank import Runs
-from inference.counts import count
+from inference.counts import count_chosen
 from inference.ct import AnyCt, Direction, Source, case_name, opened_ct, read_ct
 from inference.engines import Engine, EngineOptions, Instead, Precision, blended_logits, no_other
 from inference.fewest_windows import fewest_windows
@@ -21,7 +21,7 @@ from inference.labels import NativeLabels, keep_only
 from inference.manifest import Manifest
 from inference.postprocess import clean
 from inference.report import CaseReport, now_s
-from inference.sliding_window import Window, flips_of, window_count
+from inference.sliding_window import PLAIN, Window, window_count
 from inference.view import network_image, view_of
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ class Prepared:
     """Of the CT as stored."""
     step: float
     """Between windows, as a share of the patch."""
+    tta: str = "none"
+    """Test-time augmentation."""
     blank: Runs = ()
     """Blank slices of the turned CT; `image` has copies of their neighbours there."""
 
@@ -116,12 +118,26 @@ class Predictor:
         self.settings = settings
         self.instead = instead
         self.localiser = localiser
-        self.window = Window(
-            spec.patch,
-            settings.step or spec.step,
-            settings.blending or spec.blending,
-            flips_of(settings.tta or spec.tta, spec.mirror_axes),
-        )
+        self.tta = settings.tta or spec.tta
+        self.window = self.window_of(self.tta, settings.step or spec.step)
+
+    def window_of(self, tta: str, step: float) -> Window:
+        """Return how windows are laid, shown and blended.
+
+        Args:
+            tta: Test-time augmentation, one of `inference.augmentation.TTA`.
+            step: Between windows, as a share of the patch.
+
+        Raises:
+            GeometryError: The augmentation is unknown, or flips what training did not.
+        """
+        spec = self.manifest.window
+        plain = Window(spec.patch, step, self.settings.blending or spec.blending, ((),))
+        if tta == "none":
+            return plain
+        from inference.augmentation import augmented  # imported only if there is one
+
+        return augmented(plain, tta, spec.mirror_axes)
 
     def segment(
         self,
@@ -184,7 +200,7 @@ class Predictor:
         report.localiser = view.region.found
         report.certainty = view.region.certainty
         report.working_shape = image.shape
-        return Prepared(image, view.turn, box, volume.grid, self.window.step, view.blank)
+        return Prepared(image, view.turn, box, volume.grid, self.window.step, self.tta, view.blank)
 
     def label(
         self,
@@ -208,8 +224,8 @@ class Predictor:
             ManifestError: The network has other labels than the manifest.
             EngineError: The logits are not finite.
         """
-        window = replace(self.window, step=prepared.step)
-        report.step = window.step
+        window = self.window_of(prepared.tta, prepared.step)
+        report.step, report.tta = prepared.step, prepared.tta
         report.windows = window_count(as_shape(prepared.image), window)
         progress.case(report.case, report.windows)
         labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
@@ -234,20 +250,15 @@ class Predictor:
             prepared.turn.apply(labels)[start:stop] = 0
         if self.settings.organs:
             keep_only(labels, self.manifest.chosen(self.settings.organs).values())
-        self._count(labels, prepared.grid, report)
+        count_chosen(labels, self.manifest, self.settings.organs, prepared.grid.voxel_ml, report)
         return labels
 
     def _without_organs(self, prepared: Prepared, report: CaseReport) -> NDArray[np.uint8]:
         """Return the labels of a CT in which the localiser sees no organ: no window is computed."""
         report.step = prepared.step
         labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
-        self._count(labels, prepared.grid, report)
+        count_chosen(labels, self.manifest, self.settings.organs, prepared.grid.voxel_ml, report)
         return labels
-
-    def _count(self, labels: NDArray[np.uint8], grid: Grid, report: CaseReport) -> None:
-        kept = self.manifest.chosen(self.settings.organs)
-        sought = "requested organ" if self.settings.organs else "organ"
-        count(labels, kept, grid.voxel_ml, report, sought)
 
     def logits(
         self,
@@ -260,7 +271,7 @@ class Predictor:
         Args:
             prepared: What `prepare` made.
             advance: Called after each window.
-            flips: Sets of axes along which each patch is flipped; None: as the settings say.
+            flips: Sets of axes along which each patch is flipped, in place of the augmentation.
 
         Yields:
             float32 [K, some slices, Y, X] of the working grid, from its first slice to its last,
@@ -270,7 +281,9 @@ class Predictor:
             ManifestError: The network has other labels than the manifest.
             EngineError: The logits are not finite.
         """
-        window = replace(self.window, step=prepared.step, flips=flips or self.window.flips)
+        window = self.window_of(prepared.tta, prepared.step)
+        if flips is not None:
+            window = replace(window, flips=flips, lattices=(PLAIN,))
         for slab in blended_logits(self.engine, prepared.image, window, advance):
             self._check(slab)
             yield slab

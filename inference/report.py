@@ -43,6 +43,8 @@ class CaseReport:
     engine: str = ""
     """The one that labelled it: another than the run's, if that failed before."""
     step: float | None = None
+    tta: str | None = None
+    """Test-time augmentation that was used: a time limit may leave less than was requested."""
     windows: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mib: float = 0.0
@@ -86,12 +88,17 @@ class CaseReport:
         return "; ".join((line, *self.warnings))
 
     @property
+    def _how(self) -> str:
+        augmentation = "" if self.tta in (None, "none") else f", tta {self.tta}"
+        return f"step {self.step}{augmentation}, {self.peak_memory_mib:.0f} MiB"
+
+    @property
     def details(self) -> str:
         """Grids, the step between windows and the seconds of every stage, in one line."""
         shapes = (self.input_shape, self.working_shape)
         grids = " to ".join("×".join(map(str, shape)) for shape in shapes)
         spent = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in self.seconds.items())
-        return f"  {grids} voxels, step {self.step}, {self.peak_memory_mib:.0f} MiB; {spent}"
+        return f"  {grids} voxels, {self._how}; {spent}"
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Move a network's patch over a volume and blend the logits; independent of the engine."""
+"""How a network's patch is moved over a volume: places, weights and their sums."""
 
 import itertools
 import math
@@ -9,11 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import GeometryError
-from imaging.geometry import Shape, as_shape
+from imaging.geometry import Shape
 
 Array = NDArray[np.float32]
 Infer = Callable[[Iterable[Array]], Iterator[Array]]
 """Maps patches float32 [1, 1, Z, Y, X], taken one by one, to logits float32 [1, K, Z, Y, X]."""
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """One way to lay windows over an image."""
+
+    scale: float = 1.0
+    """Size of a window, as a share of the patch; below 1 the network sees the patient enlarged."""
+    between: bool = False
+    """Whether windows lie halfway between those of the plain lattice."""
+
+    def size(self, patch: Shape) -> Shape:
+        """Return the size of a window (Z, Y, X) in voxels of the image."""
+        z, y, x = (max(1, round(n * self.scale)) for n in patch)
+        return z, y, x
+
+
+PLAIN = Lattice()
 
 
 @dataclass(frozen=True)
@@ -27,28 +45,13 @@ class Window:
     """"gaussian" or "constant"."""
     flips: tuple[tuple[int, ...], ...]
     """Every set of axes along which the patch is flipped; () is the patch as it is."""
+    lattices: tuple[Lattice, ...] = (PLAIN,)
+    """How windows are laid; several, of which one is plain, blended as one."""
 
-
-def flips_of(tta: str, mirror_axes: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Return the flips of a test-time augmentation: "none", "flip-x" or "full".
-
-    "full" is nnU-Net's: every combination of the axes that training mirrored.
-
-    Raises:
-        GeometryError: `tta` is unknown, or training did not mirror what it flips.
-    """
-    if tta == "none":
-        return ((),)
-    if tta == "flip-x" and 2 in mirror_axes:
-        return ((), (2,))
-    if tta == "full" and mirror_axes:
-        counts = range(len(mirror_axes) + 1)
-        return tuple(c for n in counts for c in itertools.combinations(mirror_axes, n))
-    if tta in ("flip-x", "full"):
-        axes = " and ".join("ZYX"[axis] for axis in mirror_axes)
-        trained = f"with {axes} mirrored, nothing else" if axes else "without mirroring"
-        raise GeometryError(f"tta {tta!r}: this network was trained {trained}; use none")
-    raise GeometryError(f"unknown test-time augmentation {tta!r}; choose none, flip-x or full")
+    @property
+    def largest(self) -> Shape:
+        """Size of the largest windows (Z, Y, X) in voxels of the image."""
+        return max(self.lattices, key=lambda lattice: lattice.scale).size(self.patch)
 
 
 def window_starts(size: int, patch: int, step: float) -> list[int]:
@@ -65,6 +68,35 @@ def window_starts(size: int, patch: int, step: float) -> list[int]:
     count = math.ceil((size - patch) / (patch * step)) + 1
     stride = (size - patch) / (count - 1) if count > 1 else 0.0
     return [round(stride * index) for index in range(count)]
+
+
+def lattice_starts(shape: Shape, window: Window, lattice: Lattice) -> list[list[int]]:
+    """Return the first voxels of a lattice's windows in an image of `shape`, by axis.
+
+    An axis shorter than a window gets one, about its middle: it begins before the image does. Where
+    an axis has one window, none is halfway between; if no axis has more, there are no windows
+    between at all.
+    """
+    size = lattice.size(window.patch)
+    starts = [_starts(*axis, window.step) for axis in zip(shape, size, strict=True)]
+    if not lattice.between:
+        return starts
+    several = any(len(axis) > 1 for axis in starts)
+    return [_between(axis) if several else [] for axis in starts]
+
+
+def _starts(size: int, wide: int, step: float) -> list[int]:
+    return window_starts(size, wide, step) if size > wide else [-((wide - size) // 2)]
+
+
+def _between(starts: list[int]) -> list[int]:
+    return [(a + b) // 2 for a, b in itertools.pairwise(starts)] or starts
+
+
+def window_count(shape: Shape, window: Window) -> int:
+    """Return how many windows an image of `shape` has, in all lattices."""
+    laid = (lattice_starts(shape, window, lattice) for lattice in window.lattices)
+    return sum(math.prod(map(len, starts)) for starts in laid)
 
 
 def profile(patch: int, blending: str) -> Array:
@@ -121,46 +153,6 @@ def levels(shape: Shape, inner: tuple[slice, ...], window: Window) -> Iterator[L
         yield Level(places[start], done, outer([sums[0][start:end], *sums[1:]]), (shown, *plane))
 
 
-def logit_slabs(
-    image: Array, infer: Infer, window: Window, advance: Callable[[], None] = lambda: None
-) -> Iterator[Array]:
-    """Run the network on every window; yield blended logits from the first slice to the last.
-
-    Slices are yielded as soon as no window is left to touch them, so one buffer as deep as the
-    patch is all that is held, however long the image is.
-
-    Args:
-        image: float32 [Z, Y, X], normalized. Padded with 0 where it is smaller than the patch.
-        infer: The network. It may take a patch ahead; its logits need only be valid until the next
-            are requested.
-        window: How to move and blend.
-        advance: Called after each window.
-
-    Yields:
-        float32 [K, some slices, Y, X], good until the next is requested.
-    """
-    whole, inner = padded(image, window.patch)
-    weight = window_weight(window)
-    places = window_slices(as_shape(whole), window)
-    answers = infer(_flipped(whole[place], axes) for place in places for axes in window.flips)
-    total = weighted = np.empty(0, dtype=np.float32)
-    for level in levels(as_shape(whole), inner, window):
-        for place in level.places:
-            logits = _averaged(answers, window.flips)
-            if not total.size:
-                total = np.zeros((len(logits), window.patch[0], *whole.shape[1:]), np.float32)
-                weighted = np.empty(logits.shape, dtype=np.float32)
-            np.multiply(logits, weight, out=weighted)
-            total[:, :, *place[1:]] += weighted
-            advance()
-        done = level.done
-        total[:, :done] /= level.sums
-        yield total[:, *level.shown]
-        for label in range(len(total)):
-            total[label, :-done] = total[label, done:]
-        total[:, -done:] = 0
-
-
 def padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
     """Pad evenly to at least the patch, an odd voxel at the end; return the place of the image."""
     missing = [max(0, p - n) for n, p in zip(image.shape, patch, strict=True)]
@@ -174,25 +166,6 @@ def padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
 def window_weight(window: Window) -> Array:
     """Return the weight of a window's voxels, float32 [Z, Y, X]."""
     return outer([profile(n, window.blending) for n in window.patch])
-
-
-def _averaged(answers: Iterator[Array], flips: tuple[tuple[int, ...], ...]) -> Array:
-    """Mean logits float32 [K, *patch] of one window's flips, valid until the next call."""
-    first = _turned_back(next(answers), flips[0])
-    if len(flips) == 1:
-        return first
-    total = first.copy()  # an engine may return every result in the same memory
-    for axes in flips[1:]:
-        total += _turned_back(next(answers), axes)
-    return total / np.float32(len(flips))
-
-
-def _flipped(patch: Array, axes: tuple[int, ...]) -> Array:
-    return np.ascontiguousarray(np.flip(patch, axes))[np.newaxis, np.newaxis]
-
-
-def _turned_back(logits: Array, axes: tuple[int, ...]) -> Array:
-    return np.flip(logits[0], tuple(axis + 1 for axis in axes))
 
 
 def outer(profiles: list[Array]) -> Array:
@@ -210,11 +183,3 @@ def _coverage(shape: Shape, window: Window) -> list[Array]:
             axis[start : start + patch] += weights
         sums.append(axis)
     return sums
-
-
-def window_count(shape: Shape, window: Window) -> int:
-    """Return how many windows `logit_slabs` runs for an image of `shape`."""
-    sizes = [max(n, p) for n, p in zip(shape, window.patch, strict=True)]
-    return math.prod(
-        len(window_starts(n, p, window.step)) for n, p in zip(sizes, window.patch, strict=True)
-    )

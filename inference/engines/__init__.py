@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from imaging.errors import EngineError, KitError
 from imaging.extras import how_to_install
+from inference.lattices import logit_slabs
 from inference.manifest import Manifest
-from inference.sliding_window import Window, logit_slabs
+from inference.sliding_window import Window
 
 Precision = Literal["auto", "f32", "bf16", "int8"]
 Array = NDArray[np.float32]
@@ -105,10 +106,11 @@ def blended_logits(
 ) -> Iterator[Array]:
     """Run an engine on every window, as `logit_slabs` does.
 
-    An engine with a `logit_slabs` of its own takes the image whole, and blends where it computes.
+    An engine with a `logit_slabs` of its own takes the image whole, and blends where it computes,
+    unless there is more than one lattice.
     """
     own: Slabs | None = getattr(engine, "logit_slabs", None)
-    if own is not None:
+    if own is not None and len(window.lattices) == 1:
         return own(image, window, advance)
     return logit_slabs(image, partial(infer_many, engine), window, advance)
 

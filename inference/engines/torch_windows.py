@@ -25,7 +25,7 @@ def logit_slabs_on(
     advance: Callable[[], None],
     device: torch.device,
 ) -> Generator[Array, None, None]:
-    """Do what `inference.sliding_window.logit_slabs` does, on `device`.
+    """Do what `inference.lattices.logit_slabs` does, on `device`.
 
     The image is copied there whole; each slab of logits is copied back, blended.
 

@@ -45,20 +45,27 @@ def estimate_on_screen(
             "working_shape": report.working_shape,
             **asdict(found),
         }
+        table |= table.pop("costs")
         write_json(table, output, indent=2)
     return found.over
 
 
 def _table(report: CaseReport, found: Estimate, limit_s: float | None) -> Table:
     sizes = ("×".join(map(str, shape)) for shape in (report.input_shape, report.working_shape))
+    costs = found.costs
     title = "{}: {} voxels, {} on the working grid".format(report.case, *sizes)
     kept = "no limit" if limit_s is None else f"the limit is {limit_s:g} s"
+    more = f" ({costs.resizing_s:.2f} s more, resampled)" if costs.resizing_s else ""
     caption = (
-        f"{found.spent_s:.1f} s gone, {found.window_s:.2f} s a window, about {found.after_s:.1f} s "
-        f"after the last; {kept}. At most about {found.memory_mib:,.0f} MiB."
+        f"{costs.spent_s:.1f} s gone, {costs.window_s:.2f} s a window{more}, about "
+        f"{costs.after_s:.1f} s after the last; {kept}. At most about {found.memory_mib:,.0f} MiB."
     )
-    table = Table("step", "windows", "seconds, the whole case", "", title=title, caption=caption)
+    table = Table(
+        "tta", "step", "windows", "seconds, the whole case", "", title=title, caption=caption
+    )
     for choice in found.choices:
         mark = "taken" if choice == found.chosen else ""
-        table.add_row(f"{choice.step:g}", str(choice.windows), f"{choice.seconds:.1f}", mark)
+        table.add_row(
+            choice.tta, f"{choice.step:g}", str(choice.windows), f"{choice.seconds:.1f}", mark
+        )
     return table

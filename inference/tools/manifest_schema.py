@@ -52,7 +52,7 @@ _MEANINGS = {
         "patch": "Size of the network's input (Z, Y, X), in voxels of the working grid.",
         "step": "From window to window, as a share of the patch: above 0, at most 1.",
         "blending": "Weights of overlapping windows.",
-        "tta": "Flips that are averaged: none, X, or all of mirror_axes.",
+        "tta": "Test-time augmentation: windows laid or flipped in several ways, averaged.",
         "mirror_axes": "Axes that the network was trained to be flipped in: 0 Z, 1 Y, 2 X.",
     },
     "ComponentRule": {

@@ -167,11 +167,11 @@ def compared(console):
 
 
 def estimate(console):
-    from inference.limits import Choice, Estimate
+    from inference.limits import Choice, Costs, Estimate
     from inference.tools.estimate import _table
 
-    choices = tuple(Choice(step, 12_345, 12_345.6) for step in (0.5, 0.75, 1.0))
-    found = Estimate(1.2, 0.34, 0.5, 12_345.0, choices, choices[0], ())
+    choices = tuple(Choice("scales", step, 12_345, 12_345.6) for step in (0.5, 0.75, 1.0))
+    found = Estimate(Costs(1.2, 0.34, 0.12, 0.5), 12_345.0, choices, choices[0], ())
     report = CaseReport(NAMES[0], input_shape=(512, 512, 1024), working_shape=(512, 512, 1024))
     show_table(_table(report, found, 15.0), console)
     return ["12345.6"]

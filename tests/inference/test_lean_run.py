@@ -24,12 +24,13 @@ OFFLINE = {
 }
 
 BESIDE = {
+    "inference.augmentation",
     "inference.engines.cuda",
     "inference.engines.tensorrt_index",
     "inference.limits",
     "inference.tools.commands",
 }
-"""What only a GPU, a limit or another command needs."""
+"""What only a GPU, test-time augmentation, a limit or another command needs."""
 TAKES_LONG = {"SimpleITK", "openvino", "rich.logging", "rich.progress"}
 """What no NIfTI file and no log needs; OpenVINO's compiled module is enough."""
 DRAWS = {"rich", "rich.table"}

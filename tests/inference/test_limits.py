@@ -6,22 +6,37 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from imaging.machine import peak_memory_mib
+from inference.augmentation import augmented, lesser
 from inference.cli import main
-from inference.limits import choose_step, memory_mib, resident_mib
+from inference.limits import STEPS, Choice, Costs, choose, memory_mib, resident_mib
 from inference.pipeline import predict_folder
 from inference.predictor import Settings
 from inference.report import now_s, process_start_s
-from inference.sliding_window import Window
+from inference.segmentation import open_predictor
+from inference.sliding_window import PLAIN, Lattice, Window
 
 MIB = 1 << 20
 WINDOW = Window((10, 10, 10), 0.5, "gaussian", ((),))
 ONE_THREAD = {"threads": 1, "precision": "f32"}
+
+
+COSTS = Costs(spent_s=2.0, window_s=1.0, resizing_s=0.5, after_s=1.0)
+
+
+def tried(tta, mirror_axes=(), own=0.5):
+    """What a network with patches of 10 voxels tries, from `tta` at its own step on."""
+    plain = replace(WINDOW, step=own)
+    names = [name for name in (tta, *lesser(tta, mirror_axes)) if name != "none"]
+    steps = [own, *(step for step in STEPS if step > own)]
+    wider = [("none", replace(plain, step=step)) for step in steps]
+    return [*((name, augmented(plain, name, mirror_axes)) for name in names), *wider]
 
 
 @pytest.mark.parametrize(
@@ -37,15 +52,58 @@ ONE_THREAD = {"threads": 1, "precision": "f32"}
     ],
 )
 def test_the_first_step_that_keeps_the_time_limit(limit_s, step, windows, seconds):
-    choices, chosen = choose_step((30, 30, 30), WINDOW, 2.0, 1.0, 1.0, limit_s)
-    assert (chosen.step, chosen.windows, chosen.seconds) == (step, windows, seconds)
+    choices, chosen = choose((30, 30, 30), tried("none"), COSTS, limit_s)
+    assert chosen == Choice("none", step, windows, seconds)
     assert [choice.windows for choice in choices] == [125, 125, 64, 64, 64, 27]
 
 
 def test_no_step_narrower_than_the_manifests_is_tried():
-    wide = Window((10, 10, 10), 0.8, "gaussian", ((),))
-    choices, _ = choose_step((30, 30, 30), wide, 0.0, 1.0, 0.0, None)
+    choices, _ = choose((30, 30, 30), tried("none", own=0.8), COSTS, None)
     assert [choice.step for choice in choices] == [0.8, 0.9, 1.0]
+
+
+# 30 voxels, half a window apart. Plain windows of 10: 5 along an axis, 125. Between them 4: 64
+# more. Windows of 9 (9.3), 4.5 apart: 1 + ceil(21 / 4.5) = 6, 216 more; of 11 (10.7): 1 + ceil(19 /
+# 5.5) = 5, 125 more; each of these takes 1.5 s. All flips of two axes: each window four times.
+SCHEDULE = [
+    ("shift", 189, 192.0),
+    ("finer", 341, 452.0),
+    ("scales", 466, 639.5),
+    ("flip-x", 125, 253.0),
+    ("full", 125, 503.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("tta", "limit_s", "taken"),
+    [
+        ("scales", None, "scales"),
+        ("scales", 639.5, "scales"),
+        ("scales", 639.4, "finer"),
+        ("scales", 451.9, "none"),
+        ("finer", 452.0, "finer"),
+        ("shift", 191.9, "none"),
+        ("full", 503.0, "full"),
+        ("full", 502.9, "flip-x"),
+        ("full", 252.9, "none"),
+    ],
+)
+def test_augmentation_takes_the_time_that_is_left_and_no_more(tta, limit_s, taken):
+    seconds = {name: (windows, spent_s) for name, windows, spent_s in SCHEDULE}
+    seconds["none"] = (125, 128.0)
+    _, chosen = choose((30, 30, 30), tried(tta, (0, 2)), COSTS, limit_s)
+    assert chosen == Choice(taken, 0.5, *seconds[taken])
+    assert limit_s is None or chosen.seconds <= limit_s
+
+
+def test_augmentation_is_given_up_before_the_step_is_widened():
+    choices, chosen = choose((30, 30, 30), tried("scales"), COSTS, 67.0)
+    assert [(choice.tta, choice.step) for choice in choices] == [
+        ("scales", 0.5),
+        ("finer", 0.5),
+        *(("none", step) for step in (0.5, *STEPS)),
+    ]
+    assert (chosen.tta, chosen.step) == ("none", 0.7)
 
 
 def test_memory_is_the_label_map_and_the_larger_of_logits_and_components():
@@ -55,6 +113,11 @@ def test_memory_is_the_label_map_and_the_larger_of_logits_and_components():
     logits = 2 * 4 * 3 * 8 * 8 * 4 + 4 * 3 * 7 * 4 * 4
     small = memory_mib(100.0, (10, 20, 20), (2, 2, 2), (20, 8, 2), window, 3)
     assert small == 100.0 + (4000 + logits) / MIB
+    scaled = replace(window, lattices=(PLAIN, Lattice(scale=1.5)))
+    # windows of 10 (10.5) x 6 x 6: planes of 8 x 6, 11 slices, twice, and a patch
+    larger = 2 * 4 * 3 * 11 * 8 * 6 + 4 * 3 * 7 * 4 * 4
+    found = memory_mib(100.0, (10, 20, 20), (2, 2, 2), (20, 8, 2), scaled, 3)
+    assert found == 100.0 + (4000 + larger) / MIB
     large = memory_mib(100.0, (10, 20, 20), (10, 20, 20), (20, 8, 2), window, 3)
     assert large == 100.0 + (4000 + 4 * 4000) / MIB
 
@@ -112,6 +175,51 @@ def test_a_limit_that_cannot_be_kept_takes_the_widest_step_and_says_so(case, tmp
     assert done.seconds["estimate"] > 0
 
 
+class Slow:
+    """An engine that takes a second for a patch, on a clock that nothing else moves."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.description = engine.description
+        self.now_s = 1000.0
+
+    def infer(self, patches):
+        self.now_s += 1
+        return self.engine.infer(patches)
+
+
+@pytest.mark.parametrize(
+    # 20 voxels. Windows of 8 x 10 x 12: 4 x 3 x 3 = 36. Of 7 x 9 x 11: 5 x 4 x 3 = 60 more. Of
+    # 9 x 11 x 13: 4 x 3 x 3 = 36 more. To measure, four are run before.
+    ("limit_s", "tta", "step", "windows"),
+    [
+        (136.0, "scales", 0.5, 132),
+        (135.9, "finer", 0.5, 96),
+        (99.9, "none", 0.5, 36),
+        (39.9, "none", 0.7, 24),
+        (16.0, "none", 1.0, 12),
+        (15.9, "none", 1.0, 12),  # cannot be kept
+    ],
+)
+def test_a_run_spends_no_more_than_its_limit(network, monkeypatch, limit_s, tta, step, windows):
+    manifest = network((8, 10, 12))
+    manifest = network((8, 10, 12), window=replace(manifest.window, patch=(8, 10, 12)))
+    settings = Settings(**ONE_THREAD, tta="scales", time_limit_s=limit_s)
+    hu = np.full((20, 20, 20), 100, np.int16)
+    hu[0] = -1000
+    with open_predictor(manifest, settings) as predictor:
+        predictor.engine = slow = Slow(predictor.engine)
+        for clock in ("time.perf_counter", "inference.predictor.now_s", "inference.limits.now_s"):
+            monkeypatch.setattr(clock, lambda: slow.now_s)
+        found = predictor.segment(hu, spacing_mm=(2.0, 2.0, 2.0)).report
+    assert (found.tta, found.step, found.windows) == (tta, step, windows)
+    assert found.seconds["total"] == windows + 4 == found.seconds["network"] + 4
+    assert (found.seconds["total"] > limit_s) == (limit_s == 15.9)
+    said = f"tta {tta} instead of scales, for the time limit"
+    assert (said in found.warnings) == (tta != "scales")
+    assert ("16.0 s expected, the limit is 15.9 s" in found.warnings) == (limit_s == 15.9)
+
+
 def test_limits_that_are_kept_change_nothing(case, tmp_path, network):
     generous = Settings(**ONE_THREAD, time_limit_s=1e4, memory_limit_mib=1e6)
     (done,) = predict_folder(case, tmp_path / "out", network(), generous).cases
@@ -126,11 +234,11 @@ def test_limits_that_are_kept_change_nothing(case, tmp_path, network):
 def test_only_the_first_case_pays_for_starting(tmp_path, write_ct, boxes, network, monkeypatch):
     spent = []
 
-    def noting(shape, window, spent_s, window_s, after_s, limit_s):
-        spent.append(spent_s)
-        return choose_step(shape, window, spent_s, window_s, after_s, limit_s)
+    def noting(shape, tried, costs, limit_s):
+        spent.append(costs.spent_s)
+        return choose(shape, tried, costs, limit_s)
 
-    monkeypatch.setattr("inference.limits.choose_step", noting)
+    monkeypatch.setattr("inference.limits.choose", noting)
     monkeypatch.setattr("inference.pipeline.process_start_s", lambda: now_s() - 1000)
     inputs = {n: write_ct(tmp_path / "in" / f"{n}_0000.nii.gz", boxes[0]) for n in "ab"}
     predict_folder(inputs, tmp_path / "out", network(), Settings(**ONE_THREAD, time_limit_s=5e3))

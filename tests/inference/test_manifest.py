@@ -126,7 +126,7 @@ WRONG = [
         "sharp",
         "window.blending: expected one of 'constant', 'gaussian', found 'sharp'",
     ),
-    ("window.tta", "some", "window.tta: expected one of 'flip-x', 'full', 'none', found 'some'"),
+    ("window.tta", "some", "window.tta: expected one of 'finer', 'flip-x', 'full', "),
     ("window.tta", None, "tta: expected str"),
     ("window.mirror_axes", [3], "window.mirror_axes: must be of 0, 1, 2, each once"),
     ("window.mirror_axes", [0, 0], "must be of 0, 1, 2, each once, found [0, 0]"),

@@ -62,6 +62,19 @@ def test_labels_are_those_worked_out(label, boxes, engine):
     assert case.warnings == ()
 
 
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+@pytest.mark.parametrize("tta", ["shift", "finer", "scales", "flip-x", "full"])
+def test_augmentation_gives_the_same_labels_where_the_network_is_sure(label, boxes, engine, tta):
+    pytest.importorskip(engine)
+    hu, expected = boxes
+    labels, case = label(hu, settings={"engine": engine, "tta": tta})
+    np.testing.assert_array_equal(labels, expected)
+    # 8 plain windows; one between them; others of a patch's size, as 7 % of 4, 5, 6 is no voxel
+    more = {"shift": 1, "finer": 8, "scales": 16}
+    assert (case.tta, case.windows) == (tta, 8 + more.get(tta, 0))
+    assert f", tta {tta}, " in case.details
+
+
 @pytest.mark.parametrize("orientation", [None, "RAS", "LPS", "SAR", "AIL"])
 @pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), TURNED])
 def test_any_orientation_gives_the_same_labels(label, network, boxes, orientation, direction):

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imaging.errors import GeometryError
+from inference.augmentation import flips_of
+from inference.lattices import logit_slabs
 from inference.sliding_window import (
     Window,
-    flips_of,
-    logit_slabs,
     profile,
     window_count,
     window_slices,
@@ -166,29 +166,3 @@ def test_every_voxel_is_in_a_window():
         assert covered[place].shape == PATCH
         covered[place] = True
     assert covered.all()
-
-
-def test_flips():
-    assert flips_of("none", (0, 1, 2)) == ((),)
-    assert flips_of("flip-x", (0, 2)) == ((), (2,))
-    assert flips_of("full", (0, 2)) == ((), (0,), (2,), (0, 2))
-    assert len(flips_of("full", (0, 1, 2))) == 8
-
-
-@pytest.mark.parametrize("tta", ["flip-x", "full"])
-def test_flips_that_training_did_not_see_are_refused(tta):
-    with pytest.raises(GeometryError, match="was trained without mirroring; use none"):
-        flips_of(tta, ())
-
-
-def test_the_axes_that_were_mirrored_are_named():
-    message = (
-        r"tta 'flip-x': this network was trained with Z and Y mirrored, nothing else; use none"
-    )
-    with pytest.raises(GeometryError, match=message):
-        flips_of("flip-x", (0, 1))
-
-
-def test_an_unknown_augmentation_is_refused():
-    with pytest.raises(GeometryError, match="choose none, flip-x or full"):
-        flips_of("all", (2,))

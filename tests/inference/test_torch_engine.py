@@ -11,11 +11,12 @@ from imaging.label_maps import read_label_map
 from inference.builders.logit_errors import logit_errors
 from inference.builders.tensorrt_parity import fullest_patch
 from inference.engines import EngineOptions, blended_logits, infer_many, open_engine
+from inference.lattices import logit_slabs
 from inference.manifest import load_manifest
 from inference.pipeline import predict_folder
 from inference.predictor import Predictor, Settings
 from inference.shipped import DEFAULT_MANIFEST
-from inference.sliding_window import Window, logit_slabs
+from inference.sliding_window import Window
 from tests.conftest import weights_file
 
 onnx = pytest.importorskip("onnx")
