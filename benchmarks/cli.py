@@ -116,6 +116,17 @@ def epoch(trainer: str, epochs: int, iterations: int, threads: int) -> None:
 
 
 @main.command()
+@click.argument("recipe", type=_FILE)
+@click.option("--batches", type=click.IntRange(min=2), default=41, show_default=True)
+@_OUTPUT
+def feeding(recipe: Path, batches: int, output: Path) -> None:
+    """CPU seconds of what a training on a GPU is fed with: cases prepared, batches drawn."""
+    from benchmarks.feeding import benchmark_feeding
+
+    benchmark_feeding(recipe, batches, output)
+
+
+@main.command()
 @_REPEATS
 @_OUTPUT
 def labels(repeats: int, output: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from evaluation.claims.cli import claims
 from evaluation.efficiency.cli import efficiency
 from evaluation.efficiency.options import GPU_INDEX, MEMORY_LIMIT, TIME_LIMIT, TIMEOUT
 from evaluation.leakage.cli import leakage
@@ -227,3 +228,4 @@ def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: 
 
 main.add_command(efficiency)
 main.add_command(leakage)
+main.add_command(claims)

@@ -14,7 +14,7 @@ SECTIONS = {
     "View": ("viewer.cli", ("view",)),
     "Evaluate": (
         "evaluation.cli",
-        ("score", "agree", "compare", "rank", "leakage", "efficiency", "submission"),
+        ("score", "agree", "compare", "rank", "leakage", "efficiency", "submission", "claims"),
     ),
     "Train": ("train.cli", ("train", "package")),
 }

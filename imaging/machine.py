@@ -19,9 +19,22 @@ def peak_memory_mib() -> float:
 
 def cpu_name() -> str:
     """Return the name of the processor."""
+    return _cpu_entry("model name") or platform.processor()
+
+
+def cpu_flags() -> set[str]:
+    """Return the names of the processor's instruction sets, as Linux has them: "avx2", "amx_bf16".
+
+    Nothing where /proc/cpuinfo does not say it.
+    """
+    return set(_cpu_entry("flags").split())
+
+
+def _cpu_entry(name: str) -> str:
+    """Return what /proc/cpuinfo says of the first core; "" where it does not."""
     try:
         rows = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor()
-    names = (row.partition(":")[2].strip() for row in rows if row.startswith("model name"))
-    return next(names, platform.processor())
+        return ""
+    found = (row.partition(":")[2].strip() for row in rows if row.startswith(name))
+    return next(found, "")

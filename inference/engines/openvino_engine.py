@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
-from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import EngineError
+from imaging.machine import cpu_flags
 from inference.engines import EngineOptions, one_line
 from inference.manifest import INT8, Manifest
 
@@ -114,7 +114,7 @@ _INSTRUCTIONS = {
 
 
 def chosen_precision(
-    requested: str, capabilities: list[str], cpu_flags: set[str], has_int8: bool
+    requested: str, capabilities: list[str], flags: set[str], has_int8: bool
 ) -> str:
     """Return "int8", "bf16" or "f32" for the requested precision ("auto" or one of them).
 
@@ -127,8 +127,8 @@ def chosen_precision(
             its weights.
     """
     can = {
-        name: name.upper() in capabilities and bool(cpu_flags & flags)
-        for name, flags in _INSTRUCTIONS.items()
+        name: name.upper() in capabilities and bool(flags & needed)
+        for name, needed in _INSTRUCTIONS.items()
     }
     if requested == "int8" and not has_int8:
         raise EngineError(
@@ -141,18 +141,9 @@ def chosen_precision(
         )
     if requested != "auto":
         return requested
-    if can["int8"] and has_int8 and not (can["bf16"] and "amx_bf16" in cpu_flags):
+    if can["int8"] and has_int8 and not (can["bf16"] and "amx_bf16" in flags):
         return "int8"
     return "bf16" if can["bf16"] else "f32"
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return set()
-    line = next((row for row in text.splitlines() if row.startswith("flags")), "")
-    return set(line.split())
 
 
 @contextmanager
@@ -161,7 +152,7 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[OpenVINOEngine]
     core = ov.Core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     has_int8 = manifest.files.keys() >= {*INT8}
-    precision = chosen_precision(options.precision, capabilities, _cpu_flags(), has_int8)
+    precision = chosen_precision(options.precision, capabilities, cpu_flags(), has_int8)
     threads = options.pinned_threads
     streams = min(STREAMS, threads)
     settings = {

@@ -54,10 +54,33 @@ def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Pat
 @click.command()
 @click.argument("manifest", default=DEFAULT_MANIFEST, type=FILE)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of manifests instead.")
-def verify(manifest: Path, schema: bool) -> None:
+@click.option("--run", is_flag=True, help="Label the sample CT too; compare with its golden maps.")
+@click.option(
+    "--engine",
+    default="openvino",
+    show_default=True,
+    type=click.Choice(["openvino", "onnxruntime", "torch", "all"]),
+    help="With --run: golden maps of this engine.",
+)
+@click.option(
+    "--precision",
+    default="all",
+    show_default=True,
+    type=click.Choice(["f32", "bf16", "int8", "all"]),
+    help="With --run: golden maps of this precision.",
+)
+@click.option(
+    "--threads", default=0, type=click.IntRange(min=0), help="With --run; 0: as the golden maps."
+)
+def verify(
+    manifest: Path, schema: bool, run: bool, engine: str, precision: str, threads: int
+) -> None:
     """Check MANIFEST and every weights file that it names; by default the default weights.
 
     What is wrong is named by its key's path, such as window.patch[2].
+
+    With --run the sample CT is labelled too, and every voxel is compared. Exit code 1: the weights
+    are not those of the golden maps, or voxels differ more than this CPU explains.
     """
     import json
 
@@ -71,6 +94,11 @@ def verify(manifest: Path, schema: bool) -> None:
     described = load_manifest(manifest)
     verify_files(described)
     click.echo(json.dumps({"name": described.name, "verified": sorted(described.files)}))
+    if run:
+        from inference.tools.golden_screen import compare_with_golden
+
+        if problems := compare_with_golden(described, engine, precision, threads):
+            raise KitError("; ".join(problems))
 
 
 @click.command()

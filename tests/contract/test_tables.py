@@ -209,8 +209,35 @@ def plans(console):
     return [NAMES[0], LONG_REASON]
 
 
-TABLES = (one_volume, three_volumes, scores, agreements, ranking, efficiency, submission,
-          measured, compared, estimate, outside, series, plans)  # fmt: skip
+def golden(console):
+    from inference.tools.golden import GoldenComparison, read_golden
+    from inference.tools.golden_screen import _table
+
+    rows = [GoldenComparison(made, 1234.5, 1_234_567, (), ()) for made in read_golden().maps]
+    described = type("Described", (), {"name": NAMES[0]})()
+    show_table(_table(rows, 16, described), console)
+    return ["onnxruntime", "1,234,567", "not expected"]
+
+
+def claimed(console):
+    from collections import Counter
+
+    from evaluation.claims import screen
+    from evaluation.claims.rerun import Repeated
+    from evaluation.claims.table import Claim, ClaimedRun, ClaimsTable
+
+    where = f"{NAMES[0]} | {LONG_REASON}"
+    claim = Claim("docs/results/page.md", "12,345.67", NAMES[1], "/a", "GFLOP/s", where)
+    runs = {NAMES[1]: ClaimedRun(LONG_REASON, NAMES[2], "2026-11-28", "0", seconds=12345)}
+    table = ClaimsTable(runs=runs, claims=(claim,))
+    show_table(screen._claims_table([claim], table), console)
+    show_table(screen._runs_table(table, ROOT, Counter({NAMES[1]: 12345})), console)
+    show_table(screen._rerun_table([Repeated(claim, 12345.67, 76543.21)]), console)
+    return []
+
+
+TABLES = (golden, claimed, one_volume, three_volumes, scores, agreements, ranking, efficiency,
+          submission, measured, compared, estimate, outside, series, plans)  # fmt: skip
 
 
 @pytest.mark.parametrize("show", TABLES, ids=lambda show: show.__name__)
@@ -232,7 +259,7 @@ def data_table():
 
 
 def costs_table():
-    from train.rounds.cost import show_costs
+    from train.rounds.cost_screen import show_costs
     from train.rounds.recipe import load_rounds
 
     show_costs(load_rounds(ROOT / "train/recipes/flare23.toml"), None, None)

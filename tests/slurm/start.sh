@@ -1,7 +1,8 @@
 #!/bin/sh
 # Start a Slurm cluster of one node, this machine, whose every file is in FOLDER.
+# It has four cards that compute nothing: Slurm counts them and names one to each job that asks for it.
 # Needs Debian's slurm-wlm and munge, and root. The daemons' ids are in FOLDER/*.pid; stop.sh ends them.
-# Its commands find it through a link in /etc/slurm: Snakemake's plugin drops SLURM_CONF inside jobs.
+# Its commands find it through links in /etc/slurm: Snakemake's plugin drops SLURM_CONF inside jobs.
 # usage: sh tests/slurm/start.sh FOLDER
 set -eu
 for name in munged slurmctld slurmd sinfo; do
@@ -11,7 +12,7 @@ for name in munged slurmctld slurmd sinfo; do
   fi
 done
 link=/etc/slurm/slurm.conf
-if [ -e "$link" ]; then
+if [ -e "$link" ] || [ -e "${link%/*}/gres.conf" ]; then
   echo "$link is there: this machine has a Slurm already" >&2
   exit 1
 fi
@@ -24,8 +25,8 @@ chmod 755 "$folder"
 munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" \
   --pid-file="$folder/munged.pid" --log-file="$folder/munged.log" --seed-file="$folder/munge.seed"
 
-# Accounting needs a database; without one squeue knows ended jobs for MinJobAge seconds. The memory
-# is not this machine's: stages ask for what FLARE23 needs.
+# Accounting needs a database; without one squeue knows ended jobs for MinJobAge seconds. Memory and
+# CPUs are not this machine's: stages ask for what FLARE23 needs.
 cat >"$folder/slurm.conf" <<CONF
 ClusterName=kit
 SlurmctldHost=$(hostname)(127.0.0.1)
@@ -48,15 +49,22 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerParameters=sched_interval=2,batch_sched_delay=0
 MailProg=/bin/true
+GresTypes=gpu
 SlurmdParameters=config_overrides
 MinJobAge=3600
 ReturnToService=2
-NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=64000
+NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=8 RealMemory=256000 Gres=gpu:4
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
 
+for number in 0 1 2 3; do
+  mknod "$folder/card$number" c 1 3  # as /dev/null
+done
+echo "Name=gpu File=$folder/card[0-3]" >"$folder/gres.conf"
+
 mkdir -p "${link%/*}"
 ln -sfn "$folder/slurm.conf" "$link"
+ln -sfn "$folder/gres.conf" "${link%/*}/gres.conf"
 slurmctld -c
 slurmd -c
 for _ in $(seq 60); do

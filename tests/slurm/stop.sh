@@ -4,7 +4,7 @@
 set -eu
 folder=$(cd "$1" && pwd)
 if [ "$(readlink /etc/slurm/slurm.conf)" = "$folder/slurm.conf" ]; then
-  rm /etc/slurm/slurm.conf
+  rm /etc/slurm/slurm.conf /etc/slurm/gres.conf
 fi
 for name in slurmd slurmctld munged; do
   if [ -e "$folder/$name.pid" ]; then

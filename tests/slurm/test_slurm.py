@@ -1,8 +1,6 @@
 """The rounds on a real Slurm: equal to a local run, also after a labelling job was cancelled."""
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,27 +13,9 @@ from train.rounds.verify import compare_runs
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "scancel")
+ROOT = Path(__file__).parents[2]
 SHARDS = 8
 SHORTENED = {"shards": SHARDS, "epochs": 1, "iterations": 5, "unlabelled": 6, "validation": 2}
-
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory):
-    """Start a Slurm of one node; yield the variables of a run on it."""
-    if missing := [name for name in NEEDED if shutil.which(name) is None]:
-        pytest.skip(f"no {', '.join(missing)} here: apt-get install slurm-wlm munge")
-    folder = tmp_path_factory.mktemp("slurm")
-    try:
-        with (folder / "start.txt").open("w") as log:  # a pipe would wait for the daemons' end
-            started = subprocess.run(["sh", HERE / "start.sh", folder], stdout=log, stderr=log)
-        if started.returncode:
-            pytest.fail(f"no Slurm: {(folder / 'start.txt').read_text()}", pytrace=False)
-        yield {**os.environ, "SNAKEMAKE_PROFILE": str(HERE / "profile")}
-    finally:
-        subprocess.run(["sh", HERE / "stop.sh", folder], check=True)
 
 
 @pytest.fixture(scope="session")

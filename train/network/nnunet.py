@@ -115,6 +115,7 @@ def prepare(spec: TrainingSpec, work: Path) -> None:
 def fit(work: Path, device: str, fold: str = "all") -> None:
     """Train on what was prepared; a run that was stopped goes on from its last checkpoint."""
     arguments = [str(DATASET), CONFIGURATION, fold, "-tr", TRAINER, "-p", PLANS, "-device", device]
+    arguments += ["-num_gpus", str(read_spec(work).training.gpus)]
     # The trainer has workers of its own; nnU-Net's shall not start.
     variables = {**environment(work), "nnUNet_n_proc_DA": "0"}
     _run(*_TRAIN, [*arguments, "--c"], variables)

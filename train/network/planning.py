@@ -1,5 +1,6 @@
 """Put a recipe into the plans that nnU-Net made."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,27 @@ def _network(
         "n_conv_per_stage": [2] * stages,
         "n_conv_per_stage_decoder": [training.decoder_convolutions] * (stages - 1),
     }
+
+
+def feature_map_voxels(
+    training: Training, spacing_mm: tuple[float, ...], patch: tuple[int, ...], classes: int
+) -> int:
+    """Return the values of all feature maps of one patch: what nnU-Net's planner counts for memory.
+
+    It is `compute_conv_feature_map_size` of its PlainConvUNet, without making the network.
+
+    Args:
+        training: Whose features and convolutions.
+        spacing_mm: Axes (Z, Y, X); with the patch it decides the strides.
+        patch: Axes (Z, Y, X), voxels.
+        classes: Of the output, background included.
+    """
+    network = _network(training, spacing_mm, patch)
+    size, sizes, total = patch, [], 0
+    for stride, features in zip(network["strides"], network["features_per_stage"], strict=True):
+        size = tuple(n // by for n, by in zip(size, stride, strict=True))
+        sizes.append(math.prod(size))
+        total += 2 * features * sizes[-1]
+    for voxels, features in zip(sizes[:-1], network["features_per_stage"][:-1], strict=True):
+        total += voxels * (features * (training.decoder_convolutions + 1) + classes)
+    return total

@@ -66,12 +66,20 @@ class Training:
     """Threads of the training itself; the last bits of its sums depend on their number."""
     workers: int
     """Processes that draw batches ahead; 0: none, training waits. No result depends on it."""
+    gpus: PositiveInt = 1
+    """Cards that train one network together (nnU-Net's DDP), each with its share of a batch; for
+    `--device cuda` alone."""
 
     def __post_init__(self) -> None:
         """Refuse what the trainer does not know."""
         for key, known in _CHOICES.items():
             if (found := getattr(self, key)) not in known:
                 raise KitError(f"training: {key} is {found!r}; choose from {', '.join(known)}")
+        if self.gpus > max(1, self.batch):
+            raise KitError(
+                f"training: {self.gpus} GPUs and a batch of {self.batch}; each GPU takes one patch "
+                "or more of a batch"
+            )
         if self.window and len(self.patch) != len(self.window):
             raise KitError(
                 f"training: a window of {list(self.window)} and a patch of {list(self.patch)}; "

@@ -76,7 +76,7 @@ def estimate_recipe(recipe: Path, release: Path | None) -> None:
     Without --release a recipe that has [phantoms] is counted with these, another one with all cases
     that its lists name.
     """
-    from train.rounds.cost import show_costs
+    from train.rounds.cost_screen import show_costs
     from train.rounds.recipe import load_rounds
     from train.synthesis.phantom_release import phantoms_of
 
@@ -93,18 +93,32 @@ def estimate_recipe(recipe: Path, release: Path | None) -> None:
 @_of_a_run
 @click.option("--round", "name", default="", help="Which round of the recipe; none for data.")
 @click.option("--part", type=click.IntRange(min=0), help="Which part of a labelling, from 0.")
-def stage(run: "Run", kind: str, name: str, part: int | None) -> None:
+@click.option(
+    "--cards",
+    default="",
+    metavar="NAME,NAME",
+    help="With --device cuda: take one of these GPUs that is free.  [default: what "
+    "CUDA_VISIBLE_DEVICES leaves]",
+)
+def stage(run: "Run", kind: str, name: str, part: int | None, cards: str) -> None:
     """Run one stage of RECIPE: RUN/ROUND/KIND, with a record of what it was made of."""
     from train.rounds.graph import find_stage
     from train.rounds.stages import do_stage
 
-    done = do_stage(run, find_stage(run.recipe, name, kind, part))
+    named = tuple(card for card in cards.split(",") if card)
+    done = do_stage(run, find_stage(run.recipe, name, kind, part), named)
     click.echo(json.dumps({"stage": str(done)}))
 
 
 @click.command("run")
 @_of_a_run
 @click.option("--cores", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=1),
+    help="With --device cuda: GPUs of this machine; each stage that needs one has it for itself.  "
+    "[default: 1]",
+)
 @click.option("--executor", help="A Snakemake executor; slurm sends every stage to the queue.")
 @click.option(
     "--jobs",
@@ -121,7 +135,7 @@ def stage(run: "Run", kind: str, name: str, part: int | None) -> None:
     help="How often a stage that failed is tried again.",
 )
 @click.pass_context
-def run_all(context: click.Context, /, run: "Run", **launch: Any) -> None:
+def run_all(context: click.Context, /, run: "Run", gpus: int | None, **launch: Any) -> None:
     """Run every round of RECIPE, from FLARE23's folders to the exported students.
 
     Called again after whatever stopped it, it goes on; stages that are done stay as they are.
@@ -129,7 +143,9 @@ def run_all(context: click.Context, /, run: "Run", **launch: Any) -> None:
     from train.rounds.command import Launch, run_recipe
     from train.rounds.screen import show_rounds
 
-    run_recipe(run, context.params["recipe"], Launch(**launch))
+    if gpus is not None and (run.device != "cuda" or launch["executor"]):
+        raise click.UsageError("--gpus goes with --device cuda, and without --executor")
+    run_recipe(run, context.params["recipe"], Launch(**launch, gpus=gpus or 1))
     show_rounds(run)
 
 

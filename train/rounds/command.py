@@ -15,10 +15,13 @@ from imaging.errors import KitError
 from imaging.files import make_folder
 from imaging.records import write_json
 from imaging.terminal import terminal, warn
+from imaging.words import number_of
 from train.progress import last_lines
+from train.rounds.cards import first_cards
 from train.rounds.display import Display
 from train.rounds.graph import Stage, expand
 from train.rounds.records import digests_path, locked
+from train.rounds.resources import ON_CARD
 from train.rounds.run import Run
 from train.rounds.screen import show_decision
 from train.rounds.stages import release_files
@@ -31,9 +34,8 @@ _WITH_PARENT = (
     "end_with_parent(os.getppid()); "
     "from {} import main; main()"
 )
-_NEEDS = {"train": (48_000, 4320), **dict.fromkeys(("label", "judge", "score"), (28_000, 720))}
-"""Memory (MB) and time (minutes) that a stage asks of a cluster; labelling: the challenge's."""
-_LITTLE = (8_000, 720)
+_CARD_PRECISIONS = ("auto", "f32")
+"""Those of the torch engine."""
 _LOOK_S = 1.0
 """Between two looks at the stages."""
 _END_S = 5.0
@@ -46,6 +48,8 @@ class Launch:
     """How a run is scheduled."""
 
     cores: int
+    gpus: int = 1
+    """With --device cuda: GPUs of this machine."""
     executor: str | None = None
     """A Snakemake executor, "slurm" for one; None: this machine."""
     jobs: int = 1
@@ -68,6 +72,7 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         KitError: Another process works on this run, a folder is missing, or a stage failed.
     """
     _check_folders(run)
+    cards = _cards(run, launch)
     make_folder(run.folder / "logs")
     config = {
         "recipe": str(recipe.resolve()),
@@ -76,6 +81,7 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         "truth": None if run.truth is None else str(run.truth.resolve()),
         "external": {name: str(folder.resolve()) for name, folder in run.external.items()},
         "device": run.device,
+        "cards": cards,
     }
     with locked(run.folder / "lock"):
         write_json(config, run.folder / "config.json")
@@ -83,13 +89,14 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         # Snakemake repeats in one call whatever comes after a stage that it repeats. So `data` has
         # a call of its own: files that are newer but the same are checked again, and that is all.
         data = str(digests_path(run.folder.resolve(), "data"))
-        _snakemake(run, display, [*_options(run.folder, launch), "--", data])
+        options = _options(run, launch)
+        _snakemake(run, display, [*options, "--", data])
         if not run.recipe.stop.active:
-            _snakemake(run, display, _options(run.folder, launch))
+            _snakemake(run, display, [*options, "--", "all"])
             return
         for count in range(1, len(run.recipe.rounds) + 1):
             targets = _digests_of(run, count)
-            _snakemake(run, display, [*_options(run.folder, launch), "--", *targets])
+            _snakemake(run, display, [*options, "--", *targets])
             if not show_decision(run, count):
                 return
 
@@ -103,8 +110,47 @@ def _digests_of(run: Run, count: int) -> list[str]:
 
 
 def _slots(run: Run, launch: Launch) -> int:
-    """Return how many stages run at once."""
-    return launch.jobs if launch.executor else max(1, launch.cores // run.recipe.training.threads)
+    """Return how many parts of a labelling run at once."""
+    if launch.executor:
+        return launch.jobs
+    return launch.gpus if run.device == "cuda" else _cpu_stages(run, launch)
+
+
+def _cpu_stages(run: Run, launch: Launch) -> int:
+    """Return how many stages without a card run at once: in what those with a card leave."""
+    gpus = launch.gpus if run.device == "cuda" else 0
+    return max(1, launch.cores // run.recipe.training.threads - gpus)
+
+
+def _cards(run: Run, launch: Launch) -> tuple[str, ...]:
+    """Return the names of the cards of a run on this machine; a cluster gives each stage its own.
+
+    Raises:
+        KitError: There are too few, or the recipe labels in a precision that is not for a card.
+    """
+    together, on_cards = run.recipe.training.gpus, run.device == "cuda"
+    if together > (launch.gpus if on_cards else 1) and not (on_cards and launch.executor):
+        raise KitError(
+            f"recipe {run.recipe.name!r} trains each network on {together} GPUs together; give "
+            f"--device cuda --gpus {together} or more, or set gpus = 1 in its [training]"
+        )
+    if not on_cards:
+        return ()
+    if run.recipe.precision not in _CARD_PRECISIONS:
+        raise KitError(
+            f"recipe {run.recipe.name!r} labels in {run.recipe.precision}; with --device cuda the "
+            f"torch engine labels: set precision to {' or '.join(_CARD_PRECISIONS)}"
+        )
+    if launch.executor:
+        return ()
+    threads = run.recipe.training.threads
+    if launch.cores < (wanted := launch.gpus * threads):
+        stages = f"{number_of(launch.gpus, 'stage')} of {number_of(threads, 'thread')}"
+        cores = number_of(launch.cores, "core")
+        warn(
+            f"{stages}, one a card, will share {cores}; give --cores {wanted} if there are as many"
+        )
+    return first_cards(launch.gpus)
 
 
 def _snakemake(run: Run, display: Display, options: list[str]) -> None:
@@ -157,14 +203,22 @@ def _check_folders(run: Run) -> None:
             raise KitError(f"source {name!r}: {folder} is no folder")
 
 
-def _options(run: Path, launch: Launch) -> list[str]:
-    """Return Snakemake's options; `locked` takes the place of its lock, which outlives a kill."""
-    options = ["--snakefile", str(SNAKEFILE), "--directory", str(run / "snakemake"), "--nolock"]
-    options += ["--configfile", str(run.resolve() / "config.json")]
+def _options(run: Run, launch: Launch) -> list[str]:
+    """Return Snakemake's options; `locked` takes the place of its lock, which outlives a kill.
+
+    On this machine stages with a card are counted by cards alone, so that no other stage can take
+    the cores that one of them waits for.
+    """
+    folder = run.folder
+    options = ["--snakefile", str(SNAKEFILE), "--directory", str(folder / "snakemake"), "--nolock"]
+    options += ["--configfile", str(folder.resolve() / "config.json")]
     options += ["--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
     options += ["--keep-going", "--retries", str(launch.retries)]
     if launch.executor is None:
-        return [*options, "--cores", str(launch.cores), "--resources", "gpu=1"]
+        gpus, others = launch.gpus if run.device == "cuda" else 0, _cpu_stages(run, launch)
+        cores = (gpus + others) * run.recipe.training.threads
+        counts = ["--resources", f"gpu={gpus}", f"cpu_stage={others}"]
+        return [*options, "--cores", str(cores), *counts]
     return [*options, "--executor", launch.executor, "--jobs", str(launch.jobs)]
 
 
@@ -176,6 +230,8 @@ def stage_command(stage: Stage, config: Mapping[str, Any]) -> str:
     words = [sys.executable, "-c", _WITH_PARENT.format("train.cli"), "stage", stage.kind]
     words += [config["recipe"], "--run", config["run"], "--release", config["release"]]
     words += ["--device", config["device"]]
+    if config["cards"] and stage.kind in ON_CARD:
+        words += ["--cards", ",".join(config["cards"])]
     if stage.round:
         words += ["--round", stage.round]
     if stage.part is not None:
@@ -203,10 +259,3 @@ def files_stamp(stage: Stage, config: Mapping[str, Any]) -> str:
     stats = [(path.name, path.stat()) for path in files]
     rows = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
     return sha256("\n".join(rows).encode()) if rows else ""
-
-
-def resources_of(stage: Stage, config: Mapping[str, Any]) -> dict[str, int]:
-    """Return what a stage asks of a cluster."""
-    mem_mb, runtime = _NEEDS.get(stage.kind, _LITTLE)
-    gpu = {"gpu": 1} if stage.kind == "train" and config["device"] == "cuda" else {}
-    return {"mem_mb": mem_mb, "runtime": runtime, **gpu}

@@ -1,37 +1,31 @@
 """Estimate what a recipe needs before it is run; every estimate names its source."""
 
 import math
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
-from rich.table import Table
-
-from imaging.fitted_tables import show_table
-from imaging.terminal import terminal
-from imaging.words import number_of
-from train.data.release import Layout, case_list, list_cases
+from imaging.geometry import Shape
+from inference.sliding_window import Window, window_count
+from train.data.release import case_list
 from train.network.recipe import Training
-from train.rounds.graph import consumers, expand
+from train.rounds import hardware
+from train.rounds.graph import Stage, consumers, expand
+from train.rounds.hardware import Card, Span
 from train.rounds.recipe import Round, RoundsRecipe
-from train.synthesis.phantom_release import Phantoms, phantom_cases
+from train.rounds.resources import NEEDS
+from train.rounds.schedule import Planned, highest, planned
 
-# The blackbean team's FLARE23 training, as published with its code (Ziyan-Huang/FLARE23: log,
-# plans, fingerprint of 3,918 cases, assets/efficiency.png).
-EPOCH_S, EPOCH_STEPS, STEP_VOXELS = 26.9, 250, 2 * 48 * 128 * 160
-CASE_S = 11.92
-MEDIAN_MM3 = 159.5 * 496 * 497 * 2.5 * 0.8203**2
+# The blackbean team's fingerprint of 3,918 cases of FLARE23.
+MEDIAN_SHAPE, MEDIAN_SPACING_MM = (159.5, 496, 497), (2.5, 0.8203, 0.8203)
+MEDIAN_MM = tuple(n * mm for n, mm in zip(MEDIAN_SHAPE, MEDIAN_SPACING_MM, strict=True))
 IMAGE_BYTES = 4
 """nnU-Net keeps preprocessed images in float32."""
-SOURCES = (
-    f"GPU-hours: {EPOCH_S} s an epoch of {EPOCH_STEPS} steps of two patches 48×128×160 on one "
-    "A100 (the blackbean team's FLARE23 log), taken as proportional to steps and voxels; where a "
-    "recipe leaves the patch to nnU-Net, as if it were that one.",
-    f"Labelling: {CASE_S} s a case (the same team's assets/efficiency.png, start-up included).",
-    "Disk: the median case of their fingerprint (159.5×496×497 voxels of 2.5×0.82×0.82 mm), or a "
-    "phantom of the recipe's, at its spacing in float32. nnU-Net compresses, so it will be less; "
-    "it is deleted when the round is trained. CTs are linked, not copied.",
-)
+CLASSES = 15
+PREPARING_CORES = 16
+"""That prepare the cases of a training at once."""
+_STEP = 0.5
+"""Between windows, as in a network that was exported in a round."""
 
 
 @dataclass(frozen=True)
@@ -44,103 +38,176 @@ class Cost:
     found: int | None
     """Of these in the release; None where none was given."""
     labels: str
+    counted: int
+    """Cases that are prepared and trained on."""
     labelled: int
     """Cases that it labels for later rounds."""
-    train_hours: float
-    label_hours: float
+    judged: int
+    """Cases that are held out, which it labels too."""
     disk_gb: float
+    cpu_hours: float
 
 
-def costs(
-    recipe: RoundsRecipe, names: Set[str] | None = None, case_mm3: float = MEDIAN_MM3
-) -> tuple[Cost, ...]:
-    """Return what each round will take.
+class RecipeCost:
+    """What a recipe will take, on some card and on several."""
 
-    Args:
-        recipe: What will be run.
-        names: The release's cases; without them the lists are taken for whole.
-        case_mm3: Volume of a case.
-    """
+    def __init__(
+        self,
+        recipe: RoundsRecipe,
+        names: Set[str] | None = None,
+        case_mm: tuple[float, ...] = MEDIAN_MM,
+    ) -> None:
+        """Count.
 
-    def counted(lists: set[str]) -> int:
-        wanted = set().union(*(case_list(name) for name in lists))
-        return len(wanted if names is None else wanted & names)
+        Args:
+            recipe: What will be run.
+            names: The release's cases; without them the lists are taken for whole.
+            case_mm: Extents of a case (Z, Y, X).
+        """
+        self.recipe = recipe
+        self._names = names
+        self._case_voxels = math.prod(case_mm) / math.prod(recipe.spacing_mm)
+        sizes = zip(case_mm, recipe.spacing_mm, strict=True)
+        self._case_shape = _shape(max(1, round(size / mm)) for size, mm in sizes)
 
-    rows = []
-    for step in recipe.rounds:
-        count = counted({step.cases})
-        labelled = counted({other.cases for other in consumers(recipe, step.name)})
-        rows.append(
-            Cost(
-                step.name,
-                len(case_list(step.cases)),
-                None if names is None else count,
-                _labels(step),
-                labelled,
-                training_hours(recipe.training),
-                labelled * CASE_S / 3600,
-                count * case_mm3 / math.prod(recipe.spacing_mm) * IMAGE_BYTES / 1e9,
-            )
+    @cached_property
+    def rounds(self) -> tuple[Cost, ...]:
+        """What each round takes."""
+        return tuple(self._of_round(step) for step in self.recipe.rounds)
+
+    def _of_round(self, step: Round) -> Cost:
+        counted = self._counted({step.cases})
+        labelled = self._counted({other.cases for other in consumers(self.recipe, step.name)})
+        judged = self._counted({"partially_labelled"}) if self.recipe.held_out else 0
+        judged //= max(1, self.recipe.held_out)
+        cpu_s = counted * hardware.PREPARE_S + self._steps * self.draw_s
+        cpu_s += (labelled + judged) * hardware.REST_S * hardware.REST_CORES
+        return Cost(
+            step.name,
+            len(case_list(step.cases)),
+            None if self._names is None else counted,
+            _labels(step),
+            counted,
+            labelled,
+            judged,
+            counted * self._case_voxels * IMAGE_BYTES / 1e9,
+            cpu_s / 3600,
         )
-    return tuple(rows)
+
+    def _counted(self, lists: set[str]) -> int:
+        wanted = set().union(*(case_list(name) for name in lists))
+        return len(wanted if self._names is None else wanted & self._names)
+
+    @property
+    def _steps(self) -> int:
+        return self.recipe.training.epochs * self.recipe.training.iterations
+
+    @property
+    def draw_s(self) -> float:
+        """CPU seconds of a batch."""
+        return hardware.draw_cpu_s(_batch_voxels(self.recipe.training))
+
+    def train_hours(self, card: Card) -> Span:
+        """Return the hours of a round's training, without the preparation of its cases.
+
+        Several cards that train one network together are at least as fast as one.
+        """
+        hours = hardware.step_s(card, _batch_voxels(self.recipe.training)).times(self._steps / 3600)
+        return Span(hours.least / self.recipe.training.gpus, hours.most)
+
+    def case_hours(self, card: Card) -> Span:
+        """Return the hours of a case that is labelled."""
+        training, shape = self.recipe.training, self._case_shape
+        patch = _patch(training)
+        windows = window_count(shape, Window(patch, _STEP, "gaussian", ((),)))
+        return hardware.case_s(card, windows, patch).times(1 / 3600)
+
+    @property
+    def labelled(self) -> int:
+        """Cases that the rounds label, held-out ones too."""
+        return sum(cost.labelled + cost.judged for cost in self.rounds)
+
+    def label_hours(self, card: Card) -> Span:
+        """Return the hours of all that is labelled."""
+        return self.case_hours(card).times(self.labelled)
+
+    def cores_to_feed(self, card: Card) -> Span:
+        """Return how many cores draw batches as fast as a card takes them."""
+        step_s = hardware.step_s(card, _batch_voxels(self.recipe.training))
+        return Span(self.draw_s / step_s.most, self.draw_s / step_s.least)
+
+    def training_gb(self) -> float:
+        """Return the memory that a training takes of each of its cards."""
+        from train.network.planning import feature_map_voxels  # nnU-Net
+
+        training, patch = self.recipe.training, _patch(self.recipe.training)
+        trained_on = training.patch or patch
+        values = feature_map_voxels(training, self.recipe.spacing_mm, trained_on, CLASSES)
+        return hardware.training_gb(values, math.ceil(training.batch / training.gpus))
+
+    def plan(self, card: Card, cards: int) -> "Plan":
+        """Return when the run ends on a machine with so many cards, and what it holds at most.
+
+        The slower end of each span is taken.
+        """
+        rounds = {cost.round: cost for cost in self.rounds}
+        stages = expand(self.recipe, scored=False)
+        hours: dict[str, float] = {}
+        for stage in stages:
+            if stage.kind == "train":
+                prepared_s = rounds[stage.round].counted * hardware.PREPARE_S / PREPARING_CORES
+                hours[stage.key] = self.train_hours(card).most + prepared_s / 3600
+            elif stage.kind == "label":
+                part = math.ceil(rounds[stage.round].labelled / self.recipe.shards)
+                hours[stage.key] = part * self.case_hours(card).most
+            elif stage.kind == "judge":
+                hours[stage.key] = rounds[stage.round].judged * self.case_hours(card).most
+        disk_gb = {cost.round: cost.disk_gb for cost in self.rounds}
+
+        def disk(stage: Stage) -> float:
+            return disk_gb[stage.round] if stage.kind == "train" else 0.0
+
+        def memory(stage: Stage) -> float:
+            return NEEDS[stage.kind][0] / 1000 if stage.kind in NEEDS else 0.0
+
+        plan = planned(stages, self.recipe.training, hours, cards)
+        return Plan(
+            cards, plan, max(one.end for one in plan), highest(plan, memory), highest(plan, disk)
+        )
 
 
-def training_hours(training: Training) -> float:
-    """Return hours on one A100."""
-    voxels = training.batch * math.prod(training.patch) if training.patch else STEP_VOXELS
-    epochs = training.epochs * training.iterations / EPOCH_STEPS
-    return EPOCH_S * epochs * voxels / STEP_VOXELS / 3600
+@dataclass(frozen=True)
+class Plan:
+    """A run on a machine with some cards."""
+
+    cards: int
+    stages: tuple[Planned, ...]
+    hours: float
+    memory_gb: float
+    """Of the machine: what its stages ask of a cluster, at the moment when it is most."""
+    disk_gb: float
+    """Of prepared cases."""
+
+    def trainings(self) -> int:
+        """Return how many trainings run at once, at most."""
+        return round(highest(self.stages, lambda stage: float(stage.kind == "train")))
+
+
+def _shape(sizes: Iterable[int]) -> Shape:
+    z, y, x = sizes
+    return z, y, x
+
+
+def _patch(training: Training) -> Shape:
+    """Return the patch in which a network predicts."""
+    return _shape(training.window or training.patch or hardware.STEP_PATCH)
+
+
+def _batch_voxels(training: Training) -> int:
+    return training.batch * math.prod(training.patch or hardware.STEP_PATCH)
 
 
 def _labels(step: Round) -> str:
     sources = " and ".join(step.sources)
     by = f" by {step.combine}" if step.combine else ""
     return f"{step.merge} with {sources}{by}" if sources else step.merge
-
-
-def show_costs(recipe: RoundsRecipe, release: Path | None, phantoms: Phantoms | None) -> None:
-    """Print a recipe's rounds with what they will take.
-
-    Args:
-        recipe: What will be run.
-        release: Where its cases are; None where it is not there yet.
-        phantoms: The recipe's own, which are counted then, if it has any.
-
-    Raises:
-        KitError: The release is not laid out as one.
-    """
-    names = None
-    if release is not None:
-        names = {case.case for case in list_cases(release, Layout())}
-    elif phantoms is not None:
-        names = {case.case for case in phantom_cases(phantoms)}
-    rows = costs(recipe, names, MEDIAN_MM3 if phantoms is None else phantoms.mm3)
-    count = len(expand(recipe, scored=False))
-    table = Table(
-        "round", "labels",
-        *("cases", "labels for", "train h", "label h", "disk GB"),
-        title=f"{recipe.name}: {number_of(len(rows), 'round')}, {number_of(count, 'stage')}",
-        show_footer=True,
-    )  # fmt: skip
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for row in rows:
-        found = "" if row.found is None else f"{row.found:,} of "
-        numbers = (row.train_hours, row.label_hours, row.disk_gb)
-        table.add_row(
-            row.round,
-            row.labels,
-            f"{found}{row.cases:,}",
-            f"{row.labelled:,}",
-            *(f"{number:,.1f}" for number in numbers),
-        )
-    table.columns[0].footer = "all"
-    table.columns[4].footer = f"{sum(row.train_hours for row in rows):,.1f}"
-    table.columns[5].footer = f"{sum(row.label_hours for row in rows):,.1f}"
-    table.columns[6].footer = f"{max(row.disk_gb for row in rows):,.1f}"
-    console = terminal()
-    show_table(table, console)
-    if release is None and phantoms is not None:
-        console.print("Cases: those that `train phantoms` makes of this recipe.", highlight=False)
-    for source in SOURCES:
-        console.print(source, highlight=False)

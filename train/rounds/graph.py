@@ -145,6 +145,7 @@ def settings_of(recipe: RoundsRecipe, stage: Stage, device: str) -> dict[str, An
         found |= {"name": recipe.name, "threads": training.threads}
     elif stage.kind in ("label", "judge", "score"):
         found |= {"precision": recipe.precision, "threads": training.threads}
+        found |= {"device": device}
     if stage.kind in ("label", "judge", "rules"):
         found |= {"held_out": recipe.held_out}
     if recipe.confidence and stage.kind in ("label", "judge", "fuse"):  # "" changes no stage

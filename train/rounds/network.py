@@ -28,7 +28,7 @@ from train.pseudo_labels.component_rules import add_pieces, choose_rules, rules_
 from train.pseudo_labels.fusion import read_flare_labels, same_shape
 from train.pseudo_labels.selection import Pieces
 from train.rounds.graph import Stage, cases_of, cases_to_label
-from train.rounds.recipe import Round, RoundsRecipe
+from train.rounds.recipe import Round
 from train.rounds.records import RECORD
 from train.rounds.run import Job, Run
 
@@ -96,11 +96,11 @@ def _predicted(
     files = {case.case: run.release / case.image for case in cases}
     paths = (*files.values(), manifest.folder / MANIFEST, manifest.weights("onnx"))
     inputs = {run.named(path): path for path in paths}
-    return Job(inputs, partial(_predict, run.recipe, name, manifest, files, signal))
+    return Job(inputs, partial(_predict, run, name, manifest, files, signal))
 
 
 def _predict(
-    recipe: RoundsRecipe,
+    run: Run,
     name: str,
     manifest: Manifest,
     files: dict[str, Path],
@@ -111,7 +111,9 @@ def _predict(
     if not files:
         return
     settings = Settings(
-        precision=cast(Precision, recipe.precision), threads=recipe.training.threads
+        engine="torch" if run.device == "cuda" else "auto",
+        precision=cast(Precision, run.recipe.precision),
+        threads=run.recipe.training.threads,
     )
     if signal:
         failed = label_all_with_confidence(

@@ -1,23 +1,36 @@
 """Run one stage of a run, and record its inputs and outputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from train.progress import log_stage
+from train.rounds.cards import hold_cards, require_card
 from train.rounds.fuse import fuse_job, select_job
 from train.rounds.graph import Stage, expand
 from train.rounds.network import export_job, judge_job, label_job, rules_job, score_job, train_job
 from train.rounds.records import Work, run_stage
+from train.rounds.resources import cards_of
 from train.rounds.run import Job, Run
 
 
-def do_stage(run: Run, stage: Stage) -> Path:
+def do_stage(run: Run, stage: Stage, cards: Sequence[str] = ()) -> Path:
     """Run one stage; on stderr, lines say that it starts, how far it is, and how it ended.
 
+    Args:
+        run: Whose.
+        stage: Which.
+        cards: One that needs a GPU waits for one of these, and sees no other; none: it sees those
+            that CUDA_VISIBLE_DEVICES leaves.
+
     Raises:
-        KitError: It failed; what it wrote is removed.
+        KitError: It failed; what it wrote is removed. Or it needs a GPU, and there is none.
     """
-    with log_stage(stage.key):
+    with log_stage(stage.key), ExitStack() as stack:
+        if count := cards_of(stage, run.recipe.training, run.device):
+            if cards:
+                stack.enter_context(hold_cards(cards, count))
+            require_card()
         return _do_stage(run, stage)
 
 

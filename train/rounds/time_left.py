@@ -1,4 +1,4 @@
-"""How long a run will still take: as measured in it, and until then as `train plan` says."""
+"""How long a run will still take: as measured in it, and until then as `train estimate` says."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from train.data.release import LABEL_SUFFIX, Layout, list_cases
 from train.progress import CASE, EPOCH
-from train.rounds.cost import CASE_S, costs, training_hours
+from train.rounds.cost import RecipeCost
+from train.rounds.hardware import A100
 from train.rounds.run import Run
 from train.rounds.watch import DONE, Watched
 
@@ -23,9 +24,10 @@ class TimeLeft:
 
     @property
     def text(self) -> str:
-        """What is shown: "about 3 h 20 min left (training as `train plan` says)"."""
-        says = f" ({' and '.join(self.estimated)} as `train plan` says)" if self.estimated else ""
-        return f"about {duration(self.seconds)} left{says}"
+        """What is shown: "about 3 h 20 min left (training as `train estimate` says)"."""
+        known = f"about {duration(self.seconds)} left"
+        what = " and ".join(self.estimated)
+        return f"{known} ({what} as `train estimate` says)" if what else known
 
 
 def duration(seconds: float) -> str:
@@ -55,13 +57,16 @@ class Clock:
         names = {case.case for case in cases}
         annotated = sum(case.label is not None for case in cases)
         validation = [case.case for case in cases if case.subset == "validation"]
-        self._labelled = {row.round: row.labelled for row in costs(recipe, names)}
+        estimate = RecipeCost(recipe, names)
+        self._labelled = {row.round: row.labelled for row in estimate.rounds}
         self._cases = {
             "judge": annotated // recipe.held_out if recipe.held_out else 0,
             "score": sum(_has_truth(run, name) for name in validation),
         }
         self._epochs, self._shards = recipe.training.epochs, recipe.shards
-        self._epoch_s = training_hours(recipe.training) * 3600 / max(1, recipe.training.epochs)
+        train_s = estimate.train_hours(A100).most * 3600
+        self._epoch_s = train_s / max(1, recipe.training.epochs)
+        self._case_s = estimate.case_hours(A100).most * 3600
         self._slots = min(slots, recipe.shards)
 
     def left(self, rows: Sequence[Watched]) -> TimeLeft:
@@ -77,7 +82,7 @@ class Clock:
                 estimated += ["training"] if epoch_s is None else []
             elif row.stage.kind in _LABELLING:
                 at_once = self._slots if row.stage.kind == "label" else 1
-                each_s = CASE_S if case_s is None else case_s
+                each_s = self._case_s if case_s is None else case_s
                 seconds += self._units_left(row) * each_s / at_once
                 estimated += ["labelling"] if case_s is None else []
             else:

@@ -3,7 +3,6 @@
 The truth of every case is written into a folder of its own, to measure pseudo labels with.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +54,9 @@ class Phantoms:
                 raise KitError(f"phantoms: {kind} is {count}; choose from 0 to {len(names)}")
 
     @property
-    def mm3(self) -> float:
-        """Volume of a case."""
-        return math.prod(self.shape) * math.prod(self.spacing_mm)
+    def mm(self) -> tuple[float, ...]:
+        """Extents of a case (Z, Y, X)."""
+        return tuple(n * mm for n, mm in zip(self.shape, self.spacing_mm, strict=True))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from imaging.errors import KitError
+from imaging.machine import cpu_flags
 from imaging.volumes import write_volume
 from inference.engines import EngineOptions, open_engine
 from inference.manifest import load_manifest, verify_files
@@ -123,9 +124,9 @@ def test_cut_off_in_the_middle_it_leaves_a_bundle_without_integers(bundle, monke
 
 def test_the_engine_opens_integers_where_it_is_requested(bundle):
     manifest = load_manifest(bundle / "weights_manifest.json")
-    from inference.engines.openvino_engine import _INSTRUCTIONS, _cpu_flags
+    from inference.engines.openvino_engine import _INSTRUCTIONS
 
-    if not _cpu_flags() & _INSTRUCTIONS["int8"]:
+    if not cpu_flags() & _INSTRUCTIONS["int8"]:
         pytest.skip("this CPU has no instructions for 8-bit integers")
     patch = np.random.default_rng(2).normal(size=(1, 1, 16, 16, 16)).astype(np.float32)
     logits = {}

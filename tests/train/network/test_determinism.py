@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import torch
 import inference
 from imaging.errors import KitError
 from imaging.geometry import Orientation
+from imaging.records import write_json
 from imaging.resampling import resample_linear
 from imaging.volumes import read_volume
 from tests.train.training import (
@@ -264,5 +265,6 @@ class TestGoingOn:
 
 def test_a_step_that_fails_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(nnunet, "_TRAIN", ("train.network.parent_process", "no_such_entry"))
+    write_json(asdict(SPEC), tmp_path / "spec.json")
     with pytest.raises(KitError, match=r"`no_such_entry 23 3d_fullres all .*exit code 1"):
         fit(tmp_path, "cpu")

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +95,29 @@ def test_hu_range(tmp_path):
 def test_a_network_that_cannot_be_is_refused(tmp_path, changes, complaint):
     with pytest.raises(KitError, match=complaint):
         network(varied(**changes), tmp_path / "plans.json")
+
+
+@pytest.mark.parametrize("name", ["flare23", "flare23_paper", "phantom"])
+def test_feature_maps_are_counted_as_nnunet_counts_them(name):
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+    from train.network.planning import _network, feature_map_voxels
+    from train.rounds.recipe import load_rounds
+
+    recipe = load_rounds(Path(__file__).parents[3] / "train" / "recipes" / f"{name}.toml")
+    patch = recipe.training.patch
+    kwargs = {
+        **_network(recipe.training, recipe.spacing_mm, patch),
+        "conv_op": "torch.nn.modules.conv.Conv3d",
+        "conv_bias": True,
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+        "norm_op_kwargs": {},
+        "nonlin": "torch.nn.LeakyReLU",
+        "nonlin_kwargs": {},
+    }
+    network = get_network_from_plans(
+        "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        kwargs, ("conv_op", "norm_op", "nonlin"), 1, 15, allow_init=False, deep_supervision=True,
+    )  # fmt: skip
+    counted = feature_map_voxels(recipe.training, recipe.spacing_mm, patch, 15)
+    assert counted == network.compute_conv_feature_map_size(patch)

@@ -1,14 +1,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from imaging.errors import KitError
-from train.cli import main
 from train.data.release import Case, case_list
-from train.rounds.cost import costs, training_hours
 from train.rounds.graph import (
     cases_of,
     cases_to_label,
@@ -18,7 +14,7 @@ from train.rounds.graph import (
     settings_of,
 )
 from train.rounds.recipe import load_rounds
-from train.synthesis.phantom_release import load_phantoms, phantom_cases, phantoms_of, write_release
+from train.synthesis.phantom_release import phantoms_of
 
 RECIPES = Path(__file__).parents[3] / "train" / "recipes"
 
@@ -177,70 +173,6 @@ def test_what_a_change_of_the_recipe_makes_stale(phantom, change, stale):
         if settings_of(phantom, stage, "cpu") != settings_of(changed, stage, "cpu")
     }
     assert found == stale
-
-
-def test_hours_follow_steps_and_voxels(paper):
-    training = replace(paper.training, patch=(48, 128, 160))
-    # 1,000 epochs of 250 steps at 26.9 s: 26,900 s
-    assert training_hours(training) == pytest.approx(26900 / 3600)
-    assert training_hours(replace(training, patch=())) == pytest.approx(26900 / 3600)
-    half = replace(training, iterations=125, patch=(48, 128, 80))
-    assert training_hours(half) == pytest.approx(26900 / 3600 / 4)
-
-
-def test_costs_of_the_paper(paper):
-    rows = costs(paper)
-    assert [row.cases for row in rows] == [222, 2199, 2199, 3999, 3987]
-    assert [row.found for row in rows] == [None] * 5
-    # 2,199 cases of 11.92 s
-    assert rows[0].label_hours == pytest.approx(2199 * 11.92 / 3600)
-    # the median case has 159.5 x 496 x 497 voxels at the paper's spacing, 4 bytes each
-    assert rows[0].disk_gb == pytest.approx(222 * 159.5 * 496 * 497 * 4 / 1e9)
-
-
-def test_costs_count_what_a_release_has(paper):
-    rows = costs(paper, {f"FLARE23_{n:04d}" for n in (1, 2, 2201)})
-    # of 1, 2 and 2201 only 1 is complete; 2201 is unlabelled
-    assert [row.found for row in rows] == [1, 2, 2, 3, 3]
-    assert [row.labelled for row in rows] == [2, 2, 3, 0, 0]
-
-
-def test_a_recipe_of_phantoms_is_counted_as_the_release_that_is_made_of_it(tmp_path):
-    def draw(_case, _seed):
-        return np.zeros((2, 2, 2), np.int16), np.ones((2, 2, 2), np.uint8)
-
-    recipe = RECIPES / "phantom.toml"
-    described, seed = load_phantoms(recipe)
-    write_release(described, seed, draw, tmp_path / "release")
-    before = CliRunner().invoke(main, ["estimate", str(recipe)])
-    after = CliRunner().invoke(
-        main, ["estimate", str(recipe), "--release", str(tmp_path / "release")]
-    )
-    assert (before.exit_code, after.exit_code) == (0, 0)
-    lines = [set(result.output.splitlines()) for result in (before, after)]
-    assert lines[0] - lines[1] == {"Cases: those that `train phantoms` makes of this recipe."}
-    assert not lines[1] - lines[0]
-
-
-OF_PHANTOMS = ("phantom", "phantom_poisoned", "phantom_sources", "phantom_stop")
-
-
-@pytest.mark.parametrize("name", OF_PHANTOMS)
-def test_no_recipe_of_phantoms_counts_cases_that_are_not_made(name):
-    path = RECIPES / f"{name}.toml"
-    described = phantoms_of(path)
-    names = {case.case for case in phantom_cases(described)}
-    rows = costs(load_rounds(path), names, described.mm3)
-    most = described.complete + described.partial + described.unlabelled
-    assert all(row.found <= most and row.labelled <= most for row in rows)
-    assert sum(row.label_hours for row in rows) < 1
-
-
-def test_a_phantom_takes_the_disk_of_its_own_size(phantom):
-    described = phantoms_of(RECIPES / "phantom.toml")
-    teacher = costs(phantom, {case_list("organ_complete")[0]}, described.mm3)[0]
-    # 56 x 56 x 72 voxels of the recipe's own spacing, 4 bytes each
-    assert teacher.disk_gb == pytest.approx(56 * 56 * 72 * 4 / 1e9)
 
 
 def test_recipes_without_phantoms_have_none():

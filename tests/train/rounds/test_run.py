@@ -1,5 +1,6 @@
 """The paper's recipe, every round of it, on twenty small generated cases with FLARE23's names."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from imaging.label_maps import read_label_map
 from train.cli import main
 from train.data.release import Layout
 from train.progress import read_log
+from train.rounds.network import MANIFEST
 from train.rounds.records import RECORD, load_record
 from train.rounds.watch import log_path
 from train.synthesis.phantom_release import HIDDEN, Phantoms, from_shapes, write_release
@@ -19,6 +21,7 @@ pytest.importorskip("snakemake")
 
 ROOT = Path(__file__).parents[3]
 PAPER = ROOT / "train" / "recipes" / "flare23_paper.toml"
+OURS = ROOT / "train" / "recipes" / "flare23.toml"
 PHANTOMS = Phantoms(4, 9, 5, 2, (40, 40, 48), (8.0, 8.0, 8.0))
 SHORTENED = {
     "spacing_mm": "[8.0, 8.0, 8.0]",
@@ -38,16 +41,21 @@ def train(*words):
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
+def shortened(recipe, **more):
+    """Return the text of a recipe with small and few steps."""
+    text = recipe.read_text()
+    for key, value in {**SHORTENED, **more}.items():
+        text, count = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
+        assert count == 1, key
+    return text
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Make a release, the paper's recipe shortened, and two sources that know the truth."""
     folder = tmp_path_factory.mktemp("paper")
     write_release(PHANTOMS, 1, from_shapes(PHANTOMS), folder / "release")
-    text = PAPER.read_text()
-    for key, value in SHORTENED.items():
-        text, count = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
-        assert count == 1, key
-    (folder / "paper.toml").write_text(text)
+    (folder / "paper.toml").write_text(shortened(PAPER))
     for name in SOURCES:
         (folder / name).symlink_to(folder / "release" / HIDDEN)
     return folder
@@ -99,6 +107,25 @@ def test_the_papers_rounds_from_a_release_to_exported_networks(folder):
     again = run(folder)
     repeated = {stage for stage in made if again[stage] != made[stage]}
     assert repeated == {"data"}, "a CT is newer but the same: its digest says so"
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_our_rounds_hold_cases_out_choose_rules_and_decide_whether_to_go_on(folder):
+    (folder / "ours.toml").write_text(shortened(OURS, held_out=3, least_gain="-0.99"))
+    place = folder / "our_run"
+    done = train("run", folder / "ours.toml", "--release", folder / "release", "--run", place)
+    assert done.exit_code == 0, done.output
+    stop = json.loads((place / "stop.json").read_text())
+    assert stop["verdicts"], "rounds were compared"
+    trained = {path.parents[1].name for path in place.glob("*/train/stage.json")}
+    assert {"teacher", "student"} <= trained
+    for name in trained:
+        assert (place / name / "rules" / "rules.json").is_file()
+        assert "postprocess" in json.loads((place / name / "rules" / MANIFEST).read_text())
+        held = set(json.loads((place / name / "judge" / "judge.json").read_text())["dsc"])
+        assert held
+        assert not any(case in read for read in _inputs(place / name / "train") for case in held)
 
 
 def _inputs(stage):

@@ -22,8 +22,10 @@ from train.progress import (
     log_stage,
     read_log,
 )
+from train.rounds.cost import RecipeCost
 from train.rounds.display import Display
 from train.rounds.graph import Stage
+from train.rounds.hardware import A100
 from train.rounds.recipe import load_rounds
 from train.rounds.records import digests_path
 from train.rounds.run import Run
@@ -135,9 +137,9 @@ class TestTimeLeft:
         # a step: 2 * 40 * 48 * 56 voxels of 2 * 48 * 128 * 160 in 26.9 / 250 s; 3 * 15 * 40 steps
         training_s = 3 * 15 * 40 * (40 * 48 * 56) / (48 * 128 * 160) * 26.9 / 250
         # labels of two rounds for 2 + 6 + 2 cases, and 4 scored in each of three rounds
-        labelling_s = (2 * 10 + 3 * 4) * 11.92
+        labelling_s = (2 * 10 + 3 * 4) * RecipeCost(run.recipe).case_hours(A100).most * 3600
         assert left.seconds == pytest.approx(training_s + labelling_s)
-        assert left.text == "about 7 min left (training and labelling as `train plan` says)"
+        assert left.text == "about 2 min left (training and labelling as `train estimate` says)"
 
     def test_then_as_measured(self, run):
         finish(run, "data")
@@ -261,6 +263,7 @@ def test_a_round_cannot_be_called_as_the_folder_of_logs(tmp_path):
 
 def test_without_a_truth_nothing_is_scored_in_the_time_left(run):
     plain = replace(run, truth=None)
+    case_s = RecipeCost(run.recipe).case_hours(A100).most * 3600
     assert Clock(run, 1).left(Watch(run).look()).seconds - Clock(plain, 1).left(
         Watch(plain).look()
-    ).seconds == pytest.approx(3 * 4 * 11.92)
+    ).seconds == pytest.approx(3 * 4 * case_s)

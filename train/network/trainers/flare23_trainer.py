@@ -65,11 +65,15 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         seed_everything(self.recipe["seed"], 0)
         super().initialize()
         if self.recipe["rare_heads"]:
-            for head in self.network.decoder.seg_layers:
+            for head in self._plain_network().decoder.seg_layers:
                 organs = head.bias.numel() - 1
                 with torch.no_grad():
                     head.bias.fill_(float(np.log(FOREGROUND_SHARE / organs)))
                     head.bias[0] = float(np.log(1 - FOREGROUND_SHARE))
+
+    def _plain_network(self) -> Any:
+        """Return the network itself, of which several cards train copies."""
+        return self.network.module if self.is_ddp else self.network
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
         """Return nnU-Net's SGD or AdamW, either with nnU-Net's schedule."""
@@ -100,14 +104,18 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
             )
 
     def get_dataloaders(self) -> tuple[Iterator[Batch], Iterator[Batch]]:
-        """Return both streams of batches; nnU-Net must have been started without workers."""
+        """Return both streams of batches; nnU-Net must have been started without workers.
+
+        With several cards each draws its own share of a batch.
+        """
         seed, workers, pin = self.recipe["seed"], self.recipe["workers"], self.device.type == "cuda"
+        share = (self.local_rank,) if self.is_ddp else ()
         training, validation = (each.data_loader for each in super().get_dataloaders())
         first = self.current_epoch * self.num_iterations_per_epoch
         held = self.current_epoch * self.num_val_iterations_per_epoch
         return (
-            stream(training, (seed, 1), first, workers, pin),
-            stream(validation, (seed, 2), held, min(workers, 1), pin),
+            stream(training, (seed, 1, *share), first, workers, pin),
+            stream(validation, (seed, 2, *share), held, min(workers, 1), pin),
         )
 
     def on_train_start(self) -> None:
@@ -118,13 +126,15 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
         super().on_train_start()
-        self.count_epoch = counting(EPOCH, self.num_epochs, self.current_epoch)
+        if not self.local_rank:
+            self.count_epoch = counting(EPOCH, self.num_epochs, self.current_epoch)
 
     def on_epoch_end(self) -> None:
         """Go on with the numbers that a resumed training would read, not with NumPy's of them."""
         self.logger.load_checkpoint(canonical(self.logger.get_checkpoint()))
         super().on_epoch_end()
-        self.count_epoch()
+        if not self.local_rank:
+            self.count_epoch()
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Resume; nnU-Net writes `checkpoint_latest` before it notes that an epoch was the best."""
@@ -136,7 +146,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         if self.local_rank or self.disable_checkpointing:
             return
         content = {
-            "network_weights": self.network.state_dict(),
+            "network_weights": self._plain_network().state_dict(),
             "optimizer_state": self.optimizer.state_dict(),
             "grad_scaler_state": self.grad_scaler.state_dict() if self.grad_scaler else None,
             "logging": self.logger.get_checkpoint(),

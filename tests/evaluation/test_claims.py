@@ -1,0 +1,327 @@
+"""Claims: what is a figure, what finds a wrong one, and that the documents are as they claim."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from evaluation.claims.adding import add_page
+from evaluation.claims.checking import other_inputs, problems, repository, unclaimed, updated
+from evaluation.claims.pages import stated_figures
+from evaluation.claims.rerun import NEEDS, cannot, compared, repeated
+from evaluation.claims.screen import rerun_claims
+from evaluation.claims.table import (
+    Claim,
+    ClaimedRun,
+    ClaimsTable,
+    Given,
+    file_values,
+    read_claims,
+    values_of,
+    write_claims,
+)
+from evaluation.cli import main
+from imaging.errors import KitError
+
+ROOT = Path(__file__).parents[2]
+CLAIMS = read_claims(ROOT / "docs" / "claims.json")
+
+
+class TestTheDocuments:
+    """This repository's own."""
+
+    def test_every_figure_of_the_covered_pages_is_in_a_claim_and_every_claim_is_right(self):
+        found = list(problems(CLAIMS, ROOT))
+        advice = "run `flare23 claims --update` or `flare23 claims --add PAGE` (docs/claims.md)"
+        assert found == [], f"{advice}:\n" + "\n".join(found)
+
+    def test_the_covered_pages_are_there_and_the_readme_is_one_of_them(self):
+        assert "README.md" in CLAIMS.pages
+        assert len(set(CLAIMS.pages)) == len(CLAIMS.pages)
+        assert [page for page in CLAIMS.pages if not (ROOT / page).is_file()] == []
+
+    @pytest.mark.parametrize("page", sorted({claim.page for claim in CLAIMS.claims}))
+    def test_a_planted_wrong_figure_is_found(self, page, tmp_path):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        given = [*CLAIMS.given]
+        figure = next(
+            one
+            for one in stated_figures(page, text)
+            if not any(part.covers(one) for part in given) and len(one.text) > 2
+        )
+        wrong = f"{figure.text[:-1]}{(int(figure.text[-1]) + 5) % 10}"
+        copy = tmp_path / page
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(text[: figure.start] + wrong + text[figure.start + len(figure.text) :])
+        found = list(problems(ClaimsTable((page,), CLAIMS.given, {}, ()), tmp_path))
+        before = [one.key for one in unclaimed(CLAIMS, tmp_path, page)]
+        assert [key[2] for key in before] == [wrong]
+        assert any(f"{page}:{figure.line}: {wrong}" in line for line in found)
+
+    def test_every_run_says_how_and_where_and_needs_what_is_known(self):
+        for name, run in CLAIMS.runs.items():
+            assert run.command and run.machine and run.date and run.commit, name
+            assert set(run.needs) <= set(NEEDS), name
+            assert bool(run.again) == bool(run.made), name
+            assert run.results == "" or (ROOT / run.results).is_file(), name
+
+    def test_the_golden_maps_differ_as_claimed(self):
+        """The run that takes seconds, needs nothing and gives the same on every CPU."""
+        name = "golden maps"
+        assert cannot(CLAIMS.runs[name], ROOT) == ""
+        mine = [claim for claim in CLAIMS.claims if claim.run == name]
+        with repeated(CLAIMS, ROOT, name) as made:
+            rows = list(compared(CLAIMS, ROOT, mine, file_values(made)))
+        assert rows
+        assert [row for row in rows if not row.holds] == []
+
+
+PAGE = """# Page
+
+It takes 1.30 s. A limit of 15 s is given.
+
+| case | DSC |
+| --- | --- |
+| liver | 0.961 |
+
+## Others
+
+Another took 2.5 s.
+"""
+RUN = ClaimedRun(
+    "measure", "a machine", "2026-11-28", "abc", results="results.json", made="again.json",
+    again="""echo '{"cases": [{"case": "liver", "dsc": 0.96, "seconds": 2}]}' >$OUT/again.json""",
+)  # fmt: skip
+
+
+@pytest.fixture
+def repo(tmp_path):
+    """A repository of one page, one results file and one run."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "weights_manifest.json").write_text("{}")
+    (tmp_path / "page.md").write_text(PAGE)
+    results = {"cases": [{"case": "liver", "dsc": 0.96083, "seconds": 1.3012}]}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    given = (Given("page.md", "15 s", "the limit"),)
+    write_claims(ClaimsTable((), given, {"first": RUN}), tmp_path / "docs" / "claims.json")
+    return tmp_path
+
+
+def claims(repo, *words, monkeypatch=None):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(repo)
+        return CliRunner().invoke(main, ["claims", *words])
+
+
+def table_of(repo):
+    return read_claims(repo / "docs" / "claims.json")
+
+
+def test_a_page_is_claimed_from_results_and_by_name(repo):
+    done = claims(repo, "--add", "page.md")
+    assert done.exit_code == 1
+    assert "in no results file, so name their --run: page.md:3: 1.30 s" in done.stderr
+    assert table_of(repo).pages == ()  # not covered before all is claimed
+    words = ("--run", "others", "--command", "time it", "--needs", "hours",
+             "--input", "weights_manifest.json")  # fmt: skip
+    assert claims(repo, "--add", "page.md", "--section", "Others", *words).exit_code == 0
+    assert claims(repo, "--add", "page.md", "--run", "first").exit_code == 0
+    table = table_of(repo)
+    assert table.pages == ("page.md",)
+    assert {claim.figure: (claim.run, claim.value) for claim in table.claims} == {
+        "0.961": ("first", "/cases/liver/dsc"),
+        "2.5 s": ("others", "/Another took s."),
+        "1.30 s": ("first", "/It takes s. A limit of"),
+    }
+    assert table.runs["others"].needs == ("hours",)
+    assert set(table.runs["others"].inputs) == {"weights_manifest.json"}
+    assert list(problems(table, repo)) == []
+
+
+def test_a_figure_that_nobody_measured_is_given(repo):
+    claims(repo, "--add", "page.md", "--given", "2.5 s", "--why", "an example")
+    table = table_of(repo)
+    assert table.given[-1] == Given("page.md", "2.5 s", "an example")
+    assert [one.figure for one in unclaimed(table, repo, "page.md")] == ["1.30 s", "0.961"]
+
+
+@pytest.fixture
+def claimed(repo):
+    first = add_page(table_of(repo), repo, "page.md", ("first",)).table
+    write_claims(first, repo / "docs" / "claims.json")
+    return repo
+
+
+def test_a_figure_in_no_claim_and_a_wrong_one_are_found(claimed):
+    page = claimed / "page.md"
+    page.write_text(PAGE.replace("0.961", "0.951") + "\nThat was 7 MiB.\n")
+    done = claims(claimed)
+    assert done.exit_code == 1
+    assert "page.md:7: 0.951 (liver | DSC) is in no claim" in done.stderr
+    assert "page.md: does not say 0.961 (liver | DSC) any more" in done.stderr
+    assert "page.md:13: 7 MiB" in done.stderr
+    assert "Error: 3 figures are wrong or in no claim; see above" in done.stderr
+
+
+def test_a_result_that_changed_is_found_and_written_into_the_page(claimed):
+    results = (claimed / "results.json").read_text().replace("0.96083", "0.9214")
+    (claimed / "results.json").write_text(results)
+    done = claims(claimed)
+    assert "page.md: 0.961 (liver | DSC): first has 0.9214" in done.stderr
+    done = claims(claimed, "--update")
+    assert done.exit_code == 0, done.stderr
+    assert "page.md:7: 0.961 → 0.921 (liver | DSC)" in done.stdout
+    assert (claimed / "page.md").read_text() == PAGE.replace("0.961", "0.921")
+    assert claims(claimed).exit_code == 0
+
+
+def test_a_page_that_was_changed_by_hand_to_the_new_result_keeps_its_claim(claimed):
+    (claimed / "page.md").write_text(PAGE.replace("0.961", "0.921"))
+    results = (claimed / "results.json").read_text().replace("0.96083", "0.9214")
+    (claimed / "results.json").write_text(results)
+    table, told = updated(table_of(claimed), claimed)
+    assert told == ["page.md:7: 0.961 → 0.921 (liver | DSC)"]
+    assert list(problems(table, claimed)) == []
+
+
+def test_a_claim_that_no_page_states_is_dropped(claimed):
+    (claimed / "page.md").write_text(PAGE.replace("Another took 2.5 s.", ""))
+    table, told = updated(table_of(claimed), claimed)
+    assert told == ["page.md: 2.5 (Another took … s.): claim dropped"]
+    assert [claim.figure for claim in table.claims] == ["0.961", "1.30 s"]
+
+
+def test_a_run_is_repeated_and_what_is_not_within_is_said(claimed):
+    done = claims(claimed, "dsc", "--rerun")
+    assert done.exit_code == 0, done.stderr
+    assert "1 run to repeat" in done.stderr
+    assert "1 of 1 claim held" in done.stdout
+    table = table_of(claimed)
+    strict = tuple(Claim(**{**vars(one), "tolerance": 0.0}) for one in table.claims)
+    write_claims(
+        ClaimsTable(table.pages, table.given, table.runs, strict), claimed / "docs/claims.json"
+    )
+    done = claims(claimed, "dsc", "--rerun")
+    assert done.exit_code == 1
+    assert "1 claim does not hold" in done.stderr
+
+
+def test_kept_values_take_the_place_of_the_old_everywhere(claimed):
+    left = rerun_claims(claimed, "dsc", keep=True)
+    assert left == []
+    assert "0.960" in (claimed / "page.md").read_text()
+    run = table_of(claimed).runs["first"]
+    assert file_values(claimed / "results.json")["/cases/liver/dsc"] == 0.96
+    assert run.date != "2026-11-28" or run.machine != "a machine"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"again": ""}, "no script repeats it"),
+        ({"needs": ("hours",)}, "takes hours"),
+        ({"needs": ("gpu",)}, "needs a GPU"),
+        ({"needs": ("older weights",)}, "is of weights that are no more"),
+        ({"needs": ("data",)}, "no real CTs here; set FLARE23_DATA"),
+    ],
+)
+def test_why_a_run_is_not_repeated(claimed, change, reason, monkeypatch):
+    monkeypatch.setenv("FLARE23_DATA", str(claimed / "nothing"))
+    assert cannot(ClaimedRun(**{**vars(RUN), **change}), claimed).startswith(reason)
+
+
+def test_an_idle_machine_is_only_asked_for_where_it_matters(claimed):
+    run = ClaimedRun(**{**vars(RUN), "needs": ("idle machine",)})
+    assert cannot(run, claimed) == ""
+    assert cannot(run, claimed, idle=False) == "needs an idle machine"
+
+
+@pytest.mark.parametrize(
+    ("again", "message"),
+    [("echo why >&2; exit 3", "exit code 3: why"), ("true", "exit code 0: no message")],
+)
+def test_a_run_that_fails_says_so(claimed, again, message):
+    table = ClaimsTable((), (), {"first": ClaimedRun(**{**vars(RUN), "again": again})})
+    with pytest.raises(KitError, match=message), repeated(table, claimed, "first"):
+        pass
+
+
+def test_changed_inputs_are_named(claimed):
+    run = ClaimedRun(**{**vars(RUN), "inputs": {"weights_manifest.json": "0" * 64}})
+    assert other_inputs(ClaimsTable(runs={"first": run}), claimed) == {
+        "first": ("weights_manifest.json",)
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--add", "page.md", "--run", "nobody"), "no run 'nobody'; give --command too"),
+        (("--add", "page.md", "--command", "a"), "give its name with --run"),
+        (("--add", "page.md", "--section", "Nowhere"), "has no heading with 'Nowhere'"),
+        (("--add", "page.md", "--run", "a", "--command", "b", "--needs", "luck"), "--needs luck:"),
+        (("--add", "page.md", "--given", "2.5 s"), "--given needs --why"),
+        (("--add", "nothing.md"), "cannot read page"),
+        (("nowhere",), "no claim has 'nowhere'"),
+    ],
+)
+def test_what_is_refused(repo, words, message):
+    done = claims(repo, *words)
+    assert done.exit_code == 1
+    assert message in done.stderr
+
+
+def test_two_things_at_once_are_wrong_usage(repo):
+    assert claims(repo, "--rerun", "--update").exit_code == 2
+
+
+def test_outside_of_a_checkout_it_says_so(tmp_path):
+    with pytest.raises(KitError, match="run this in a checkout"):
+        repository(tmp_path)
+
+
+def test_a_claim_of_no_run_is_refused(repo):
+    table = ClaimsTable(claims=(Claim("page.md", "1", "gone", "/a"),))
+    write_claims(table, repo / "docs" / "claims.json")
+    with pytest.raises(KitError, match="no such run: gone"):
+        table_of(repo)
+
+
+def test_entries_of_an_array_go_by_their_names(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"cases": [{"case": "a/b", "x": 1}, {"case": "c", "x": true}], "n": [1, 2.5]}')
+    assert file_values(path) == {"/cases/a~1b/x": 1.0, "/n/0": 1.0, "/n/1": 2.5}
+    run = ClaimedRun("c", "m", "d", "c", results="a.json", values={"/own": 3.0, "said": 4.0})
+    assert values_of(run, tmp_path) == {**file_values(path), "/own": 3.0, "/said": 4.0}
+
+
+def test_the_new_weights_renew_golden_maps_runs_and_pages(claimed, monkeypatch):
+    table = table_of(claimed)
+    first = table.runs["first"]
+    run = ClaimedRun(**{**vars(first), "inputs": {"weights_manifest.json": "0" * 64}})
+    write_claims(ClaimsTable(table.pages, table.given, {"first": run}, table.claims),
+                 claimed / "docs/claims.json")  # fmt: skip
+    made = []
+    monkeypatch.setattr(
+        "inference.tools.golden.write_golden", lambda described: made.append(described) or Made()
+    )
+    done = claims(claimed, "--new-weights")
+    assert done.exit_code == 0, done.stderr
+    assert [described.name for described in made] == ["flare23_default"]
+    assert "page.md:7: 0.961 → 0.960 (liver | DSC)" in done.stdout
+    digests = table_of(claimed).runs["first"].inputs["weights_manifest.json"]
+    assert digests == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"  # of {}
+
+
+class Made:
+    maps = ()
+
+
+def test_the_list_names_runs_and_problems(claimed):
+    shutil.copy(claimed / "page.md", claimed / "other.md")
+    done = claims(claimed, "page.md")
+    assert done.exit_code == 0, done.stderr
+    assert "1 page covered, 3 claims, 0 problems" in done.stdout
+    assert "measure" in done.stdout
