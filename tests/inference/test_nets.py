@@ -52,9 +52,9 @@ def failing(monkeypatch, error, where="inference.ct.read_volume", case="b"):
 
 def in_the_middle(monkeypatch, error):
     """Let the preparing of the second case raise `error`."""
-    import inference.predictor
+    import inference.view
 
-    real, calls = inference.predictor.resample_linear, []
+    real, calls = inference.view.resample_linear, []
 
     def fails(*arguments):
         calls.append(1)
@@ -62,7 +62,7 @@ def in_the_middle(monkeypatch, error):
             raise error
         return real(*arguments)
 
-    monkeypatch.setattr("inference.predictor.resample_linear", fails)
+    monkeypatch.setattr("inference.view.resample_linear", fails)
 
 
 ERRORS = [
