@@ -56,6 +56,23 @@ def inference(
     benchmark_inference(cts, manifest, model, repeats, output)
 
 
+@main.command("localiser")
+@click.argument("images", type=_FOLDER)
+@click.argument("labels", nargs=-1, type=_FOLDER)
+@click.option(
+    "--manifest", default=DEFAULT_MANIFEST, type=_FILE, help="Default: the default weights."
+)
+@click.option("--bodies", type=click.IntRange(min=0), default=10, show_default=True)
+@_OUTPUT
+def localiser_box(
+    images: Path, labels: tuple[Path, ...], manifest: Path, bodies: int, output: Path
+) -> None:
+    """The localiser's box on IMAGES with LABELS, and on generated bodies from head to toe."""
+    from benchmarks.localiser import benchmark_localiser
+
+    benchmark_localiser(images, labels, manifest, bodies, output)
+
+
 @main.command()
 @click.argument("ct", type=_FILE)
 @click.argument("target", type=OutputFile())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 KINDS = ("dicom-seg", "seg-nrrd", "itk-snap", "masks", "statistics", "preview")
 """As in `inference.outputs.writing`, which is imported only if one is requested."""
-CROPS = click.Choice(["none", "nonzero", "body"])
+CROPS = click.Choice(["none", "nonzero", "body", "organs"])
 MANIFEST = click.option(
     "--manifest",
     default=DEFAULT_MANIFEST,

@@ -5,8 +5,25 @@ from numpy.typing import NDArray
 
 from imaging.geometry import foreground_box
 from imaging.overlap import label_counts
+from inference.manifest import Manifest
 from inference.postprocess import much_removed
 from inference.report import CaseReport
+
+
+def count_chosen(
+    labels: NDArray[np.uint8],
+    manifest: Manifest,
+    organs: tuple[str, ...],
+    voxel_ml: float,
+    report: CaseReport,
+) -> None:
+    """Fill a report as `count` does, with the labels that a run keeps: `organs`, or all.
+
+    Raises:
+        ManifestError: The network has no such label.
+    """
+    sought = "requested organ" if organs else "organ"
+    count(labels, manifest.chosen(organs), voxel_ml, report, sought)
 
 
 def count(
@@ -30,7 +47,7 @@ def count(
     report.empty = tuple(name for name, ml in report.volumes_ml.items() if not ml)
     report.warnings += much_removed(report.removed_ml, report.volumes_ml)
     if len(report.empty) == len(report.volumes_ml):
-        report.warnings += (f"the label map is empty: the network found no {sought}",)
+        report.warnings += (f"the label map is empty: no {sought} was found",)
 
 
 def volumes_ml(

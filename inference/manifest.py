@@ -11,13 +11,16 @@ from typing import Any, Literal
 from imaging.digest import file_sha256
 from imaging.errors import KitError, ManifestError
 from imaging.geometry import is_orientation
-from imaging.records import Finite, Positive, PositiveInt, read_table, to_record, write_json
+from imaging.records import Finite, Positive, PositiveInt, Share, read_table, to_record, write_json
 from inference.onnx_file import other_files
 
 SCHEMA = 1
-CROPS = ("none", "nonzero", "body")
+PLAIN_CROPS = ("none", "nonzero", "body")
+CROPS = (*PLAIN_CROPS, "organs")
 INT8 = ("int8", "int8_weights")
 """Kinds of file: an OpenVINO network of 8-bit integers, which is two files."""
+LOCALISER = "localiser"
+"""Kind of file: the ONNX file of the localiser."""
 
 
 @dataclass(frozen=True)
@@ -68,23 +71,38 @@ class ComponentRule:
 
 
 @dataclass(frozen=True)
+class LocaliserSpec:
+    """How to use the small network that finds the organs' box; axes (Z, Y, X)."""
+
+    spacing_mm: tuple[Positive, Positive, Positive]
+    intensity: Intensity
+    patch: tuple[PositiveInt, PositiveInt, PositiveInt]
+    step: Positive
+    margin_mm: Positive
+    """Around everything that it finds."""
+    least_certainty: Share
+    """Below it the body's box is taken instead."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A network and how to use it."""
 
     name: str
     files: dict[str, WeightsFile]
-    """By format: "onnx", and perhaps the two of `INT8`."""
+    """By format: "onnx", and perhaps the two of `INT8` and `LOCALISER`."""
     orientation: str | None
     spacing_mm: tuple[Positive, Positive, Positive]
     crop: str
     """Region of interest. "nonzero": the box of the voxels that are not 0, as in nnU-Net; "body":
-    the box of the body; "none": the whole CT."""
+    the box of the body; "organs": the box of the organs; "none": the whole CT."""
     intensity: Intensity
     window: WindowSpec
     labels: dict[str, int]
     """Names and values 1..K-1; the network has K outputs, the first is background."""
     postprocess: tuple[ComponentRule, ...]
     provenance: dict[str, Any]
+    localiser: LocaliserSpec | None = None
     folder: Path = Path()
     sha256: str = ""
     """Digest of the manifest file itself; empty where it was not read from a file."""
@@ -117,6 +135,30 @@ class Manifest:
         names = {known[_plain(name)] for name in organs} or {*self.labels}
         return {name: value for name, value in self.labels.items() if name in names}
 
+    def of_localiser(self) -> "tuple[Manifest, LocaliserSpec]":
+        """Return a manifest of the localiser itself, with its file as "onnx", and its settings.
+
+        Raises:
+            ManifestError: There is none.
+        """
+        spec = self.localiser
+        if spec is None:
+            raise ManifestError(
+                f"manifest {self.name!r} has no localiser; use --crop body, or add one with "
+                "`python -m train localiser`"
+            )
+        network = replace(
+            self,
+            files={"onnx": self.files[LOCALISER]},
+            spacing_mm=spec.spacing_mm,
+            crop="body",
+            intensity=spec.intensity,
+            window=WindowSpec(spec.patch, spec.step, "gaussian", "none", ()),
+            postprocess=(),
+            localiser=None,
+        )
+        return network, spec
+
     def with_onnx(self, path: Path) -> "Manifest":
         """Return this manifest with its ONNX file at `path`; size and digest stay as they are.
 
@@ -130,6 +172,8 @@ class Manifest:
         """Write the manifest file at `path`, whole or not at all."""
         table = {"schema": SCHEMA, **asdict(self)}
         del table["folder"], table["sha256"]
+        if self.localiser is None:
+            del table["localiser"]
         table["postprocess"] = [
             {key: value for key, value in rule.items() if value is not None}
             for rule in table["postprocess"]
@@ -165,17 +209,16 @@ def _complaints(manifest: Manifest) -> Iterator[str]:
     `inference.tools.manifest_schema` says the same for the JSON Schema.
     """
     values = [*manifest.labels.values()]
-    low_hu, high_hu = manifest.intensity.clip_hu
     turn, window = manifest.orientation, manifest.window
     yield from _complaints_of_files(manifest.files)
+    yield from _complaints_of_intensity(manifest.intensity, "intensity")
+    yield from _complaints_of_localiser(manifest)
     if not values or values != [*range(1, len(values) + 1)]:
         yield f"labels: values must be 1, 2, 3, … in order, found {values}"
     if turn is not None and not is_orientation(turn):
         yield f"orientation: {turn!r} is no orientation; three letters, such as LPS"
     if manifest.crop not in CROPS:
         yield f"crop: must be one of {', '.join(CROPS)}, found {manifest.crop!r}"
-    if low_hu >= high_hu:
-        yield f"intensity.clip_hu: the lower bound comes first, found {low_hu:g}, {high_hu:g}"
     if window.step > 1:
         yield f"window.step: must be in (0, 1], found {window.step:g}"
     if len({*window.mirror_axes} & {0, 1, 2}) < len(window.mirror_axes):
@@ -185,6 +228,24 @@ def _complaints(manifest: Manifest) -> Iterator[str]:
             yield f"postprocess[{number}].label: {rule.label!r} is not in labels"
         if (rule.keep is None) == (rule.min_ml is None):
             yield f"postprocess[{number}]: a rule has either 'keep' or 'min_ml'"
+
+
+def _complaints_of_intensity(intensity: Intensity, key: str) -> Iterator[str]:
+    low_hu, high_hu = intensity.clip_hu
+    if low_hu >= high_hu:
+        yield f"{key}.clip_hu: the lower bound comes first, found {low_hu:g}, {high_hu:g}"
+
+
+def _complaints_of_localiser(manifest: Manifest) -> Iterator[str]:
+    spec = manifest.localiser
+    if spec is not None:
+        yield from _complaints_of_intensity(spec.intensity, "localiser.intensity")
+        if spec.step > 1:
+            yield f"localiser.step: must be in (0, 1], found {spec.step:g}"
+    elif manifest.crop == "organs":
+        yield "crop: 'organs' needs a localiser, found none"
+    if (spec is None) != (LOCALISER not in manifest.files):
+        yield f"localiser and files.{LOCALISER} are a pair, found one alone"
 
 
 def _complaints_of_files(files: Mapping[str, WeightsFile]) -> Iterator[str]:
@@ -207,7 +268,7 @@ def verify_weights(manifest: Manifest, kind: str) -> None:
     """
     path = manifest.weights(kind)
     _verify_file(path, manifest.files[kind])
-    if kind != "onnx":
+    if kind not in ("onnx", LOCALISER):
         return
     try:
         others = other_files(path)

@@ -3,18 +3,17 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import EngineError, ManifestError
 from imaging.geometry import Box, Grid, Orientation, SpacingMm, as_shape
-from imaging.resampling import resample_linear
 from imaging.volumes import Header, Volume
 from inference.attempts import labelled
 from inference.blank import Runs
-from inference.counts import count
+from inference.counts import count_chosen
 from inference.ct import AnyCt, Direction, Source, case_name, opened_ct, read_ct
 from inference.engines import Engine, EngineOptions, Instead, Precision, blended_logits, no_other
 from inference.fewest_windows import fewest_windows
@@ -23,7 +22,10 @@ from inference.manifest import Manifest
 from inference.postprocess import clean
 from inference.report import CaseReport, now_s
 from inference.sliding_window import PLAIN, Window, window_count
-from inference.view import view_of
+from inference.view import network_image, view_of
+
+if TYPE_CHECKING:
+    from inference.localiser import Localiser
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,19 @@ class Predictor:
     """A network, ready to label volumes."""
 
     def __init__(
-        self, manifest: Manifest, engine: Engine, settings: Settings, instead: Instead = no_other
+        self,
+        manifest: Manifest,
+        engine: Engine,
+        settings: Settings,
+        instead: Instead = no_other,
+        localiser: "Localiser | None" = None,
     ) -> None:
         spec = manifest.window
         self.manifest = manifest
         self.engine = engine
         self.settings = settings
         self.instead = instead
+        self.localiser = localiser
         self.tta = settings.tta or spec.tta
         self.window = self.window_of(self.tta, settings.step or spec.step)
 
@@ -165,6 +173,8 @@ class Predictor:
         volume = read()
         prepared, header = self.prepare(volume, report), volume.header
         del volume
+        if report.localiser == "no organ":
+            return Segmentation(self._without_organs(prepared, report), report, header)
         return Segmentation(labelled(self, prepared, report, progress, begun_s), report, header)
 
     def prepare(self, volume: Volume, report: CaseReport) -> Prepared:
@@ -179,13 +189,16 @@ class Predictor:
         report.input_shape = volume.grid.shape
         report.input_spacing_mm = volume.grid.spacing_mm
         with report.stage("prepare"):
-            view = view_of(volume, manifest, self.settings.crop or manifest.crop)
+            crop = self.settings.crop or manifest.crop
+            view = view_of(volume, manifest, crop, self.localiser)
             box = fewest_windows(view, manifest.spacing_mm, self.window)
-            image = self._image(view.hu[box], view.spacing_mm)
+            image = network_image(view.hu[box], view.spacing_mm, manifest)
         report.warnings += view.warnings
         report.blank_slices = view.blank
         report.region = tuple((part.start, part.stop) for part in box)
         report.outside_ml = round(view.region.outside_ml, 1)
+        report.localiser = view.region.found
+        report.certainty = view.region.certainty
         report.working_shape = image.shape
         return Prepared(image, view.turn, box, volume.grid, self.window.step, self.tta, view.blank)
 
@@ -235,11 +248,16 @@ class Predictor:
                 report.removed_ml = clean(labels, rules, values, prepared.grid.voxel_ml)
         for start, stop in prepared.blank:
             prepared.turn.apply(labels)[start:stop] = 0
-        kept = self.manifest.chosen(self.settings.organs)
         if self.settings.organs:
-            keep_only(labels, kept.values())
-        sought = "requested organ" if self.settings.organs else "organ"
-        count(labels, kept, prepared.grid.voxel_ml, report, sought)
+            keep_only(labels, self.manifest.chosen(self.settings.organs).values())
+        count_chosen(labels, self.manifest, self.settings.organs, prepared.grid.voxel_ml, report)
+        return labels
+
+    def _without_organs(self, prepared: Prepared, report: CaseReport) -> NDArray[np.uint8]:
+        """Return the labels of a CT in which the localiser sees no organ: no window is computed."""
+        report.step = prepared.step
+        labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
+        count_chosen(labels, self.manifest, self.settings.organs, prepared.grid.voxel_ml, report)
         return labels
 
     def logits(
@@ -269,14 +287,6 @@ class Predictor:
         for slab in blended_logits(self.engine, prepared.image, window, advance):
             self._check(slab)
             yield slab
-
-    def _image(self, hu: NDArray[Any], spacing_mm: SpacingMm) -> NDArray[np.float32]:
-        intensity = self.manifest.intensity
-        shape = Grid(as_shape(hu), spacing_mm).resampled(self.manifest.spacing_mm).shape
-        image = resample_linear(hu, shape, intensity.clip_hu)
-        image -= np.float32(intensity.mean_hu)
-        image /= np.float32(intensity.std_hu)
-        return image
 
     def _check(self, logits: NDArray[np.float32]) -> None:
         names = len(self.manifest.labels)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ _TOUCH_MM = 60.0
 """Length over which legs may touch."""
 _LIMB_MARGIN_MM = 50.0
 _LEAST_TRUNK_MM = 100.0
+Finding = Literal["organs", "no organ", "unsure"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class Region:
     """Tissue outside of the box: limbs, or pieces that are not connected with the trunk."""
     bare: Box | None = None
     """The body's box without its margin: what of `box` is not in it may be left out."""
+    found: Finding | None = None
+    """What the localiser says, if it was asked: the box holds the organs; there are none (the box
+    is one patch in the middle); or it is unsure (the box is the body's)."""
+    certainty: float | None = None
+    """The localiser's, 0 to 1."""
 
 
 def region(crop: str, hu: Hu, spacing_mm: SpacingMm, patch: Shape) -> Region:

@@ -31,7 +31,12 @@ class CaseReport:
     region: tuple[tuple[int, int], ...] = ()
     """First and last + 1 voxel of the region of interest, in the network's axes (Z, Y, X)."""
     outside_ml: float = 0.0
-    """Tissue outside of the region of interest, if that is the body's box."""
+    """Tissue outside of the body's box, if the region of interest is that or the organs'."""
+    localiser: str | None = None
+    """What it says: "organs" (the region is their box), "no organ", or "unsure" (the region is the
+    body's box); None if it was not asked."""
+    certainty: float | None = None
+    """The localiser's, 0 to 1."""
     blank_slices: tuple[tuple[int, int], ...] = ()
     """First and last + 1 slice of each gap that shows nothing, in the network's axes."""
     working_shape: tuple[int, ...] = ()

@@ -1,7 +1,7 @@
 """`segment` labels one CT; `open_predictor` opens a network for several."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from imaging.geometry import SpacingMm
@@ -59,5 +59,11 @@ def open_predictor(manifest: Manifest, settings: Settings) -> Iterator[Predictor
     for kind in weights_of(settings.engine, manifest):
         verify_weights(manifest, kind)
     options = EngineOptions(settings.threads, settings.precision, settings.device)
-    with open_engines(settings.engine, manifest, options) as engines:
-        yield Predictor(manifest, engines.current, settings, engines.instead)
+    with ExitStack() as stack:
+        engines = stack.enter_context(open_engines(settings.engine, manifest, options))
+        localiser = None
+        if (settings.crop or manifest.crop) == "organs":
+            from inference.localiser import open_localiser  # not loaded where it is not used
+
+            localiser = stack.enter_context(open_localiser(manifest, settings.threads))
+        yield Predictor(manifest, engines.current, settings, engines.instead, localiser)

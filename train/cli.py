@@ -9,7 +9,7 @@ import click
 from evaluation.scoring.annotated_option import DRAWN
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
-from inference.manifest import CROPS
+from inference.manifest import CROPS, PLAIN_CROPS
 from train.package.cli import package
 from train.provenance.cli import crate, croissant
 from train.rounds.cli import audit, estimate_recipe, named_folders, run_all, stage, verify_runs
@@ -72,7 +72,7 @@ for command in (
 )
 @click.option(
     "--crop",
-    type=click.Choice(CROPS),
+    type=click.Choice(PLAIN_CROPS),
     default="nonzero",
     show_default=True,
     help="What prediction looks at; nonzero is nnU-Net's.",
@@ -99,6 +99,38 @@ def export(model_folder: Path, output: Path, **options: Any) -> None:
     done = export_bundle(request)
     show_agreements(done.agreements)
     click.echo(json.dumps({"manifest": str(done.manifest), "warnings": list(done.warnings)}))
+
+
+@main.command()
+@click.argument("manifest", type=_FILE)
+@click.argument("localiser", type=_FILE)
+@click.option(
+    "--margin-mm", required=True, type=click.FloatRange(min=0, min_open=True), help="Of its box."
+)
+@click.option(
+    "--least-certainty",
+    required=True,
+    type=click.FloatRange(0, 1),
+    help="Below it the body's box is taken.",
+)
+@click.option(
+    "--step",
+    default=0.75,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Between its windows, as a share of its patch.",
+)
+@click.option(
+    "--crop",
+    type=click.Choice(CROPS),
+    help="MANIFEST's from now on; by default as it is.",
+)
+def localiser(manifest: Path, localiser: Path, **settings: Any) -> None:
+    """Add the network of the manifest LOCALISER to MANIFEST: it finds the organs' box."""
+    from train.export.localiser import add_localiser
+
+    written = add_localiser(manifest, localiser, **settings)
+    click.echo(json.dumps({"manifest": str(manifest), "crop": written.crop}))
 
 
 @main.command()

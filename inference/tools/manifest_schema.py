@@ -19,15 +19,24 @@ _MEANINGS = {
     "Manifest": {
         "schema": "Version of this format.",
         "name": "Name of the network, for reports.",
-        "files": "Files of weights by format: onnx, perhaps torch, or int8 with int8_weights.",
+        "files": "Files of weights by format: onnx; perhaps int8 with int8_weights, or localiser.",
         "orientation": "Axes the network was trained in, such as LPS; null: as stored in the CT.",
         "spacing_mm": "Working grid (Z, Y, X), in mm.",
-        "crop": "Region of interest: the whole CT, the box of voxels that are not 0, or the body.",
+        "crop": "Region of interest: all, the box of voxels that are not 0, the body, the organs.",
         "intensity": "Normalization: clip to clip_hu, subtract mean_hu, divide by std_hu.",
         "window": "How the network's patch is moved over the CT.",
         "labels": "Names and values of the outputs after the background: 1, 2, 3, … in order.",
         "postprocess": "Component rules, applied in order.",
         "provenance": "Where the network comes from; free, prediction does not read it.",
+        "localiser": "How to use the small network of files.localiser, which finds the organs.",
+    },
+    "LocaliserSpec": {
+        "spacing_mm": "Its working grid (Z, Y, X), in mm.",
+        "intensity": "Its normalization.",
+        "patch": "Size of its input (Z, Y, X), in voxels of its grid.",
+        "step": "From window to window, as a share of its patch: above 0, at most 1.",
+        "margin_mm": "Around everything that it finds, in mm.",
+        "least_certainty": "Below it the body's box is taken instead, 0 to 1.",
     },
     "WeightsFile": {
         "path": "Relative to the manifest's folder; it must not leave it.",
@@ -60,6 +69,7 @@ _RULES: dict[str, dict[str, dict[str, Any]]] = {
         "labels": {"minProperties": 1, "additionalProperties": {"type": "integer", "minimum": 1}},
     },
     "WeightsFile": {"path": {"pattern": r"^(?!/)(?!([\s\S]*/)?\.\.(/|$))"}},
+    "LocaliserSpec": {"step": {"maximum": 1}},
     "WindowSpec": {
         "step": {"maximum": 1},
         "mirror_axes": {"items": {"type": "integer", "enum": [0, 1, 2]}, "uniqueItems": True},
@@ -74,8 +84,9 @@ def manifest_schema() -> dict[str, Any]:
     """Return the schema, draft 2020-12.
 
     What it cannot say: that label values count up from 1 without a gap, that the lower bound of
-    `clip_hu` comes first, that `postprocess` names labels of this manifest, that a whole number is
-    written without a point, and what the files hold.
+    `clip_hu` comes first, that `postprocess` names labels of this manifest, that a localiser comes
+    with its file and `crop` "organs" with a localiser, that a whole number is written without a
+    point, and what the files hold.
     """
     table = json_schema(Manifest, head={"schema": SCHEMA}, known=("folder", "sha256"))
     parts = {"Manifest": table, **table["$defs"]}

@@ -1,8 +1,10 @@
 """`inference outside`: count labelled voxels outside of the region of interest."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
 
 from imaging.errors import VolumeError
@@ -11,9 +13,9 @@ from imaging.label_maps import read_label_map
 from imaging.overlap import label_counts
 from imaging.records import write_json
 from imaging.terminal import terminal
-from imaging.volumes import read_place, read_volume
+from imaging.volumes import Volume, read_place, read_volume
 from inference.manifest import Manifest
-from inference.view import view_of
+from inference.view import View, view_of
 
 
 def outside_on_screen(
@@ -25,37 +27,70 @@ def outside_on_screen(
         The number of those voxels.
 
     Raises:
-        KitError: The CT or the truth cannot be used.
+        KitError: The CT, the truth or the localiser cannot be used.
     """
     volume, known = read_volume(ct), read_label_map(truth)
     if problem := known.elsewhere_than(read_place(ct), volume.grid.shape):
         raise VolumeError(f"{truth.name} does not lie on {ct.name}: {problem}")
-    view = view_of(volume, manifest, crop)
+    view = _view(volume, manifest, crop)
     box = view.region.box
     seen = view.turn.apply(known.labels)[box]
-    total, inside = label_counts(known.labels), label_counts(seen)
-    names = {value: name for name, value in manifest.labels.items()}
-    organs = {
-        names.get(value, f"label {value}"): {
-            "voxels": int(total[value]),
-            "outside": int(total[value] - inside[value]),
-        }
-        for value in map(int, np.flatnonzero(total))
-        if value
-    }
+    organs = organs_outside(known.labels, seen, volume.grid.voxel_ml, manifest.labels)
+    lost_ml = round(sum(row["outside_ml"] for row in organs.values()), 3)
     share = seen.size / known.labels.size
-    show_table(_table(f"{ct.name}: region of interest is {share:.0%}", organs), terminal())
+    says = "" if view.region.found is None else f", the localiser says: {view.region.found}"
+    title = f"{ct.name}: region of interest is {share:.0%}{says}; {lost_ml:g} ml lost"
+    show_table(_table(title, organs), terminal())
     if output is not None:
         region = [(part.start, part.stop) for part in box]
         summary = {"case": ct.name, "crop": crop, "region": region, "share": share}
-        write_json({**summary, "organs": organs}, output, indent=2)
-    return sum(row["outside"] for row in organs.values())
+        said = {"localiser": view.region.found, "certainty": view.region.certainty}
+        write_json({**summary, **said, "lost_ml": lost_ml, "organs": organs}, output, indent=2)
+    return int(sum(row["outside"] for row in organs.values()))
 
 
-def _table(title: str, organs: dict[str, dict[str, int]]) -> Table:
+def organs_outside(
+    labels: NDArray[np.uint8], seen: NDArray[np.uint8], voxel_ml: float, names: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """Count each organ's voxels, and those that are not seen.
+
+    Args:
+        labels: uint8 of any shape; 0 is background.
+        seen: The part of `labels` in the region of interest.
+        voxel_ml: Volume of a voxel in millilitres.
+        names: Values by name.
+
+    Returns:
+        "voxels", "outside" and "outside_ml" of each label that `labels` has, by name.
+    """
+    total, inside = label_counts(labels), label_counts(seen)
+    known = {value: name for name, value in names.items()}
+    outside = {value: int(total[value] - inside[value]) for value in np.flatnonzero(total).tolist()}
+    return {
+        known.get(value, f"label {value}"): {
+            "voxels": int(total[value]),
+            "outside": count,
+            "outside_ml": round(count * voxel_ml, 3),
+        }
+        for value, count in outside.items()
+        if value
+    }
+
+
+def _view(volume: Volume, manifest: Manifest, crop: str) -> View:
+    if crop != "organs":
+        return view_of(volume, manifest, crop)
+    from inference.localiser import open_localiser
+
+    with open_localiser(manifest, threads=0) as localiser:
+        return view_of(volume, manifest, crop, localiser)
+
+
+def _table(title: str, organs: dict[str, dict[str, float]]) -> Table:
     table = Table("organ", title=title)
-    table.add_column("voxels", justify="right")
-    table.add_column("outside", justify="right")
+    for column in ("voxels", "outside", "outside, ml"):
+        table.add_column(column, justify="right")
     for name, row in organs.items():
-        table.add_row(name, f"{row['voxels']:,}", f"{row['outside']:,}")
+        lost = f"{row['outside_ml']:,.3f}"
+        table.add_row(name, f"{row['voxels']:,}", f"{row['outside']:,}", lost)
     return table

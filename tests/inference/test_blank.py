@@ -177,7 +177,7 @@ def test_what_is_removed_or_empty_or_outside_is_reported(label):
 def test_an_empty_map_is_reported(label):
     _, case, table = label(np.where(body() > 0, 30, -1000).astype(np.int16))
     assert case.empty == ("liver", "tumour")
-    assert case.warnings == ("the label map is empty: the network found no organ",)
+    assert case.warnings == ("the label map is empty: no organ was found",)
     assert cells(table)["liver"] == cells(table)["tumour"] == "empty"
 
 

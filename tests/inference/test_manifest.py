@@ -12,6 +12,14 @@ from inference.manifest import load_manifest, verify_files
 
 REMOVED = object()
 FILE = {"path": "weights/a.xml", "sha256": "0" * 64, "bytes": 1}
+LOCALISER = {
+    "spacing_mm": [8.0, 8.0, 8.0],
+    "intensity": {"clip_hu": [-200.0, 300.0], "mean_hu": 50.0, "std_hu": 80.0},
+    "patch": [40, 40, 56],
+    "step": 0.75,
+    "margin_mm": 16.0,
+    "least_certainty": 0.5,
+}
 
 
 @pytest.fixture
@@ -96,7 +104,7 @@ WRONG = [
     ("spacing_mm", [1.0, 1.0, 10**400], "spacing_mm[2]: number out of range"),
     ("spacing_mm", [1.0, 1.0, 0], "spacing_mm[2]: expected float > 0.0, found 0"),
     ("crop", None, "crop: expected str"),
-    ("crop", "torso", "crop: must be one of none, nonzero, body, found 'torso'"),
+    ("crop", "torso", "crop: must be one of none, nonzero, body, organs, found 'torso'"),
     ("intensity", [], "intensity: expected object"),
     ("intensity.mean", 3, "intensity: unknown keys: mean"),
     ("intensity.clip_hu", [0.0], "intensity.clip_hu: expected array of length 2"),
@@ -149,6 +157,14 @@ WRONG = [
     ("postprocess", [{"label": "liver", "min_ml": "1"}], "[0].min_ml: expected float"),
     ("postprocess", [{"label": "liver", "min_ml": math.nan}], "[0].min_ml: expected float"),
     ("provenance", "me", "provenance: expected object"),
+    ("crop", "organs", "crop: 'organs' needs a localiser, found none"),
+    ("files.localiser", FILE, "localiser and files.localiser are a pair, found one alone"),
+    ("localiser", LOCALISER, "localiser and files.localiser are a pair, found one alone"),
+    ("localiser", "me", "localiser: expected object"),
+    ("localiser", LOCALISER | {"step": 1.5}, "localiser.step: must be in (0, 1], found 1.5"),
+    ("localiser", LOCALISER | {"margin_mm": 0}, "localiser.margin_mm: expected float > 0.0"),
+    ("localiser", LOCALISER | {"least_certainty": 2}, "localiser.least_certainty: expected float"),
+    ("localiser", LOCALISER | {"margin": 1}, "localiser: unknown keys: margin"),
 ]
 
 
@@ -173,12 +189,28 @@ ALLOWED = [
     ("files.onnx.path", "weights/tiny.onnx"),
     ("files.onnx.path", "..hidden/tiny.onnx"),
     ("provenance", {}),
+    ("localiser", None),
 ]
 
 
 @pytest.mark.parametrize(("key", "value"), ALLOWED)
 def test_what_the_schema_allows_is_read(load_changed, key, value):
     load_changed(key, value)
+
+
+def test_a_localiser_comes_with_its_file(load_changed, table, manifest_path):
+    files = {**table["files"], "localiser": FILE}
+    bounds = {"intensity": LOCALISER["intensity"] | {"clip_hu": [300.0, -200.0]}}
+    manifest_path.write_text(json.dumps(table | {"files": files, "localiser": LOCALISER}))
+    manifest = load_manifest(manifest_path)
+    network, spec = manifest.of_localiser()
+    assert (spec.margin_mm, network.spacing_mm) == (16.0, (8.0, 8.0, 8.0))
+    assert (network.window.patch, network.files["onnx"].bytes) == ((40, 40, 56), 1)
+    manifest.write(manifest_path)
+    assert load_manifest(manifest_path).localiser == spec
+    manifest_path.write_text(json.dumps(table | {"files": files, "localiser": LOCALISER | bounds}))
+    with pytest.raises(ManifestError, match=r"localiser\.intensity\.clip_hu: the lower bound"):
+        load_manifest(manifest_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b"[1", b'"text'])

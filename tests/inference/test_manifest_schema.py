@@ -27,6 +27,8 @@ BEYOND = {
     "1, 2, 3, … in order, found [1, 3]",
     "clip_hu: the lower bound comes first, found 400, ",
     "[0].label: 'heart' is not in labels",
+    "crop: 'organs' needs a localiser, found none",
+    "localiser and files.localiser are a pair, found one alone",
 }
 """What the reader refuses and a schema cannot; the page says so."""
 
@@ -45,6 +47,7 @@ def keys(described, parts, path=""):
     """Yield the path of every key; `*` stands for names that the user chooses."""
 
     def whole(part):
+        part = next((one for one in part.get("anyOf", ()) if "$ref" in one), part)
         return parts[part["$ref"].rpartition("/")[2]] if "$ref" in part else part
 
     for key, value in whole(described).get("properties", {}).items():

@@ -52,9 +52,9 @@ def failing(monkeypatch, error, where="inference.ct.read_volume", case="b"):
 
 def in_the_middle(monkeypatch, error):
     """Let the preparing of the second case raise `error`."""
-    import inference.predictor
+    import inference.view
 
-    real, calls = inference.predictor.resample_linear, []
+    real, calls = inference.view.resample_linear, []
 
     def fails(*arguments):
         calls.append(1)
@@ -62,7 +62,7 @@ def in_the_middle(monkeypatch, error):
             raise error
         return real(*arguments)
 
-    monkeypatch.setattr("inference.predictor.resample_linear", fails)
+    monkeypatch.setattr("inference.view.resample_linear", fails)
 
 
 ERRORS = [
@@ -291,7 +291,7 @@ def test_strict_refuses_a_ct_with_a_warning(ambiguous, manifest_path, strict):
     table = json.loads((ambiguous / "out" / "run.json").read_text())
     cases = {case["case"]: case for case in table["cases"]}
     # The CTs are noise; the map's warning is none about the CT.
-    empty = "the label map is empty: the network found no organ"
+    empty = "the label map is empty: no organ was found"
     assert (cases["good"]["status"], cases["good"]["warnings"]) == ("done", [empty])
     for name, reason in (("added", "about +1,0"), ("turned", "the sform says RPS and the qform")):
         case = cases[name]

@@ -118,7 +118,7 @@ def test_only_the_requested_organs_are_kept_everywhere(predict, tmp_path, boxes)
 def test_none_of_the_requested_organs_is_said(predict, tmp_path, write_ct, boxes):
     write_ct(tmp_path / "in" / "a_0000.nii.gz", np.where(boxes[0] == 200, 100, boxes[0]))
     done = predict("--organs", "tumour")
-    assert "the label map is empty: the network found no requested organ" in done.output
+    assert "the label map is empty: no requested organ was found" in done.output
 
 
 def test_an_unknown_organ_is_wrong_usage_and_the_names_are_listed(predict, tmp_path):

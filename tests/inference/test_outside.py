@@ -29,8 +29,11 @@ def test_all_of_the_truth_is_inside_where_everything_is_the_region(run, boxes):
     assert result.exit_code == 0, result.output
     assert table["share"] == 1.0
     assert table["region"] == [[0, 6], [0, 7], [0, 8]]
-    organs = {"liver": {"voxels": 20, "outside": 0}, "tumour": {"voxels": 4, "outside": 0}}
-    assert table["organs"] == organs
+    assert table["organs"] == {
+        "liver": {"voxels": 20, "outside": 0, "outside_ml": 0.0},
+        "tumour": {"voxels": 4, "outside": 0, "outside_ml": 0.0},
+    }
+    assert (table["lost_ml"], table["localiser"], table["certainty"]) == (0.0, None, None)
 
 
 def test_voxels_outside_are_counted_by_organ(run, boxes):
@@ -44,10 +47,11 @@ def test_voxels_outside_are_counted_by_organ(run, boxes):
     assert table["share"] == (4 * 6 * 7) / (6 * 7 * 8)
     # slice 1 of the liver is 3 x 4 less the tumour, slice 2 is inside
     assert table["organs"] == {
-        "liver": {"voxels": 20, "outside": 8},
-        "tumour": {"voxels": 4, "outside": 4},
-        "label 9": {"voxels": 1, "outside": 0},
+        "liver": {"voxels": 20, "outside": 8, "outside_ml": 0.064},  # a voxel is 2 x 2 x 2 mm
+        "tumour": {"voxels": 4, "outside": 4, "outside_ml": 0.032},
+        "label 9": {"voxels": 1, "outside": 0, "outside_ml": 0.0},
     }
+    assert table["lost_ml"] == 0.096
 
 
 def test_a_truth_on_other_voxels_is_refused(run, boxes):

@@ -144,8 +144,9 @@ def _spread(patches: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
 
 
 def _absolute(described: Manifest, paths: Sequence[Path]) -> dict[str, WeightsFile]:
-    """Return the ONNX file and the new ones, as seen from the root."""
-    found = {"onnx": described.weights("onnx"), **dict(zip(INT8, paths, strict=True))}
+    """Return the manifest's files, the new ones in place of 8-bit ones, as seen from the root."""
+    kept = {kind: described.weights(kind) for kind in described.files if kind not in INT8}
+    found = {**kept, **dict(zip(INT8, paths, strict=True))}
     return {kind: WeightsFile.of(p, p.absolute().as_posix()) for kind, p in found.items()}
 
 

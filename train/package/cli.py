@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from imaging.errors import KitError
-from inference.manifest import CROPS
+from inference.manifest import PLAIN_CROPS
 from train.package.context import MANIFEST
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -32,7 +32,7 @@ _EXPORT = ("fold", "checkpoint", "storage", "crop", "trust_checkpoint")
 @click.option("--fold", default="all", show_default=True, help="Which training: a number, or all.")
 @click.option("--checkpoint", default="checkpoint_final.pth", show_default=True)
 @click.option("--storage", type=click.Choice(["f32", "f16"]), default="f32", show_default=True)
-@click.option("--crop", type=click.Choice(CROPS), default="nonzero", show_default=True)
+@click.option("--crop", type=click.Choice(PLAIN_CROPS), default="nonzero", show_default=True)
 @click.option("--trust-checkpoint", is_flag=True, help="As for `export`.")
 @click.option(
     "--calibrate", multiple=True, type=_FILE, help="CT for 8-bit weights; may be repeated."
