@@ -6,6 +6,7 @@ FLARE23_IMAGE_FOLDER keeps the base, the archives and the daemon from session to
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ def built(folder, *target):
     """Run build.sh; return the folder."""
     with (folder / "build.txt").open("w") as log:  # a pipe would wait for the daemon's end
         command = ["sh", "tests/image/build.sh", folder, *target]
-        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log)
+        environment = {**os.environ, "PYTHON": sys.executable}
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     assert done.returncode == 0, (folder / "build.txt").read_text()
     return folder
 
