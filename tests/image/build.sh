@@ -5,14 +5,14 @@
 # where they are missing, starts a Docker daemon where none answers (its id is in FOLDER/dockerd.pid),
 # and makes the base image from Debian's packages, so that no image registry is needed. Where pip asks
 # and whom it trusts is taken from this machine.
-# usage: sh tests/image/build.sh FOLDER [gpu]
+# usage: sh tests/image/build.sh FOLDER [gpu]    BASE names the base image, which is made if need be
 set -eu
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
-base=flare23kit-base:bookworm
-builder=flare23kit-builder:bookworm
+base=${BASE:-flare23kit-base:bookworm}
+builder=${base%:*}-builder:bookworm
 case ${2:-cpu} in
   cpu) team=flare23kit ;;
   gpu) team=flare23kitgpu ;;

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+BASE = "flare23kit-base:bookworm"
 
 
 @pytest.fixture(scope="session")
@@ -24,11 +25,12 @@ def image_folder(tmp_path_factory):
         os.kill(int(pid.read_text()), signal.SIGTERM)
 
 
-def built(folder, *target):
+def built(folder, *target, base=BASE):
     """Run build.sh; return the folder."""
+    folder.mkdir(exist_ok=True)
     with (folder / "build.txt").open("w") as log:  # a pipe would wait for the daemon's end
         command = ["sh", "tests/image/build.sh", folder, *target]
-        environment = {**os.environ, "PYTHON": sys.executable}
+        environment = {**os.environ, "PYTHON": sys.executable, "BASE": base}
         done = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     assert done.returncode == 0, (folder / "build.txt").read_text()
     return folder
@@ -37,16 +39,23 @@ def built(folder, *target):
 @pytest.fixture(scope="session")
 def base_image(image_folder):
     """The base that build.sh makes of Debian's packages; Docker has it."""
-    name = "flare23kit-base:bookworm"
-    if subprocess.run(["docker", "image", "inspect", name], capture_output=True).returncode:
+    if subprocess.run(["docker", "image", "inspect", BASE], capture_output=True).returncode:
         built(image_folder)
-    return name
+    return BASE
 
 
 @pytest.fixture(scope="session")
 def archive(image_folder):
     """The archive that build.sh saves of the target cpu."""
     return built(image_folder) / "flare23kit.tar.gz"
+
+
+@pytest.fixture(scope="session")
+def archive_again(archive, image_folder):
+    """The same archive from a base that is made anew, and so built without Docker's cache."""
+    again = "flare23kit-again:bookworm"
+    subprocess.run(["docker", "rmi", again], capture_output=True)
+    return built(image_folder / "again", base=again) / "flare23kit.tar.gz"
 
 
 @pytest.fixture(scope="session")
