@@ -6,13 +6,13 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from imaging.files import KIT
-from train.inventory.components import Component
+from train.inventory.components import ListedComponent
 
 SPEC = "1.6"
 
 
 def cyclonedx(
-    components: Iterable[Component], version: str, revision: str, epoch_s: int | None
+    components: Iterable[ListedComponent], version: str, revision: str, epoch_s: int | None
 ) -> dict[str, Any]:
     """Return the table of the file, the same for the same arguments.
 
@@ -44,7 +44,7 @@ def _date(epoch_s: int) -> str:
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _row(component: Component) -> dict[str, Any]:
+def _row(component: ListedComponent) -> dict[str, Any]:
     reference = component.purl or component.path or component.name
     row: dict[str, Any] = {"type": component.kind, "bom-ref": reference, "name": component.name}
     if component.version:

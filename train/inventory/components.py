@@ -9,7 +9,7 @@ Kind = Literal["application", "file", "library", "machine-learning-model", "plat
 
 
 @dataclass(frozen=True)
-class Component:
+class ListedComponent:
     """A package, a program or a file of the image."""
 
     kind: Kind
@@ -26,7 +26,7 @@ class Component:
     path: str = ""
     """Where the file lies in the image, from /; "" for what is no single file."""
     sha256: str = ""
-    parts: tuple["Component", ...] = ()
+    parts: tuple["ListedComponent", ...] = ()
 
     @property
     def title(self) -> str:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
-from train.inventory.components import Component
+from train.inventory.components import ListedComponent
 
 _FIELD = re.compile(r"^([\w-]+): (.*)$", re.MULTILINE)
 _SETTING = re.compile(r"^(\w+)=\"?([^\"\n]*)\"?$", re.MULTILINE)
@@ -14,7 +14,7 @@ COMMON_LICENCES = Path("usr/share/common-licenses")
 """Texts that the copyright files of packages refer to."""
 
 
-def debian_packages(root: Path) -> tuple[Component, ...]:
+def debian_packages(root: Path) -> tuple[ListedComponent, ...]:
     """Return the installed packages of the system at `root`, by name; none where it has no dpkg."""
     status = root / "var/lib/dpkg/status"
     if not status.is_file():
@@ -29,13 +29,13 @@ def debian_packages(root: Path) -> tuple[Component, ...]:
     )
 
 
-def _package(table: dict[str, str], distro: str, root: Path) -> Component:
+def _package(table: dict[str, str], distro: str, root: Path) -> ListedComponent:
     name, version = table["Package"], table["Version"]
     vendor = distro.partition("-")[0]
     purl = f"pkg:deb/{vendor}/{quote(name)}@{quote(version, safe='')}"
     copyright_file = root / "usr/share/doc" / name / "copyright"
     found = copyright_file.is_file()
-    return Component(
+    return ListedComponent(
         "library",
         name,
         version,

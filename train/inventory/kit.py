@@ -5,18 +5,18 @@ from pathlib import Path
 from imaging.digest import file_sha256
 from imaging.files import KIT
 from imaging.records import read_table
-from train.inventory.components import Component
+from train.inventory.components import ListedComponent
 
 MANIFEST = "weights_manifest.json"
 
 
-def kit(workspace: Path, version: str) -> Component:
+def kit_itself(workspace: Path, version: str) -> ListedComponent:
     """Return the kit, whose LICENSE lies in `workspace`."""
     text = workspace / "LICENSE"
-    return Component("application", KIT, version, licences=("Apache-2.0",), texts=(text,))
+    return ListedComponent("application", KIT, version, licences=("Apache-2.0",), texts=(text,))
 
 
-def weights(workspace: Path, root: Path) -> tuple[Component, ...]:
+def weights_files(workspace: Path, root: Path) -> tuple[ListedComponent, ...]:
     """Return the manifest and every file in weights/, with what the manifest says of their licence.
 
     Raises:
@@ -29,7 +29,7 @@ def weights(workspace: Path, root: Path) -> tuple[Component, ...]:
     found = [workspace / MANIFEST]
     found += sorted(path for path in (workspace / "weights").rglob("*") if path.is_file())
     return tuple(
-        Component(
+        ListedComponent(
             "file" if path.name == MANIFEST else "machine-learning-model",
             path.name,
             licences=licences,

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from imaging.digest import sha256
-from train.inventory.components import Component
+from train.inventory.components import ListedComponent
 
 _RULE = "=" * 80
 
 
-def licence_texts(components: Iterable[Component], common: Iterable[Path], root: Path) -> str:
+def licence_texts(components: Iterable[ListedComponent], common: Iterable[Path], root: Path) -> str:
     """Return name, version, licence and the texts of every component, then the common texts.
 
     Args:

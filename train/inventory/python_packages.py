@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from imaging.digest import file_sha256
-from train.inventory.components import Component
+from train.inventory.components import ListedComponent
 
 _TEXT = re.compile(r"licen[cs]e|copying|notice|third[-_ ]?party", re.IGNORECASE)
 _NO_TEXT = {".py", ".pyi", ".pyc", ".so", ".json"}
@@ -16,7 +16,7 @@ _LONGEST_NAME = 80
 _SEPARATORS = re.compile(r"[-_.]+")
 
 
-def python_packages(site: Path, root: Path) -> tuple[Component, ...]:
+def python_packages(site: Path, root: Path) -> tuple[ListedComponent, ...]:
     """Return the packages in a folder site-packages, by name.
 
     Their parts are the libraries that their makers put into folders `<package>.libs` of the wheels.
@@ -25,14 +25,14 @@ def python_packages(site: Path, root: Path) -> tuple[Component, ...]:
     return tuple(sorted(found, key=lambda component: component.name))
 
 
-def _package(distribution: Distribution, site: Path, root: Path) -> Component:
+def _package(distribution: Distribution, site: Path, root: Path) -> ListedComponent:
     metadata = distribution.metadata.json
     name = _SEPARATORS.sub("-", str(metadata["name"])).lower()
     version = str(metadata["version"])
     expression = str(metadata.get("license_expression", ""))
     files = [PurePath(file) for file in distribution.files or ()]
     there = sorted(file for file in files if (site / file).is_file())
-    return Component(
+    return ListedComponent(
         "library",
         name,
         version,
@@ -41,7 +41,7 @@ def _package(distribution: Distribution, site: Path, root: Path) -> Component:
         expression=expression,
         texts=tuple(site / file for file in there if _is_text(file)),
         parts=tuple(
-            Component("file", file.name, path=_inside(path, root), sha256=file_sha256(path))
+            ListedComponent("file", file.name, path=_inside(path, root), sha256=file_sha256(path))
             for file, path in ((file, site / file) for file in there)
             if file.parts[0].endswith(".libs")
         ),
@@ -69,7 +69,7 @@ def _inside(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def interpreter(stdlib: Path, root: Path) -> tuple[Component, ...]:
+def interpreter(stdlib: Path, root: Path) -> tuple[ListedComponent, ...]:
     """Return Python itself where no package of Debian's has it, as in Docker's own images.
 
     Args:
@@ -82,4 +82,4 @@ def interpreter(stdlib: Path, root: Path) -> tuple[Component, ...]:
     text = stdlib / "LICENSE.txt"
     texts = (text,) if text.is_file() else ()
     purl = f"pkg:generic/python@{version}"
-    return (Component("platform", "python", version, purl, ("PSF-2.0",), texts=texts),)
+    return (ListedComponent("platform", "python", version, purl, ("PSF-2.0",), texts=texts),)

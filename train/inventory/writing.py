@@ -8,7 +8,7 @@ from imaging.files import make_folder, replacing
 from imaging.records import write_json
 from train.inventory.bom import cyclonedx
 from train.inventory.debian import common_licences, debian_packages
-from train.inventory.kit import kit, weights
+from train.inventory.kit import kit_itself, weights_files
 from train.inventory.licences import licence_texts
 from train.inventory.python_packages import interpreter, python_packages
 
@@ -46,8 +46,8 @@ def write_inventory(
         KitError: A file cannot be read or written.
     """
     components = (
-        kit(system.workspace, version),
-        *weights(system.workspace, system.root),
+        kit_itself(system.workspace, version),
+        *weights_files(system.workspace, system.root),
         *interpreter(system.stdlib, system.root),
         *python_packages(system.site, system.root),
         *debian_packages(system.root),
