@@ -14,6 +14,7 @@ from imaging.errors import KitError
 _GONE = ".wh."
 """Before a name: a layer takes the file of that name away, or with `_ALL_GONE` the whole folder."""
 _ALL_GONE = ".wh..wh..opq"
+_RIGHTS = 0o7777  # Docker writes a folder's kind there, too
 _CONFIG_FIELDS = ("Cmd", "Entrypoint", "Env", "Labels", "User", "WorkingDir")
 
 
@@ -75,7 +76,7 @@ def read_contents(path: Path, wanted: tuple[str, ...] = ()) -> Contents:
         raise KitError(f"{path.name} is no readable archive ({error}); save it again") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise KitError(f"{path.name} is not Docker's archive of one image ({error!r})") from error
-    return Contents(files, kept, {name: config.get(name) for name in _CONFIG_FIELDS})
+    return Contents(files, kept, {name: config.get(name) or None for name in _CONFIG_FIELDS})
 
 
 def _beside(name: str, target: str) -> str:
@@ -115,7 +116,7 @@ def _read_member(
                     content = sha256(found.kept[path])
                 else:
                     content = sha256(cast(BufferedReader, file))
-            found.files[path] = ImageFile(content, entry.mode, (entry.uid, entry.gid))
+            found.files[path] = ImageFile(content, entry.mode & _RIGHTS, (entry.uid, entry.gid))
 
 
 def _union(layers: list[_Layer]) -> tuple[dict[str, ImageFile], dict[str, bytes]]:

@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import io
 import json
+import tarfile
 
 import pytest
 from click.testing import CliRunner
@@ -121,6 +123,22 @@ def test_differences_are_named_and_dates_are_none(tmp_path):
     (tmp_path / "again.tar").write_bytes(saved_by_docker([tar_of({"a": b"1"}, mtime=8)]))
     again = [read_contents(tmp_path / name) for name in ("dated.tar", "again.tar")]
     assert differences(*again) == ()
+
+
+def test_what_docker_writes_in_two_ways_is_no_difference(tmp_path):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        folder = tarfile.TarInfo("a")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(folder)
+    kind = packed.getvalue().replace(b"0000755\0", b"0040755\0")  # and the header's sum with it
+    total = int(kind[148:154], 8) + 4
+    kind = kind[:148] + f"{total:06o}".encode() + kind[154:]
+    config = {**CONFIG, "config": {**CONFIG["config"], "User": ""}}
+    (tmp_path / "one.tar").write_bytes(saved_by_docker([kind], config=config))
+    (tmp_path / "other.tar").write_bytes(saved_by_docker([packed.getvalue()]))
+    both = [read_contents(tmp_path / name) for name in ("one.tar", "other.tar")]
+    assert differences(*both) == ()
 
 
 # ----- the rules ------------------------------------------------------------------------------
