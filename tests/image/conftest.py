@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BASE = "flare23kit-base:bookworm"
+BUILDER = "flare23kit-base-builder:bookworm"
+"""The base with this machine's certificates, where the build script puts them."""
 
 
 @pytest.fixture(scope="session")
@@ -37,11 +39,13 @@ def built(folder, *target, base=BASE):
 
 
 @pytest.fixture(scope="session")
-def base_image(image_folder):
-    """The base that build.sh makes of Debian's packages; Docker has it."""
-    if subprocess.run(["docker", "image", "inspect", BASE], capture_output=True).returncode:
+def base_images(image_folder):
+    """What build.sh makes of Debian's packages; Docker has it: the base, and the builder's."""
+    if subprocess.run(
+        ["docker", "image", "inspect", BASE, BUILDER], capture_output=True
+    ).returncode:
         built(image_folder)
-    return BASE
+    return BASE, BUILDER
 
 
 @pytest.fixture(scope="session")
