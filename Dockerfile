@@ -34,11 +34,12 @@ RUN cd /opt/venv/lib/python3.*/site-packages \
       gguf_frontend c; do rm -f openvino/libs/libopenvino_$part.so*; done \
  && find . -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 # Byte code of everything that can be imported, the base's own modules too (slim images ship none),
-# in one folder. It is never compared with its source, so a start reads no source and writes nothing.
+# in one folder. It is never compared with its source, so a start reads no source and writes nothing;
+# -f: nor is that of the modules which compileall itself has just imported.
 COPY imaging/ imaging/
 COPY inference/ inference/
 # A fixed PYTHONHASHSEED: sets among the constants are written in one order.
-RUN PYTHONHASHSEED=0 PYTHONPYCACHEPREFIX=/opt/pycache /opt/venv/bin/python -m compileall -q \
+RUN PYTHONHASHSEED=0 PYTHONPYCACHEPREFIX=/opt/pycache /opt/venv/bin/python -m compileall -f -q \
       --invalidation-mode unchecked-hash -x '/(config-[^/]*|ensurepip|idlelib|lib2to3|test|tests|tkinter|turtledemo)/' \
       "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
       /opt/venv/lib /workspace/imaging /workspace/inference

@@ -62,9 +62,11 @@ def test_packages_come_from_a_lock_file_with_digests(stages):
     assert "ARG LOCK=locks/inference.txt" in stages["builder"]
 
 
-def test_byte_code_does_not_depend_on_the_order_of_sets(stages):
+def test_byte_code_depends_on_neither_dates_nor_the_order_of_sets(stages):
     [line] = [line for line in stages["builder"] if "compileall" in line]
     assert line.startswith("RUN PYTHONHASHSEED=0 ")
+    assert " compileall -f -q " in line
+    assert " --invalidation-mode unchecked-hash " in line
 
 
 def test_the_list_of_what_it_holds_is_made_where_everything_is_there(stages):

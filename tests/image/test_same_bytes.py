@@ -72,6 +72,17 @@ def test_it_lists_the_packages_of_the_lock_and_no_others(archive):
     assert len(deleted) == 1
 
 
+def test_no_byte_code_is_compared_with_the_date_of_its_source(archive):
+    """The archive's files have another date than those that were compiled."""
+    code = (
+        "import pathlib; found = pathlib.Path('/opt/pycache').rglob('*.pyc'); "
+        "print(sorted({path.read_bytes()[4:8].hex() for path in found}))"
+    )
+    words = ["docker", "run", "--rm", "--network", "none", "flare23kit", "python", "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == "['01000000']\n"  # PEP 552: by hash, not checked
+
+
 def test_docker_loads_the_image_that_the_record_names(archive):
     record = json.loads((archive.parent / "flare23kit_package/package.json").read_text())
     command = ["docker", "image", "inspect", "--format", "{{.Id}}", "flare23kit:latest"]
