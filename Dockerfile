@@ -1,10 +1,12 @@
 # The challenge image. docs/image.md says how it is built, checked and saved.
 #   docker build -t TEAM:latest .                                                      CPU
 #   docker build -t TEAM:latest --target gpu --build-arg LOCK=locks/gpu.txt .          GPU
-# BASE_IMAGE needs Python 3.11 with venv, bash and sh.
+# BASE_IMAGE needs Python 3.11 with venv, bash and sh. BUILDER_IMAGE is the same system, perhaps with
+# this machine's certificates, which the image does not get.
 ARG BASE_IMAGE=python:3.11-slim
+ARG BUILDER_IMAGE=${BASE_IMAGE}
 
-FROM ${BASE_IMAGE} AS builder
+FROM ${BUILDER_IMAGE} AS builder
 ARG LOCK=locks/inference.txt
 # Where pip asks and whom it trusts, on a machine where the defaults do not do.
 ARG PIP_INDEX_URL
@@ -32,13 +34,24 @@ RUN cd /opt/venv/lib/python3.*/site-packages \
       gguf_frontend c; do rm -f openvino/libs/libopenvino_$part.so*; done \
  && find . -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 # Byte code of everything that can be imported, the base's own modules too (slim images ship none),
-# in one folder. It is never compared with its source, so a start reads no source and writes nothing.
+# in one folder. It is never compared with its source, so a start reads no source and writes nothing;
+# -f: nor is that of the modules which compileall itself has just imported.
 COPY imaging/ imaging/
 COPY inference/ inference/
-RUN PYTHONPYCACHEPREFIX=/opt/pycache /opt/venv/bin/python -m compileall -q \
+# A fixed PYTHONHASHSEED: sets among the constants are written in one order.
+RUN PYTHONHASHSEED=0 PYTHONPYCACHEPREFIX=/opt/pycache /opt/venv/bin/python -m compileall -f -q \
       --invalidation-mode unchecked-hash -x '/(config-[^/]*|ensurepip|idlelib|lib2to3|test|tests|tkinter|turtledemo)/' \
       "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
       /opt/venv/lib /workspace/imaging /workspace/inference
+# What is in it, as CycloneDX, and the licences of all of it.
+COPY LICENSE weights_manifest.json ./
+COPY weights/ weights/
+COPY train/inventory/ train/inventory/
+ARG VERSION
+ARG REVISION
+ARG SOURCE_DATE_EPOCH
+RUN PYTHONDONTWRITEBYTECODE=1 /opt/venv/bin/python -m train.inventory /workspace /opt/inventory \
+      --version "$VERSION" --revision "$REVISION" --epoch "$SOURCE_DATE_EPOCH"
 
 FROM ${BASE_IMAGE} AS runtime
 ENV FLARE23_PYTHON=/opt/venv/bin/python \
@@ -50,6 +63,7 @@ ENV FLARE23_PYTHON=/opt/venv/bin/python \
 WORKDIR /workspace
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder /opt/pycache /opt/pycache
+COPY --from=builder /opt/inventory/ ./
 COPY weights/ weights/
 COPY imaging/ imaging/
 COPY inference/ inference/

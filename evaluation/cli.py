@@ -117,6 +117,11 @@ def score(
     type=click.FloatRange(min=0),
     help="Megabytes that the archive may have.",
 )
+@click.option(
+    "--same-as",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Archive that this one should equal, file by file.",
+)
 @TIMEOUT
 @TIME_LIMIT
 @MEMORY_LIMIT
@@ -126,6 +131,7 @@ def submission(
     cases: Path,
     output: Path,
     archive_limit_mb: float | None,
+    same_as: Path | None,
     timeout: float,
     time_limit: float,
     memory_limit: float,
@@ -142,7 +148,11 @@ def submission(
     from inference.pipeline import find_cases
 
     settings = Protocol(1, timeout, ChallengeLimits(time_limit, memory_limit))
-    request = CheckRequest(image, find_cases(cases), output, settings, gpu_index, archive_limit_mb)
+    request = CheckRequest(
+        image, find_cases(cases), output, settings, gpu_index, archive_limit_mb, same_as
+    )
+    if same_as is not None and not request.is_archive:
+        raise click.UsageError("--same-as compares archives; give the image as NAME.tar.gz")
     found = check_submission_on_screen(request)
     if found.failed:
         raise KitError(f"{number_of(len(found.failed), 'rule')} failed: {', '.join(found.failed)}")

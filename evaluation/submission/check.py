@@ -10,6 +10,7 @@ from evaluation.efficiency.outputs import work_folder
 from evaluation.efficiency.protocol import Protocol, Subject, subject_of
 from evaluation.efficiency.results import ChallengeLimits, Efficiency
 from evaluation.submission.archive import check_archive
+from evaluation.submission.inventory import check_inventory
 from evaluation.submission.maps import check_maps
 from evaluation.submission.rules import RuleResult, RuleResults, Submission, complete, result_of
 from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome, contain
@@ -34,6 +35,8 @@ class CheckRequest:
     settings: Protocol
     gpu_index: int = 0
     archive_limit_mb: float | None = None
+    same_as: Path | None = None
+    """An archive that this one should equal."""
 
     @property
     def is_archive(self) -> bool:
@@ -64,6 +67,8 @@ def check(request: CheckRequest, timing: Timing, say: Callable[[str], None]) -> 
         if found["tag"].status == "failed":  # a loaded image of that name would be another one
             why = f"the archive holds no {team}:latest"
             return Submission(team, None, tuple(request.cases), complete(found, why))
+        say("reading every file of the archive")
+        found |= check_inventory(path, request.same_as)
     say("loading the image")
     docker("version", "--format", "{{.Server.Version}}")
     try:

@@ -10,6 +10,8 @@ from train.package.request import TARGETS
 
 ROOT = Path(__file__).parents[2]
 NOT_COPIED = {"Dockerfile", ".dockerignore"}
+LISTING = {"LICENSE", "train/inventory"}
+"""What the builder alone gets: it lists what the image holds."""
 FINAL = {"imaging/", "inference/", "weights/", "predict.sh", "weights_manifest.json"}
 
 
@@ -39,7 +41,7 @@ def test_the_final_stage_gets_what_predicts_and_runs_nothing(stages):
             else:
                 from_context |= set(words)
     assert from_context == FINAL
-    assert from_builder == {"/opt/venv", "/opt/pycache"}
+    assert from_builder == {"/opt/venv", "/opt/pycache", "/opt/inventory/"}
 
 
 def test_the_labels_claim_no_licence_for_what_is_not_the_kits(stages):
@@ -60,15 +62,29 @@ def test_packages_come_from_a_lock_file_with_digests(stages):
     assert "ARG LOCK=locks/inference.txt" in stages["builder"]
 
 
+def test_byte_code_depends_on_neither_dates_nor_the_order_of_sets(stages):
+    [line] = [line for line in stages["builder"] if "compileall" in line]
+    assert line.startswith("RUN PYTHONHASHSEED=0 ")
+    assert " compileall -f -q " in line
+    assert " --invalidation-mode unchecked-hash " in line
+
+
+def test_the_list_of_what_it_holds_is_made_where_everything_is_there(stages):
+    lines = stages["builder"]
+    [listed] = [place for place, line in enumerate(lines) if "-m train.inventory" in line]
+    assert listed == len(lines) - 1
+    assert "ARG SOURCE_DATE_EPOCH" in lines
+
+
 def test_the_build_context_is_an_allow_list():
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
     allowed = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
-    assert allowed == {name.rstrip("/") for name in FINAL} | {"locks/*.txt"}
+    assert allowed == {name.rstrip("/") for name in FINAL} | LISTING | {"locks/*.txt"}
 
 
 def test_a_package_brings_to_the_build_what_the_final_stage_copies():
     brought = {*KIT} - NOT_COPIED | {WEIGHTS, MANIFEST}
-    assert brought == {name.rstrip("/") for name in FINAL}
+    assert brought == {name.rstrip("/") for name in FINAL} | LISTING
     assert {*TARGETS.values()} == {"locks/inference.txt", "locks/gpu.txt"}

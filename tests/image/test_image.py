@@ -90,7 +90,8 @@ def test_it_holds_what_predicts_and_nothing_else(archive, folders):
     inside = "ls -A; ls /opt"
     done = docker("run", "--rm", "--network", "none", f"{TEAM}:latest", "/bin/bash", "-c", inside)
     kit = {"imaging", "inference", "predict.sh", "weights", "weights_manifest.json"}
-    assert {*done.stdout.split()} == kit | {"pycache", "venv"}
+    listing = {"sbom.cdx.json", "licences.txt.gz"}
+    assert {*done.stdout.split()} == kit | listing | {"pycache", "venv"}
     code = (
         "import importlib.util as u, shutil; "
         "print([m for m in ('pip', 'torch', 'nnunetv2', 'train', 'evaluation', 'scipy', "

@@ -1,5 +1,6 @@
 """What Docker builds the image from: the kit's files, and the weights of one bundle only."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,11 +11,16 @@ from inference.engines import plan_folder
 from inference.manifest import Manifest
 from train.package.request import TARGETS
 
-KIT = ("Dockerfile", ".dockerignore", "predict.sh", "imaging", "inference")
+KIT = (
+    *("Dockerfile", ".dockerignore", "LICENSE", "predict.sh"),
+    *("imaging", "inference", "train/inventory"),
+)
 """Of the checkout; beside these the image gets `WEIGHTS`, and what its lock file names."""
 WEIGHTS, MANIFEST, PARITY = "weights", "weights_manifest.json", "parity.json"
 _VERSION = re.compile(r'^__version__ = "([^"]+)"', re.MULTILINE)
 _GIT_S = 60.0
+_EPOCH = "SOURCE_DATE_EPOCH"
+"""https://reproducible-builds.org/specs/source-date-epoch/."""
 
 
 def refuse_no_checkout(checkout: Path) -> None:
@@ -113,6 +119,23 @@ def revision_of(checkout: Path) -> str:
         return ""
     changed = _git(checkout, "status", "--porcelain", "--", *KIT, "locks")
     return f"{commit}+changes" if changed else commit
+
+
+def date_of(checkout: Path) -> int:
+    """Return the date of an image's files, in seconds since 1970.
+
+    It is SOURCE_DATE_EPOCH where the environment has it, else the date of the commit; 0 where git
+    does not know it.
+
+    Raises:
+        KitError: SOURCE_DATE_EPOCH is no such number.
+    """
+    asked = os.environ.get(_EPOCH)
+    if asked is None:
+        return int(_git(checkout, "log", "-1", "--format=%ct") or 0)
+    if not (asked.isascii() and asked.isdigit()):
+        raise KitError(f"{_EPOCH} is {asked!r}; give seconds since 1970, or unset it")
+    return int(asked)
 
 
 def _git(checkout: Path, *arguments: str) -> str:

@@ -7,18 +7,15 @@ import tempfile
 from pathlib import Path
 from typing import IO, cast
 
-from isal import igzip
-
 from evaluation.efficiency.containers import docker
 from evaluation.efficiency.outputs import printable, tail
 from imaging.errors import KitError
-from imaging.files import replacing
 from inference.manifest import Manifest
 from train.package.context import revision_of, version_of
 from train.package.request import TARGETS, BuildSettings
+from train.package.rewriting import Rewritten, rewrite
 
 _CHUNK = 1 << 20
-_LEVEL = 1
 _TAIL_CHARACTERS = 4000
 
 
@@ -49,7 +46,7 @@ def image_bytes(tag: str) -> int:
 
 
 def build_image(
-    tag: str, context: Path, manifest: Manifest, settings: BuildSettings, log: Path
+    tag: str, context: Path, manifest: Manifest, settings: BuildSettings, epoch_s: int, log: Path
 ) -> None:
     """Build an image, with Docker's own words in `log`.
 
@@ -58,6 +55,7 @@ def build_image(
         context: What `write_context` wrote.
         manifest: The bundle's, for the image's labels.
         settings: How it is built; its arguments come after the kit's own and so replace them.
+        epoch_s: Seconds since 1970: the date of the list of what it holds.
         log: The file.
 
     Raises:
@@ -68,6 +66,7 @@ def build_image(
         "VERSION": version_of(settings.checkout),
         "REVISION": revision_of(settings.checkout),
         "MANIFEST_SHA256": manifest.sha256,
+        "SOURCE_DATE_EPOCH": str(epoch_s),
         **settings.arguments,
     }
     command = ["docker", "build", "--tag", tag, "--target", settings.target]
@@ -89,25 +88,42 @@ def build_image(
         raise KitError(f"docker build: {printable(lines[-1])}; all of it is in {log}")
 
 
-def save_archive(tag: str, archive: Path) -> None:
-    """Write what `docker save` gives, compressed, whole or not at all.
+def save_archive(tag: str, archive: Path, epoch_s: int, wanted: tuple[str, ...]) -> Rewritten:
+    """Write the archive of an image: `docker save`, written again.
+
+    Args:
+        tag: The image's name and tag.
+        archive: The file; it appears whole or not at all.
+        epoch_s: Seconds since 1970: the date of everything in it.
+        wanted: Paths from /, whose content is returned.
 
     Raises:
         KitError: Docker fails, or the archive cannot be written.
     """
-    with replacing(archive) as partial, tempfile.TemporaryFile() as told:
-        command = ["docker", "save", tag]
+    try:
+        with tempfile.TemporaryDirectory(prefix=".saved-", dir=archive.parent) as folder:
+            saved = Path(folder) / "saved.tar"
+            told = _save(tag, saved)
+            if told is None:
+                return rewrite(saved, archive, epoch_s, wanted)
+    except OSError as error:
+        raise KitError(f"cannot write {archive}: {error.strerror or error}") from error
+    raise KitError(f"docker save: {told}; {archive} was not written")
+
+
+def _save(tag: str, saved: Path) -> str | None:
+    """Write what `docker save` gives; return what Docker says where it fails."""
+    with saved.open("wb") as target, tempfile.TemporaryFile() as told:
         with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told
+            ["docker", "save", tag], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told
         ) as process:
-            saved = cast(IO[bytes], process.stdout)
             try:
-                with igzip.open(partial, "wb", compresslevel=_LEVEL) as stream:
-                    shutil.copyfileobj(saved, stream, _CHUNK)
+                shutil.copyfileobj(cast(IO[bytes], process.stdout), target, _CHUNK)
             except BaseException:
                 process.kill()
                 raise
-        if process.returncode != 0:
-            told.seek(0)
-            lines = told.read().decode("utf-8", "replace").strip().splitlines() or ["no answer"]
-            raise KitError(f"docker save: {printable(lines[-1])}; {archive} was not written")
+        if process.returncode == 0:
+            return None
+        told.seek(0)
+        lines = told.read().decode("utf-8", "replace").strip().splitlines() or ["no answer"]
+        return printable(lines[-1])

@@ -1,7 +1,9 @@
 """The steps from a trained network to its archive, in order."""
 
+import gzip
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,15 +15,17 @@ from evaluation.submission.check import CheckRequest
 from evaluation.submission.rules import Submission
 from imaging.digest import file_sha256
 from imaging.errors import KitError
-from imaging.files import make_folder, prepare_file
+from imaging.files import make_folder, prepare_file, replacing
 from imaging.organs import ORGANS
 from imaging.records import write_json
 from imaging.words import number_of
 from inference.manifest import Manifest, load_manifest, verify_files
 from inference.predictor import UNSEEN, Progress
+from train.inventory.writing import LICENCES, SBOM
 from train.package.context import (
     MANIFEST,
     copy_bundle,
+    date_of,
     refuse_no_checkout,
     refuse_weights_elsewhere,
     write_context,
@@ -34,10 +38,13 @@ from train.package.image import (
     save_archive,
 )
 from train.package.request import Outcome, Package, PackageRequest, Step
+from train.package.rewriting import Rewritten
 
 SCHEMA = 1
 CHECK = "check"
 """Folder of what the check found, in the work folder."""
+WORKSPACE = "workspace"
+"""The image's WORKDIR, from /."""
 _MB = 1_000_000
 
 
@@ -83,14 +90,12 @@ def make_package(request: PackageRequest, watcher: Watcher) -> Package:
     steps = _Steps()
     manifest = _bundle(request, watcher, steps)
     _labels(manifest, steps)
-    _build(request, manifest, watcher, steps)
-    watcher.say("saving the archive")
-    save_archive(f"{team_of(request.archive)}:latest", request.archive)
-    size = f"{request.archive.name}, {request.archive.stat().st_size / _MB:,.0f} MB"
-    steps.add("save", "done", size)
+    epoch_s = date_of(request.build.checkout)
+    _build(request, manifest, epoch_s, watcher, steps)
+    saved = _save(request, epoch_s, watcher, steps)
     _check(request, watcher, steps)
     done = Package(request.archive, tuple(steps.rows))
-    _write_record(done, manifest, request)
+    _write_record(done, manifest, request, saved)
     return done
 
 
@@ -155,7 +160,9 @@ def _labels(manifest: Manifest, steps: _Steps) -> None:
     steps.add("labels", "warning" if found else "done", told)
 
 
-def _build(request: PackageRequest, manifest: Manifest, watcher: Watcher, steps: _Steps) -> None:
+def _build(
+    request: PackageRequest, manifest: Manifest, epoch_s: int, watcher: Watcher, steps: _Steps
+) -> None:
     """Build the image from a folder that holds this bundle's weights and no others."""
     tag, log = f"{team_of(request.archive)}:latest", request.work / "build.log"
     before = image_id(tag)
@@ -163,13 +170,34 @@ def _build(request: PackageRequest, manifest: Manifest, watcher: Watcher, steps:
     try:
         with tempfile.TemporaryDirectory(prefix=".context-", dir=request.work) as folder:
             write_context(request.build.checkout, manifest, request.build.target, Path(folder))
-            build_image(tag, Path(folder), manifest, request.build, log)
+            build_image(tag, Path(folder), manifest, request.build, epoch_s, log)
     except OSError as error:
         raise KitError(f"cannot write to {request.work}: {error.strerror}") from error
     size = f"{tag}, {image_bytes(tag) / _MB:,.0f} MB with its base"
     if before not in (None, image_id(tag)):
         size += f"; {str(before)[:19]} had this name before, it has none now"
     steps.add("build", "done", size)
+
+
+def _save(request: PackageRequest, epoch_s: int, watcher: Watcher, steps: _Steps) -> Rewritten:
+    """Write the archive, and what the image says that it holds beside it."""
+    archive, team = request.archive, team_of(request.archive)
+    watcher.say("saving the archive")
+    inside = {name: f"{WORKSPACE}/{name}" for name in (SBOM, LICENCES)}
+    saved = save_archive(f"{team}:latest", archive, epoch_s, tuple(inside.values()))
+    size = f"{archive.name}, {archive.stat().st_size / _MB:,.0f} MB"
+    if missing := sorted({*inside.values()} - saved.found.keys()):
+        raise KitError(
+            f"the image has no /{missing[0]}, which the kit's Dockerfile makes; "
+            f"{archive} was written"
+        )
+    texts = gzip.decompress(saved.found[inside[LICENCES]])
+    beside = {f"{team}.cdx.json": saved.found[inside[SBOM]], f"{team}.licences.txt": texts}
+    for name, content in beside.items():
+        with replacing(archive.with_name(name)) as partial:
+            partial.write_bytes(content)
+    steps.add("save", "done", f"{size}; {' and '.join(beside)} say what it holds")
+    return saved
 
 
 def _check(request: PackageRequest, watcher: Watcher, steps: _Steps) -> None:
@@ -190,7 +218,9 @@ def _check(request: PackageRequest, watcher: Watcher, steps: _Steps) -> None:
     steps.add("check", "failed" if result.failed else "done", told)
 
 
-def _write_record(done: Package, manifest: Manifest, request: PackageRequest) -> None:
+def _write_record(
+    done: Package, manifest: Manifest, request: PackageRequest, saved: Rewritten
+) -> None:
     tag = f"{team_of(done.archive)}:latest"
     table = {
         "schema": SCHEMA,
@@ -199,8 +229,10 @@ def _write_record(done: Package, manifest: Manifest, request: PackageRequest) ->
             "name": done.archive.name,
             "sha256": file_sha256(done.archive),
             "bytes": done.archive.stat().st_size,
+            "tar_sha256": saved.tar_sha256,
+            "zlib": zlib.ZLIB_RUNTIME_VERSION,
         },
-        "image": {"tag": tag, "id": image_id(tag), "target": request.build.target},
+        "image": {"tag": tag, "id": saved.image, "target": request.build.target},
         "manifest": {"name": manifest.name, "sha256": manifest.sha256},
         "steps": [asdict(step) for step in done.steps],
     }

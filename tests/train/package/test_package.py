@@ -7,16 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import imaging
+from evaluation.submission.contents import differences, read_contents
 from evaluation.submission.rules import RuleResult, Submission, complete
-from imaging.digest import file_sha256
+from imaging.digest import file_sha256, sha256
 from inference.manifest import WeightsFile
-from tests.evaluation.archives import write_archive
+from tests.evaluation.archives import saved_by_docker, tar_of
 from train.cli import main
 from train.package import context
 from train.package.packaging import Watcher, make_package
@@ -24,6 +27,11 @@ from train.package.request import BuildSettings, PackageRequest
 
 ROOT = Path(__file__).parents[3]
 MANIFEST = "weights_manifest.json"
+INSIDE = {
+    "workspace/sbom.cdx.json": b"{}",
+    "workspace/licences.txt.gz": gzip.compress(b"as it is"),
+    "workspace/large": os.urandom(3_000_000),
+}
 
 # keeps the context that it is given; has an image from `build` on, or from the start
 FAKE_DOCKER = """#!/bin/sh
@@ -48,8 +56,7 @@ def fake(tmp_path, monkeypatch):
     (folder / "bin").mkdir(parents=True)
     (folder / "bin/docker").write_text(FAKE_DOCKER)
     (folder / "bin/docker").chmod(0o755)
-    write_archive(folder / "saved.tar.gz", ["team:latest"])
-    (folder / "saved.tar").write_bytes(gzip.decompress((folder / "saved.tar.gz").read_bytes()))
+    (folder / "saved.tar").write_bytes(saved_by_docker([tar_of(INSIDE)]))
     monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE", str(folder))
     monkeypatch.chdir(tmp_path)
@@ -93,7 +100,9 @@ def test_the_image_gets_the_kit_and_these_weights_and_no_others(fake, bundle):
     assert done.exit_code == 0, done.output
     built = fake / "context"
     assert files_in(built / "weights") == {"tiny.onnx"}
-    assert {path.name for path in built.iterdir()} == {*context.KIT, "locks", "weights", MANIFEST}
+    brought = {name.partition("/")[0] for name in context.KIT}
+    assert {path.name for path in built.iterdir()} == {*brought, "locks", "weights", MANIFEST}
+    assert [path.name for path in (built / "train").iterdir()] == ["inventory"]
     assert files_in(built / "locks") == {"inference.txt"}
     assert (built / MANIFEST).read_bytes() == (bundle / MANIFEST).read_bytes()
     for package_of_kit in ("imaging", "inference"):
@@ -108,20 +117,68 @@ def test_the_image_gets_the_kit_and_these_weights_and_no_others(fake, bundle):
     assert re.search(r"REVISION=[0-9a-f]{40}(\+changes)? ", call)
 
 
-def test_the_archive_is_what_docker_saved_and_the_record_has_its_digest(fake, bundle):
+def test_the_archive_holds_what_docker_saved_and_the_record_has_its_digests(fake, bundle):
     assert package(bundle, "-o", "team.tar.gz").exit_code == 0
     archive = Path("team.tar.gz")
-    assert gzip.decompress(archive.read_bytes()) == (fake / "saved.tar").read_bytes()
+    assert differences(read_contents(archive), read_contents(fake / "saved.tar")) == ()
     record = json.loads(Path("team_package/package.json").read_text())
     assert record["archive"] == {
         "name": "team.tar.gz",
         "sha256": file_sha256(archive),
         "bytes": archive.stat().st_size,
+        "tar_sha256": sha256(gzip.decompress(archive.read_bytes())),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
     }
-    assert record["image"] == {"tag": "team:latest", "id": "sha256:new", "target": "cpu"}
+    with tarfile.open(archive) as plain:
+        (image,) = json.load(plain.extractfile("manifest.json"))
+    config = image["Config"].removesuffix(".json")
+    assert record["image"] == {"tag": "team:latest", "id": f"sha256:{config}", "target": "cpu"}
     assert record["manifest"] == {"name": "tiny", "sha256": file_sha256(bundle / MANIFEST)}
     made = {"build.log", "bundle", "package.json"}
     assert {path.name for path in Path("team_package").iterdir()} == made
+
+
+def test_what_the_image_holds_and_its_licences_lie_beside_the_archive(fake, bundle):
+    done = package(bundle, "-o", "team.tar.gz")
+    assert Path("team.cdx.json").read_text() == "{}"
+    assert Path("team.licences.txt").read_text() == "as it is"
+    told = " ".join(re.sub("[│┃]", " ", done.output).split())
+    assert "MB; team.cdx.json and team.licences.txt say what it holds" in told
+
+
+def test_a_dockerfile_without_the_list_is_told(fake, bundle):
+    (fake / "saved.tar").write_bytes(saved_by_docker([tar_of({"a": b""})]))
+    done = package(bundle, "-o", "team.tar.gz")
+    assert done.exit_code == 1
+    assert done.output.splitlines()[-1] == (
+        "Error: the image has no /workspace/licences.txt.gz, which the kit's Dockerfile makes; "
+        "team.tar.gz was written"
+    )
+
+
+def test_the_same_commit_gives_the_same_bytes_on_another_day(fake, bundle):
+    assert package(bundle, "-o", "team.tar.gz").exit_code == 0
+    before = Path("team.tar.gz").read_bytes()
+    saved = saved_by_docker([tar_of(dict(reversed(INSIDE.items())), mtime=9)])
+    (fake / "saved.tar").write_bytes(saved)
+    assert package(bundle, "-o", "team.tar.gz").exit_code == 0
+    assert Path("team.tar.gz").read_bytes() == before
+
+
+def test_the_date_is_the_commits_or_source_date_epoch(fake, bundle, monkeypatch):
+    committed = subprocess.run(
+        ["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert context.date_of(ROOT) == int(committed.stdout)
+    assert context.date_of(fake) == 0  # git does not know it
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert package(bundle, "-o", "team.tar.gz").exit_code == 0
+    assert "SOURCE_DATE_EPOCH=86400 " in (fake / "calls").read_text()
+    with tarfile.open("team.tar.gz") as plain:
+        assert {entry.mtime for entry in plain} == {86400}
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "today")
+    told = package(bundle, "-o", "other.tar.gz").output.splitlines()[-1]
+    assert told == ("Error: SOURCE_DATE_EPOCH is 'today'; give seconds since 1970, or unset it")
 
 
 def test_the_table_says_what_was_not_done_and_fits_80_columns(fake, bundle):
@@ -172,7 +229,7 @@ def test_a_rule_that_fails_leaves_the_archive_and_says_so(fake, bundle, write_ct
     done = make_package(request, Watcher(check))
     assert [(check.image, check.cases) for check in checks] == [("team.tar.gz", request.cases)]
     [failed] = done.failed
-    assert failed.found == "0 of 19 rules passed on 1 CT, failed: runs"
+    assert failed.found == "0 of 22 rules passed on 1 CT, failed: runs"
     assert Path("team.tar.gz").is_file()
 
 
@@ -207,7 +264,7 @@ def test_a_folder_that_is_no_result_of_nnu_net(fake):
 def test_without_a_checkout(fake, bundle):
     Path("empty").mkdir()
     told = refused(bundle, "-o", "team.tar.gz", "--checkout", "empty")
-    assert told.startswith("empty is no checkout of the kit (no Dockerfile, .dockerignore, predict")
+    assert told.startswith("empty is no checkout of the kit (no Dockerfile, .dockerignore, LICENSE")
     assert told.endswith("clone the kit and give its folder with --checkout")
 
 
@@ -238,7 +295,6 @@ def test_a_save_that_breaks_off_leaves_the_archive_of_before(fake, bundle):
 
 
 def test_a_disk_that_is_full(fake, bundle):
-    (fake / "saved.tar").write_bytes(os.urandom(3_000_000))
     words = [sys.executable, "-m", "train", "package", str(bundle), "-o", "team.tar.gz"]
     limited = ["sh", "-c", 'ulimit -f 2000; exec "$@"', "sh", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -1,0 +1,1 @@
+"""What an image holds, as CycloneDX, and its licences; runs where the image is built."""
