@@ -9,5 +9,5 @@ compile() {
 }
 compile -o locks/inference.txt
 compile --extra tensorrt-rtx -c locks/inference.txt -o locks/gpu.txt
-compile --extra onnxruntime --extra tensorrt-rtx --extra train --extra evaluation --extra dicom --extra dev \
+compile --extra onnxruntime --extra tensorrt-rtx --extra train --extra evaluation --extra dicom --extra provenance --extra dev \
   -c locks/gpu.txt -o locks/dev.txt

@@ -11,4 +11,4 @@ export PATH
 ruff check .
 ruff format --check .
 mypy
-pytest -m "not gpu and not docker and not long and not slurm" "$@"
+pytest -n 2 --dist loadfile -m "not gpu and not docker and not long and not slurm" "$@"
