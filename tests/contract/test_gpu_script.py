@@ -96,7 +96,7 @@ def test_the_results_say_what_was_found_and_what_was_not(tmp_path):
             "test": "test_torch_gpu::test_logits[f32]",
             "outcome": "passed",
             "seconds": 1.5,
-            "figures": {"relative_rms": "0.0001"},
+            "figures": {"relative_rms": 0.0001},
         },
         {
             "test": "test_torch_gpu::test_labels",

@@ -92,7 +92,7 @@ def test_the_installed_kit_labels_the_sample_from_any_folder(installed, tmp_path
         )
 
     done = command("verify")
-    verified = ["int8", "int8_weights", "onnx"]
+    verified = ["int8", "int8_weights", "localiser", "onnx"]
     assert json.loads(done.stdout) == {"name": "flare23_default", "verified": verified}
     assert command("sample", "in").returncode == 0
     done = command("predict", "in", "out", "--threads", "1")

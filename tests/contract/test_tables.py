@@ -180,7 +180,10 @@ def estimate(console):
 def outside(console):
     from inference.tools.outside import _table
 
-    rows = {organ: {"voxels": 123_456_789, "outside": 12_345} for organ in ORGANS}
+    rows = {
+        organ: {"voxels": 123_456_789, "outside": 12_345, "outside_ml": 12_345.678}
+        for organ in ORGANS
+    }
     show_table(_table(f"{NAMES[0]}: region of interest is 12%", rows), console)
     return [*ORGANS, "123,456,789"]
 

@@ -64,7 +64,8 @@ def with_one_weight_changed(folder):
     bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
     file = folder / "changed.onnx"
     onnx.save(graph, file)
-    changed = replace(described, folder=folder, files={"onnx": WeightsFile.of(file, file.name)})
+    files = {"onnx": WeightsFile.of(file, file.name)}
+    changed = replace(described, folder=folder, files=files, localiser=None)
     changed.write(folder / "changed.json")
     return folder / "changed.json"
 
@@ -86,9 +87,8 @@ def can(precision):
 def test_a_weight_that_changed_under_its_manifest_is_found_before_anything_runs(tmp_path):
     shutil.copy(with_one_weight_changed(tmp_path).with_suffix(".onnx"), tmp_path / "a.onnx")
     described = load_manifest(DEFAULT_MANIFEST)
-    replace(described, files={"onnx": replace(described.files["onnx"], path="a.onnx")}).write(
-        tmp_path / "a.json"
-    )
+    files = {"onnx": replace(described.files["onnx"], path="a.onnx")}
+    replace(described, files=files, localiser=None).write(tmp_path / "a.json")
     done = verify(tmp_path / "a.json", "--run")
     assert done.exit_code == 1
     assert "the manifest says" in done.stderr

@@ -296,8 +296,8 @@ def test_a_card_computes_in_float16_unless_float32_is_requested(one_card, networ
     assert exact == (used == "f32")
 
 
-def test_float32_is_float32(network):
-    assert torch.backends.cudnn.allow_tf32
+def test_float32_is_float32(network, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     with open_engine("torch", network(), ONE_THREAD):
         assert not torch.backends.cudnn.allow_tf32
         assert torch.backends.cudnn.deterministic
