@@ -23,16 +23,19 @@ RUN python3 -m venv /opt/pip \
 ARG TENSORRT
 RUN [ -z "$TENSORRT" ] || /opt/pip/bin/python -m pip --python /opt/venv/bin/python install --quiet \
       --disable-pip-version-check --no-cache-dir --no-compile "$TENSORRT"
-# What no prediction loads. The engine runs on "CPU" and reads ONNX and IR: OpenVINO's other devices,
-# its other frontends and what C++ programs are built with go; so do its telemetry, which would try the
-# network and write into the home folder, and the packages' own tests.
+# What no prediction loads. The engine runs on "CPU" and reads ONNX and IR by OpenVINO's compiled module:
+# its other devices, other frontends, converters and what C++ programs are built with go; so do its
+# telemetry, which would try the network and write into the home folder, NumPy's tools that build
+# extensions, declarations for type checkers and compilers, and the packages' own tests.
 RUN cd /opt/venv/lib/python3.*/site-packages \
  && rm -rf openvino/cmake openvino/include openvino/libs/cache.json openvino/libs/*.pc \
-      openvino_telemetry* \
+      openvino/tools openvino/torch openvino_telemetry* numpy/distutils numpy/f2py numpy/_core/include \
  && for part in intel_gpu_plugin intel_npu_plugin auto_plugin auto_batch_plugin hetero_plugin \
       tensorflow_frontend tensorflow_lite_frontend pytorch_frontend paddle_frontend jax_frontend \
       gguf_frontend c; do rm -f openvino/libs/libopenvino_$part.so*; done \
- && find . -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
+ && for frontend in jax paddle pytorch tensorflow; do rm -rf openvino/frontend/$frontend; done \
+ && find . -type d \( -name tests -o -name test \) -prune -exec rm -rf {} + \
+ && find . -type f \( -name '*.pyi' -o -name '*.pxd' -o -name '*.a' \) -delete
 # Byte code of everything that can be imported, the base's own modules too (slim images ship none),
 # in one folder. It is never compared with its source, so a start reads no source and writes nothing;
 # -f: nor is that of the modules which compileall itself has just imported.
