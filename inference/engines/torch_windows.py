@@ -33,7 +33,7 @@ def logit_slabs_on(
         image: float32 [Z, Y, X], normalized.
         infer: Maps a patch float32 [1, 1, Z, Y, X] to logits [1, K, Z, Y, X], both on `device`.
         window: How to move and blend.
-        advance: Called after each window is queued.
+        advance: Called after each window is computed; it may time them.
         device: Where `infer` computes.
 
     Yields:
@@ -49,6 +49,8 @@ def logit_slabs_on(
                 size = (len(logits), window.patch[0], *whole.shape[1:])
                 total = torch.zeros(size, device=device)
             total[:, :, *place[1:]].addcmul_(logits, weight)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             advance()
         done = level.done
         total[:, :done] /= as_tensor(level.sums).to(device)
