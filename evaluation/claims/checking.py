@@ -1,9 +1,10 @@
 """Compare the pages with the claims, and the claims with the values of their runs."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from evaluation.claims.pages import StatedFigure
 from evaluation.claims.table import (
@@ -19,26 +20,29 @@ from imaging.digest import file_sha256
 from imaging.errors import KitError
 from imaging.files import replacing
 
+_Keyed = TypeVar("_Keyed", StatedFigure, Claim)
+
 
 def unclaimed(table: ClaimsTable, root: Path, page: str) -> list[StatedFigure]:
     """Return the figures of a page that are in no claim."""
-    left = Counter(claim.key for claim in table.of_page(page))
-    found = []
-    for figure in figures_of(table, root, page):
-        left[figure.key] -= 1
-        if left[figure.key] < 0:
-            found.append(figure)
-    return found
+    return _without_partner(figures_of(table, root, page), table.of_page(page))
 
 
 def gone(table: ClaimsTable, root: Path, page: str) -> list[Claim]:
     """Return the claims whose figure the page does not state any more."""
-    left = Counter(figure.key for figure in figures_of(table, root, page))
+    return _without_partner(table.of_page(page), figures_of(table, root, page))
+
+
+def _without_partner(
+    those: Sequence[_Keyed], others: Sequence[StatedFigure] | Sequence[Claim]
+) -> list[_Keyed]:
+    """Return what is left of `those` when each of the others takes one with its key."""
+    left = Counter(one.key for one in others)
     found = []
-    for claim in table.of_page(page):
-        left[claim.key] -= 1
-        if left[claim.key] < 0:
-            found.append(claim)
+    for one in those:
+        left[one.key] -= 1
+        if left[one.key] < 0:
+            found.append(one)
     return found
 
 
@@ -51,7 +55,7 @@ def problems(table: ClaimsTable, root: Path) -> Iterator[str]:
     Raises:
         KitError: A page or a results file cannot be read.
     """
-    for page in table.pages:
+    for page in table.covered(root):
         for figure in unclaimed(table, root, page):
             yield f"{page}:{figure.line}: {figure.figure} ({figure.what}) is in no claim"
         for claim in gone(table, root, page):

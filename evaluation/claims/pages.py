@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 UNITS = {
-    **{name: name for name in ("s", "ms", "min", "h", "KiB", "MiB", "GiB", "MiB·s")},
+    **{name: name for name in ("s", "ms", "min", "h", "d", "KiB", "MiB", "GiB", "MiB·s")},
     **{name: name for name in ("kB", "KB", "MB", "GB", "bytes", "ml", "%", "voxels", "times")},
     **{name: name for name in ("points", "GFLOP", "GFLOP/s")},
     **{"second": "s", "seconds": "s", "minutes": "min", "hours": "h", "percent": "%"},
@@ -33,7 +33,8 @@ _HIDDEN = re.compile(
     r"|\d{4}-\d\d-\d\d|\bv?\d+(?:\.\d+){2,}|\*\*|\b(?:arXiv|Python|Docker|CUDA) \d+\.\d+",
     re.DOTALL | re.MULTILINE,
 )
-_DIGEST = re.compile(r"\b[0-9a-f]{16,}\b")
+DIGEST = re.compile(r"\b[0-9a-f]{16,}\b")
+"""A digest or the beginning of one."""
 _CODE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
 _PLAIN_CELL = re.compile(r"(?:[\s()±–+−,;/<>~-]|\b(?:to|of|and)\b)*")
 
@@ -108,11 +109,6 @@ def _blocks(hidden: str) -> Iterator[tuple[int, str, bool]]:
             start, first = start + len(block), number
 
 
-def _kind(line: str) -> str:
-    bare = line.strip()
-    return "table" if bare.startswith("|") else "text" if bare else "blank"
-
-
 def _in_sentence(
     page: str, text: str, hidden: str, part: tuple[int, int], where: str = "", what: str = ""
 ) -> list[StatedFigure]:
@@ -181,7 +177,7 @@ def _texts(cells: list[str]) -> Iterator[str]:
     """Yield the words of the cells that hold any, without their figures and digests."""
     for cell in cells:
         if cell and not _is_plain(cell) and cell != "not yet measured":
-            yield _NUMBER.sub("", _DIGEST.sub("", cell)).strip()
+            yield _NUMBER.sub("", DIGEST.sub("", cell)).strip()
 
 
 def _is_plain(cell: str) -> bool:

@@ -55,7 +55,8 @@ def list_claims(root: Path, pattern: str) -> list[str]:
     found = list(problems(table, root))
     for line in found:
         warn(line)
-    pages, claims = number_of(len(table.pages), "page"), number_of(len(table.claims), "claim")
+    pages = number_of(len(table.covered(root)), "page")
+    claims = number_of(len(table.claims), "claim")
     terminal().print(f"{pages} covered, {claims}, {number_of(len(found), 'problem')}")
     return found
 
@@ -113,10 +114,10 @@ class AddRequest:
     """What a new run needs."""
     inputs: tuple[str, ...] = ()
     """Files of the repository that a new run depends on."""
-    given: str = ""
-    """A figure of the page that nobody measured."""
+    given: tuple[str, ...] = ()
+    """Figures of the page that nobody measured."""
     why: str = ""
-    """What it is instead."""
+    """What they are instead."""
 
 
 def add_claims(root: Path, request: AddRequest) -> list[str]:
@@ -128,9 +129,9 @@ def add_claims(root: Path, request: AddRequest) -> list[str]:
     table, page = read_claims(root / FILE), request.page
     if request.given:
         if not request.why:
-            raise KitError("--given needs --why: what the figure is, as nobody measured it")
-        given = Given(page, request.given, request.why)
-        table = replace(table, given=(*table.given, given))
+            raise KitError("--given needs --why: what it is, as nobody measured it")
+        given = (Given(page, figure, request.why) for figure in request.given)
+        table = replace(table, given=(*table.given, *given))
     if request.command:
         table = replace(table, runs={**table.runs, **_new_run(root, request)})
     added = add_page(table, root, page, request.runs, request.section)
