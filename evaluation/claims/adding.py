@@ -45,10 +45,8 @@ class Added:
     """What `add_page` did."""
 
     table: ClaimsTable
-    found: tuple[Claim, ...]
-    """New claims whose value is in a results file."""
-    recorded: tuple[Claim, ...]
-    """New claims whose value was taken from the page."""
+    new: tuple[Claim, ...]
+    """Claims that were not there before; last those whose value was taken from the page."""
     dropped: tuple[Claim, ...]
     """Claims that the page does not state any more."""
     left: tuple[StatedFigure, ...]
@@ -89,11 +87,12 @@ def add_page(
             recorded.append(claim)
         else:
             left.append(figure)
-    table = replace(table, claims=(*table.claims, *found, *recorded))
+    new = (*found, *recorded)
+    table = replace(table, claims=(*table.claims, *new))
     if not unclaimed(table, root, page):
         uncovered = (other for other in table.uncovered if other != page)
         table = replace(table, uncovered=tuple(uncovered))
-    return Added(table, tuple(found), tuple(recorded), tuple(dropped), tuple(left))
+    return Added(table, new, tuple(dropped), tuple(left))
 
 
 def _lines_of(text: str, section: str, page: str) -> range:
@@ -196,7 +195,7 @@ def _recorded(table: ClaimsTable, figure: StatedFigure, name: str) -> tuple[Clai
         key = f"{stem} ({number})"
     values = {**run.values, key: as_number(figure.text)}
     runs = {**table.runs, name: replace(run, values=values)}
-    return replace(table, runs=runs), _claim(figure, name, f"/{key}", 1.0)
+    return replace(table, runs=runs), _claim(figure, name, key, 1.0)
 
 
 def _claim(figure: StatedFigure, run: str, value: Pointer, times: float) -> Claim:

@@ -12,7 +12,9 @@ from imaging.records import read_record, read_table, write_json
 
 _HEAD = {"schema": 1, "kind": "claims"}
 Pointer = str
-"""Place of a value in a results file, after RFC 6901: "/cases/CHAOS_3/labels/liver/dsc"."""
+"""Place of a value in a results file, after RFC 6901: "/cases/CHAOS_3/labels/liver/dsc".
+
+Without "/" at its beginning: words of a page, from which the value was taken."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class ClaimedRun:
     results: str = ""
     """The file with its values, from the repository's root; empty where `values` has them."""
     values: dict[str, float] = field(default_factory=dict)
-    """By their places in `made`, which begin with "/", or by words from the page."""
+    """By their places in `made`, or by words of a page."""
     inputs: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the files of the repository that the figures depend on."""
     needs: tuple[str, ...] = ()
@@ -64,6 +66,11 @@ class Claim:
     def what(self) -> str:
         """What it is a figure of."""
         return self.where or self.words
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether its value was taken from the page's words, so that no file has its new value."""
+        return not self.value.startswith("/")
 
     @property
     def figure(self) -> str:
@@ -171,10 +178,7 @@ def values_of(run: ClaimedRun, root: Path) -> dict[Pointer, float]:
     Raises:
         KitError: The results file cannot be read.
     """
-    found = {
-        place if place[0] == "/" else f"/{place}": value for place, value in run.values.items()
-    }
-    return found | (file_values(root / run.results) if run.results else {})
+    return run.values | (file_values(root / run.results) if run.results else {})
 
 
 def file_values(path: Path) -> dict[Pointer, float]:

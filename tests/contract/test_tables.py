@@ -233,7 +233,7 @@ def claimed(console):
     claim = Claim("docs/results/page.md", "12,345.67", NAMES[1], "/a", "GFLOP/s", where)
     runs = {NAMES[1]: ClaimedRun(LONG_REASON, NAMES[2], "2026-11-28", "0", seconds=12345)}
     table = ClaimsTable(runs=runs, claims=(claim,))
-    show_table(screen._claims_table([claim], table), console)
+    show_table(screen._claims_table([claim]), console)
     show_table(screen._runs_table(table, ROOT, Counter({NAMES[1]: 12345})), console)
     show_table(screen._rerun_table([Repeated(claim, 12345.67, 76543.21)]), console)
     return []

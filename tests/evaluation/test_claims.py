@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,9 +69,8 @@ class TestTheDocuments:
             assert bool(run.again) == bool(run.made), name
             assert run.results == "" or (ROOT / run.results).is_file(), name
 
-    def test_the_golden_maps_differ_as_claimed(self):
-        """The run that takes seconds, needs nothing and gives the same on every CPU."""
-        name = "golden maps"
+    @pytest.mark.parametrize("name", ["golden maps", "the paper's lists", "what a recipe takes"])
+    def test_what_takes_seconds_and_is_the_same_on_every_cpu_holds(self, name):
         assert cannot(CLAIMS.runs[name], ROOT) == ""
         mine = [claim for claim in CLAIMS.claims if claim.run == name]
         with repeated(CLAIMS, ROOT, name) as made:
@@ -134,19 +134,53 @@ def test_a_page_is_claimed_from_results_and_by_name(repo):
     assert table.uncovered == ()
     assert {claim.figure: (claim.run, claim.value) for claim in table.claims} == {
         "0.961": ("first", "/cases/liver/dsc"),
-        "2.5 s": ("others", "/Another took s."),
-        "1.30 s": ("first", "/It takes s. A limit of"),
+        "2.5 s": ("others", "Another took s."),
+        "1.30 s": ("first", "It takes s. A limit of"),
     }
     assert table.runs["others"].needs == ("hours",)
     assert set(table.runs["others"].inputs) == {"weights_manifest.json"}
     assert list(problems(table, repo)) == []
 
 
-def test_a_figure_that_nobody_measured_is_given(repo):
-    claims(repo, "--add", "docs/page.md", "--given", "2.5 s", "--why", "an example")
+def test_figures_that_nobody_measured_are_given(repo):
+    given = ("--given", "2.5 s", "--given", "0.961", "--why", "an example")
+    claims(repo, "--add", "docs/page.md", *given)
     table = table_of(repo)
-    assert table.given[-1] == Given("docs/page.md", "2.5 s", "an example")
-    assert [one.figure for one in unclaimed(table, repo, "docs/page.md")] == ["1.30 s", "0.961"]
+    assert table.given[-2:] == (
+        Given("docs/page.md", "2.5 s", "an example"),
+        Given("docs/page.md", "0.961", "an example"),
+    )
+    assert [one.figure for one in unclaimed(table, repo, "docs/page.md")] == ["1.30 s"]
+
+
+@pytest.mark.parametrize(
+    ("results", "value"),
+    [
+        ({"liver": {"dsc": 0.961}}, "/liver/dsc"),
+        ({"livers": {"dsc": 0.961}}, "/livers/dsc"),
+        ({"liver": {"dsc": 0.9611, "dsc_of_half": 0.9612}}, "/liver/dsc"),
+        ({"liver": {"dsc": {"low": 0.9611, "high": 0.9612}}}, "liver DSC"),  # which? by hand
+        ({"liver": {"nsd": 0.961}}, "liver DSC"),
+    ],
+)
+def test_a_value_is_taken_from_the_place_that_fits_best_if_one_does(repo, results, value):
+    (repo / "results.json").write_text(json.dumps(results))
+    table = add_page(table_of(repo), repo, "docs/page.md", ("first",)).table
+    claim = next(claim for claim in table.claims if claim.text == "0.961")
+    assert (claim.value, claim.by_hand) == (value, value == "liver DSC")
+
+
+def test_a_new_page_is_covered_without_being_named(claimed):
+    (claimed / "docs" / "results").mkdir()
+    (claimed / "docs" / "results" / "new.md").write_text("It takes 3.1 s.")
+    done = claims(claimed)
+    assert done.exit_code == 1
+    assert "docs/results/new.md:1: 3.1 s" in done.stderr
+    write_claims(
+        replace(table_of(claimed), uncovered=("docs/results/new.md",)),
+        claimed / "docs" / "claims.json",
+    )
+    assert claims(claimed).exit_code == 0
 
 
 @pytest.fixture
@@ -299,7 +333,23 @@ def test_entries_of_an_array_go_by_their_names(tmp_path):
     path.write_text('{"cases": [{"case": "a/b", "x": 1}, {"case": "c", "x": true}], "n": [1, 2.5]}')
     assert file_values(path) == {"/cases/a~1b/x": 1.0, "/n/0": 1.0, "/n/1": 2.5}
     run = ClaimedRun("c", "m", "d", "c", results="a.json", values={"/own": 3.0, "said": 4.0})
-    assert values_of(run, tmp_path) == {**file_values(path), "/own": 3.0, "/said": 4.0}
+    assert values_of(run, tmp_path) == {**file_values(path), "/own": 3.0, "said": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("entries", "places"),
+    [
+        ([{"of": "organs", "by": "dsc", "n": 1}, {"of": "organs", "by": "nsd", "n": 2}],
+         ["/a/organs dsc/n", "/a/organs nsd/n"]),
+        ([{"file": f"{'0a' * 8}.plan", "for": "sm75", "n": 1}], ["/a/sm75/n"]),
+        ([{"name": "one", "n": 1}, {"name": "one", "n": 2}], ["/a/0/n", "/a/1/n"]),
+        ([{"name": "one", "n": 1}, {"n": 2}], ["/a/0/n", "/a/1/n"]),
+    ],
+)  # fmt: skip
+def test_entries_of_an_array_go_by_the_first_texts_that_differ(entries, places, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"a": entries}))
+    assert list(file_values(path)) == places
 
 
 def test_the_new_weights_renew_golden_maps_runs_and_pages(claimed, monkeypatch):
