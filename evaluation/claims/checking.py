@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from evaluation.claims.pages import StatedFigure
+from evaluation.claims.pages import StatedFigure, stated_figures
 from evaluation.claims.table import (
     Claim,
     ClaimsTable,
+    Given,
     figures_of,
     is_rounding,
     read_page,
@@ -47,7 +48,7 @@ def _without_partner(
 
 
 def problems(table: ClaimsTable, root: Path) -> Iterator[str]:
-    """Say which figures are in no claim, which claims no page states, and which are wrong.
+    """Say which figures are in no claim, which claims are wrong, and what no page states.
 
     Yields:
         A line each.
@@ -60,12 +61,23 @@ def problems(table: ClaimsTable, root: Path) -> Iterator[str]:
             yield f"{page}:{figure.line}: {figure.figure} ({figure.what}) is in no claim"
         for claim in gone(table, root, page):
             yield f"{page}: does not say {claim.figure} ({claim.what}) any more"
+    for given in _not_stated(table, root):
+        yield f"{given.page}: does not say {given.figure} ({given.why}) any more"
     for claim in table.claims:
         value = value_of(claim, table, root)
         if value is None:
             yield f"{claim.page}: {claim.text} ({claim.what}): {claim.run} has no {claim.value}"
         elif not is_rounding(claim.text, value):
             yield f"{claim.page}: {claim.text} ({claim.what}): {claim.run} has {value:.6g}"
+
+
+def _not_stated(table: ClaimsTable, root: Path) -> Iterator[Given]:
+    """Yield the given figures that their page does not have: a measured one could hide there."""
+    pages = {given.page for given in table.given} - {"*"}
+    stated = {page: stated_figures(page, read_page(root / page)) for page in pages}
+    for given in table.given:
+        if given.page != "*" and not any(map(given.covers, stated[given.page])):
+            yield given
 
 
 def value_of(claim: Claim, table: ClaimsTable, root: Path) -> float | None:
