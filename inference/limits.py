@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.geometry import Shape, as_shape
+from imaging.slab_components import SLAB_SLICES
 from inference.engines import Engine, infer_many
 from inference.lattices import resizing_s
 from inference.predictor import Predictor, Prepared
@@ -208,8 +209,8 @@ def memory_mib(now_mib: float, native: Shape, region: Shape, working: Shape, win
     """Return the most memory that a prepared case will still need, in MiB.
 
     The label map is held to the end. Beside it, first the logits of one window's depth over the
-    whole plane, twice (summed, and passed on), and one window's; then, in their place, the
-    components of the region of interest (32-bit).
+    whole plane, twice (summed, and passed on), and one window's; then, in their place, the numbers
+    of the components in a slab of the region of interest (32-bit).
 
     Args:
         now_mib: Resident now, with the image prepared and the engine open.
@@ -223,7 +224,8 @@ def memory_mib(now_mib: float, native: Shape, region: Shape, working: Shape, win
     _, y, x = (max(n, p) for n, p in zip(working, size, strict=True))
     slab = 4 * classes * (size[0] + 1) * y * x
     logits = 2 * slab + 4 * classes * math.prod(window.patch)
-    return now_mib + (math.prod(native) + max(logits, 4 * math.prod(region))) / _MIB
+    components = 4 * min(region[0], SLAB_SLICES) * region[1] * region[2]
+    return now_mib + (math.prod(native) + max(logits, components)) / _MIB
 
 
 def resident_mib() -> float:

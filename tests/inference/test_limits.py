@@ -121,6 +121,8 @@ def test_memory_is_the_label_map_and_the_larger_of_logits_and_components():
     assert found == 100.0 + (4000 + larger) / MIB
     large = memory_mib(100.0, (10, 20, 20), (10, 20, 20), (20, 8, 2), window, 3)
     assert large == 100.0 + (4000 + 4 * 4000) / MIB
+    long = memory_mib(100.0, (90, 20, 20), (90, 20, 20), (20, 8, 2), window, 3)  # a slab of 64
+    assert long == 100.0 + (36000 + 4 * 64 * 400) / MIB
 
 
 def test_clocks_and_memory_are_this_process():
