@@ -34,8 +34,8 @@ _LEAST_WORDS, _LEAST_DIGITS = 2, 3
 a sentence one word more, unless the run is named and the figure is longer; in a table one digit
 less where the page names the results file, two where the run is named."""
 _COMMON = {"a", "and", "are", "as", "at", "by", "in", "is", "it", "of", "on", "the", "to", "with"}
-_SHARES = {"s": 0.25, "ms": 0.25, "min": 0.25, "h": 0.25, "MiB": 0.03, "GiB": 0.03}
-"""Tolerance by unit, as a share of the figure: what a repetition on the same machine spreads."""
+_SHARES = {"s": 0.25, "ms": 0.25, "min": 0.25, "h": 0.25, "MiB": 0.03, "GiB": 0.03, "ml": 0.01}
+"""Tolerance by unit, as a share of the figure: what a repetition, or another CPU, spreads."""
 _SCORE = 0.003
 """Tolerance of a score between 0 and 1: what bfloat16 or another CPU makes of it."""
 
