@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from evaluation.scoring.annotated_option import ANNOTATED
+from evaluation.options import ANNOTATED
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from inference.manifest import CROPS, PLAIN_CROPS
