@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from imaging.dicom.headers import CT_CLASSES, Image, read_images
-from imaging.dicom.series import Series, Slice
+from imaging.dicom.headers import CT_CLASSES, read_images
+from imaging.dicom.series import Image, Series
 from imaging.dicom.stack import Stack, stacks
 from imaging.errors import VolumeError
 
@@ -118,12 +118,7 @@ def _series(stack: Stack) -> Series:
         description=", ".join(part for part in (first.description, stack.phase) if part),
         modality=first.modality,
         folder=folder,
-        slices=tuple(
-            Slice(
-                one.file, one.frame, 1.0 if one.slope is None else one.slope, one.intercept or 0.0
-            )
-            for one in slices
-        ),
+        slices=slices,
         header=stack.header,
         warnings=stack.warnings,
         problem=stack.problem if left_out is None else None,
