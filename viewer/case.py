@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imaging.errors import GeometryError
 from imaging.geometry import Box, Grid, Orientation, Shape, foreground_box
 from imaging.label_maps import LabelMap, read_label_map
-from imaging.organs import COLORS, ORGANS
+from imaging.organs import COLORS, ORGANS, OTHER_COLOR
 from imaging.overlap import dice_by_label, joint_counts, label_counts
 from imaging.volumes import place_in
 from inference.blank import Hu
@@ -24,7 +24,6 @@ Labels = NDArray[np.uint8]
 NAMES = ("prediction", "truth")
 MARGIN_MM = 30.0
 """What is shown above and below the organs."""
-_OTHER_COLOR = (200, 200, 200)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class ViewedCase:
             Organ(
                 label,
                 organ,
-                COLORS.get(label, _OTHER_COLOR),
+                COLORS.get(label, OTHER_COLOR),
                 tuple(float(found[label] * self.grid.voxel_ml) for found in counts),
                 dsc[label] if all(found[label] for found in counts) else None,
             )

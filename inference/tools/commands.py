@@ -20,6 +20,8 @@ def estimate(
 ) -> None:
     """Estimate the time and memory to label CT, from the time of one window.
 
+    CT is one CT in any form that `predict` reads: a file, a DICOM folder or a .zip of one.
+
     Exit code 1: no step keeps the limits.
     """
     from inference.predictor import Settings
@@ -39,6 +41,8 @@ def estimate(
 @click.option("-o", "--output", type=OutputFile(), help="JSON file.")
 def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Path | None) -> None:
     """Say how much of TRUTH lies outside of the region of interest of CT.
+
+    CT is one CT in any form that `predict` reads: a file, a DICOM folder or a .zip of one.
 
     Exit code 1: a labelled voxel does.
     """
@@ -145,7 +149,10 @@ def build(manifest: Path, target: str | None, output: Path | None, **settings: A
 @click.argument("labels", type=FILE)
 @click.option("-o", "--output", required=True, type=OutputFile(), help="PNG file.")
 def show(ct: Path, labels: Path, output: Path) -> None:
-    """Draw LABELS over CT: three planes, contours, legend."""
+    """Draw LABELS over CT: three planes, contours, legend.
+
+    CT is one CT in any form that `predict` reads: a file, a DICOM folder or a .zip of one.
+    """
     from inference.tools.show import overlay_png
 
     for warning in overlay_png(ct, labels, output):

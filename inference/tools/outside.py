@@ -13,7 +13,8 @@ from imaging.label_maps import read_label_map
 from imaging.overlap import label_counts
 from imaging.records import write_json
 from imaging.terminal import terminal
-from imaging.volumes import Volume, read_place, read_volume
+from imaging.volumes import Volume, place_in
+from inference.ct import read_one
 from inference.manifest import Manifest
 from inference.view import View, view_of
 
@@ -23,14 +24,21 @@ def outside_on_screen(
 ) -> int:
     """Count voxels of `truth` outside of the region of interest of `ct`; print and write a table.
 
+    Args:
+        ct: The CT, in any format that `predict` reads.
+        truth: The label map.
+        manifest: The network.
+        crop: The region of interest, as in a manifest.
+        output: JSON file.
+
     Returns:
         The number of those voxels.
 
     Raises:
         KitError: The CT, the truth or the localiser cannot be used.
     """
-    volume, known = read_volume(ct), read_label_map(truth)
-    if problem := known.elsewhere_than(read_place(ct), volume.grid.shape):
+    volume, known = read_one(ct), read_label_map(truth)
+    if problem := known.elsewhere_than(place_in(ct.name, volume.header), volume.grid.shape):
         raise VolumeError(f"{truth.name} does not lie on {ct.name}: {problem}")
     view = _view(volume, manifest, crop)
     box = view.region.box
