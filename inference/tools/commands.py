@@ -10,6 +10,8 @@ from imaging.errors import KitError
 from inference.cli import CROPS, FILE, MANIFEST, described_network, network_options
 from inference.shipped import DEFAULT_MANIFEST
 
+_SCHEMA = Path(__file__).parents[1] / "manifest.schema.json"
+
 
 @click.command()
 @click.argument("ct", type=FILE)
@@ -89,9 +91,7 @@ def verify(
     import json
 
     if schema:
-        from inference.tools.manifest_schema import manifest_schema
-
-        click.echo(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
+        click.echo(_SCHEMA.read_text(encoding="utf-8"), nl=False)
         return
     from inference.manifest import load_manifest, verify_files
 
