@@ -62,17 +62,16 @@ class Localiser:
         cells = foreground_box(seen.view(np.uint8))
         if certainty < self._spec.least_certainty:
             return replace(body, found="unsure", certainty=certainty)
-        shape = as_shape(hu)
         if cells is None:
             z, y, x = (slice(n := (part.start + part.stop) // 2, n) for part in body.box)
-            box = at_least((z, y, x), patch, shape)
-            return replace(body, box=box, bare=None, found="no organ", certainty=certainty)
-        z, y, x = (
-            _widened(part, around, ratio, self._spec.margin_mm / mm)
-            for part, around, ratio, mm in zip(cells, body.box, ratios, spacing_mm, strict=True)
-        )
-        box = at_least((z, y, x), patch, shape)
-        return replace(body, box=box, bare=None, found="organs", certainty=certainty)
+        else:
+            z, y, x = (
+                _widened(part, around, ratio, self._spec.margin_mm / mm)
+                for part, around, ratio, mm in zip(cells, body.box, ratios, spacing_mm, strict=True)
+            )
+        box = at_least((z, y, x), patch, as_shape(hu))
+        found = "no organ" if cells is None else "organs"
+        return replace(body, box=box, bare=None, found=found, certainty=certainty)
 
     def probability(self, hu: Hu, spacing_mm: SpacingMm) -> Array:
         """Return the probability of an organ, float32 [Z, Y, X] on the coarse grid over `hu`.

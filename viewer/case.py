@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import GeometryError
-from imaging.geometry import Box, Grid, Orientation, Shape, foreground_box
+from imaging.geometry import Box, Grid, Orientation, foreground_box
 from imaging.label_maps import LabelMap, read_label_map
 from imaging.organs import COLORS, ORGANS, OTHER_COLOR
 from imaging.overlap import dice_by_label, joint_counts, label_counts
@@ -57,14 +57,6 @@ class ViewedCase:
     warnings: tuple[str, ...] = ()
     other_labels: Mapping[int, str] = field(default_factory=dict)
     """Names of labels that are not FLARE23's."""
-
-    @property
-    def stored_shape(self) -> Shape:
-        """Shape (Z, Y, X) of the file."""
-        found = [0, 0, 0]
-        for axis, count in zip(self.turn.order, self.grid.shape, strict=True):
-            found[axis] = count
-        return found[0], found[1], found[2]
 
     @property
     def organs(self) -> list[Organ]:

@@ -39,9 +39,9 @@ def write_page(case: ViewedCase, path: Path, most_bytes: int = MOST_BYTES) -> in
         KitError: The file cannot be written, or the CT does not fit.
     """
     library = as_text(packed_library())
-    frame = len(_filled(case, None, library).encode())
+    frame = len(_page(case, None, library).encode())
     copy = reduced(case, most_bytes - frame - _ROOM)
-    content = _filled(case, copy, library).encode("utf-8", errors="backslashreplace")
+    content = _page(case, copy, library).encode("utf-8", errors="backslashreplace")
     with replacing(path) as partial:
         partial.write_bytes(content)
     return len(content)
@@ -57,29 +57,30 @@ def page_address(case: str) -> str:
     return quote(page_name(case), errors="surrogateescape")
 
 
-def _filled(case: ViewedCase, copy: Reduced | None, library: str) -> str:
+def filled(template: str, values: dict[str, str]) -> str:
+    """Return a file of templates/ with a value for each name that stands between @@ and @@."""
+    parts = _read(template).split("@@")  # every second part is the name of a value
+    return "".join(values[part] if odd % 2 else part for odd, part in enumerate(parts))
+
+
+def _page(case: ViewedCase, copy: Reduced | None, library: str) -> str:
     """Return the page; without voxels where there is no copy yet."""
     script = "\n".join(_read(name) for name in _SCRIPTS)
     style = _read("page.css")
-    about = _about(case, copy)
     values = {
         "policy": _policy(script, style),
         "title": html.escape(case.name),
         "style": style,
-        "case": _json(about),
+        "case": _json(_about(case, copy)),
         "library": library,
         "ct": as_text(copy.ct) if copy else "",
-        "maps": "\n".join(
-            _map(number, data) for number, data in enumerate(copy.maps if copy else ())
-        ),
+        "maps": "\n".join(_map(*numbered) for numbered in enumerate(copy.maps if copy else ())),
         "licences": html.escape(licences()),
         "kit": html.escape(inference.__version__),
         "niivue": html.escape(version()["version"]),
         "script": script,
     }
-    text = _read("page.html")
-    parts = text.split("@@")  # every second part is the name of a value
-    return "".join(values[part] if odd % 2 else part for odd, part in enumerate(parts))
+    return filled("page.html", values)
 
 
 def _read(name: str) -> str:

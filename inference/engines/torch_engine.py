@@ -73,16 +73,10 @@ class TorchEngine:
         self, image: Array, window: Window, advance: Callable[[], None]
     ) -> Iterator[Array]:
         """Run every window and blend on the device, as `inference.sliding_window` does."""
-        slabs = logit_slabs_on(image, self._logits, window, advance, self._device)
         try:
-            while True:
-                with self._in_one_line(self._shape):
-                    slab = next(slabs, None)
-                if slab is None:
-                    return
-                yield slab
+            with self._in_one_line(self._shape):
+                yield from logit_slabs_on(image, self._logits, window, advance, self._device)
         finally:
-            slabs.close()
             self.release()
 
     def release(self) -> None:

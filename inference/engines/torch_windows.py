@@ -1,6 +1,6 @@
 """Gather windows and blend their logits where torch computes: one copy there, one back."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ def logit_slabs_on(
     window: Window,
     advance: Callable[[], None],
     device: torch.device,
-) -> Generator[Array, None, None]:
+) -> Iterator[Array]:
     """Do what `inference.lattices.logit_slabs` does, on `device`.
 
     The image is copied there whole; each slab of logits is copied back, blended.
