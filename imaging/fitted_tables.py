@@ -14,6 +14,11 @@ _FIRST_FLOORS = (20, 32)
 """The same of the first column, which says what a row is: on one page, and on each of several."""
 
 
+def number_column(heading: str | Text) -> Column:
+    """Return a column of numbers: right-justified, and so never folded."""
+    return Column(heading, justify="right")
+
+
 def show_table(table: Table, console: Console) -> None:
     """Print a table no wider than the console.
 

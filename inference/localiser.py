@@ -70,8 +70,8 @@ class Localiser:
                 for part, around, ratio, mm in zip(cells, body.box, ratios, spacing_mm, strict=True)
             )
         box = at_least((z, y, x), patch, as_shape(hu))
-        found = "no organ" if cells is None else "organs"
-        return replace(body, box=box, bare=None, found=found, certainty=certainty)
+        organs = replace(body, box=box, bare=None, certainty=certainty)
+        return replace(organs, found="no organ" if cells is None else "organs")
 
     def probability(self, hu: Hu, spacing_mm: SpacingMm) -> Array:
         """Return the probability of an organ, float32 [Z, Y, X] on the coarse grid over `hu`.

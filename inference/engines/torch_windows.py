@@ -1,6 +1,7 @@
 """Gather windows and blend their logits where torch computes: one copy there, one back."""
 
 from collections.abc import Callable, Iterator
+from functools import reduce
 
 import numpy as np
 import torch
@@ -61,10 +62,8 @@ def _averaged(
     patch: Tensor, infer: Callable[[Tensor], Tensor], flips: tuple[tuple[int, ...], ...]
 ) -> Tensor:
     """Return the mean logits [K, Z, Y, X] of a patch's flips, valid until the next call."""
-    total: Tensor | None = None
-    for axes in flips:
-        logits = infer(patch.flip(axes)[None, None])[0].flip([axis + 1 for axis in axes])
-        total = logits if total is None else total + logits
-    if total is None:
-        raise ValueError("no flips: () is the patch as it is")
+    answers = (
+        infer(patch.flip(axes)[None, None])[0].flip([axis + 1 for axis in axes]) for axes in flips
+    )
+    total = reduce(torch.add, answers)
     return total if len(flips) == 1 else total / len(flips)

@@ -94,9 +94,9 @@ def segmentation_of(
         sop_instance_uid=made_uid("instance", *seed),
         instance_number=1,
         manufacturer=KIT,
-        manufacturer_model_name=case.network.name[:64],
+        manufacturer_model_name=case.manifest.name[:64],
         software_versions=inference.__version__,
-        device_serial_number=case.network.sha256 or "unknown",
+        device_serial_number=case.manifest.sha256 or "unknown",
         content_label="ORGANS",
         content_description="Organs labelled by a network; not reviewed",
         series_description=f"Organs ({KIT})",
@@ -119,7 +119,7 @@ def _seed(case: LabelledCase, images: Images, present: tuple[Segment, ...]) -> t
         *(image.SOPInstanceUID for image in images.datasets),
         sha256(np.ascontiguousarray(case.labels).tobytes()),
         *(f"{segment.name}={segment.value}" for segment in present),
-        *(inference.__version__, case.network.sha256, highdicom.__version__),
+        *(inference.__version__, case.manifest.sha256, highdicom.__version__),
     )
 
 
@@ -134,11 +134,11 @@ def _description(
         segmented_property_type=_dicom(term.kind),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name=case.network.name[:64],
+            name=case.manifest.name[:64],
             family=codes.DCM.ArtificialIntelligence,
             version=inference.__version__,
             source=KIT,
-            parameters={"manifest_sha256": case.network.sha256 or "unknown"},
+            parameters={"manifest_sha256": case.manifest.sha256 or "unknown"},
         ),
         display_color=highdicom.color.CIELabColor.from_rgb(*segment.rgb),
     )

@@ -4,17 +4,14 @@ import colorsys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.organs import COLORS, ORGANS
 from imaging.volumes import Header, Volume
-
-if TYPE_CHECKING:
-    from imaging.dicom.series import Series
+from inference.ct import Source
+from inference.manifest import Manifest
 
 _GOLDEN = 0.618034
 """Hues that follow each other at this share of the circle are far apart."""
@@ -31,15 +28,6 @@ class Segment:
     """0..255."""
 
 
-@dataclass(frozen=True)
-class Network:
-    """What made the labels."""
-
-    name: str
-    sha256: str
-    """Digest of its manifest; empty where that was not read from a file."""
-
-
 @dataclass
 class LabelledCase:
     """A case whose label map is written: what its other outputs are made from."""
@@ -51,8 +39,9 @@ class LabelledCase:
     """Of the CT."""
     segments: tuple[Segment, ...]
     """What the labels mean; also those without a voxel."""
-    network: Network
-    source: "Path | Series | None"
+    manifest: Manifest
+    """Of the network that made the labels."""
+    source: "Source | None"
     """What the CT was read from."""
     read: Callable[[], Volume]
     """Reads the CT; its memory was freed before the network ran."""

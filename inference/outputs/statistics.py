@@ -11,8 +11,9 @@ from imaging.components import connected
 from imaging.geometry import Grid, foreground_box
 from imaging.records import write_json
 from imaging.tables import write_csv
+from inference.manifest import Manifest
 from inference.outputs.names import STATISTICS_CSV, STATISTICS_JSON
-from inference.outputs.segments import LabelledCase, Network
+from inference.outputs.segments import LabelledCase
 
 PERCENTILES = (5, 25, 50, 75, 95)
 SCHEMA = 1
@@ -22,8 +23,8 @@ Row = dict[str, Any]
 class StatisticsTable:
     """The figures of a run's cases."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
         self._cases: dict[str, dict[str, Row]] = {}
 
     def add(self, case: LabelledCase, outputs: Path) -> tuple[str, ...]:
@@ -53,8 +54,8 @@ class StatisticsTable:
         table = {
             "schema": SCHEMA,
             "kit": inference.__version__,
-            "manifest": self._network.name,
-            "manifest_sha256": self._network.sha256,
+            "manifest": self._manifest.name,
+            "manifest_sha256": self._manifest.sha256,
             "cases": self._cases,
         }
         write_json(table, outputs / STATISTICS_JSON)

@@ -13,7 +13,7 @@ from inference.outputs.masks import write_masks
 from inference.outputs.names import ITK_SNAP
 from inference.outputs.preview import write_preview
 from inference.outputs.seg_nrrd import write_seg_nrrd
-from inference.outputs.segments import LabelledCase, Network, segments_of
+from inference.outputs.segments import LabelledCase, segments_of
 from inference.outputs.statistics import StatisticsTable
 from inference.predictor import Segmentation
 
@@ -39,10 +39,10 @@ class Outputs:
         Raises:
             KitError: A package is missing that an output needs, or a label is unknown.
         """
-        self._network = Network(manifest.name, manifest.sha256)
+        self._manifest = manifest
         self._segments = segments_of(manifest.chosen(organs))
         self._folder = folder
-        self._statistics = StatisticsTable(self._network)
+        self._statistics = StatisticsTable(manifest)
         self._writers = {kind: self._writer(kind) for kind in dict.fromkeys(kinds)}
 
     def __enter__(self) -> Self:
@@ -77,7 +77,7 @@ class Outputs:
             labels=found.labels,
             header=found.header,
             segments=self._segments,
-            network=self._network,
+            manifest=self._manifest,
             source=found.source,
             read=read,
         )

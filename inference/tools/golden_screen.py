@@ -7,17 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from imaging.errors import EngineError, KitError
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import number_column, show_table
 from imaging.terminal import terminal, warn
 from imaging.words import number_of
 from inference.manifest import Manifest
-from inference.tools.golden import (
-    Golden,
-    GoldenComparison,
-    GoldenMap,
-    read_golden,
-    run_again,
-)
+from inference.tools.golden import Golden, GoldenComparison, GoldenMap, read_golden, run_again
 
 ALL = "all"
 
@@ -93,12 +87,9 @@ def _not_expected(rows: list[GoldenComparison]) -> Iterator[str]:
 
 
 def _table(rows: list[GoldenComparison], threads: int, manifest: Manifest) -> Table:
-    table = Table(title=f"the sample with {manifest.name}, beside its golden maps")
-    table.add_column("engine")
-    table.add_column("precision")
-    for name in ("threads", "seconds", "voxels", "differ"):
-        table.add_column(name, justify="right")
-    table.add_column("result")
+    title = f"the sample with {manifest.name}, beside its golden maps"
+    numbers = map(number_column, ("threads", "seconds", "voxels", "differ"))
+    table = Table("engine", "precision", *numbers, "result", title=title)
     for row in rows:
         table.add_row(
             row.golden.engine,

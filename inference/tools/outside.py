@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from imaging.errors import VolumeError
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import number_column, show_table
 from imaging.label_maps import read_label_map
 from imaging.overlap import label_counts
 from imaging.records import write_json
@@ -95,9 +95,8 @@ def _view(volume: Volume, manifest: Manifest, crop: str) -> View:
 
 
 def _table(title: str, organs: dict[str, dict[str, float]]) -> Table:
-    table = Table("organ", title=title)
-    for column in ("voxels", "outside", "outside, ml"):
-        table.add_column(column, justify="right")
+    numbers = map(number_column, ("voxels", "outside", "outside, ml"))
+    table = Table("organ", *numbers, title=title)
     for name, row in organs.items():
         lost = f"{row['outside_ml']:,.3f}"
         table.add_row(name, f"{row['voxels']:,}", f"{row['outside']:,}", lost)

@@ -20,12 +20,14 @@ from imaging.nifti_header import place_of
 from imaging.organs import COLORS, ORGANS
 from imaging.volumes import read_header, read_volume
 from inference.cli import KINDS, main
+from inference.manifest import load_manifest
 from inference.outputs import writing
 from inference.outputs.itk_snap import write_label_descriptions
 from inference.outputs.names import remove_old
 from inference.outputs.seg_nrrd import write_seg_nrrd
-from inference.outputs.segments import LabelledCase, Network, segments_of
+from inference.outputs.segments import LabelledCase, segments_of
 from inference.outputs.statistics import organ_statistics
+from inference.shipped import DEFAULT_MANIFEST
 from inference.tools.show import overlay_png
 from tests.inference import dicom_cts
 
@@ -276,7 +278,8 @@ def test_organs_of_another_network_have_colours_of_their_own():
 
 
 def nrrd_case(labels, header):
-    return LabelledCase("a", labels, header, segments_of(ORGANS), Network("tiny", ""), None,
+    manifest = load_manifest(DEFAULT_MANIFEST)
+    return LabelledCase("a", labels, header, segments_of(ORGANS), manifest, None,
                         lambda: pytest.fail("the CT is not needed"))  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """DICOM-SEG: every voxel where it was, in any orientation; terms, repairs, the same bytes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -9,9 +11,11 @@ import inference
 from imaging.errors import GeometryError, KitError
 from imaging.organs import COLORS, ORGANS
 from inference.cli import main
+from inference.manifest import load_manifest
 from inference.outputs.names import remove_old
-from inference.outputs.segments import LabelledCase, Network, segments_of
+from inference.outputs.segments import LabelledCase, segments_of
 from inference.outputs.terms import term_of
+from inference.shipped import DEFAULT_MANIFEST
 from tests.inference import dicom_cts
 
 highdicom = pytest.importorskip("highdicom")
@@ -22,7 +26,7 @@ from imaging.dicom.scan import find_series  # noqa: E402
 from inference.outputs.dicom_seg import write_dicom_seg  # noqa: E402
 
 SHAPE = (5, 6, 7)
-NETWORK = Network("tiny", "ab" * 32)
+MANIFEST = replace(load_manifest(DEFAULT_MANIFEST), name="tiny", sha256="ab" * 32)
 
 
 def labels_of(shape=SHAPE):
@@ -40,7 +44,7 @@ def case_of(series, labels=None, organs=ORGANS):
         labels=labels_of(series.header.shape) if labels is None else labels,
         header=series.header,
         segments=segments_of(organs),
-        network=NETWORK,
+        manifest=MANIFEST,
         source=series,
         read=lambda: pytest.fail("the CT is not needed"),
     )
