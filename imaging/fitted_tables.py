@@ -40,7 +40,8 @@ def fitted(table: Table, console: Console) -> list[Table]:
     pages = [_page(table, [columns[place] for place in group]) for group in groups]
     for number, page in enumerate(pages, 1):
         if len(pages) > 1:
-            page.title = Text.assemble(_text(table.title), f" ({number} of {len(pages)})")
+            title = table.title if isinstance(table.title, Text) else f"{table.title or ''}"
+            page.title = Text.assemble(title, f" ({number} of {len(pages)})")
             page.caption = table.caption if number == len(pages) else None
     return pages
 
@@ -98,9 +99,3 @@ def _page(table: Table, columns: Sequence[Column]) -> Table:
     for place, column in enumerate(page.columns):
         column._index = place
     return page
-
-
-def _text(title: object) -> Text:
-    if isinstance(title, Text):
-        return title
-    return Text("" if title is None else f"{title}")

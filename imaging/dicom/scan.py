@@ -109,15 +109,13 @@ def _series(stack: Stack) -> Series:
     left_out = _left_out(first)
     if left_out is None and len(slices) == 1:
         left_out = "one image, no volume"
-    folders = {image.file.parent for image in slices}
-    folder = Path(os.path.commonpath(folders)) if len(folders) > 1 else first.file.parent
     return Series(
         name="",
         uid=first.series_uid,
         number=first.number,
         description=", ".join(part for part in (first.description, stack.phase) if part),
         modality=first.modality,
-        folder=folder,
+        folder=Path(os.path.commonpath({image.file.parent for image in slices})),
         slices=slices,
         header=stack.header,
         warnings=stack.warnings,

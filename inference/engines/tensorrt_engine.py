@@ -8,6 +8,7 @@ and freed with the last, for the challenge sums GPU memory over time.
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,16 +231,6 @@ class _Running:
             self._refuse("run")
 
 
-def load_tensorrt(manifest: Manifest, options: EngineOptions) -> Any:
-    """Open the TensorRT plan that fits the GPU."""
-    return _loaded("tensorrt", manifest, options)
-
-
-def load_tensorrt_rtx(manifest: Manifest, options: EngineOptions) -> Any:
-    """Open the TensorRT-RTX plan that fits the GPU."""
-    return _loaded("tensorrt-rtx", manifest, options)
-
-
 @contextmanager
 def _loaded(name: str, manifest: Manifest, options: EngineOptions) -> Iterator[TensorRTEngine]:
     if options.precision != "auto":
@@ -252,3 +243,7 @@ def _loaded(name: str, manifest: Manifest, options: EngineOptions) -> Iterator[T
         yield engine
     finally:
         engine.close()
+
+
+load_tensorrt, load_tensorrt_rtx = partial(_loaded, "tensorrt"), partial(_loaded, "tensorrt-rtx")
+"""Each opens the plan of its runtime that fits the GPU, with a manifest and `EngineOptions`."""

@@ -172,10 +172,6 @@ def _strided(given: _Attributes) -> dict[str, Any]:
     }
 
 
-def _conv(given: _Attributes) -> Call:
-    return partial(functional.conv3d, **_strided(given))
-
-
 def _transposed_conv(given: _Attributes) -> Call:
     more = {"output_padding": given.take("output_padding", (0, 0, 0))}
     return partial(functional.conv_transpose3d, **_strided(given), **more)
@@ -210,19 +206,17 @@ def _transpose(given: _Attributes) -> Call:
     return lambda x: x.permute(axes)
 
 
-def _leaky_relu(given: _Attributes) -> Call:
-    return partial(functional.leaky_relu, negative_slope=given.take("alpha", 0.01))
-
-
 _CALLS: dict[str, Callable[[_Attributes], Call]] = {
     "Add": lambda given: torch.add,
     "AveragePool": _pool(functional.avg_pool3d),
     "Concat": _concat,
-    "Conv": _conv,
+    "Conv": lambda given: partial(functional.conv3d, **_strided(given)),
     "ConvTranspose": _transposed_conv,
     "Identity": lambda given: lambda x: x,
     NORM: _norm,
-    "LeakyRelu": _leaky_relu,
+    "LeakyRelu": lambda given: partial(
+        functional.leaky_relu, negative_slope=given.take("alpha", 0.01)
+    ),
     "MaxPool": _pool(functional.max_pool3d),
     "Relu": lambda given: torch.relu,
     "Transpose": _transpose,

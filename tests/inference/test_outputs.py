@@ -253,9 +253,9 @@ def test_the_preview_is_the_picture_that_show_draws(predict, tmp_path):
 
 
 def test_label_descriptions_of_itk_snap(tmp_path):
-    path = tmp_path / "labels.txt"
-    write_label_descriptions(segments_of(ORGANS), path)
-    rows = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert write_label_descriptions(case_of(None, None), tmp_path) == ()
+    lines = (tmp_path / "itk_snap_labels.txt").read_text().splitlines()
+    rows = [line for line in lines if not line.startswith("#")]
     read = [re.fullmatch(r' *(\d+) +(\d+) +(\d+) +(\d+) +([01]) +([01]) +([01]) +"(.*)"', row)
             for row in rows]  # fmt: skip
     assert [row.group(1, 8) for row in read] == [
@@ -277,7 +277,7 @@ def test_organs_of_another_network_have_colours_of_their_own():
 # .seg.nrrd
 
 
-def nrrd_case(labels, header):
+def case_of(labels, header):
     manifest = load_manifest(DEFAULT_MANIFEST)
     return LabelledCase("a", labels, header, segments_of(ORGANS), manifest, None,
                         lambda: pytest.fail("the CT is not needed"))  # fmt: skip
@@ -294,7 +294,7 @@ def test_seg_nrrd_lies_where_the_ct_does(tmp_path, direction):
     shape = (4, 5, 6)
     labels = np.random.default_rng(0).integers(0, 15, shape, dtype=np.uint8)
     header = dicom_cts.header_of(shape, direction, tmp_path)
-    write_seg_nrrd(nrrd_case(labels, header), tmp_path)
+    write_seg_nrrd(case_of(labels, header), tmp_path)
     fields = fields_of(tmp_path / "a.seg.nrrd")
     assert fields["space"] == "left-posterior-superior"
     assert fields["sizes"] == "6 5 4"
@@ -315,7 +315,7 @@ def test_seg_nrrd_names_every_segment_as_slicer_reads_it(tmp_path):
     header = dicom_cts.header_of((4, 5, 6), np.eye(3), tmp_path)
     labels = np.zeros((4, 5, 6), np.uint8)
     labels[1, 2, 3], labels[3, 4, 5] = ORGANS["liver"], ORGANS["tumour"]
-    write_seg_nrrd(nrrd_case(labels, header), tmp_path)
+    write_seg_nrrd(case_of(labels, header), tmp_path)
     fields = fields_of(tmp_path / "a.seg.nrrd")
     segments = [{key.partition("_")[2]: value for key, value in fields.items()
                  if key.startswith(f"Segment{number}_")} for number in range(15)]  # fmt: skip
@@ -346,7 +346,7 @@ def test_seg_nrrd_has_the_same_bytes_every_time(tmp_path):
     found = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        write_seg_nrrd(nrrd_case(np.ones((4, 5, 6), np.uint8), header), tmp_path / name)
+        write_seg_nrrd(case_of(np.ones((4, 5, 6), np.uint8), header), tmp_path / name)
         found.append((tmp_path / name / "a.seg.nrrd").read_bytes())
     assert found[0] == found[1]
 
