@@ -59,8 +59,7 @@ def _alike(images: list[Image]) -> list[list[Stack]]:
     """Split a series into parts of one size and orientation, and these into volumes."""
     parts: list[list[Image]] = []
     for image in images:
-        mine = (part for part in parts if _fit(part[0], image))
-        part = next(mine, None)
+        part = next((part for part in parts if _fit(part[0], image)), None)
         if part is None:
             parts.append([image])
         else:

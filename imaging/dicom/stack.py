@@ -4,6 +4,7 @@ The order is that of the positions along the slices' normal; instance numbers ar
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -46,7 +47,6 @@ class Stack:
 
 def stacks(images: list[Image]) -> list[Stack]:
     """Return the volumes of images of one series, size and orientation: one a phase."""
-    first = images[0]
     if problem := _unplaced(images):
         return [Stack(tuple(images), problem=problem)]
     pairs = zip(_along(images), images, strict=True)
@@ -65,7 +65,7 @@ def stacks(images: list[Image]) -> list[Stack]:
         )
         whole = Stack(tuple(ordered), problem=problem)
     else:
-        warnings = _assumed(first)
+        warnings = [*_assumed(images[0])]
         if dropped:
             what = number_of(dropped, "doubled image", "doubled images")
             warnings.append(f"{what} with the same pixels dropped")
@@ -152,16 +152,14 @@ def _at_one_place(images: list[Image], parts: dict[str, list[Image]]) -> bool:
     )
 
 
-def _assumed(image: Image) -> list[str]:
+def _assumed(image: Image) -> Iterator[str]:
     """Say what is assumed of a series, by its first image."""
-    said = []
     if not image.modality:
-        said.append("the files do not say their modality; CT was assumed")
+        yield "the files do not say their modality; CT was assumed"
     if image.slope is None or image.intercept is None:
-        said.append("no rescale slope and intercept; the stored numbers were taken for HU")
+        yield "no rescale slope and intercept; the stored numbers were taken for HU"
     if image.lossy:
-        said.append("the images were compressed with loss")
-    return said
+        yield "the images were compressed with loss"
 
 
 def _checked(images: list[Image], warnings: list[str]) -> Stack:
@@ -170,18 +168,17 @@ def _checked(images: list[Image], warnings: list[str]) -> Stack:
         return Stack(tuple(images))
     places = _along(images)
     gaps = np.diff(places)
-    problem, uneven = _too_large(images) or _tilted(images) or _gappy(places, gaps), None
+    problem = _too_large(images) or _tilted(images) or _gappy(places, gaps)
     if problem is None:
         step = float(gaps.mean())
         off = float(abs(places - places[0] - step * np.arange(len(places))).max()) / step
-        if off > _EVEN:
-            uneven = f"slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart; {step:.3g} mm each"
-            if off > _UNEVEN:
-                problem = f"{uneven.partition(';')[0]}; resample them to even distances first"
-    if problem is not None:
-        return Stack(tuple(images), None, tuple(warnings), problem)
-    said = [*warnings, *([f"{uneven} was taken"] if uneven else [])]
-    return Stack(tuple(images), _header(images), tuple(said))
+        uneven = f"slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart"
+        if off > _UNEVEN:
+            problem = f"{uneven}; resample them to even distances first"
+        elif off > _EVEN:
+            warnings = [*warnings, f"{uneven}; {step:.3g} mm each was taken"]
+    header = None if problem else _header(images)
+    return Stack(tuple(images), header, tuple(warnings), problem)
 
 
 def _too_large(images: list[Image]) -> str | None:

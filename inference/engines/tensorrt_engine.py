@@ -70,9 +70,9 @@ class TensorRTEngine:
             loaded = self._runtime.deserialize_cuda_engine(content)
             self._engine = self._made("load the plan", loaded)
             self._shapes = patch_tensors(trt, self._engine, plan.file)
-            buffers = sum(nbytes(shape) for shape in self._shapes.values())
-            refuse_too_little(self._engine.device_memory_size_v2 + buffers)
-            self._slots = [self._pinned_pair() for _ in range(_SLOTS)]
+            shapes = self._shapes.values()
+            refuse_too_little(self._engine.device_memory_size_v2 + sum(map(nbytes, shapes)))
+            self._slots = [[self._pinned.pinned(s) for s in shapes] for _ in range(_SLOTS)]
         except BaseException:
             self.close()
             raise
@@ -119,10 +119,6 @@ class TensorRTEngine:
         self.release()
         self._pinned.close()
         self._engine = self._runtime = None
-
-    def _pinned_pair(self) -> tuple[Array, Array]:
-        patch, logits = (self._pinned.pinned(shape) for shape in self._shapes.values())
-        return patch, logits
 
     def _submit(self, slot: int, patch: Array) -> Callable[[], Array]:
         """Queue a patch; return a function that waits for its logits, valid until `slot`'s next."""

@@ -62,9 +62,9 @@ def write_dicom_seg(case: LabelledCase, outputs: Path) -> tuple[str, ...]:
         made = segmentation_of(case, images, present)
         with replacing(outputs / f"{case.name}{DICOM_SEG}") as partial:
             made.save_as(partial)
-    unnamed = [segment.name for segment in present if term_of(segment).private]
-    said = [f"DICOM-SEG: {', '.join(unnamed)} without a SNOMED CT term"] if unnamed else []
-    return (*images.mended, *said)
+    unnamed = ", ".join(segment.name for segment in present if term_of(segment).private)
+    uncoded = (f"DICOM-SEG: {unnamed} without a SNOMED CT term",) if unnamed else ()
+    return (*images.mended, *uncoded)
 
 
 def segmentation_of(

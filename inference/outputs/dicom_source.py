@@ -86,10 +86,10 @@ def _mend(datasets: list[Dataset], files: tuple[Path, ...], *, multi: bool) -> I
 
     yield from _mend_common(datasets, digests)
     yield from _mend_instances(datasets, digests)
-    known = [_is_class(str(image.get("SOPClassUID") or "")) for image in datasets]
-    if not all(known):
-        for image, good in zip(datasets, known, strict=True):
-            image.SOPClassUID = image.SOPClassUID if good else _CLASSES[multi]
+    odd = [one for one in datasets if UID(str(one.get("SOPClassUID") or "")).type != "SOP Class"]
+    for image in odd:
+        image.SOPClassUID = _CLASSES[multi]
+    if odd:
         yield f"SOPClassUID taken for that of {_CLASSES[multi].name}, for it is missing or unknown"
     yield from _mend_values(datasets[0])
 
@@ -132,23 +132,15 @@ def _mend_instances(
 
 def _mend_values(image: Dataset) -> Iterator[str]:
     """Mend the patient and the study, of which the first image tells."""
-    missing, wrong = [], []
-    for keyword in _EMPTY:
-        if keyword not in image:
-            missing.append(keyword)
-        elif not _fits(keyword, str(image.get(keyword) or "")):
-            wrong.append(keyword)  # not its value, which tells of a patient
-        else:
-            continue
+    missing = [keyword for keyword in _EMPTY if keyword not in image]
+    wrong = [keyword for keyword in _EMPTY if not _fits(keyword, str(image.get(keyword) or ""))]
+    for keyword in (*missing, *wrong):
         setattr(image, keyword, "")
     if missing:
         yield f"left empty, for the series has none: {', '.join(missing)}"
     if wrong:
+        # not the value, which tells of a patient
         yield f"left empty, for it is not valid: {', '.join(wrong)}"
-
-
-def _is_class(uid: str) -> bool:
-    return UID(uid).type == "SOP Class"
 
 
 def _fits(keyword: str, value: str) -> bool:

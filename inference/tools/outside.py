@@ -52,8 +52,8 @@ def outside_on_screen(
     if output is not None:
         region = [(part.start, part.stop) for part in box]
         summary = {"case": ct.name, "crop": crop, "region": region, "share": share}
-        said = {"localiser": view.region.found, "certainty": view.region.certainty}
-        write_json({**summary, **said, "lost_ml": lost_ml, "organs": organs}, output, indent=2)
+        found = {"localiser": view.region.found, "certainty": view.region.certainty}
+        write_json({**summary, **found, "lost_ml": lost_ml, "organs": organs}, output, indent=2)
     return int(sum(row["outside"] for row in organs.values()))
 
 
