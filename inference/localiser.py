@@ -12,13 +12,11 @@ from imaging.components import connected
 from imaging.errors import EngineError
 from imaging.geometry import Shape, SpacingMm, as_shape, foreground_box
 from inference.blank import Hu
-from inference.engines import AUTO, Engine, EngineOptions, blended_logits, open_engine
+from inference.engines import AUTO, Array, Engine, EngineOptions, blended_logits, open_engine
 from inference.manifest import LocaliserSpec, Manifest, verify_weights
 from inference.region import Region, at_least
 from inference.sliding_window import Window
 from inference.view import network_image
-
-Array = NDArray[np.float32]
 
 SEEN = 0.1
 """Probability of an organ from which a cell counts as seen; the box holds all that is seen."""

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imaging.errors import EngineError
-from inference.engines import EngineOptions, failing_in_one_line, plan_folder
+from inference.engines import Array, EngineOptions, failing_in_one_line, plan_folder
 from inference.engines.cuda import (
     Gpu,
     Memory,
@@ -31,7 +30,6 @@ from inference.engines.tensorrt_index import EnginePlan, fitting, plans_of, read
 from inference.engines.tensorrt_runtime import complaint, listener, patch_tensors, runtime_module
 from inference.manifest import Manifest
 
-Array = NDArray[np.float32]
 _SLOTS = 2
 """Patches under way: one computes on the GPU while the last one's logits are used."""
 _log = logging.getLogger(__name__)

@@ -5,13 +5,11 @@ from functools import reduce
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from imaging.geometry import as_shape
+from inference.engines import Array
+from inference.engines.torch_network import Tensor
 from inference.sliding_window import Window, levels, padded, window_weight
-
-Array = NDArray[np.float32]
-Tensor = torch.Tensor
 
 
 def as_tensor(array: Array) -> Tensor:
