@@ -55,9 +55,7 @@ def read_images(path: Path) -> list[Image]:
             raise VolumeError(f"{path.name}: no image in it")
         shared = _first(read, "SharedFunctionalGroupsSequence") or Dataset()
         frames = list(_value(read, "PerFrameFunctionalGroupsSequence") or [])
-        if not frames:
-            count = _whole(read, "NumberOfFrames") or 1
-            frames = [Dataset()] * count
+        frames = frames or [Dataset()] * (_whole(read, "NumberOfFrames") or 1)
         return [_image(path, at, read, shared, own) for at, own in enumerate(frames)]
 
 

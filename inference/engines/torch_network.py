@@ -201,11 +201,6 @@ def _concat(given: _Attributes) -> Call:
     return lambda *parts: torch.cat(parts, axis)
 
 
-def _transpose(given: _Attributes) -> Call:
-    axes = given.take("perm", ())
-    return lambda x: x.permute(axes)
-
-
 _CALLS: dict[str, Callable[[_Attributes], Call]] = {
     "Add": lambda given: torch.add,
     "AveragePool": _pool(functional.avg_pool3d),
@@ -219,6 +214,6 @@ _CALLS: dict[str, Callable[[_Attributes], Call]] = {
     ),
     "MaxPool": _pool(functional.max_pool3d),
     "Relu": lambda given: torch.relu,
-    "Transpose": _transpose,
+    "Transpose": lambda given: partial(torch.permute, dims=given.take("perm", ())),
 }
 """By ONNX operator: what makes the torch function of a node's attributes."""
