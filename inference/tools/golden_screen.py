@@ -49,7 +49,7 @@ def compare_with_golden(
         raise KitError("no golden map can be compared here; the reasons are above")
     show_table(_table(rows, threads, manifest), terminal())
     for row in filter(lambda row: row.differ, rows):
-        terminal().print(_explained(row, manifest), soft_wrap=True, highlight=False)
+        terminal().print(_explained(row), soft_wrap=True, highlight=False)
     return (*_other_weights(golden, manifest), *_not_expected(rows))
 
 
@@ -103,15 +103,11 @@ def _table(rows: list[GoldenComparison], threads: int, manifest: Manifest) -> Ta
     return table
 
 
-def _explained(row: GoldenComparison, manifest: Manifest) -> str:
+def _explained(row: GoldenComparison) -> str:
     """Say which voxels differ, and why that may be."""
-    names = {0: "background"} | {value: name for name, value in manifest.labels.items()}
-    places = ", ".join(
-        f"{voxel.zyx} {names[voxel.expected]} → {names[voxel.found]}" for voxel in row.first
-    )
     more = ", …" if row.differ > len(row.first) else ""
     reason = ", ".join(row.unlike) or "same device, instructions, version: they should be equal"
     return (
         f"{row.golden.engine} {row.golden.precision}: {row.share:.3%} of the labelled voxels "
-        f"(Z, Y, X): {places}{more}; {reason}"
+        f"(Z, Y, X): {', '.join(row.first)}{more}; {reason}"
     )
