@@ -141,15 +141,14 @@ def overlay(
     return np.asarray(canvas)
 
 
-def planes_of(hu: Hu, labels: Labels, grid: Grid) -> tuple[Plane, Plane, Plane]:
+def planes_of(hu: Hu, labels: Labels, grid: Grid) -> list[Plane]:
     """Return the axial, coronal and sagittal plane that show the most organs."""
     planes = []
     for axis, (name, sides) in enumerate(VIEWS):
         index = busiest_slice(labels, axis)
-        title, spacing_mm = f"{name} {index}", cut_mm(grid.spacing_mm, axis)
-        plane = Plane(title, sides, cut(hu, axis, index), cut(labels, axis, index), spacing_mm)
-        planes.append(plane)
-    return planes[0], planes[1], planes[2]
+        parts = cut(hu, axis, index), cut(labels, axis, index)
+        planes.append(Plane(f"{name} {index}", sides, *parts, cut_mm(grid.spacing_mm, axis)))
+    return planes
 
 
 def cut(volume: NDArray[Any], axis: int, index: int) -> NDArray[Any]:
