@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,9 +38,7 @@ def find_series(files: Iterable[Path], root: Path) -> tuple[list[Series], dict[s
             images += read_images(path)
         except VolumeError as error:
             passed[str(path)] = str(error).removeprefix(f"{path.name}: ")
-    found = [
-        _series(stack) for group in _groups(images) for part in _alike(group) for stack in part
-    ]
+    found = [_series(stack) for group in _groups(images) for stack in _volumes(group)]
     found.sort(key=lambda one: (str(one.folder), one.number or 0, one.description, one.uid))
     return _named(found, root), passed
 
@@ -55,7 +53,7 @@ def _groups(images: list[Image]) -> list[list[Image]]:
     return list(groups.values())
 
 
-def _alike(images: list[Image]) -> list[list[Stack]]:
+def _volumes(images: list[Image]) -> Iterator[Stack]:
     """Split a series into parts of one size and orientation, and these into volumes."""
     parts: list[list[Image]] = []
     for image in images:
@@ -64,9 +62,8 @@ def _alike(images: list[Image]) -> list[list[Stack]]:
             parts.append([image])
         else:
             part.append(image)
-    return [
-        [Stack(tuple(part))] if _left_out(part[0]) is not None else stacks(part) for part in parts
-    ]
+    for part in parts:
+        yield from stacks(part) if _left_out(part[0]) is None else [Stack(tuple(part))]
 
 
 def _fit(one: Image, other: Image) -> bool:
