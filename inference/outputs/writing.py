@@ -75,13 +75,7 @@ class Outputs:
             KitError: An output cannot be written; its message names each and why.
         """
         case = LabelledCase(
-            name=found.report.case,
-            labels=found.labels,
-            header=found.header,
-            segments=self._segments,
-            manifest=self._manifest,
-            source=found.source,
-            read=read,
+            **vars(found), segments=self._segments, manifest=self._manifest, read=read
         )
         problems = []
         for kind, write in self._writers.items():

@@ -27,6 +27,7 @@ from inference.outputs.names import remove_old
 from inference.outputs.seg_nrrd import write_seg_nrrd
 from inference.outputs.segments import LabelledCase, segments_of
 from inference.outputs.statistics import organ_statistics
+from inference.report import CaseReport
 from inference.shipped import DEFAULT_MANIFEST
 from inference.tools.show import overlay_png
 from tests.inference import dicom_cts
@@ -279,8 +280,14 @@ def test_organs_of_another_network_have_colours_of_their_own():
 
 def case_of(labels, header):
     manifest = load_manifest(DEFAULT_MANIFEST)
-    return LabelledCase("a", labels, header, segments_of(ORGANS), manifest, None,
-                        lambda: pytest.fail("the CT is not needed"))  # fmt: skip
+    return LabelledCase(
+        labels=labels,
+        report=CaseReport("a"),
+        header=header,
+        segments=segments_of(ORGANS),
+        manifest=manifest,
+        read=lambda: pytest.fail("the CT is not needed"),
+    )
 
 
 def fields_of(path):

@@ -15,6 +15,7 @@ from inference.manifest import load_manifest
 from inference.outputs.names import remove_old
 from inference.outputs.segments import LabelledCase, segments_of
 from inference.outputs.terms import term_of
+from inference.report import CaseReport
 from inference.shipped import DEFAULT_MANIFEST
 from tests.inference import dicom_cts
 
@@ -40,7 +41,7 @@ def labels_of(shape=SHAPE):
 
 def case_of(series, labels=None, organs=ORGANS):
     return LabelledCase(
-        name="a",
+        report=CaseReport("a"),
         labels=labels_of(series.header.shape) if labels is None else labels,
         header=series.header,
         segments=segments_of(organs),
@@ -335,7 +336,7 @@ def test_an_empty_map_gives_no_file_and_says_so(tmp_path):
 @pytest.mark.parametrize("source", [None, "file"])
 def test_a_case_that_is_no_dicom_series_is_refused(tmp_path, source):
     case = case_of(dicom_cts.series(tmp_path, SHAPE))
-    case.source = source and tmp_path / "a_0000.nii.gz"
+    case = replace(case, source=source and tmp_path / "a_0000.nii.gz")
     with pytest.raises(KitError, match=r"a was not read from a DICOM series.*leave out --also dic"):
         write_dicom_seg(case, tmp_path)
 
@@ -367,6 +368,7 @@ def test_images_that_lie_elsewhere_than_the_map_are_refused(tmp_path):
         write_dicom_seg(case, tmp_path)
     (tmp_path / "more").mkdir()
     case = case_of(dicom_cts.series(tmp_path, SHAPE))
-    case.header = dicom_cts.header_of((6, 6, 7), dicom_cts.DIRECTIONS[0], tmp_path / "more")
+    more = dicom_cts.header_of((6, 6, 7), dicom_cts.DIRECTIONS[0], tmp_path / "more")
+    case = replace(case, header=more)
     with pytest.raises(GeometryError, match="the label map has 6 slices, not 5"):
         write_dicom_seg(case, tmp_path)
