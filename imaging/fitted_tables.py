@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 
 from rich.console import Console, RenderableType
 from rich.measure import Measurement
@@ -48,14 +49,13 @@ def fitted(table: Table, console: Console) -> list[Table]:
 
 def _narrowed(column: Column) -> Column:
     """Return a column as narrow as it goes: of numbers, a word of the heading in each line."""
-    found = copy(column)
-    if column.justify == "right":
-        found.no_wrap = True
-        for part in ("header", "footer"):
-            cell = getattr(column, part)
-            if isinstance(cell, str):
-                setattr(found, part, "\n".join(cell.split(" ")))
-    return found
+    if column.justify != "right":
+        return column
+    header, footer = (
+        "\n".join(cell.split(" ")) if isinstance(cell, str) else cell
+        for cell in (column.header, column.footer)
+    )
+    return replace(column, no_wrap=True, header=header, footer=footer)
 
 
 def _floor(column: Column, least: int, console: Console) -> int:
@@ -95,7 +95,5 @@ def _grouped(columns: Sequence[Column], around: int, console: Console) -> list[l
 
 def _page(table: Table, columns: Sequence[Column]) -> Table:
     page = copy(table)
-    page.columns = [copy(column) for column in columns]
-    for place, column in enumerate(page.columns):
-        column._index = place
+    page.columns = [replace(column, _index=place) for place, column in enumerate(columns)]
     return page
