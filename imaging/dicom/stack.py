@@ -53,12 +53,8 @@ def stacks(images: list[Image]) -> list[Stack]:
     placed = sorted(pairs, key=lambda pair: (pair[0], pair[1].frame))
     ordered = [image for _, image in placed]
     groups = _by_position(placed)
-    dropped, differing = 0, 0
-    for group in groups:
-        equal = [same_pixels(group[0], other) for other in group[1:]]
-        dropped += equal.count(True)
-        differing += not all(equal)
-    if differing:
+    equal = [[same_pixels(group[0], other) for other in group[1:]] for group in groups]
+    if differing := sum(not all(group) for group in equal):
         problem = (
             f"different images at {differing} of {len(groups)} positions; are two series mixed? "
             "export them to a folder each"
@@ -66,7 +62,7 @@ def stacks(images: list[Image]) -> list[Stack]:
         whole = Stack(tuple(ordered), problem=problem)
     else:
         warnings = [*_assumed(images[0])]
-        if dropped:
+        if dropped := sum(map(len, equal)):
             what = number_of(dropped, "doubled image", "doubled images")
             warnings.append(f"{what} with the same pixels dropped")
         whole = _checked([group[0] for group in groups], warnings)

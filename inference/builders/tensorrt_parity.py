@@ -3,6 +3,7 @@
 A float16 nnU-Net that overflows returns background or NaN, and does so fast.
 """
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +53,8 @@ def measured(
     with open_engine(_REFERENCE, manifest, EngineOptions(precision="f32")) as engine:
         patch = fullest_patch(Predictor(manifest, engine, Settings()), manifest, case)
         reference = engine.infer(patch).copy()
-    candidate = TensorRTEngine(trt, plan, folder, gpu, keep_kernels=True)
-    try:
+    with closing(TensorRTEngine(trt, plan, folder, gpu, keep_kernels=True)) as candidate:
         logits = candidate.infer(patch).copy()
-    finally:
-        candidate.close()
     found = plan_agreement(reference, logits)
     source = case.name if case else "the sample CT"
     return {"reference": f"{_REFERENCE} f32", "patch": source, "gpu": gpu.name, **found}

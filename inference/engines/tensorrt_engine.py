@@ -7,7 +7,7 @@ and freed with the last, for the challenge sums GPU memory over time.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -232,11 +232,8 @@ def _loaded(name: str, manifest: Manifest, options: EngineOptions) -> Iterator[T
     gpu = present_gpu(options.device)
     trt = runtime_module(name)
     plan = fitting(plans_of(manifest, name), name, trt.__version__, gpu.target, gpu.name)
-    engine = TensorRTEngine(trt, plan, plan_folder(manifest), gpu)
-    try:
+    with closing(TensorRTEngine(trt, plan, plan_folder(manifest), gpu)) as engine:
         yield engine
-    finally:
-        engine.close()
 
 
 load_tensorrt, load_tensorrt_rtx = partial(_loaded, "tensorrt"), partial(_loaded, "tensorrt-rtx")
