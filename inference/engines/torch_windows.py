@@ -1,19 +1,18 @@
 """Gather windows and blend their logits where torch computes: one copy there, one back."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
+from functools import reduce
 from itertools import groupby, pairwise
 from operator import itemgetter
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from imaging.geometry import Box, as_shape
+from inference.engines import Array
+from inference.engines.torch_network import Tensor
 from inference.lattices import LaidLattice, laid_lattices
 from inference.sliding_window import Window, outer, padded
-
-Array = NDArray[np.float32]
-Tensor = torch.Tensor
 
 
 def as_tensor(array: Array) -> Tensor:
@@ -27,7 +26,7 @@ def logit_slabs_on(
     window: Window,
     advance: Callable[[], None],
     device: torch.device,
-) -> Generator[Array, None, None]:
+) -> Iterator[Array]:
     """Do what `inference.lattices.logit_slabs` does, on `device`.
 
     The image is copied there whole; each slab of logits is copied back, blended.
@@ -85,10 +84,8 @@ def _averaged(
     patch: Tensor, infer: Callable[[Tensor], Tensor], flips: tuple[tuple[int, ...], ...]
 ) -> Tensor:
     """Return the mean logits [K, Z, Y, X] of a patch's flips, valid until the next call."""
-    total: Tensor | None = None
-    for axes in flips:
-        logits = infer(patch.flip(axes)[None, None])[0].flip([axis + 1 for axis in axes])
-        total = logits if total is None else total + logits
-    if total is None:
-        raise ValueError("no flips: () is the patch as it is")
+    answers = (
+        infer(patch.flip(axes)[None, None])[0].flip([axis + 1 for axis in axes]) for axes in flips
+    )
+    total = reduce(torch.add, answers)
     return total if len(flips) == 1 else total / len(flips)
