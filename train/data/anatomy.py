@@ -30,7 +30,6 @@ BONE = 23
 class Anatomy:
     """A label map on an isotropic grid, axes (Z, Y, X) going to Superior, Posterior, Left."""
 
-    name: str
     labels: Labels
     annotated: tuple[int, ...]
     """Ids that the annotators drew; any other id is unknown here, not absent."""
@@ -89,7 +88,7 @@ def read_anatomy(path: Path, ids: str, spacing_mm: float) -> Anatomy:
     for source, target in IDS[ids].items():
         table[source] = target
     labels = split_adrenals(table[native])
-    return Anatomy(path.name.split(".")[0], labels, labels_in(labels))
+    return Anatomy(labels, labels_in(labels))
 
 
 def split_adrenals(labels: Labels) -> Labels:

@@ -16,6 +16,7 @@ from imaging.files import make_folder
 from imaging.records import write_json
 from imaging.terminal import terminal, warn
 from imaging.words import number_of
+from train.data.release import release_files
 from train.progress import last_lines
 from train.rounds.cards import first_cards
 from train.rounds.display import Display
@@ -24,7 +25,6 @@ from train.rounds.records import digests_path, locked
 from train.rounds.resources import ON_CARD
 from train.rounds.run import Run
 from train.rounds.screen import show_decision
-from train.rounds.stages import release_files
 from train.rounds.watch import FAILED, RUNNING, log_path
 
 ROOT = Path(__file__).parents[2]

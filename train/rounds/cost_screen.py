@@ -8,7 +8,7 @@ from rich.table import Table
 from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 from imaging.words import number_of
-from train.data.release import Layout, list_cases
+from train.data.release import list_cases
 from train.rounds.cost import PREPARING_CORES, RecipeCost
 from train.rounds.graph import expand
 from train.rounds.hardware import A100, CARDS, H200
@@ -55,7 +55,7 @@ def show_costs(recipe: RoundsRecipe, release: Path | None, phantoms: Phantoms | 
     """
     names = None
     if release is not None:
-        names = {case.case for case in list_cases(release, Layout())}
+        names = {case.case for case in list_cases(release)}
     elif phantoms is not None:
         names = {case.case for case in phantom_cases(phantoms)}
     estimate = (

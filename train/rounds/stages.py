@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from train.data.release import LAYOUT, release_files
 from train.progress import log_stage
 from train.rounds.cards import hold_cards, require_card
 from train.rounds.fuse import fuse_job, select_job
@@ -54,26 +55,12 @@ def _do_stage(run: Run, stage: Stage) -> Path:
 
 def data_job(run: Run, stage: Stage) -> Job:
     """Check the release: which cases are usable, and what was annotated in each."""
-    from train.data.release import Layout
     from train.data.screen import check_on_screen
 
     def make(folder: Path) -> None:
-        check_on_screen(run.release, Layout(), folder, run.recipe.training.threads, deep=False)
+        check_on_screen(run.release, LAYOUT, folder, run.recipe.training.threads, deep=False)
 
     return Job({run.named(path): path for path in release_files(run.release)}, make)
-
-
-def release_files(release: Path) -> list[Path]:
-    """Return the files of a release.
-
-    Raises:
-        KitError: It is not laid out as one.
-    """
-    from train.data.release import Layout, list_cases
-
-    layout = Layout()
-    list_cases(release, layout)
-    return [path for name in layout.folders for path in sorted((release / name).iterdir())]
 
 
 JOBS: dict[str, Callable[[Run, Stage], Job]] = {

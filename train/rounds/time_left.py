@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from train.data.release import LABEL_SUFFIX, Layout, list_cases
+from train.data.release import LABEL_SUFFIX, list_cases
 from train.progress import CASE, EPOCH
 from train.rounds.cost import RecipeCost
 from train.rounds.hardware import A100
@@ -53,7 +53,7 @@ class Clock:
             run: Its release is listed.
             slots: Parts of a labelling that run at once.
         """
-        recipe, cases = run.recipe, list_cases(run.release, Layout())
+        recipe, cases = run.recipe, list_cases(run.release)
         names = {case.case for case in cases}
         annotated = sum(case.label is not None for case in cases)
         validation = [case.case for case in cases if case.subset == "validation"]

@@ -73,10 +73,13 @@ class _Patient:
     cavity: Mask
     grid: Grid
 
-    def paint(self, code: int, solids: tuple[Solid, ...], where: Mask | None = None) -> None:
-        """Give `solids`, varied, the tissue `code`; only inside `where`, if given."""
-        mask = self.space.mask(*(solid.varied(self.rng) for solid in solids))
-        self.tissue[mask if where is None else mask & where] = code
+    def paint(self, code: int, solids: tuple[Solid, ...], where: Mask) -> None:
+        """Give `solids`, varied, the tissue `code` inside `where`."""
+        self.tissue[self.space.mask(*(solid.varied(self.rng) for solid in solids)) & where] = code
+
+    def inside(self, solids: tuple[Solid, ...], wall_mm: float = 0.0) -> Mask:
+        """Return where `solids`, as in the standard patient, are; `wall_mm` of each left out."""
+        return self.space.mask(*(solid.shrunk(wall_mm) if wall_mm else solid for solid in solids))
 
 
 def phantom(
@@ -140,7 +143,7 @@ def _trunk(patient: _Patient) -> None:
         inside = np.abs(y / a) ** _BODY_POWER + np.abs(x / b) ** _BODY_POWER <= 1
         patient.tissue[inside] = code
     patient.cavity |= inside
-    patient.paint(MUSCLE, anatomy.BACK_MUSCLES, patient.tissue != AIR)
+    patient.paint(MUSCLE, anatomy.SURROUNDINGS["back_muscles"], patient.tissue != AIR)
     under = y - (depth + 6 - np.square(x / 60))
     couch = (under > 0) & (under < 9) & (np.abs(x) < 210) & (patient.tissue == AIR)
     patient.tissue[couch] = COUCH
@@ -149,7 +152,7 @@ def _trunk(patient: _Patient) -> None:
 def _bowel(patient: _Patient) -> None:
     """Colon, and loops of small bowel where there is room for them."""
     rng, cavity = patient.rng, patient.cavity
-    patient.paint(BOWEL, anatomy.COLON, cavity)
+    patient.paint(BOWEL, anatomy.SURROUNDINGS["colon"], cavity)
     region = anatomy.BOWEL_REGION
     for _ in range(14):
         knots = np.array(region.center) + rng.uniform(-0.6, 0.6, (4, 3)) * region.radii
@@ -170,7 +173,7 @@ def _diaphragm(patient: _Patient) -> Mask:
     patient.tissue[patient.cavity & (height > -3) & (height <= 0) & ~middle_chest] = MUSCLE
     patient.tissue[patient.cavity & (height > 0) & ~middle_chest] = LUNG
     chest = patient.cavity & (height > 0)
-    patient.paint(HEART, (anatomy.HEART,), chest)
+    patient.paint(HEART, anatomy.SURROUNDINGS["heart"], chest)
     below: Mask = patient.cavity & (height <= -3)
     return below
 
@@ -178,9 +181,9 @@ def _diaphragm(patient: _Patient) -> Mask:
 def _organs(patient: _Patient, below: Mask) -> None:
     for name, solids in anatomy.ORGANS_IN_CAVITY.items():
         patient.paint(ORGANS[name], solids, below)
-    patient.paint(VESSEL, anatomy.LOOSE_VESSELS, patient.tissue == FAT)
+    patient.paint(VESSEL, anatomy.SURROUNDINGS["loose_vessels"], patient.tissue == FAT)
     kidneys = np.isin(patient.tissue, (ORGANS["right kidney"], ORGANS["left kidney"]))
-    patient.paint(FAT, anatomy.KIDNEY_SINUS, kidneys)
+    patient.paint(FAT, anatomy.SURROUNDINGS["kidney_sinus"], kidneys)
     for name, solids in anatomy.ORGANS_ACROSS_DIAPHRAGM.items():
         patient.paint(ORGANS[name], solids, patient.cavity)
 
@@ -188,11 +191,12 @@ def _organs(patient: _Patient, below: Mask) -> None:
 def _bones(patient: _Patient) -> None:
     """Spine and ribs."""
     z, y, x = patient.space.places
-    body = patient.space.mask(anatomy.VERTEBRAE)
+    parts = anatomy.SURROUNDINGS
+    body = patient.inside(parts["vertebrae"])
     patient.tissue[body] = BONE
-    patient.tissue[patient.space.mask(anatomy.VERTEBRAE.shrunk(2.5))] = MARROW
-    patient.tissue[patient.space.mask(*anatomy.ARCHES)] = BONE
-    patient.tissue[patient.space.mask(anatomy.CANAL)] = FLUID
+    patient.tissue[patient.inside(parts["vertebrae"], wall_mm=2.5)] = MARROW
+    patient.tissue[patient.inside(parts["vertebral_arches"])] = BONE
+    patient.tissue[patient.inside(parts["spinal_canal"])] = FLUID
     patient.tissue[body & ((z % anatomy.DISC_PITCH_MM) < anatomy.DISC_HEIGHT_MM)] = DISC
     slanted = z - 0.45 * y  # ribs fall from the spine to the front
     ribs = (patient.tissue == MUSCLE) & (slanted > anatomy.LOWEST_RIB_MM)
@@ -221,18 +225,16 @@ def _contents(patient: _Patient) -> None:
     tissue, rng = patient.tissue, patient.rng
     lumps = smooth_noise(patient.grid, rng, 36.0)
     _, y, _ = patient.space.places
-    solids = anatomy.ORGANS_IN_CAVITY
-    stomach = patient.space.mask(*(solid.shrunk(5) for solid in solids["stomach"]))
-    stomach &= tissue == ORGANS["stomach"]
+    solids, parts = anatomy.ORGANS_IN_CAVITY, anatomy.SURROUNDINGS
+    stomach = patient.inside(solids["stomach"], wall_mm=5) & (tissue == ORGANS["stomach"])
     tissue[stomach] = FLUID
     tissue[stomach & (y < float(rng.uniform(-58, -34)))] = GAS  # supine: gas rises to the front
-    colon = patient.space.mask(*(solid.shrunk(4) for solid in anatomy.COLON)) & (tissue == BOWEL)
+    colon = patient.inside(parts["colon"], wall_mm=4) & (tissue == BOWEL)
     tissue[colon & (lumps > 0.2)] = GAS
-    bowel = (tissue == BOWEL) & (lumps < -0.9)
-    tissue[bowel] = FLUID
-    duodenum = patient.space.mask(*(solid.shrunk(5) for solid in solids["duodenum"]))
-    tissue[duodenum & (tissue == ORGANS["duodenum"])] = FLUID
-    patient.paint(VESSEL, anatomy.LIVER_VESSELS, tissue == ORGANS["liver"])
+    tissue[(tissue == BOWEL) & (lumps < -0.9)] = FLUID
+    duodenum = patient.inside(solids["duodenum"], wall_mm=5) & (tissue == ORGANS["duodenum"])
+    tissue[duodenum] = FLUID
+    patient.paint(VESSEL, parts["liver_vessels"], tissue == ORGANS["liver"])
 
 
 def _hounsfield(patient: _Patient) -> NDArray[np.int16]:

@@ -60,13 +60,13 @@ def _healthy(shape: Anatomy) -> Anatomy:
     """Return `shape` with its tumours filled by the liver; new ones are grown on request."""
     tumour, liver = ORGANS["tumour"], ORGANS["liver"]
     labels = np.where(shape.labels == tumour, np.uint8(liver), shape.labels)
-    return Anatomy(shape.name, labels, tuple(label for label in shape.annotated if label != tumour))
+    return Anatomy(labels, tuple(label for label in shape.annotated if label != tumour))
 
 
 def _painted(shape: Anatomy, spacing_mm: float, seed: int, tumour: bool) -> CtAndLabels:
     z, y, x = (round(mm / spacing_mm) for mm in _BOX_MM)
     hu, labels = phantom(seed, (z, y, x), (spacing_mm,) * 3, tumour=False)
-    source = LabelledCT(shape.name, hu.astype(np.float32), labels)
+    source = LabelledCT(hu.astype(np.float32), labels)
     bend = fit_bend(labels, shape.labels)
     made = laid_into(source, shape, bend, tumour, np.random.default_rng(seed))
     truth = np.where(made.labels == IGNORE, np.uint8(0), made.labels)

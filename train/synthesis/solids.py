@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,17 +102,12 @@ class WarpedSpace:
         ).astype(np.float32)
         """float32 [3, Z, Y, X]: where in the standard patient each voxel lies."""
 
-    def fill(self, mask: Mask, solid: Solid) -> None:
-        """Set `mask` [Z, Y, X] where `solid` is."""
-        for low, high, part in solid.parts():
-            box = self._box(low, high)
-            mask[box] |= part.holds(self.places[(slice(None), *box)])
-
     def mask(self, *solids: Solid) -> Mask:
         """Return where any of `solids` is, bool [Z, Y, X]."""
         mask = np.zeros(self.places.shape[1:], dtype=np.bool_)
-        for solid in solids:
-            self.fill(mask, solid)
+        for low, high, part in chain.from_iterable(solid.parts() for solid in solids):
+            box = self._box(low, high)
+            mask[box] |= part.holds(self.places[(slice(None), *box)])
         return mask
 
     def _box(self, low: Point, high: Point) -> Box:

@@ -1,6 +1,6 @@
 """Transplant a labelled CT into another patient's organ shapes, for phantoms in real shapes."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,9 @@ _MARGIN_SLICES = 24
 """Slices kept beyond the source CT where the target's own organs (bowel, bladder) are annotated."""
 
 
-@dataclass(frozen=True)
-class LabelledCT:
+class LabelledCT(NamedTuple):
     """A CT on an isotropic grid with what is known of it, axes (Z, Y, X)."""
 
-    name: str
     hu: NDArray[np.float32]
     labels: Labels
     """FLARE labels, or `IGNORE` where nobody may be taught anything."""
@@ -39,7 +37,7 @@ def laid_into(
         rng: Where chance comes from.
     """
     shape = as_shape(target.labels)
-    hu, labels = warp(ct.hu, ct.labels, bend, shape)
+    hu, labels = warp(*ct, bend, shape)
     outside = _beyond(bend, ct, shape[0])
     hu, labels = _redraw(hu, labels, target, contrast.organ_means(rng), rng)
     vessels = outside[:, np.newaxis, np.newaxis] & np.isin(labels, _VESSELS)
@@ -49,7 +47,7 @@ def laid_into(
     if tumours:
         contrast.add_tumours(hu, labels, 3.0, rng)
     hu = np.clip(contrast.degrade(hu, rng), -1024, 1500)
-    return LabelledCT(f"{ct.name}_{target.name}", hu, labels)
+    return LabelledCT(hu, labels)
 
 
 def _beyond(bend: Bend, ct: LabelledCT, slices: int) -> NDArray[np.bool_]:
