@@ -13,6 +13,7 @@ from train.rounds.cost import PREPARING_CORES, RecipeCost
 from train.rounds.graph import expand
 from train.rounds.hardware import A100, CARDS, H200
 from train.rounds.recipe import RoundsRecipe
+from train.rounds.resources import memory_gb
 from train.rounds.time_left import duration
 from train.synthesis.phantom_release import Phantoms, phantom_cases
 
@@ -125,7 +126,8 @@ def _by_number(estimate: RecipeCost) -> Table:
     table = _numbers(*headings, title=title)
     least = estimate.recipe.training.gpus
     for cards in (max(least, number) for number in NUMBERS_OF_CARDS):
-        plan = estimate.plan(A100, cards)
-        numbers = (f"{plan.trainings()}", f"{plan.memory_gb:,.0f}", f"{plan.disk_gb:,.0f}")
-        table.add_row(str(cards), duration(plan.hours * 3600), *numbers)
+        schedule = estimate.schedule(A100, cards)
+        amounts = (lambda stage: stage.kind == "train", memory_gb, estimate.disk_gb)
+        numbers = (f"{schedule.highest(amount):,.0f}" for amount in amounts)
+        table.add_row(str(cards), duration(schedule.hours * 3600), *numbers)
     return table

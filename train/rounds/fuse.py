@@ -58,13 +58,13 @@ def fuse_job(run: Run, stage: Stage) -> Job:
     held_out: Files = {}
     if step.combine == WEIGHTED:
         held_out = _files(run, step, run.held_out, run.held_out_labels)
-    inputs = {"run/data/cases.json": run.folder / "data" / "cases.json"}
+    inputs = run.inputs(run.cases_file)
     for case, of in files.items():
         inputs |= {f"{name}/{case.case}": path for name, path in of.labels.items()}
         inputs |= {f"{name}/{CONFIDENCE}/{case.case}": path for name, path in of.confidence.items()}
         inputs |= {f"release/{case.label}": path for path in of.annotated}
     for of in held_out.values():
-        inputs |= {run.named(path): path for path in (*of.maps, *of.percents)}
+        inputs |= run.inputs(*of.maps, *of.percents)
     return Job(inputs, partial(_fuse_all, run, step, files, held_out))
 
 
@@ -161,10 +161,10 @@ def fused(
 def select_job(run: Run, stage: Stage) -> Job:
     """Leave out the cases whose labels agree too little with the round's first source."""
     step = run.recipe.step(stage.round)
-    labels = {c.case: run.fused(step, c) for c in cases_of(run.recipe, step, run.cases)}
+    labels = run.fused_labels(step)
     sources = run.labels_of(step.sources[0]) if step.least_agreement else {}
     first = {case: path for case, path in sources.items() if case in labels}
-    inputs = {run.named(path): path for path in (*labels.values(), *first.values())}
+    inputs = run.inputs(*labels.values(), *first.values())
     return Job(inputs, partial(_select, step, labels, first))
 
 

@@ -37,6 +37,11 @@ def resources_of(
     return {"mem_mb": mem_mb, "runtime": runtime, **room}
 
 
+def memory_gb(stage: Stage) -> float:
+    """Return the memory that a stage with a card asks of its machine."""
+    return NEEDS[stage.kind][0] / 1000 if stage.kind in NEEDS else 0.0
+
+
 def priority_of(stage: Stage) -> int:
     """Return which of two stages that could start goes first: the one with the higher number."""
     return _LATER.get(stage.kind, 0)

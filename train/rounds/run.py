@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from train.data.release import LABEL_SUFFIX, Case, load_cases
 from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
-from train.rounds.graph import cases_to_label, held_out
+from train.rounds.graph import cases_of, cases_to_label, held_out
 from train.rounds.known import KnownDigests
 from train.rounds.recipe import Round, RoundsRecipe
 
@@ -31,7 +31,12 @@ class Run:
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """The release's usable cases, as stage `data` found them."""
-        return load_cases(self.folder / "data" / "cases.json")
+        return load_cases(self.cases_file)
+
+    @property
+    def cases_file(self) -> Path:
+        """Where stage `data` lists them."""
+        return self.folder / "data" / "cases.json"
 
     def labels_of(self, source: str) -> dict[str, Path]:
         """Return the label map that a source has, or will have, of each case."""
@@ -39,12 +44,9 @@ class Run:
             folder = self.external[source]
             return {case.case: folder / f"{case.case}{LABEL_SUFFIX}" for case in self.cases}
         labelled = cases_to_label(self.recipe, source, self.cases)
+        parts, folder = self.recipe.shards, self.folder / source / "label"
         return {
-            case.case: self.folder
-            / source
-            / "label"
-            / f"part{place % self.recipe.shards:03d}"
-            / f"{case.case}{LABEL_SUFFIX}"
+            case.case: folder / f"part{place % parts:03d}" / f"{case.case}{LABEL_SUFFIX}"
             for place, case in enumerate(labelled)
         }
 
@@ -68,8 +70,16 @@ class Run:
         """Return where stage `fuse` puts a case's labels."""
         return self.folder / step.name / "fuse" / f"{case.case}{LABEL_SUFFIX}"
 
-    def named(self, path: Path) -> str:
-        """Return a file's name in records: the same in all runs, wherever they are."""
+    def fused_labels(self, step: Round) -> dict[str, Path]:
+        """Return where stage `fuse` puts the labels of each case of a round."""
+        cases = cases_of(self.recipe, step, self.cases)
+        return {case.case: self.fused(step, case) for case in cases}
+
+    def inputs(self, *paths: Path) -> dict[str, Path]:
+        """Return files by their names in records: the same in all runs, wherever they are."""
+        return {self._named(path): path for path in paths}
+
+    def _named(self, path: Path) -> str:
         for name, folder in (("run", self.folder), ("release", self.release)):
             if path.is_relative_to(folder):
                 return f"{name}/{path.relative_to(folder).as_posix()}"

@@ -18,9 +18,30 @@ class Planned:
     end: float
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """All stages of a run, in the order in which they start."""
+
+    stages: tuple[Planned, ...]
+
+    @property
+    def hours(self) -> float:
+        """From the start of the run to its end."""
+        return max(one.end for one in self.stages)
+
+    def highest(self, amount: Callable[[Stage], float]) -> float:
+        """Return the most that all stages together hold at one time; `amount`: what one holds."""
+        return max(
+            sum(
+                amount(other.stage) for other in self.stages if other.start <= one.start < other.end
+            )
+            for one in self.stages
+        )
+
+
 def planned(
     stages: Sequence[Stage], training: Training, hours: Mapping[str, float], cards: int
-) -> tuple[Planned, ...]:
+) -> Schedule:
     """Return when stages run as `train run --gpus` runs them: a card that is free takes the next.
 
     Args:
@@ -44,17 +65,4 @@ def planned(
         now, place = heapq.heappop(ends)
         done.add(found[place].stage.key)
         free += cards_of(found[place].stage, training, "cuda")
-    return tuple(found)
-
-
-def highest(plan: Sequence[Planned], amount: Callable[[Stage], float]) -> float:
-    """Return the most that all stages together hold at one time.
-
-    Args:
-        plan: When each runs.
-        amount: What one holds while it runs.
-    """
-    return max(
-        sum(amount(other.stage) for other in plan if other.start <= one.start < other.end)
-        for one in plan
-    )
+    return Schedule(tuple(found))

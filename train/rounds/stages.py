@@ -60,7 +60,7 @@ def data_job(run: Run, stage: Stage) -> Job:
     def make(folder: Path) -> None:
         check_on_screen(run.release, LAYOUT, folder, run.recipe.training.threads, deep=False)
 
-    return Job({run.named(path): path for path in release_files(run.release)}, make)
+    return Job(run.inputs(*release_files(run.release)), make)
 
 
 JOBS: dict[str, Callable[[Run, Stage], Job]] = {

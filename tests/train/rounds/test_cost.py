@@ -24,7 +24,7 @@ from train.rounds.hardware import (
     training_gb,
 )
 from train.rounds.recipe import load_rounds
-from train.rounds.schedule import highest, planned
+from train.rounds.schedule import planned
 from train.synthesis.phantom_release import load_phantoms, phantom_cases, phantoms_of, write_release
 
 RECIPES = Path(__file__).parents[3] / "train" / "recipes"
@@ -133,7 +133,7 @@ class TestSchedule:
         return paper.training
 
     def ends(self, training, cards):
-        return {one.stage.key: one.end for one in planned(STAGES, training, HOURS, cards)}
+        return {one.stage.key: one.end for one in planned(STAGES, training, HOURS, cards).stages}
 
     def test_on_one_card_everything_is_in_turn(self, training):
         assert max(self.ends(training, 1).values()) == 4 + 4 + 10 + 1
@@ -150,24 +150,25 @@ class TestSchedule:
     def test_a_training_on_two_cards_waits_until_both_are_free(self, training):
         pair = replace(training, gpus=2)
         plan = planned(STAGES, pair, HOURS, 2)
-        spans = {one.stage.key: (one.start, one.end) for one in plan}
+        spans = {one.stage.key: (one.start, one.end) for one in plan.stages}
         first, second = sorted((spans["b/train"], spans["c/train"]))
         assert first[1] <= second[0]
 
     def test_the_most_that_is_held_at_once(self, training):
         plan = planned(STAGES, training, HOURS, 2)
-        assert highest(plan, lambda stage: float(stage.kind == "train")) == 2
-        assert highest(plan, lambda stage: {"b": 5.0, "c": 7.0}.get(stage.round, 0.0)) == 12
+        assert plan.highest(lambda stage: float(stage.kind == "train")) == 2
+        assert plan.highest(lambda stage: {"b": 5.0, "c": 7.0}.get(stage.round, 0.0)) == 12
 
 
 def test_plans_of_the_paper(paper):
-    one, four, eight = (RecipeCost(paper).plan(A100, cards) for cards in (1, 4, 8))
+    one, four, eight = (RecipeCost(paper).schedule(A100, cards) for cards in (1, 4, 8))
     assert one.hours > four.hours > eight.hours
     # `final` waits for no round: its sources are of others
-    assert [plan.trainings() for plan in (one, four, eight)] == [1, 2, 2]
+    trainings = [plan.highest(lambda stage: stage.kind == "train") for plan in (one, four, eight)]
+    assert trainings == [1, 2, 2]
     trained = RecipeCost(paper).train_hours(A100).most
     assert eight.hours > 4 * trained, "four trainings wait for each other"
-    assert eight.disk_gb == pytest.approx(
+    assert eight.highest(RecipeCost(paper).disk_gb) == pytest.approx(
         sum(row.disk_gb for row in RecipeCost(paper).rounds if row.round in ("final", "student")),
         0.5,
     )

@@ -118,9 +118,8 @@ def _files(run: Run, step: Round) -> dict[str, Files]:
             f"python -m train stage fuse … --round {step.name}"
         )
     sources = [run.labels_of(source) for source in step.sources]
-    before, earlier = _before(run, step), dict[str, Path]()
-    if before:
-        earlier = {c.case: run.fused(before, c) for c in cases_of(run.recipe, before, run.cases)}
+    before = _before(run, step)
+    earlier = run.fused_labels(before) if before else {}
     found = {}
     for case in cases:
         fused = run.fused(step, case)
