@@ -14,6 +14,20 @@ _FIRST_FLOORS = (20, 32)
 """The same of the first column, which says what a row is: on one page, and on each of several."""
 
 
+def numbers_table(first: str, *numbers: str, title: str) -> Table:
+    """Return a table without rows, whose first column holds text and all others numbers.
+
+    Args:
+        first: Heading of the first column.
+        numbers: Headings of the others.
+        title: Of the table.
+    """
+    table = Table(first, title=title)
+    for heading in numbers:
+        table.add_column(heading, justify="right")
+    return table
+
+
 def show_table(table: Table, console: Console) -> None:
     """Print a table no wider than the console.
 

@@ -9,6 +9,7 @@ from functools import partial
 from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from imaging.errors import GeometryError, KitError, VolumeError, in_one_line
 from imaging.geometry import Shape
@@ -67,8 +68,7 @@ class _Cases:
     cases: tuple[Case, ...]
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """Why a case is left out."""
 
     case: str

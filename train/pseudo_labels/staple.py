@@ -57,13 +57,13 @@ class KnownStaple:
         Args:
             voxels: How many of the case have each combination of labels.
         """
-        tables = self._known
-        posterior = likely(self._shares, tables)
+        posterior = likely(self._shares, self._known)
+        axes = range(1, len(self._known) + 1)  # of each source, beside that of the classes
         for _ in range(_ROUNDS):
-            expected = (posterior * voxels).reshape(CLASSES, *[_LABELS] * len(tables))
+            expected = (posterior * voxels).reshape(CLASSES, *[_LABELS for _ in axes])
             tables = [
-                known + expected.sum(axis=_others(place, len(tables)))
-                for place, known in enumerate(self._known)
+                known + expected.sum(axis=tuple(other for other in axes if other != axis))
+                for axis, known in zip(axes, self._known, strict=True)
             ]
             before, posterior = posterior, likely(self._shares, tables)
             if np.abs(posterior - before).max() < _SETTLED:
@@ -73,7 +73,3 @@ class KnownStaple:
 
 def _by_label(table: Counts) -> Counts:
     return np.asarray(table[:, :_LABELS] + table[:, _LABELS:])
-
-
-def _others(place: int, sources: int) -> tuple[int, ...]:
-    return tuple(axis + 1 for axis in range(sources) if axis != place)

@@ -140,7 +140,7 @@ def learn(
         evidence.add(case.truth, case.maps, case.annotated, -1, unsure)
         labels, probability = fusion_of(evidence).apply(*case.maps, unsure=unsure)
         evidence.add(case.truth, case.maps, case.annotated, 1, unsure)
-        pieces.add(case.truth, list(components(labels, probability)), case.annotated, case.voxel_ml)
+        pieces.add(case.truth, components(labels, probability), case.annotated, case.voxel_ml)
         tally.add(case, labels, probability)
     chosen = thresholds_of(pieces, precision)
     return Weighting(fusion, uncertainties, tally.least(precision), chosen, *rows)

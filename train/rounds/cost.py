@@ -104,7 +104,7 @@ class RecipeCost:
     @property
     def draw_s(self) -> float:
         """CPU seconds of a batch."""
-        return hardware.draw_cpu_s(_batch_voxels(self.recipe.training))
+        return hardware.DRAW_VOXEL_S * _batch_voxels(self.recipe.training)
 
     def train_hours(self, card: Card) -> Span:
         """Return the hours of a round's training, without the preparation of its cases.

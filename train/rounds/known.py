@@ -6,7 +6,7 @@ follows so soon may have the same time.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,12 +81,6 @@ class KnownDigests:
         make_folder(path.parent)
         files = {name: row for name, row in rows.items() if row is not None}
         write_json({"schema": SCHEMA, "files": files}, path, indent=0)
-
-
-def known_of(run: Path, keys: Iterable[str], known: KnownDigests) -> None:
-    """Add to `known` what the stages `keys` of a run left there."""
-    for key in keys:
-        known.load(known_path(run, key))
 
 
 def known_path(run: Path, key: str) -> Path:

@@ -25,9 +25,9 @@ from train.data.release import LABEL_SUFFIX, Case
 from train.progress import CASE, counting
 from train.pseudo_labels.calibration.confidence import Questions
 from train.pseudo_labels.calibration.confidence_command import label_all_with_confidence
-from train.pseudo_labels.component_rules import add_pieces, choose_rules, rules_of
+from train.pseudo_labels.component_rules import choose_rules, rules_of
 from train.pseudo_labels.fusion import read_flare_labels, same_shape
-from train.pseudo_labels.selection import Pieces
+from train.pseudo_labels.selection import Pieces, components
 from train.rounds.graph import Stage, cases_of, cases_to_label
 from train.rounds.recipe import Round
 from train.rounds.records import RECORD
@@ -189,7 +189,7 @@ def _rules(
     for case, path in truths.items():
         truth, pred = read_flare_labels(path), read_flare_labels(preds[case.case]).labels
         same_shape(truth.labels, pred)
-        add_pieces(pieces, truth.labels, pred, case.drawn, truth.grid.voxel_ml)
+        pieces.add(truth.labels, components(pred), case.drawn, truth.grid.voxel_ml)
     chosen = choose_rules(pieces)
     bundle, ignore = manifest.folder, shutil.ignore_patterns(RECORD)
     shutil.copytree(bundle, folder, ignore=ignore, dirs_exist_ok=True)

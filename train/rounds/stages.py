@@ -9,7 +9,7 @@ from train.progress import log_stage
 from train.rounds.cards import hold_cards, require_card
 from train.rounds.fuse import fuse_job, select_job
 from train.rounds.graph import Stage, expand
-from train.rounds.known import known_of
+from train.rounds.known import known_path
 from train.rounds.network import export_job, judge_job, label_job, rules_job, score_job, train_job
 from train.rounds.records import Work, run_stage
 from train.rounds.resources import cards_of
@@ -37,7 +37,8 @@ def do_stage(run: Run, stage: Stage, cards: Sequence[str] = ()) -> Path:
 
 
 def _do_stage(run: Run, stage: Stage) -> Path:
-    known_of(run.folder, (*stage.needs, stage.key), run.known)
+    for key in (*stage.needs, stage.key):
+        run.known.load(known_path(run.folder, key))
     job = JOBS[stage.kind](run, stage)
     order = [other.key for other in expand(run.recipe, scored=True)]
     facts = {

@@ -1,17 +1,16 @@
 """`train audit`: a round's labels as one HTML page, as JSON, and its first rows on screen."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from rich.progress import track
 from rich.table import Column, Table
 
 import inference
+from evaluation.report.page import page_templates
 from evaluation.report.pictures import Picture, draw_planes
 from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scoring.scores import CaseScores, LabelScore
@@ -29,7 +28,6 @@ from train.rounds.recipe import Round
 from train.rounds.run import Run
 from viewer.linked import Link, write_linked
 
-_TEMPLATES = ("train.pseudo_labels.audit", "evaluation.report")
 _ON_SCREEN = 10
 _LISTED = 15
 """Rows of the page that are seen at once."""
@@ -80,7 +78,7 @@ def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6)
         for row in _worth_drawing(ranked)[:pictures]
     ]
     _write_json(ranked, normals, output / "audit.json")
-    html = _environment().get_template("audit.html").render(
+    html = page_templates("train.pseudo_labels.audit").get_template("audit.html").render(
         run=run, step=step, ranked=ranked, worst=worst, volumes=draw_volumes(ranked, normals),
         kit=inference.__version__, most_z=MOST_Z, flag=FLAG, pair=pair,
         most=_LISTED,
@@ -151,19 +149,6 @@ def _shown(row: Ranked, files: Files, run: Run, pair: tuple[str, ...], page: Pat
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
         return Shown(row, text, in_one_line(error, files.case), (), link)
     return Shown(row, text, scene.remark, tuple(draw_planes(scene)), link)
-
-
-def _environment() -> Environment:
-    """Return jinja2 with this page's template, and the style of the report of scores."""
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader(name) for name in _TEMPLATES]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
-    return environment
 
 
 def _write_json(ranked: Sequence[Ranked], normals: Mapping[str, Normal], path: Path) -> None:
