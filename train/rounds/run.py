@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from train.data.release import LABEL_SUFFIX, Case, load_cases
 from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
-from train.rounds.graph import cases_of, cases_to_label, held_out
+from train.rounds.graph import Stage, cases_of, cases_to_label, held_out
 from train.rounds.known import KnownDigests
 from train.rounds.recipe import Round, RoundsRecipe
 
@@ -44,9 +44,9 @@ class Run:
             folder = self.external[source]
             return {case.case: folder / f"{case.case}{LABEL_SUFFIX}" for case in self.cases}
         labelled = cases_to_label(self.recipe, source, self.cases)
-        parts, folder = self.recipe.shards, self.folder / source / "label"
+        parts = [Stage(source, "label", part, ()).key for part in range(self.recipe.shards)]
         return {
-            case.case: folder / f"part{place % parts:03d}" / f"{case.case}{LABEL_SUFFIX}"
+            case.case: self.folder / parts[place % len(parts)] / f"{case.case}{LABEL_SUFFIX}"
             for place, case in enumerate(labelled)
         }
 

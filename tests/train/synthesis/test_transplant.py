@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from train.data.anatomy import BOWEL, Anatomy
 from train.synthesis import contrast
-from train.synthesis.registration import Bend
-from train.synthesis.transplant import IGNORE, LabelledCT, laid_into
+from train.synthesis.phantom_anatomies import IGNORE, laid_into
+from train.synthesis.registration import Bend, LabelledCT
 
 SHAPE = (20, 24, 28)
 

@@ -1,6 +1,6 @@
 """`train audit`: a round's labels as one HTML page, as JSON, and its first rows on screen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -64,7 +64,8 @@ def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6)
         KitError: There is no such round, or its stage `fuse` is not done.
     """
     step = run.recipe.step(name)
-    files = _files(run, step)
+    compared = _compared(run, step)
+    files = _files(run, step, compared.values())
     make_folder(output)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         console = terminal(stderr=True)
@@ -72,7 +73,7 @@ def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6)
         cases = list(track(found, "cases", len(files), console=console, transient=True))
     normals = normals_of(cases)
     ranked = rank_cases(cases, normals)
-    pair, page = _compared(run, step), output / "audit.html"
+    pair, page = tuple(compared), output / "audit.html"
     worst = [
         _shown(row, files[row.measured.case], run, pair, page)
         for row in _worth_drawing(ranked)[:pictures]
@@ -89,21 +90,19 @@ def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6)
     return sum(case.error is not None for case in cases)
 
 
-def _before(run: Run, step: Round) -> Round | None:
-    """Return the round before, whose labels a round of one source is compared with."""
-    place = run.recipe.rounds.index(step)
-    return run.recipe.rounds[place - 1] if place else None
+def _compared(run: Run, step: Round) -> dict[str, dict[str, Path]]:
+    """Return the maps that agreement is between, by their name and case.
 
-
-def _compared(run: Run, step: Round) -> tuple[str, ...]:
-    """Name the maps that agreement is between."""
+    Those of a round's sources; where it has one source or none, its own and the round's before it.
+    """
     if len(step.sources) > 1:
-        return step.sources
-    before = _before(run, step)
-    return (f"labels of round {before.name}", f"labels of round {step.name}") if before else ()
+        return {source: run.labels_of(source) for source in step.sources}
+    place = run.recipe.rounds.index(step)
+    pair = run.recipe.rounds[place - 1 : place + 1] if place else ()
+    return {f"labels of round {one.name}": run.fused_labels(one) for one in pair}
 
 
-def _files(run: Run, step: Round) -> dict[str, Files]:
+def _files(run: Run, step: Round, maps: Collection[Mapping[str, Path]]) -> dict[str, Files]:
     """Return every case's files.
 
     Raises:
@@ -115,17 +114,12 @@ def _files(run: Run, step: Round) -> dict[str, Files]:
             f"round {step.name!r} has no labels in {run.folder}; run its stage fuse first: "
             f"python -m train stage fuse … --round {step.name}"
         )
-    sources = [run.labels_of(source) for source in step.sources]
-    before = _before(run, step)
-    earlier = run.fused_labels(before) if before else {}
     found = {}
     for case in cases:
-        fused = run.fused(step, case)
-        compared = [of[case.case] for of in sources]
-        if len(sources) < 2:
-            compared = [earlier[case.case], fused] if case.case in earlier else []
+        name, everywhere = case.case, all(case.case in of for of in maps)
+        compared = tuple(of[name] for of in maps) if everywhere else ()
         real = None if case.label is None else run.release / case.label
-        found[case.case] = Files(case.case, fused, tuple(compared), real, case.drawn)
+        found[name] = Files(name, run.fused(step, case), compared, real, case.drawn)
     return found
 
 
