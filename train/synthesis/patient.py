@@ -1,4 +1,4 @@
-"""The standard patient of the generated CT: the solids in patient.toml, and what is no solid."""
+"""The standard patient of the generated CT: solids and tissues in patient.toml, and the rest."""
 
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ ORGANS_IN_CAVITY = _solids(_TABLE["organs_in_cavity"])
 """Later ones win where two overlap; all end at the abdominal wall and the diaphragm."""
 ORGANS_ACROSS_DIAPHRAGM = _solids(_TABLE["organs_across_diaphragm"])
 SURROUNDINGS = _solids(_TABLE["surroundings"])
+MEAN_HU: dict[str, tuple[float, float, float]] = _TABLE["mean_hu"]
+"""Of every tissue: without contrast, in the portal venous and in the late arterial phase."""
 
 BODY_RADII = (115.0, 165.0)
 """Half depth and half width of the trunk."""
