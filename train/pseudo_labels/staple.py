@@ -26,9 +26,8 @@ class KnownStaple:
 
     def __init__(self, evidence: Evidence) -> None:
         """Take the sources' tables, edges and insides together."""
-        self._known = [
-            _by_label(evidence.of_source(n, evidence.true)) for n in range(evidence.sources)
-        ]
+        tables = [evidence.of_source(n, evidence.true) for n in range(evidence.sources)]
+        self._known = [table[:, :_LABELS] + table[:, _LABELS:] for table in tables]
         self._shares = evidence.shares()
 
     def apply(self, *maps: Labels) -> tuple[Labels, NDArray[np.float32]]:
@@ -69,7 +68,3 @@ class KnownStaple:
             if np.abs(posterior - before).max() < _SETTLED:
                 break
         return posterior
-
-
-def _by_label(table: Counts) -> Counts:
-    return np.asarray(table[:, :_LABELS] + table[:, _LABELS:])

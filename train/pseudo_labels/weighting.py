@@ -44,9 +44,9 @@ class Weighting:
     """By class, the probability under which a disputed voxel is ignored."""
     thresholds: Thresholds | None
     """What decides about components; None where everything is kept."""
-    recall: tuple[tuple[float | None, ...], ...]
-    """Of each source on the held-out cases, by class."""
-    precision: tuple[tuple[float | None, ...], ...]
+    recall: Counts
+    """Of each source on the held-out cases, by class: float64 [sources, CLASSES], NaN if unseen."""
+    precision: Counts
 
     def apply(
         self,
@@ -80,7 +80,7 @@ class Weighting:
         names = ["background", *ORGANS]
         table: dict[str, Any] = {
             key: {
-                source: dict(zip(names, row, strict=True))
+                source: dict(zip(names, map(_finite, row), strict=True))
                 for source, row in zip(sources, getattr(self, key), strict=True)
             }
             for key in ("recall", "precision")
@@ -127,12 +127,10 @@ def learn(
         unsure = unsure_of(uncertainties, case.maps, case.percents)
         evidence.add(case.truth, case.maps, case.annotated, unsure=unsure)
     fusion = fusion_of(evidence)
-    rows = [
-        tuple(tuple(_number(x) for x in of(place)) for place in range(sources))
-        for of in (evidence.recall_of, evidence.precision_of)
-    ]
+    recall = np.array([evidence.recall_of(source) for source in range(sources)])
+    right = np.array([evidence.precision_of(source) for source in range(sources)])
     if precision <= 0:
-        return Weighting(fusion, uncertainties, (0.0,) * CLASSES, None, *rows)
+        return Weighting(fusion, uncertainties, (0.0,) * CLASSES, None, recall, right)
     pieces, tally = Pieces(), _Disputed()
     for read in cases:
         case = read()
@@ -143,7 +141,7 @@ def learn(
         pieces.add(case.truth, components(labels, probability), case.annotated, case.voxel_ml)
         tally.add(case, labels, probability)
     chosen = thresholds_of(pieces, precision)
-    return Weighting(fusion, uncertainties, tally.least(precision), chosen, *rows)
+    return Weighting(fusion, uncertainties, tally.least(precision), chosen, recall, right)
 
 
 def _uncertainties(
@@ -196,9 +194,5 @@ def _disputed(maps: Sequence[Labels]) -> NDArray[np.bool_]:
 
 
 def _finite(value: float) -> float | None:
-    """Return None for infinity, which JSON has not."""
-    return value if np.isfinite(value) else None
-
-
-def _number(value: np.float64) -> float | None:
-    return None if np.isnan(value) else float(value)
+    """Return None for infinity and NaN, which JSON has not."""
+    return float(value) if np.isfinite(value) else None

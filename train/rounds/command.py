@@ -22,8 +22,8 @@ from train.rounds.cards import first_cards
 from train.rounds.display import Display
 from train.rounds.graph import Stage, expand
 from train.rounds.records import digests_path, locked
-from train.rounds.resources import ON_CARD
 from train.rounds.run import Run
+from train.rounds.schedule import ON_CARD
 from train.rounds.screen import show_decision
 from train.rounds.watch import FAILED, RUNNING, log_path
 

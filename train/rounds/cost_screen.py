@@ -12,7 +12,7 @@ from train.rounds.cost import MEDIAN_MM, PREPARING_CORES, RecipeCost
 from train.rounds.graph import expand
 from train.rounds.hardware import A100, CARDS, H200
 from train.rounds.recipe import RoundsRecipe
-from train.rounds.resources import memory_gb
+from train.rounds.schedule import memory_gb
 from train.rounds.time_left import duration
 from train.synthesis.phantom_release import Phantoms, phantom_cases
 

@@ -16,7 +16,7 @@ from train.data.anatomy import IGNORE
 from train.data.release import Case
 from train.progress import CASE, with_lines
 from train.pseudo_labels import fusion
-from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
+from train.pseudo_labels.calibration.confidence import CONFIDENCE_FOLDER, percents_path
 from train.pseudo_labels.fusion import Labels, fuse_case, read_flare_labels, same_shape
 from train.pseudo_labels.weighting import HeldOut, Weighting, learn
 from train.rounds.graph import Stage, cases_of
@@ -42,11 +42,6 @@ class CaseFiles:
         """Label maps: the annotators', then the sources'."""
         return [*self.annotated, *self.labels.values()]
 
-    @property
-    def percents(self) -> list[Path]:
-        """Maps of percents."""
-        return [*self.confidence.values()]
-
 
 Files = dict[Case, CaseFiles]
 
@@ -61,21 +56,22 @@ def fuse_job(run: Run, stage: Stage) -> Job:
     inputs = run.inputs(run.cases_file)
     for case, of in files.items():
         inputs |= {f"{name}/{case.case}": path for name, path in of.labels.items()}
-        inputs |= {f"{name}/{CONFIDENCE}/{case.case}": path for name, path in of.confidence.items()}
+        place = f"{CONFIDENCE_FOLDER}/{case.case}"
+        inputs |= {f"{name}/{place}": path for name, path in of.confidence.items()}
         inputs |= {f"release/{case.label}": path for path in of.annotated}
     for of in held_out.values():
-        inputs |= run.inputs(*of.maps, *of.percents)
+        inputs |= run.inputs(*of.maps, *of.confidence.values())
     return Job(inputs, partial(_fuse_all, run, step, files, held_out))
 
 
 def _fuse_all(run: Run, step: Round, files: Files, held_out: Files, folder: Path) -> None:
     """Write the fused map of every case into `folder`."""
-    weighting = _learn(step, held_out, folder) if step.combine == WEIGHTED else None
+    weighting = _learn(run, step, held_out, folder) if step.combine == WEIGHTED else None
     for case, of in with_lines(files.items(), CASE, len(files)):
         image = run.release / case.image
         learnt = weighting and partial(_weighted, weighting, _voxel_ml(image))
         rule = partial(fused, step, learnt or combination(step), case.drawn, bool(of.annotated))
-        fuse_case(rule, of.maps, image, folder / run.fused(step, case).name, of.percents)
+        fuse_case(rule, of.maps, image, folder / run.fused(step, case).name, of.confidence.values())
 
 
 def _files(
@@ -86,20 +82,16 @@ def _files(
     files: Files = {}
     for case in cases:
         labels = {name: of[case.case] for name, of in sources.items()}
-        confidence = {}
-        if step.combine == WEIGHTED:
-            found = {name: run.confidence_of(name, path) for name, path in labels.items()}
-            confidence = {name: path for name, path in found.items() if path is not None}
+        confidence = {name: percents_path(labels[name]) for name in run.telling(step)}
         annotated = () if case.label is None else (run.release / case.label,)
         files[case] = CaseFiles(annotated, labels, confidence)
     return files
 
 
-def _learn(step: Round, held_out: Files, folder: Path) -> Weighting:
+def _learn(run: Run, step: Round, held_out: Files, folder: Path) -> Weighting:
     """Learn what a round's sources are worth, and write it into `folder`/weighting.json."""
     reads = [partial(_read_case, case, of) for case, of in held_out.items()]
-    telling = {name for of in held_out.values() for name in of.confidence}
-    places = [place for place, name in enumerate(step.sources) if name in telling]
+    places = [step.sources.index(name) for name in run.telling(step)]
     weighting = learn(reads, len(step.sources), step.least_precision, places)
     table = {"held_out": [case.case for case in held_out], **weighting.table(step.sources)}
     write_json(table, folder / "weighting.json")
@@ -108,8 +100,9 @@ def _learn(step: Round, held_out: Files, folder: Path) -> Weighting:
 
 def _read_case(case: Case, of: CaseFiles) -> HeldOut:
     """Read a held-out case, whose maps must lie where the annotators' does."""
-    truth, *maps = (*map(read_flare_labels, of.maps), *map(read_label_map, of.percents))
-    for path, one in zip((*of.labels.values(), *of.percents), maps, strict=True):
+    percents = of.confidence.values()
+    truth, *maps = (*map(read_flare_labels, of.maps), *map(read_label_map, percents))
+    for path, one in zip((*of.labels.values(), *percents), maps, strict=True):
         if odd := one.elsewhere_than(truth.place, truth.header.shape):
             raise GeometryError(f"{path}: {odd}, as the annotators' of {case.case}")
     voxels, count = [one.labels for one in maps], len(of.labels)

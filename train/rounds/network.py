@@ -31,7 +31,7 @@ from train.pseudo_labels.selection import Pieces, components
 from train.rounds.graph import Stage, cases_of, cases_to_label
 from train.rounds.recipe import Round
 from train.rounds.records import RECORD
-from train.rounds.run import Job, Run
+from train.rounds.run import Job, Run, truths_in
 
 MANIFEST = "weights_manifest.json"
 _CHECKPOINT = "fold_all/checkpoint_final.pth"
@@ -227,12 +227,7 @@ def truth_files(run: Run) -> dict[str, Path]:
     folder = run.truth
     if folder is None:
         raise KitError("there is no truth to score with; give --truth")
-    paths = {
-        case.case: folder / f"{case.case}{LABEL_SUFFIX}"
-        for case in run.cases
-        if case.subset == "validation"
-    }
-    found = {case: path for case, path in paths.items() if path.is_file()}
+    found = truths_in(folder, [case.case for case in run.cases if case.subset == "validation"])
     if not found:
         raise KitError(f"{folder} has no <case>{LABEL_SUFFIX} of a validation case; check --truth")
     return found

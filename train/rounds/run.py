@@ -1,16 +1,15 @@
 """Paths of one run of a recipe."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from train.data.release import LABEL_SUFFIX, Case, load_cases
-from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
 from train.rounds.graph import Stage, cases_of, cases_to_label, held_out
 from train.rounds.known import KnownDigests
-from train.rounds.recipe import Round, RoundsRecipe
+from train.rounds.recipe import WEIGHTED, Round, RoundsRecipe
 
 
 @dataclass(frozen=True)
@@ -60,11 +59,11 @@ class Run:
         folder = self.external.get(source) or self.folder / source / "judge"
         return {case.case: folder / f"{case.case}{LABEL_SUFFIX}" for case in self.held_out}
 
-    def confidence_of(self, source: str, labels: Path) -> Path | None:
-        """Return the map of percents beside a source's label map; None if it writes none."""
-        if source in self.recipe.external or not self.recipe.confidence:
-            return None
-        return labels.parent / CONFIDENCE / labels.name
+    def telling(self, step: Round) -> list[str]:
+        """Return the sources of a weighted round that write how sure they are."""
+        if step.combine != WEIGHTED or not self.recipe.confidence:
+            return []
+        return [source for source in step.sources if source not in self.recipe.external]
 
     def fused(self, step: Round, case: Case) -> Path:
         """Return where stage `fuse` puts a case's labels."""
@@ -84,6 +83,12 @@ class Run:
             if path.is_relative_to(folder):
                 return f"{name}/{path.relative_to(folder).as_posix()}"
         return path.name
+
+
+def truths_in(folder: Path, cases: Iterable[str]) -> dict[str, Path]:
+    """Return the true label maps of those cases that have one in a folder."""
+    paths = {case: folder / f"{case}{LABEL_SUFFIX}" for case in cases}
+    return {case: path for case, path in paths.items() if path.is_file()}
 
 
 class Job(NamedTuple):

@@ -12,8 +12,8 @@ from train.rounds.graph import Stage, expand
 from train.rounds.known import known_path
 from train.rounds.network import export_job, judge_job, label_job, rules_job, score_job, train_job
 from train.rounds.records import Work, run_stage
-from train.rounds.resources import cards_of
 from train.rounds.run import Job, Run
+from train.rounds.schedule import cards_of
 
 
 def do_stage(run: Run, stage: Stage, cards: Sequence[str] = ()) -> Path:

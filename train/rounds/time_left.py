@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from train.data.release import LABEL_SUFFIX, list_cases
+from train.data.release import list_cases
 from train.progress import CASE, EPOCH
 from train.rounds.cost import RecipeCost
 from train.rounds.hardware import A100
-from train.rounds.run import Run
+from train.rounds.run import Run, truths_in
 from train.rounds.watch import DONE, Watched
 
 _LABELLING = ("label", "judge", "score")
@@ -61,7 +61,7 @@ class Clock:
         self._labelled = {row.round: row.labelled for row in estimate.rounds}
         self._cases = {
             "judge": annotated // recipe.held_out if recipe.held_out else 0,
-            "score": sum(_has_truth(run, name) for name in validation),
+            "score": 0 if run.truth is None else len(truths_in(run.truth, validation)),
         }
         self._epochs, self._shards = recipe.training.epochs, recipe.shards
         train_s = estimate.train_hours(A100).most * 3600
@@ -106,10 +106,6 @@ class Clock:
         if stage.kind == "label":
             return math.ceil(self._labelled[stage.round] / self._shards)
         return self._cases[stage.kind]
-
-
-def _has_truth(run: Run, name: str) -> bool:
-    return run.truth is not None and (run.truth / f"{name}{LABEL_SUFFIX}").is_file()
 
 
 def _each_s(rows: Sequence[Watched], unit: str) -> float | None:

@@ -7,14 +7,15 @@ from imaging.records import read_table, to_record
 from train.synthesis.solids import Solid, SolidEllipsoid, Tube
 
 
+def _solid(row: dict[str, Any], part: str) -> Solid:
+    """Return one solid of a part: a tube if it has knots."""
+    if "knots" in row:
+        return to_record(row, Tube, part)
+    return to_record(row, SolidEllipsoid, part)
+
+
 def _solids(table: dict[str, list[dict[str, Any]]]) -> dict[str, tuple[Solid, ...]]:
-    """Return the solids of each part: tubes are those that have knots."""
-    return {
-        part: tuple(
-            to_record(row, Tube if "knots" in row else SolidEllipsoid, part) for row in rows
-        )
-        for part, rows in table.items()
-    }
+    return {part: tuple(_solid(row, part) for row in rows) for part, rows in table.items()}
 
 
 _TABLE, _ = read_table(Path(__file__).with_name("patient.toml"), "standard patient")

@@ -41,7 +41,7 @@ class _Patient:
 
     def of(self, *tissues: str) -> Mask:
         """Return where any of `tissues` is."""
-        return np.any([self.tissue == _CODES[name] for name in tissues], axis=0)
+        return np.asarray(np.any([self.tissue == _CODES[name] for name in tissues], axis=0))
 
     def fill(self, tissue: str, where: Mask) -> None:
         """Make everything in `where` of `tissue`."""

@@ -99,7 +99,8 @@ def laid_into(
         rng: Where chance comes from.
     """
     shape = as_shape(target.labels)
-    outside = _beyond(bend, ct, shape[0])
+    places = source_slices(bend, shape[0])
+    outside = (places < -1) | (places > len(ct.hu))  # where the source's edge slice is repeated
     hu, labels = _redraw(warp(ct, bend, shape), target, rng)
     vessels = outside[:, np.newaxis, np.newaxis] & np.isin(labels, _VESSELS)
     labels[vessels] = IGNORE
@@ -109,13 +110,6 @@ def laid_into(
         contrast.add_tumours(hu, labels, 3.0, rng)
     hu = np.clip(contrast.degrade(hu, rng), -1024, 1500)
     return LabelledCT(hu, labels)
-
-
-def _beyond(bend: Bend, ct: LabelledCT, slices: int) -> NDArray[np.bool_]:
-    """Return the target's slices that the source does not reach (its edge slice is repeated)."""
-    places = source_slices(bend, slices)
-    beyond: NDArray[np.bool_] = (places < -1) | (places > ct.hu.shape[0])
-    return beyond
 
 
 def _near(inside: NDArray[np.bool_], margin: int) -> slice:

@@ -36,7 +36,7 @@ class SolidEllipsoid:
         a, b, c = (max(radius - by_mm, 0.1) for radius in self.radii)
         return replace(self, radii=(a, b, c))
 
-    def parts(self) -> Iterator[tuple[Point, Point, "SolidEllipsoid"]]:
+    def parts(self) -> Iterator[tuple[Point, Point, "Solid"]]:
         """Yield the lowest and highest corner around each piece, and the piece."""
         center, radii = np.array(self.center), np.array(self.radii)
         yield _point(center - radii), _point(center + radii), self
@@ -65,7 +65,7 @@ class Tube:
         """Return the tube whose wall is `by_mm` further in."""
         return replace(self, radii=tuple(max(radius - by_mm, 0.1) for radius in self.radii))
 
-    def parts(self) -> Iterator[tuple[Point, Point, "Tube"]]:
+    def parts(self) -> Iterator[tuple[Point, Point, "Solid"]]:
         """Yield the lowest and highest corner around each straight piece, and the piece."""
         for i in range(len(self.knots) - 1):
             ends, radii = self.knots[i : i + 2], self.radii[i : i + 2]

@@ -74,9 +74,9 @@ def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6)
     normals = normals_of(cases)
     ranked = rank_cases(cases, normals)
     pair, page = tuple(compared), output / "audit.html"
+    disagreeing = [row for row in ranked if min(row.measured.agreement.values(), default=1) < 1]
     worst = [
-        _shown(row, files[row.measured.case], run, pair, page)
-        for row in _worth_drawing(ranked)[:pictures]
+        _shown(row, files[row.measured.case], run, pair, page) for row in disagreeing[:pictures]
     ]
     _write_json(ranked, normals, output / "audit.json")
     html = page_templates("train.pseudo_labels.audit").get_template("audit.html").render(
@@ -123,11 +123,6 @@ def _files(run: Run, step: Round, maps: Collection[Mapping[str, Path]]) -> dict[
     return found
 
 
-def _worth_drawing(ranked: Sequence[Ranked]) -> list[Ranked]:
-    """Return the cases in which maps disagree."""
-    return [row for row in ranked if any(value < 1 for value in row.measured.agreement.values())]
-
-
 def _shown(row: Ranked, files: Files, run: Run, pair: tuple[str, ...], page: Path) -> Shown:
     """Draw the place where the two first maps of a case disagree most; write its page."""
     labels = {organ: LabelScore(dsc=value) for organ, value in row.measured.agreement.items()}
@@ -152,12 +147,8 @@ def _write_json(ranked: Sequence[Ranked], normals: Mapping[str, Normal], path: P
 
 
 def _show(ranked: Sequence[Ranked], name: str) -> None:
-    table = Table(
-        "case",
-        Column("worth", justify="right"),
-        "why",
-        title=f"{name}: the cases most worth a look",
-    )
+    title = f"{name}: the cases most worth a look"
+    table = Table("case", Column("worth", justify="right"), "why", title=title)
     for row in ranked[:_ON_SCREEN]:
         worth = "–" if row.measured.error else f"{row.worth:.2f}"
         table.add_row(row.measured.case, worth, "; ".join(row.reasons))

@@ -18,7 +18,7 @@ from train.pseudo_labels.calibration.sampling import in_middles, working_voxel_m
 from train.pseudo_labels.calibration.signals import Signals, WorkingSignals
 from train.pseudo_labels.selection import components
 
-FOLDER = "confidence"
+CONFIDENCE_FOLDER = "confidence"
 """Of a case's map of percents, beside its label map."""
 FLIP_X = (2,)
 PERCENT = 100
@@ -62,14 +62,18 @@ class Questions:
     """What the map shows, as `Signals.share`."""
 
 
+def percents_path(labels: Path) -> Path:
+    """Return where the map of percents of a label map is: in a folder beside it."""
+    return labels.parent / CONFIDENCE_FOLDER / labels.name
+
+
 def label_with_confidence(
-    predictor: Predictor, labels: dict[str, int], ct: Path, target: Path, questions: Questions
+    predictor: Predictor, ct: Path, target: Path, questions: Questions
 ) -> Confidence:
     """Label a CT; write the label map and, in percent, confidence/<the same name> beside it.
 
     Args:
         predictor: The network.
-        labels: Its classes by name.
         ct: The CT.
         target: Of the label map, `<case>.nii.gz`.
         questions: What is wanted.
@@ -85,10 +89,10 @@ def label_with_confidence(
     found = predictor.label(prepared, report, on_logits=seen.add)
     agreed = _agreement(predictor, prepared, seen.labels) if questions.flipped else None
     write_labels(found, header, target)
-    make_folder(target.parent / FOLDER)
+    make_folder(percents_path(target).parent)
+    labels = predictor.manifest.labels
     shown = seen.signals.share(questions.signal, len(labels) + 1)
-    percents = percents_on_ct(shown, prepared)
-    write_labels(percents, header, target.parent / FOLDER / target.name)
+    write_labels(percents_on_ct(shown, prepared), header, percents_path(target))
     return _confidence(in_middles(found, prepared), seen.signals, agreed, prepared, labels)
 
 

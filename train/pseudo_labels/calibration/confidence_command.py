@@ -94,9 +94,7 @@ def label_all_with_confidence(
         for case, ct in seen(cases.items(), CASE, len(cases)):
             try:
                 target = output / f"{case}{LABEL_SUFFIX}"
-                done.found[case] = label_with_confidence(
-                    predictor, manifest.labels, ct, target, questions
-                )
+                done.found[case] = label_with_confidence(predictor, ct, target, questions)
             except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
                 done.failed[case] = in_one_line(error, ct.name)
     return done
