@@ -34,11 +34,9 @@ class Cost:
     round: str
     cases: int
     """In its list."""
-    found: int | None
-    """Of these in the release; None where none was given."""
     labels: str
     counted: int
-    """Cases that are prepared and trained on."""
+    """Cases that are prepared and trained on: those of its list that the release has."""
     labelled: int
     """Cases that it labels for later rounds."""
     judged: int
@@ -64,7 +62,7 @@ class RecipeCost:
             case_mm: Extents of a case (Z, Y, X).
         """
         self.recipe = recipe
-        self._names = names
+        self.names = names
         self._case_voxels = math.prod(case_mm) / math.prod(recipe.spacing_mm)
         sizes = zip(case_mm, recipe.spacing_mm, strict=True)
         self._case_shape = _shape(max(1, round(size / mm)) for size, mm in sizes)
@@ -84,7 +82,6 @@ class RecipeCost:
         return Cost(
             step.name,
             len(case_list(step.cases)),
-            None if self._names is None else counted,
             _labels(step),
             counted,
             labelled,
@@ -95,23 +92,32 @@ class RecipeCost:
 
     def _counted(self, lists: set[str]) -> int:
         wanted = set().union(*(case_list(name) for name in lists))
-        return len(wanted if self._names is None else wanted & self._names)
+        return len(wanted if self.names is None else wanted & self.names)
 
     @property
     def _steps(self) -> int:
         return self.recipe.training.epochs * self.recipe.training.iterations
 
+    def _step_s(self, card: Card) -> Span:
+        seconds = hardware.STEP_S * self._batch_voxels / hardware.STEP_VOXELS
+        return hardware.on_card(seconds, hardware.A100, card)
+
+    @property
+    def _batch_voxels(self) -> int:
+        training = self.recipe.training
+        return training.batch * math.prod(training.patch or hardware.STEP_PATCH)
+
     @property
     def draw_s(self) -> float:
         """CPU seconds of a batch."""
-        return hardware.DRAW_VOXEL_S * _batch_voxels(self.recipe.training)
+        return hardware.DRAW_VOXEL_S * self._batch_voxels
 
     def train_hours(self, card: Card) -> Span:
         """Return the hours of a round's training, without the preparation of its cases.
 
         Several cards that train one network together are at least as fast as one.
         """
-        hours = hardware.step_s(card, _batch_voxels(self.recipe.training)).times(self._steps / 3600)
+        hours = self._step_s(card).times(self._steps / 3600)
         return Span(hours.least / self.recipe.training.gpus, hours.most)
 
     def case_hours(self, card: Card) -> Span:
@@ -132,7 +138,7 @@ class RecipeCost:
 
     def cores_to_feed(self, card: Card) -> Span:
         """Return how many cores draw batches as fast as a card takes them."""
-        step_s = hardware.step_s(card, _batch_voxels(self.recipe.training))
+        step_s = self._step_s(card)
         return Span(self.draw_s / step_s.most, self.draw_s / step_s.least)
 
     def training_gb(self) -> float:
@@ -171,10 +177,6 @@ def _shape(sizes: Iterable[int]) -> Shape:
 def _patch(training: Training) -> Shape:
     """Return the patch in which a network predicts."""
     return _shape(training.window or training.patch or hardware.STEP_PATCH)
-
-
-def _batch_voxels(training: Training) -> int:
-    return training.batch * math.prod(training.patch or hardware.STEP_PATCH)
 
 
 def _labels(step: Round) -> str:

@@ -76,7 +76,7 @@ def _by_round(estimate: RecipeCost) -> Table:
     table = numbers_table(*headings, title=title)
     table.show_footer, table.columns[1].justify = True, "left"
     for row in rows:
-        found = "" if row.found is None else f"{row.found:,} of "
+        found = "" if estimate.names is None else f"{row.counted:,} of "
         numbers = (f"{row.cpu_hours:,.1f}", f"{row.disk_gb:,.1f}")
         labelled = f"{row.labelled + row.judged:,}"
         table.add_row(row.round, row.labels, f"{found}{row.cases:,}", labelled, *numbers)

@@ -73,11 +73,6 @@ def on_card(seconds: float, measured_on: Card, card: Card) -> Span:
     return Span(seconds * min(ratios), seconds * max(ratios))
 
 
-def step_s(card: Card, voxels: int) -> Span:
-    """Return the seconds of a training step on so many voxels, all patches of a batch together."""
-    return on_card(STEP_S * voxels / STEP_VOXELS, A100, card)
-
-
 def case_s(card: Card, windows: int, patch: tuple[int, ...]) -> Span:
     """Return the seconds of a labelled case: its windows on a card, the rest on the CPU."""
     windows_s = on_card(WINDOW_S * windows * math.prod(patch) / WINDOW_VOXELS, H200, card)

@@ -96,5 +96,5 @@ class Job(NamedTuple):
 
     inputs: dict[str, Path]
     """By the name they have in the record."""
-    make: Callable[[Path], None]
+    make: Callable[[Path], object]
     """Writes into the folder it is given."""

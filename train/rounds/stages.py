@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from train.data.release import LAYOUT, release_files
+from train.data.screen import check_on_screen
 from train.progress import log_stage
 from train.rounds.cards import hold_cards, require_card
 from train.rounds.fuse import fuse_job, select_job
@@ -56,11 +58,8 @@ def _do_stage(run: Run, stage: Stage) -> Path:
 
 def data_job(run: Run, stage: Stage) -> Job:
     """Check the release: which cases are usable, and what was annotated in each."""
-    from train.data.screen import check_on_screen
-
-    def make(folder: Path) -> None:
-        check_on_screen(run.release, LAYOUT, folder, run.recipe.training.threads, deep=False)
-
+    jobs = run.recipe.training.threads
+    make = partial(check_on_screen, run.release, LAYOUT, jobs=jobs, deep=False)
     return Job(run.inputs(*release_files(run.release)), make)
 
 

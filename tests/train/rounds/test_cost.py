@@ -79,7 +79,7 @@ def test_a_case_takes_its_windows_and_the_rest():
 def test_cases_and_disk_of_the_paper(paper):
     rows = RecipeCost(paper).rounds
     assert [row.cases for row in rows] == [222, 2199, 2199, 3999, 3987]
-    assert [row.found for row in rows] == [None] * 5
+    assert [row.counted for row in rows] == [222, 2199, 2199, 3999, 3987]
     assert [row.labelled for row in rows] == [2199, 2199, 3999, 0, 0]
     assert [row.judged for row in rows] == [0] * 5
     # the median case has 159.5 x 496 x 497 voxels at the paper's spacing, 4 bytes each
@@ -95,7 +95,7 @@ def test_held_out_cases_are_labelled_after_every_round_of_ours(ours):
 def test_costs_count_what_a_release_has(paper):
     rows = RecipeCost(paper, {f"FLARE23_{n:04d}" for n in (1, 2, 2201)}).rounds
     # of 1, 2 and 2201 only 1 is complete; 2201 is unlabelled
-    assert [row.found for row in rows] == [1, 2, 2, 3, 3]
+    assert [row.counted for row in rows] == [1, 2, 2, 3, 3]
     assert [row.labelled for row in rows] == [2, 2, 3, 0, 0]
 
 
@@ -212,7 +212,7 @@ def test_no_recipe_of_phantoms_counts_cases_that_are_not_made(name):
     names = {case.case for case in phantom_cases(described)}
     estimate = RecipeCost(load_rounds(path), names, described.mm)
     most = described.complete + described.partial + described.unlabelled
-    assert all(row.found <= most and row.labelled <= most for row in estimate.rounds)
+    assert all(row.counted <= most and row.labelled <= most for row in estimate.rounds)
     assert estimate.label_hours(A100).most < 1
 
 
