@@ -104,24 +104,28 @@ class Pieces:
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """By class, from background to tumour, what a component's score decides."""
+class Threshold:
+    """What a component's score decides in one class."""
 
-    score: tuple[str, ...]
+    score: str
     """Which of `SCORES`."""
-    keep: tuple[float, ...]
+    keep: float
     """At or above it a component is taught."""
-    drop: tuple[float, ...]
+    drop: float
     """Under it a component is given to what surrounds it; between the two it is ignored."""
-    volume_ml: tuple[tuple[float, float], ...]
-    """Least and most of a class in a case; outside it the class is ignored there."""
+    volume_ml: tuple[float, float]
+    """Least and most of the class in a case; outside it the class is ignored there."""
 
-    def of(self, piece: Component, voxel_ml: float) -> str:
+    def decision(self, piece: Component, voxel_ml: float) -> str:
         """Return "keep", "ignore" or "drop"."""
-        score = piece.score(self.score[piece.label], voxel_ml)
-        if score >= self.keep[piece.label]:
+        score = piece.score(self.score, voxel_ml)
+        if score >= self.keep:
             return "keep"
-        return "drop" if score < self.drop[piece.label] else "ignore"
+        return "drop" if score < self.drop else "ignore"
+
+
+Thresholds = tuple[Threshold, ...]
+"""Of every class, from background to tumour."""
 
 
 def thresholds_of(pieces: Pieces, precision: float) -> Thresholds:
@@ -132,19 +136,18 @@ def thresholds_of(pieces: Pieces, precision: float) -> Thresholds:
     as many are. Dropped: the largest such that as many of those under it are wrong. Both zero, so
     everything is kept, where a class has no component that could be judged.
     """
-    kinds, keep, drop, volumes = [], [], [], []
+    chosen = []
     for scores, right, ml in zip(pieces.scores, pieces.right, pieces.volumes_ml, strict=True):
         good = np.array(right, np.float64)
         table = np.array(scores).reshape(-1, len(SCORES)).T
         least = [least_score(score, good, np.ones_like(good), precision) for score in table]
         kept = [good[score >= limit].sum() for score, limit in zip(table, least, strict=True)]
         best = int(np.argmax(kept))
-        kinds.append(SCORES[best])
-        keep.append(least[best])
-        drop.append(min(least[best], _most_dropped(table[best], 1 - good, precision)))
+        drop = min(least[best], _most_dropped(table[best], 1 - good, precision))
         low, high = (min(ml), max(ml)) if ml else (0.0, np.inf)
-        volumes.append((low / VOLUME_MARGIN, high * VOLUME_MARGIN))
-    return Thresholds(tuple(kinds), tuple(keep), tuple(drop), tuple(volumes))
+        allowed_ml = (low / VOLUME_MARGIN, high * VOLUME_MARGIN)
+        chosen.append(Threshold(SCORES[best], least[best], drop, allowed_ml))
+    return tuple(chosen)
 
 
 def _most_dropped(scores: NDArray[np.float64], wrong: Counts, precision: float) -> float:
@@ -177,14 +180,15 @@ def selected(
     kept = np.zeros(CLASSES)
     for piece in found:
         first = largest.setdefault(piece.label, piece)
-        decision = thresholds.of(piece, voxel_ml)
+        decision = thresholds[piece.label].decision(piece, voxel_ml)
         if decision == "drop":
             result[piece.place][piece.mask] = _surrounding(labels, piece)
         elif decision == "ignore" or is_odd(labels, piece, first):
             result[piece.place][piece.mask] = IGNORE
         else:
             kept[piece.label] += piece.voxels * voxel_ml
-    for label, (low, high) in enumerate(thresholds.volume_ml):
+    for label, threshold in enumerate(thresholds):
+        low, high = threshold.volume_ml
         if label and label != TUMOUR and kept[label] and not low <= kept[label] <= high:
             result[result == label] = IGNORE
     return result

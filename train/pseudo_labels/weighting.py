@@ -86,12 +86,12 @@ class Weighting:
             for key in ("recall", "precision")
         }
         table["least_probability"] = dict(zip(names, map(_finite, self.least), strict=True))
-        if (chosen := self.thresholds) is not None:
-            table["score"] = dict(zip(names, chosen.score, strict=True))
-            for key in ("keep", "drop"):
-                table[key] = dict(zip(names, map(_finite, getattr(chosen, key)), strict=True))
-            limits = ([low, _finite(high)] for low, high in chosen.volume_ml)
-            table["volume_ml"] = dict(zip(names, limits, strict=True))
+        if self.thresholds is not None:
+            chosen = list(zip(names, self.thresholds, strict=True))
+            table["score"] = {name: one.score for name, one in chosen}
+            table["keep"] = {name: _finite(one.keep) for name, one in chosen}
+            table["drop"] = {name: _finite(one.drop) for name, one in chosen}
+            table["volume_ml"] = {name: list(map(_finite, one.volume_ml)) for name, one in chosen}
         by_source = zip(sources, self.uncertainties, strict=True)
         if percents := {name: one.table() for name, one in by_source if one is not None}:
             table["least_percent"] = percents

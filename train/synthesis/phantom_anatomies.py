@@ -41,7 +41,7 @@ def from_anatomies(phantoms: Phantoms, folder: Path, ids: str) -> Draw:
     Args:
         phantoms: Gives the voxel size, which must be one for all axes.
         folder: Holds *.nii.gz.
-        ids: What their numbers mean, a key of `train.data.anatomy.IDS`.
+        ids: What their numbers mean, for `train.data.anatomy.label_ids`.
 
     Raises:
         KitError: There is no label map, one cannot be read or shares too few organs, or the voxels
