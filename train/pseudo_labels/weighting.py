@@ -49,10 +49,7 @@ class Weighting:
     precision: Counts
 
     def apply(
-        self,
-        maps: Sequence[Labels],
-        voxel_ml: float,
-        percents: Sequence[NDArray[np.uint8]] = (),
+        self, maps: Sequence[Labels], voxel_ml: float, percents: Sequence[NDArray[np.uint8]] = ()
     ) -> Labels:
         """Return one map of the sources' maps of a case; `IGNORE` where it should not be taught.
 

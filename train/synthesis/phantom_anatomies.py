@@ -13,14 +13,7 @@ from train.data.anatomy import IGNORE, Anatomy, read_anatomy
 from train.synthesis import contrast
 from train.synthesis.phantom import phantom
 from train.synthesis.phantom_release import CtAndLabels, Draw, PhantomCase, Phantoms
-from train.synthesis.registration import (
-    SHARED,
-    Bend,
-    LabelledCT,
-    fit_bend,
-    source_slices,
-    warp,
-)
+from train.synthesis.registration import SHARED, Bend, LabelledCT, fit_bend, source_slices, warp
 
 _BOX_MM = (420.0, 320.0, 400.0)
 """What is painted before it is laid into another shape: all organs, and room around them."""
