@@ -180,8 +180,7 @@ def _version(name: str) -> str | None:
 
 def _gpu() -> str | None:
     """Return the first GPU's name as the driver tells it, without loading torch."""
-    names = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    for path in names:
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         for row in path.read_text("utf-8", errors="replace").splitlines():
             if row.startswith("Model:"):
                 return row.partition(":")[2].strip()

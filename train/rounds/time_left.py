@@ -89,13 +89,6 @@ class Clock:
                 seconds += _kind_s(rows, row.stage.kind)
         return TimeLeft(seconds, tuple(dict.fromkeys(estimated)))
 
-    def stage_left(self, row: Watched) -> float | None:
-        """Return the seconds that a running stage still takes; None if it has not told yet."""
-        told = row.logged.progress
-        if told is None or told.each_s is None:
-            return None
-        return (told.total - told.done) * told.each_s
-
     def _units_left(self, row: Watched) -> int:
         """Return the epochs or cases that a stage has still to do."""
         stage, told = row.stage, row.logged.progress
