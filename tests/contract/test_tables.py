@@ -159,7 +159,7 @@ def compared(console):
         )
         for team, difference, why in (
             (NAMES[0], Decimal("-1.09"), None),
-            (NAMES[1], None, "not drawn in every case: left adrenal gland, gallbladder"),
+            (NAMES[1], None, "not annotated in every case: left adrenal gland, gallbladder"),
         )
     ]  # fmt: skip
     show_table(compare_screen._result(rows), console)
@@ -255,8 +255,8 @@ def data_table():
     from train.data.release import Case, Problem, Release
     from train.data.screen import _show
 
-    drawn = tuple(label for label in ORGANS.values() if label % 2)
-    case = Case(NAMES[0], "a", "b", drawn, drawn, "unlabelled", (LONG_REASON,))
+    annotated = tuple(label for label in ORGANS.values() if label % 2)
+    case = Case(NAMES[0], "a", "b", annotated, annotated, "unlabelled", (LONG_REASON,))
     _show(Release((case,), (Problem(NAMES[1], PATH),)))
     return [*NAMES[:2], LONG_REASON, PATH]
 

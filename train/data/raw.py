@@ -42,6 +42,6 @@ def link_dataset(
         "numTraining": len(cases),
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "NibabelIOWithReorient",
-        **({} if annotated is None else {"drawn": annotated}),
+        **({} if annotated is None else {"annotated": annotated}),
     }
     write_json(description, folder / "dataset.json", indent=2)

@@ -70,7 +70,7 @@ def _fuse_all(run: Run, step: Round, files: Files, held_out: Files, folder: Path
     for case, of in with_lines(files.items(), CASE, len(files)):
         image = run.release / case.image
         learnt = weighting and partial(_weighted, weighting, _voxel_ml(image))
-        rule = partial(fused, step, learnt or combination(step), case.drawn, bool(of.annotated))
+        rule = partial(fused, step, learnt or combination(step), case.annotated, bool(of.annotated))
         fuse_case(rule, of.maps, image, folder / run.fused(step, case).name, of.confidence.values())
 
 
@@ -106,7 +106,9 @@ def _read_case(case: Case, of: CaseFiles) -> HeldOut:
         if odd := one.elsewhere_than(truth.place, truth.header.shape):
             raise GeometryError(f"{path}: {odd}, as the annotators' of {case.case}")
     voxels, count = [one.labels for one in maps], len(of.labels)
-    return HeldOut(truth.labels, voxels[:count], case.drawn, truth.grid.voxel_ml, voxels[count:])
+    return HeldOut(
+        truth.labels, voxels[:count], case.annotated, truth.grid.voxel_ml, voxels[count:]
+    )
 
 
 def _weighted(weighting: Weighting, voxel_ml: float, *maps: Labels) -> Labels:

@@ -119,7 +119,7 @@ def _files(run: Run, step: Round, maps: Collection[Mapping[str, Path]]) -> dict[
         name, everywhere = case.case, all(case.case in of for of in maps)
         compared = tuple(of[name] for of in maps) if everywhere else ()
         real = None if case.label is None else run.release / case.label
-        found[name] = Files(name, run.fused(step, case), compared, real, case.drawn)
+        found[name] = Files(name, run.fused(step, case), compared, real, case.annotated)
     return found
 
 
