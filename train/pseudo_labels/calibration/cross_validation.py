@@ -25,7 +25,7 @@ from train.pseudo_labels.calibration.temperature import (
     fit_temperature,
     reliability,
 )
-from train.pseudo_labels.calibration.thresholds import Selection, cross_validated, threshold_message
+from train.pseudo_labels.calibration.thresholds import Selection, cross_validated, selection_table
 
 SEED = 2310011597
 
@@ -111,7 +111,7 @@ def _write(found: Calibration, selection: Selection, output: Path) -> None:
     )
     draw_kept(found.network, selection, output / "selection.png")
     write_json(asdict(found), output / "calibration.json")
-    table = {"network": found.network, "engine": found.engine, **threshold_message(selection)}
+    table = {"network": found.network, "engine": found.engine, **selection_table(selection)}
     write_json(table, output / "selection.json")
 
 

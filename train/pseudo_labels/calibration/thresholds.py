@@ -154,7 +154,7 @@ def summary(rows: Sequence[Kept], wanted: float) -> Summary:
     )
 
 
-def threshold_message(selection: Selection) -> dict[str, Any]:
+def selection_table(selection: Selection) -> dict[str, Any]:
     """Return a selection, with its sums, in a form for JSON."""
     return {
         signal: {
