@@ -20,6 +20,17 @@ def number_column(heading: str | Text) -> Column:
     return Column(heading, justify="right")
 
 
+def numbers_table(first: str, *numbers: str, title: str) -> Table:
+    """Return a table without rows, whose first column holds text and all others numbers.
+
+    Args:
+        first: Heading of the first column.
+        numbers: Headings of the others.
+        title: Of the table.
+    """
+    return Table(first, *map(number_column, numbers), title=title)
+
+
 def show_table(table: Table, console: Console) -> None:
     """Print a table no wider than the console.
 

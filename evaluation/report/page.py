@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 import inference
 from evaluation.profiles.profile import FLARE23
@@ -85,7 +85,7 @@ def write_report(
     rows, profile = _rows(scores), scores.challenge
     view = view and profile.numbered_as_flare23  # the viewer has FLARE23's names
     folders = Folders(truth, pred, images)
-    html = _environment().get_template("report.html").render(
+    html = page_templates().get_template("report.html").render(
         scores=scores,
         kit=inference.__version__,
         rules=_rules_text(scores),
@@ -137,9 +137,10 @@ def _rules_text(scores: Scores) -> str:
     )
 
 
-def _environment() -> Environment:
+def page_templates(*packages: str) -> Environment:
+    """Return jinja2 with the templates of some packages, those of this one, and the filters."""
     environment = Environment(
-        loader=PackageLoader("evaluation.report"),
+        loader=ChoiceLoader([PackageLoader(name) for name in (*packages, "evaluation.report")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

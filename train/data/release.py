@@ -9,6 +9,7 @@ from functools import partial
 from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from imaging.errors import GeometryError, KitError, VolumeError, in_one_line
 from imaging.geometry import Shape
@@ -40,6 +41,9 @@ class Layout:
         return astuple(self)
 
 
+LAYOUT = Layout()
+
+
 @dataclass(frozen=True)
 class Case:
     """One CT of the release."""
@@ -64,8 +68,7 @@ class _Cases:
     cases: tuple[Case, ...]
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """Why a case is left out."""
 
     case: str
@@ -94,7 +97,7 @@ def case_list(name: str) -> tuple[str, ...]:
     return tuple(path.read_text(encoding="utf-8").split())
 
 
-def list_cases(folder: Path, layout: Layout) -> list[Case]:
+def list_cases(folder: Path, layout: Layout = LAYOUT) -> list[Case]:
     """List the files of a release without opening them; the annotated labels are not known yet.
 
     Raises:
@@ -113,6 +116,16 @@ def list_cases(folder: Path, layout: Layout) -> list[Case]:
     if not found:
         raise KitError(f"{folder}: no <case>{IMAGE_SUFFIX} in any of its folders")
     return found
+
+
+def release_files(folder: Path) -> list[Path]:
+    """Return the files of a release.
+
+    Raises:
+        KitError: It is not laid out as one.
+    """
+    list_cases(folder)
+    return [path for name in LAYOUT.folders for path in sorted((folder / name).iterdir())]
 
 
 def _listed(folder: Path, images: str, labels: str | None, subset: str) -> Iterator[Case]:
