@@ -10,7 +10,7 @@ from evaluation.efficiency.cli import efficiency
 from evaluation.efficiency.options import GPU_INDEX, MEMORY_LIMIT, TIME_LIMIT, TIMEOUT
 from evaluation.leakage.cli import leakage
 from evaluation.profiles.option import PROFILE
-from evaluation.scoring.annotated_option import DRAWN
+from evaluation.scoring.annotated_option import ANNOTATED
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from imaging.words import number_of
@@ -45,7 +45,7 @@ def main() -> None:
     show_default=True,
     help="A case without a usable prediction is left out, or counts 0 as in the challenge.",
 )
-@DRAWN
+@ANNOTATED
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option(
     "--team", default="", help="Whose predictions: for tables. By default the folder's name."

@@ -128,7 +128,7 @@ def _check_cases(scores: Sequence[Scores], runs: dict[str, Efficiency]) -> None:
         if blank:
             raise KitError(
                 f"{scores[0].team} and {other.team} were not scored on the same organs: score both "
-                f"with the same --drawn: {_named(blank)}"
+                f"with the same --annotated: {_named(blank)}"
             )
     for team, run in runs.items():
         if strange := {case.case for case in run.cases} - known.keys():
@@ -170,14 +170,14 @@ def _blank(first: CaseScores, second: CaseScores) -> bool:
 
 
 def _unannotated_notes(scores: Scores) -> list[str]:
-    """Say what is not ranked, or ranked on fewer cases, because nobody drew it."""
+    """Say what is not ranked, or ranked on fewer cases, because it was not annotated."""
     lacking = Counter(organ for case in scores.cases for organ in case.unannotated)
     named = ", ".join(f"{organ} in {number_of(n, 'case')}" for organ, n in lacking.items())
-    return [f"nobody drew, so on which all teams are equal: {named}"] if named else []
+    return [f"not annotated, so all teams are equal there: {named}"] if named else []
 
 
 def _score(case: CaseScores, of: str, metric: str) -> float:
-    """Return one case's score, 0 where it has none; where nobody drew it, that is every team's."""
+    """Return one case's score, 0 where it has none: for all teams where it was not annotated."""
     if of == "organ":
         return organ_mean(case, metric) or 0.0
     return getattr(case.labels.get(TUMOUR), metric, None) or 0.0

@@ -140,7 +140,8 @@ def _score_flaw(scores: Scores, of: str, mean: Mean, split: str | None) -> str |
         return f"scored by the rules of {scores.profile}, not of {wanted}"
     unannotated = {organ for case in scores.cases for organ in case.unannotated} - {TUMOUR}
     if of == "organs" and unannotated:
-        return f"not drawn in every case: {', '.join(o for o in scores.names if o in unannotated)}"
+        named = ", ".join(organ for organ in scores.names if organ in unannotated)
+        return f"not annotated in every case: {named}"
     if mean.count < len(scores.cases):
         return f"{mean.count} of {number_of(len(scores.cases), 'case')} scored"
     return _size_flaw(mean.count, split)

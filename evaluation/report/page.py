@@ -97,7 +97,7 @@ def write_report(
         organ_count=sum(organ not in scores.unannotated for organ in profile.organs),
         healthy=None if scores.healthy is None else healthy_line(scores.healthy),
         looks=sentence(scores.looks),
-        annotated=line_of(scores.names, scores.unannotated, scores.drawn),
+        annotated=line_of(scores.names, scores.unannotated, scores.annotated),
         tolerance_mm=profile.tolerances_mm,
         figures=_FIGURES,
         rows=rows,

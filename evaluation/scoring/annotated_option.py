@@ -1,4 +1,4 @@
-"""The option --drawn of `score` and of `train calibrate`."""
+"""The option --annotated of `score` and of `train calibrate`."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ def _read(ctx: click.Context, option: click.Parameter, words: str | None) -> Any
         raise click.BadParameter(str(error), ctx, option) from error
 
 
-DRAWN = click.option(
-    "--drawn",
+ANNOTATED = click.option(
+    "--annotated",
     metavar="FILE|LABELS",
     callback=_read,
-    help="What was drawn in the truths: `all`, labels as in `1,2,spleen`, or a cases.json that "
-    "says it case by case. By default: what occurs in any of them (calibrate: in each).",
+    help="What was annotated in the truths: `all`, labels as in `1,2,spleen`, or a cases.json "
+    "that says it case by case. By default: what occurs in any of them (calibrate: in each).",
 )

@@ -47,7 +47,7 @@ class Scoring:
     missing: str = "fail"
     """"zero" scores a case without a usable prediction 0 for every label, as the challenge does."""
     jobs: int = 1
-    drawn: AnnotatedLabels | None = None
+    annotated: AnnotatedLabels | None = None
     """What was annotated in the truths; None: what occurs in any of them."""
     team: str = ""
     """The folder's name, if nobody says otherwise."""
@@ -94,7 +94,7 @@ def score_folder(
         done(case)
     measured = tuple(found[case_of_map(truth)] for truth in truths)
     profile = scoring.profile
-    cases, annotated = score_annotated(measured, scoring.drawn, profile)
+    cases, annotated = score_annotated(measured, scoring.annotated, profile)
     means = official.means if scoring.rules == "official" else fixed.means
     scores = Scores(
         team=scoring.team or scoring.pred.resolve().name,
@@ -103,7 +103,7 @@ def score_folder(
         low_dsc=scoring.least_dsc,
         missing=scoring.missing,
         cases=cases,
-        drawn=annotated,
+        annotated=annotated,
         means=means(cases, profile),
         healthy=healthy_scans(cases),
         profile=profile.name,

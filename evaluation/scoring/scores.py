@@ -11,7 +11,7 @@ from imaging.organs import TUMOUR
 from imaging.records import read_record, write_json
 
 SCHEMA = 1
-NOT_ANNOTATED = "not drawn"
+NOT_ANNOTATED = "not annotated"
 """Note of a label that nobody looked for in a case's truth: absent is another thing."""
 METRICS = ("dsc", "nsd", "hd95_mm", "volume_error_ml")
 """Metrics of one label in one case that have a mean."""
@@ -192,7 +192,7 @@ class Scores:
     """Lesions found and made up, all and by size; only with the fixed rules, as the next."""
     strata: dict[str, dict[str, Mean]] = field(default_factory=dict)
     """strata[size][metric] of the tumour label, by the size of a case's largest true lesion."""
-    drawn: str = "all"
+    annotated: str = "all"
     """Where it is known from which labels were annotated: see `evaluation.scoring.annotated`."""
     by_stratum: tuple[Stratum, ...] = ()
     """By source, phase, vendor …; only with --strata."""

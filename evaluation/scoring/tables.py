@@ -64,7 +64,7 @@ def show_scores(scores: Scores, console: Console) -> None:
             ]
         table.add_row(f"mean of {count} organs" if organ == "organs" else organ, *cells)
     show_table(table, console)
-    console.print(Text(line_of(scores.names, scores.unannotated, scores.drawn)))
+    console.print(Text(line_of(scores.names, scores.unannotated, scores.annotated)))
     if TUMOUR in scores.names and TUMOUR not in scores.unannotated:
         console.print(Text(healthy_line(scores.healthy)))
     if scores.profile != FLARE23.name:

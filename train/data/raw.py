@@ -49,6 +49,6 @@ def _describe(
         "numTraining": count,
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "NibabelIOWithReorient",
-        **({} if annotated is None else {"drawn": annotated}),
+        **({} if annotated is None else {"annotated": annotated}),
     }
     write_json(description, folder / "dataset.json", indent=2)

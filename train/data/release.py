@@ -51,7 +51,7 @@ class Case:
     """None where nobody drew anything."""
     present: tuple[int, ...]
     """Labels that its map holds."""
-    drawn: tuple[int, ...]
+    annotated: tuple[int, ...]
     """Labels that its annotators looked for: what they drew, and what is absent in this patient."""
     subset: str
     """"partial", "unlabelled" or "validation"."""
@@ -163,7 +163,7 @@ def check_case(folder: Path, case: Case, *, deep: bool = False) -> Case | Proble
         present = _label_checked(folder, case.label, place, shape)
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
         return Problem(case.case, in_one_line(error, case.image))
-    return replace(case, present=present, drawn=present, doubts=warnings)
+    return replace(case, present=present, annotated=present, doubts=warnings)
 
 
 def _image_checked(folder: Path, image: str, deep: bool) -> tuple[Place, Shape, tuple[str, ...]]:
@@ -240,9 +240,9 @@ def with_annotated(cases: Sequence[Case]) -> Iterator[Case]:
     """
     counts = Counter(case.present for case in cases if case.label is not None)
     patterns = [set(labels) for labels, count in counts.items() if count >= LEAST_SHARED]
-    drawn = {labels: annotated_in(labels, patterns) for labels in {c.present for c in cases}}
+    annotated = {labels: annotated_in(labels, patterns) for labels in {c.present for c in cases}}
     for case in cases:
-        yield replace(case, drawn=drawn[case.present])
+        yield replace(case, annotated=annotated[case.present])
 
 
 def annotated_in(present: Sequence[int], patterns: Iterable[set[int]]) -> tuple[int, ...]:

@@ -43,8 +43,8 @@ def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, de
 
 def _show(release: Release) -> None:
     console = terminal()
-    counts = Counter((case.subset, case.drawn) for case in release.cases)
-    table = Table("subset", "cases", "drawn", title="Cases by what their annotators looked for")
+    counts = Counter((case.subset, case.annotated) for case in release.cases)
+    table = Table("subset", "cases", "annotated", title="Cases by what their annotators looked for")
     for (subset, labels), count in sorted(counts.items(), key=lambda row: (row[0][0], -row[1])):
         missing = [organ for organ, label in ORGANS.items() if label not in labels]
         text = ", ".join(organ for organ, k in ORGANS.items() if k in labels) or "nothing"

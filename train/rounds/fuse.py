@@ -75,7 +75,7 @@ def _fuse_all(run: Run, step: Round, files: Files, held_out: Files, folder: Path
     for case, of in with_lines(files.items(), CASE, len(files)):
         image = run.release / case.image
         combine = partial(learnt.apply, _voxel_ml(image)) if learnt else combination(step)
-        rule = partial(fused, step, combine, case.drawn, bool(of.annotated))
+        rule = partial(fused, step, combine, case.annotated, bool(of.annotated))
         fuse_case(rule, of.maps, image, folder / run.fused(step, case).name, of.percents)
 
 
@@ -132,7 +132,7 @@ def _uncertainties(step: Round, held_out: Files) -> tuple[Uncertainty | None, ..
             by_source = dict(zip(of.labels, maps, strict=False))
             for name, percents in zip(of.confidence, maps[len(of.labels) :], strict=True):
                 count = counted.setdefault(name, Confidences())
-                count.add(truth.labels, by_source[name].labels, percents.labels, case.drawn)
+                count.add(truth.labels, by_source[name].labels, percents.labels, case.annotated)
     return tuple(counted[name].uncertainty() if name in counted else None for name in step.sources)
 
 
@@ -142,7 +142,7 @@ def _read_case(case: Case, of: CaseFiles, uncertainties: Sequence[Uncertainty | 
     maps = [one.labels for one in read]
     unsure = unsure_of(uncertainties, maps)
     labels = maps[: len(of.labels)]
-    return HeldOut(truth.labels, labels, case.drawn, truth.grid.voxel_ml, unsure)
+    return HeldOut(truth.labels, labels, case.annotated, truth.grid.voxel_ml, unsure)
 
 
 def _read_maps(case: Case, of: CaseFiles) -> list[LabelMap]:

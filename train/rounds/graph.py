@@ -102,7 +102,7 @@ def held_out(recipe: RoundsRecipe, cases: Sequence[Case]) -> tuple[Case, ...]:
     alike: dict[tuple[int, ...], list[Case]] = {}
     for case in cases:
         if case.label is not None:
-            alike.setdefault(case.drawn, []).append(case)
+            alike.setdefault(case.annotated, []).append(case)
     chosen = {
         c.case for group in alike.values() for c in group[recipe.held_out - 1 :: recipe.held_out]
     }

@@ -59,7 +59,7 @@ def _train(run: Run, step: Round, files: Mapping[str, tuple[Path, Path]], folder
     recipe, work = run.recipe, run.folder / step.name / "train.work"
     # The same name and seed in all rounds: rounds differ by their labels, not by their draws.
     spec = TrainingSpec(recipe.name, recipe.seed, recipe.spacing_mm, recipe.training)
-    annotated = {case.case: case.drawn for case in run.cases}
+    annotated = {case.case: case.annotated for case in run.cases}
     digest = run.known.sha256
     model = train_round(spec, files, work, run.device, annotated, digest=digest)
     for name in MODEL_FILES:
@@ -146,7 +146,7 @@ def _judge(predicted: Job, truths: Mapping[Case, Path], folder: Path) -> None:
     """Label the cases of `truths`, and write their DSC into `folder`/judge.json."""
     predicted.make(folder)
     found = {
-        case.case: dsc_of(path, folder / f"{case.case}{LABEL_SUFFIX}", case.drawn)
+        case.case: dsc_of(path, folder / f"{case.case}{LABEL_SUFFIX}", case.annotated)
         for case, path in truths.items()
     }
     write_json({"dsc": found}, folder / "judge.json")
@@ -188,7 +188,7 @@ def _rules(
     for case, path in truths.items():
         truth, pred = read_flare_labels(path), read_flare_labels(preds[case.case]).labels
         same_shape(truth.labels, pred)
-        add_pieces(pieces, truth.labels, pred, case.drawn, truth.grid.voxel_ml)
+        add_pieces(pieces, truth.labels, pred, case.annotated, truth.grid.voxel_ml)
     chosen = choose_rules(pieces)
     bundle, ignore = manifest.folder, shutil.ignore_patterns(RECORD)
     shutil.copytree(bundle, folder, ignore=ignore, dirs_exist_ok=True)

@@ -128,7 +128,7 @@ def _files(run: Run, step: Round) -> dict[str, Files]:
         if len(sources) < 2:
             compared = [earlier[case.case], fused] if case.case in earlier else []
         real = None if case.label is None else run.release / case.label
-        found[case.case] = Files(case.case, fused, tuple(compared), real, case.drawn)
+        found[case.case] = Files(case.case, fused, tuple(compared), real, case.annotated)
     return found
 
 
