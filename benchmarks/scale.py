@@ -7,9 +7,9 @@ trained: stages `train` and `export` make one that costs nothing, so that all el
 import os
 import random
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import click
@@ -24,7 +24,7 @@ from imaging.files import make_folder
 from train.data.release import IMAGE_SUFFIX
 from train.rounds.graph import Stage, expand
 from train.rounds.recipe import load_rounds
-from train.rounds.records import digests_path
+from train.rounds.records import RECORD, digests_path, load_record
 from train.rounds.stages import release_files
 from train.rounds.verify import compare_runs
 from train.synthesis.phantom_release import (
@@ -223,7 +223,7 @@ def _say(place: Laid, name: str, cost: StageCost) -> None:
 
 
 def _killed_and_continued(place: Laid, kills: int) -> Killed:
-    """Kill a second run in stages that are drawn, each time begun by the same command.
+    """Kill a second run in the middle of stages that are drawn, then let the same command end it.
 
     Raises:
         KitError: The run was done before.
@@ -235,13 +235,27 @@ def _killed_and_continued(place: Laid, kills: int) -> Killed:
     for _ in range(kills):
         rest = [key for key in stages if not digests_path(twin.run, key).is_file()]
         key = draws.choice(rest[: (len(rest) + 1) // 2])  # what is left is for the next kills
-        click.echo(f"{place.run.parent.name}: to be killed in {key}", err=True)
-        if not kill_when(command, partial(Path.exists, twin.run / f"{key}.partial")):
+        after_s = draws.random() * load_record(place.run / key / RECORD)["seconds"]
+        if not kill_when(command, _is_there(twin.run / f"{key}.partial", after_s)):
             raise KitError(f"the run was done before stage {key} could be killed; give more cases")
-        killed.append(key)
+        cut = [path.relative_to(twin.run).as_posix() for path in twin.run.rglob("*.partial")]
+        killed.append(", ".join(sorted(cut)).replace(".partial", "") or f"after {key}")
+        click.echo(f"{place.run.parent.name}: killed in {killed[-1]}", err=True)
     for last in (command, _audit(twin)):
         run_costs(last)
     equal, difference = compare_runs(place.run, twin.run)
     what = None if difference is None else f"{difference.stage}: {difference.what}"
     first, second = (file_sha256(one.audit / "audit.json") for one in (place, twin))
     return Killed(tuple(killed), equal, what or (None if first == second else "audit.json"))
+
+
+def _is_there(path: Path, after_s: float) -> Callable[[], bool]:
+    """Return what tells whether a path has been there for so many seconds."""
+    since_s: list[float] = []
+
+    def is_time() -> bool:
+        if not since_s and path.exists():
+            since_s.append(time.monotonic())
+        return bool(since_s) and time.monotonic() - since_s[0] >= after_s
+
+    return is_time

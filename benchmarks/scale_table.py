@@ -34,7 +34,7 @@ class Killed:
     """A run that was killed and continued, beside one that was not."""
 
     stages: tuple[str, ...]
-    """In which it was killed, each time with all its processes."""
+    """That were under way each time when it was killed, with all its processes."""
     equal_stages: int
     """Whose digests are those of the run that was not killed, up to the first that differs."""
     difference: str | None
@@ -102,7 +102,7 @@ def _rounded(amount: float) -> str:
 
 
 def _told(killed: Killed) -> str:
-    where = f"Killed in {', '.join(killed.stages)}, and continued"
+    where = f"Killed in {'; '.join(killed.stages)}, and continued"
     if killed.difference is None:
         return f"{where}: all {killed.equal_stages} stages are equal, and the audit."
     return f"{where}: {killed.equal_stages} stages are equal, then not {killed.difference}"
