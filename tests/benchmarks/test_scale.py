@@ -12,7 +12,14 @@ from benchmarks.alternating import ROOT
 from benchmarks.cli import main
 from benchmarks.free_rounds import FREE_JOBS
 from benchmarks.scale import NEAR, RECIPE, lay_release, shares
-from benchmarks.scale_table import Measured, StageCost, growth
+from benchmarks.scale_table import (
+    Killed,
+    Measured,
+    StageCost,
+    growth,
+    save_sizes,
+    show_sizes,
+)
 from evaluation.efficiency.sampling import MIB
 from imaging.errors import KitError
 from train.data.release import IMAGE_SUFFIX
@@ -62,6 +69,27 @@ def test_growth_is_told_of_all_and_of_one_case_more():
     ]
     (kind, whole, each), *_ = growth(found)
     assert (kind, whole, each) == ("fuse", pytest.approx(71 / 44), pytest.approx(2.0))
+
+
+@pytest.mark.parametrize(
+    ("difference", "told"),
+    [
+        (None, "all 23 stages are equal, and the audit."),
+        ("student/fuse: a is 1 and 2", "23 stages are equal, then not student/fuse: a is 1 and 2"),
+    ],
+)
+def test_what_was_killed_and_whether_it_ended_alike_is_told(tmp_path, capsys, difference, told):
+    killed = Killed(("data", "teacher/label/part003"), 23, difference)
+    found = [Measured(count, 2048.0, {"fuse": cost(3.0)}, killed) for count in (100, 200)]
+    show_sizes(found)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Killed in data; teacher/label/part003, and continued: {told}" in shown
+    assert "100 cases, 2,048 MiB" in shown
+    assert "fuse │ 0.50 │ nan" in shown  # twice the cases, the same seconds
+    save_sizes(found, tmp_path / "scale.json")
+    saved = json.loads((tmp_path / "scale.json").read_text())
+    assert saved["growth"] == {"fuse": 0.5}
+    assert saved["sizes"][1]["killed"]["stages"] == ["data", "teacher/label/part003"]
 
 
 def test_cases_have_the_papers_shares_and_names():
