@@ -56,6 +56,27 @@ def inference(
     benchmark_inference(cts, manifest, model, repeats, output)
 
 
+@main.command()
+@click.argument("ct", type=_FILE)
+@click.option(
+    "--manifest", default=DEFAULT_MANIFEST, type=_FILE, help="Default: the default weights."
+)
+@click.option("--model", type=_FOLDER, help="nnU-Net's folder of the same network.")
+@click.option(
+    "--most-baseline", type=click.IntRange(min=0), default=296, show_default=True,
+    help="Slices up to which nnU-Net is run: its logits on the CT's voxels fill the memory.",
+)  # fmt: skip
+@_REPEATS
+@click.option("-o", "--output", required=True, type=_PATH, help="Folder of results.")
+def slices(
+    ct: Path, manifest: Path, model: Path | None, most_baseline: int, repeats: int, output: Path
+) -> None:
+    """Seconds by number of slices, 40 to 2,651: CT is laid on grids of 512×512."""
+    from benchmarks.slices import benchmark_slices
+
+    benchmark_slices(ct, manifest, model, repeats, most_baseline, output)
+
+
 @main.command("localiser")
 @click.argument("images", type=_FOLDER)
 @click.argument("labels", nargs=-1, type=_FOLDER)

@@ -66,7 +66,7 @@ def _slices(axis: "Axes", found: "Benchmark") -> None:
         )
     axis.set(xscale="log", yscale="log", xlabel="slices", ylabel="seconds, whole process")
     for side in (axis.xaxis, axis.yaxis):
-        _plain(side)
+        plain_numbers(side)
     axis.set_title("seconds by number of slices", loc="left", fontsize=10)
     low, high = axis.get_ylim()
     axis.set_ylim(low, 4 * high)  # room for the legend
@@ -75,7 +75,7 @@ def _slices(axis: "Axes", found: "Benchmark") -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _plain(side: "Axis") -> None:
+def plain_numbers(side: "Axis") -> None:
     """Write a logarithmic axis's numbers as people do; few of those between powers of ten."""
     side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     side.set_minor_locator(LogLocator(subs=(2, 5)))
@@ -89,7 +89,7 @@ def _memory(axis: "Axes", found: "Benchmark", case: str) -> None:
         axis.plot(times[-1], mib[-1], color=BLACK, marker=_MARKERS[name])
     axis.set(xscale="log", yscale="log", xlabel="seconds since the start", ylabel="memory (MiB)")
     for side in (axis.xaxis, axis.yaxis):
-        _plain(side)
+        plain_numbers(side)
     axis.set_title(f"{case}: memory of all processes over time", loc="left", fontsize=10)
     axis.legend(fontsize=8, framealpha=1, edgecolor="white", loc="upper left")
     axis.grid(color=PALE)

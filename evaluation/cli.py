@@ -7,16 +7,21 @@ import click
 
 from evaluation.claims.cli import claims
 from evaluation.efficiency.cli import efficiency
-from evaluation.efficiency.options import GPU_INDEX, MEMORY_LIMIT, TIME_LIMIT, TIMEOUT
-from evaluation.leakage.cli import leakage
-from evaluation.profiles.option import PROFILE
-from evaluation.scoring.annotated_option import DRAWN
+from evaluation.options import (
+    ANNOTATED,
+    GPU_INDEX,
+    MEMORY_LIMIT,
+    OUTPUT,
+    PATH,
+    PROFILE,
+    SPLIT,
+    TIME_LIMIT,
+    TIMEOUT,
+    jobs,
+)
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from imaging.words import number_of
-
-_PATH = click.Path(path_type=Path)
-_OUTPUT = click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
 
 
 @click.group(cls=CommandGroup)
@@ -25,9 +30,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--truth", required=True, type=_PATH, help="Folder of <case>.nii.gz: the cases.")
-@click.option("--pred", required=True, type=_PATH, help="Folder of files of the same names.")
-@_OUTPUT
+@click.option("--truth", required=True, type=PATH, help="Folder of <case>.nii.gz: the cases.")
+@click.option("--pred", required=True, type=PATH, help="Folder of files of the same names.")
+@OUTPUT
 @click.option(
     "--rules", type=click.Choice(["official", "fixed"]), default="official", show_default=True
 )
@@ -45,19 +50,19 @@ def main() -> None:
     show_default=True,
     help="A case without a usable prediction is left out, or counts 0 as in the challenge.",
 )
-@DRAWN
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@ANNOTATED
+@jobs("Processes")
 @click.option(
     "--team", default="", help="Whose predictions: for tables. By default the folder's name."
 )
-@click.option("--split", help='Which cases, for `compare`: "public validation", "test" …')
+@SPLIT
 @click.option(
-    "--images", type=_PATH, help="Folder of <case>_0000.nii.gz, for the report's pictures."
+    "--images", type=PATH, help="Folder of <case>_0000.nii.gz, for the report's pictures."
 )
 @click.option(
     "--report/--no-report", default=True, show_default=True, help="Write report.html too."
 )
-@click.option("--strata", type=_PATH, help="CSV file: case, and columns such as phase or vendor.")
+@click.option("--strata", type=PATH, help="CSV file: case, and columns such as phase or vendor.")
 @click.option(
     "--reference",
     "references",
@@ -67,7 +72,7 @@ def main() -> None:
 )
 @click.option(
     "--log",
-    type=_PATH,
+    type=PATH,
     envvar="FLARE23_LOOKS",
     show_envvar=True,
     help="File that gets a line a scoring, and says how often it was before.",
@@ -109,8 +114,8 @@ def score(
 
 @main.command()
 @click.argument("image")
-@click.option("--cases", required=True, type=_PATH, help="Folder of <case>_0000.nii.gz.")
-@_OUTPUT
+@click.option("--cases", required=True, type=PATH, help="Folder of <case>_0000.nii.gz.")
+@OUTPUT
 @click.option(
     "--archive-limit",
     "archive_limit_mb",
@@ -159,11 +164,11 @@ def submission(
 
 
 @main.command()
-@click.argument("results", required=True, nargs=-1, type=_PATH)
+@click.argument("results", required=True, nargs=-1, type=PATH)
 @click.option("--reported", multiple=True, help="Table of evaluation/reported, or a TOML file.")
 @click.option("--require", "required", multiple=True, help="The same; its figures must be reached.")
 @click.option("--split", help="Which cases RESULTS are of, where they do not say so themselves.")
-@click.option("-o", "--output", type=_PATH, help="Folder for compare.* and differences.*.")
+@click.option("-o", "--output", type=PATH, help="Folder for compare.* and differences.*.")
 def compare(
     results: tuple[Path, ...],
     reported: tuple[str, ...],
@@ -186,8 +191,8 @@ def compare(
 
 
 @main.command()
-@click.argument("teams", required=True, nargs=-1, type=_PATH)
-@_OUTPUT
+@click.argument("teams", required=True, nargs=-1, type=PATH)
+@OUTPUT
 @click.option(
     "--bootstrap",
     default=1000,
@@ -208,10 +213,10 @@ def rank(teams: tuple[Path, ...], output: Path, bootstrap: int) -> None:
 
 
 @main.command()
-@click.argument("first", type=_PATH)
-@click.argument("second", type=_PATH)
-@click.option("-o", "--output", type=_PATH, help="Folder for agree.json and agree.csv.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Threads.")
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
+@click.option("-o", "--output", type=PATH, help="Folder for agree.json and agree.csv.")
+@jobs("Threads")
 @click.option(
     "--least-dsc",
     type=click.FloatRange(0, 1),
@@ -236,6 +241,37 @@ def agree(first: Path, second: Path, output: Path | None, jobs: int, least_dsc: 
         )
 
 
+@main.command()
+@click.argument("sources", required=True, nargs=-1, type=PATH)
+@click.option("-o", "--output", type=PATH, help="Folder for leakage.json and leakage.csv.")
+@click.option("--cache", type=PATH, help="Folder that keeps what was computed of each CT.")
+@click.option("--within", is_flag=True, help="Compare the cases of each folder, too.")
+@jobs("Threads")
+def leakage(
+    sources: tuple[Path, ...], output: Path | None, cache: Path | None, within: bool, jobs: int
+) -> None:
+    """Find cases that training, held-out and test folders share: by name, file and content.
+
+    SOURCES are folders of <case>_0000.nii.gz, or text files with a case a line (names alone are
+    compared). A copy in another window, crop, grid or orientation is found too.
+
+    Exit code 1: something is shared, or a CT cannot be read.
+    """
+    from evaluation.leakage.screen import leakage_on_screen
+
+    found = leakage_on_screen(sources, output, cache, within=within, threads=jobs)
+    problems = []
+    if found.shared:
+        problems.append(
+            number_of(len(found.shared), "pair of cases is", "pairs of cases are") + " shared"
+        )
+    if found.unreadable:
+        problems.append(
+            f"{number_of(len(found.unreadable), 'CT')} could not be compared by content"
+        )
+    if problems:
+        raise KitError(f"{' and '.join(problems)}; see above")
+
+
 main.add_command(efficiency)
-main.add_command(leakage)
 main.add_command(claims)

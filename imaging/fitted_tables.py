@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 
 from rich.console import Console, RenderableType
 from rich.measure import Measurement
@@ -12,6 +13,22 @@ _TEXT_FLOOR = 14
 """Characters that a column of text, folded, has at least."""
 _FIRST_FLOORS = (20, 32)
 """The same of the first column, which says what a row is: on one page, and on each of several."""
+
+
+def number_column(heading: str | Text) -> Column:
+    """Return a column of numbers: right-justified, and so never folded."""
+    return Column(heading, justify="right")
+
+
+def numbers_table(first: str, *numbers: str, title: str) -> Table:
+    """Return a table without rows, whose first column holds text and all others numbers.
+
+    Args:
+        first: Heading of the first column.
+        numbers: Headings of the others.
+        title: Of the table.
+    """
+    return Table(first, *map(number_column, numbers), title=title)
 
 
 def show_table(table: Table, console: Console) -> None:
@@ -35,21 +52,21 @@ def fitted(table: Table, console: Console) -> list[Table]:
     pages = [_page(table, [columns[place] for place in group]) for group in groups]
     for number, page in enumerate(pages, 1):
         if len(pages) > 1:
-            page.title = Text.assemble(_text(table.title), f" ({number} of {len(pages)})")
+            title = table.title if isinstance(table.title, Text) else f"{table.title or ''}"
+            page.title = Text.assemble(title, f" ({number} of {len(pages)})")
             page.caption = table.caption if number == len(pages) else None
     return pages
 
 
 def _narrowed(column: Column) -> Column:
     """Return a column as narrow as it goes: of numbers, a word of the heading in each line."""
-    found = copy(column)
-    if column.justify == "right":
-        found.no_wrap = True
-        for part in ("header", "footer"):
-            cell = getattr(column, part)
-            if isinstance(cell, str):
-                setattr(found, part, "\n".join(cell.split(" ")))
-    return found
+    if column.justify != "right":
+        return column
+    header, footer = (
+        "\n".join(cell.split(" ")) if isinstance(cell, str) else cell
+        for cell in (column.header, column.footer)
+    )
+    return replace(column, no_wrap=True, header=header, footer=footer)
 
 
 def _floor(column: Column, least: int, console: Console) -> int:
@@ -89,13 +106,5 @@ def _grouped(columns: Sequence[Column], around: int, console: Console) -> list[l
 
 def _page(table: Table, columns: Sequence[Column]) -> Table:
     page = copy(table)
-    page.columns = [copy(column) for column in columns]
-    for place, column in enumerate(page.columns):
-        column._index = place
+    page.columns = [replace(column, _index=place) for place, column in enumerate(columns)]
     return page
-
-
-def _text(title: object) -> Text:
-    if isinstance(title, Text):
-        return title
-    return Text("" if title is None else f"{title}")

@@ -5,7 +5,7 @@ same: checks, warnings, and the label map's geometry.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,15 +205,13 @@ def _text(path: Path) -> tuple[dict[str, str], int]:
     return found, at
 
 
-def _assumed(path: Path) -> list[str]:
+def _assumed(path: Path) -> Iterator[str]:
     """Say what a header leaves open and ITK assumes."""
     suffix, (keys, _) = suffix_of(path.name) or "", _text(path)
-    said = []
     if keys.keys().isdisjoint(_AXES[suffix]):
-        said.append(f"the header says nothing of orientation; {_LPS} were assumed, as ITK does")
+        yield f"the header says nothing of orientation; {_LPS} were assumed, as ITK does"
     if keys.keys().isdisjoint(_SIZES[suffix]):
-        said.append("the header says nothing of the voxel size; 1 mm was assumed")
-    return said
+        yield "the header says nothing of the voxel size; 1 mm was assumed"
 
 
 def _refuse_cut(path: Path) -> None:

@@ -7,15 +7,15 @@ msgspec does the conversion; no other module imports it.
 import json
 import re
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import field, fields, is_dataclass, make_dataclass
+from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
 from sys import float_info
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -137,32 +137,6 @@ def to_record(
     except KitError as error:
         raise KitError(f"{where}: {error}") from error
     return record
-
-
-def json_schema(
-    kind: type[Any], *, head: Mapping[str, object] | None = None, known: Collection[str] = ()
-) -> dict[str, Any]:
-    """Return the JSON Schema of the tables that `to_record` converts to a dataclass.
-
-    Args:
-        kind: The dataclass.
-        head: As in `to_record`, without a value of None.
-        known: Fields that the table must not have.
-    """
-    types = get_type_hints(kind, include_extras=True)
-    shown = [
-        (item.name, types[item.name], field(default=item.default))
-        for item in fields(kind)
-        if item.name not in known
-    ]
-    schema = msgspec.json.schema(make_dataclass(kind.__name__, shown))
-    table = schema["$defs"].pop(kind.__name__)
-    for key, value in (head or {}).items():
-        table["properties"] = {key: {"const": value}, **table["properties"]}
-        table["required"].insert(0, key)
-    for described in (table, *schema["$defs"].values()):
-        described["additionalProperties"] = False
-    return {**table, "$defs": schema["$defs"]}
 
 
 def _explained(text: str, table: Any, kind: type[T]) -> str:

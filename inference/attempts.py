@@ -54,8 +54,8 @@ def _attempt(
 ) -> NDArray[np.uint8]:
     report.engine = str(predictor.engine.description["name"])
     settings = predictor.settings
-    if settings.time_limit_s is not None or settings.memory_limit_mib is not None:
-        from inference.limits import within_limits  # imported only if there is a limit
+    if settings.time_limit_s is None and settings.memory_limit_mib is None:
+        return predictor.label(prepared, report, progress)
+    from inference.within_limits import label_within_limits  # imported only if there is a limit
 
-        prepared = within_limits(predictor, prepared, report, begun_s)
-    return predictor.label(prepared, report, progress)
+    return label_within_limits(predictor, prepared, report, progress, begun_s)

@@ -96,6 +96,16 @@ def opened_ct(
         yield Path(ct) if isinstance(ct, str) else ct
 
 
+def read_one(path: Path) -> Volume:
+    """Read the one CT of a path: NIfTI, NRRD, MetaImage, a DICOM folder or a .zip of one.
+
+    Raises:
+        KitError: It cannot be read, or there are several CTs.
+    """
+    with opened_ct(path) as ct:
+        return read_ct(ct, CaseReport(case_name(ct)))
+
+
 def case_name(ct: "Source | Volume") -> str:
     """Return the name of a CT's case: its file's, without format and `_0000`; "ct" in memory."""
     if isinstance(ct, Volume):

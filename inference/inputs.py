@@ -45,7 +45,7 @@ class Inputs:
         """
         if other := self.cases.get(case):
             raise KitError(
-                f"{_told(other)} and {_told(source)} would both be case {case}; "
+                f"{_described(other)} and {_described(source)} would both be case {case}; "
                 "rename one or move it elsewhere"
             )
         self.cases[case] = source
@@ -201,30 +201,28 @@ def _unzipped(path: Path, unpacked: Path) -> Path:
 def _requested(series: list[Series], wanted: tuple[str, ...], inputs: Path) -> dict[str, Source]:
     """Return the series that `--series` names."""
     cases: dict[str, Source] = {}
-    for asked in wanted:
-        mine = [one for one in series if asked in (one.uid, str(one.number))]
-        if not mine:
-            there = ", ".join(f"{one.number} ({one.description})" for one in series[:_MOST_LISTED])
-            raise KitError(
-                f"no series {asked} in {inputs}; "
-                + (f"there are: {there}" if there else "there are no DICOM files")
-            )
-        cases |= {one.name: one for one in mine}
+    for name in wanted:
+        found = [one for one in series if name in (one.uid, str(one.number))]
+        if not found:
+            known = [f"{one.number} ({one.description})" for one in series[:_MOST_LISTED]]
+            listed = f": {', '.join(known)}" if known else " no DICOM files"
+            raise KitError(f"no series {name} in {inputs}; there are{listed}")
+        cases |= {one.name: one for one in found}
     return cases
 
 
 def _nothing(inputs: Path, found: Inputs) -> str:
     """Say that there is no CT, and what there is."""
-    there = [f"{one.name} ({one.left_out})" for one in found.series[:_MOST_LISTED]]
+    left_out = [f"{one.name} ({one.left_out})" for one in found.series[:_MOST_LISTED]]
     parts = [f"{inputs} holds no CT; {READ} is read"]
-    if there:
-        parts.append(f"DICOM series left out: {', '.join(there)}")
+    if left_out:
+        parts.append(f"DICOM series left out: {', '.join(left_out)}")
     if found.passed_over:
         parts.append(passed_over_message(found.passed_over, inputs))
     return "; ".join(parts)
 
 
-def _told(source: Source) -> str:
+def _described(source: Source) -> str:
     """Name a source in a message."""
     if isinstance(source, Path):
         return source.name

@@ -104,6 +104,13 @@ def laid_lattices(shape: Shape, window: Window) -> list[LaidLattice]:
     ]
 
 
+def ordered_windows(laid: list[LaidLattice]) -> list[tuple[tuple[int, int, int], int]]:
+    """Return all windows in the order in which they are computed: first voxel, lattice's number."""
+    return sorted(
+        (start, number) for number, lattice in enumerate(laid) for start in lattice.places
+    )
+
+
 def resizing_s(window: Window, logits: Array) -> float:
     """Return the seconds that a window of another size takes more than a plain one.
 
@@ -149,11 +156,10 @@ def logit_slabs(
     """
     whole, (z, y, x) = padded(image, window.largest)
     laid = laid_lattices(as_shape(image), window)
-    windows = sorted(
+    windows = [
         ((a + z.start, b + y.start, c + x.start), number)
-        for number, lattice in enumerate(laid)
-        for a, b, c in lattice.places
-    )
+        for (a, b, c), number in ordered_windows(laid)
+    ]
     answers = infer(
         _flipped(laid[number].patch(whole[laid[number].box(start)]), axes)
         for start, number in windows

@@ -1,6 +1,7 @@
 """Estimate the time and memory of a case, and choose what keeps it within limits.
 
 What is given up first is test-time augmentation, then the step between windows is widened.
+`inference.within_limits` does it while a case is labelled.
 """
 
 import math
@@ -8,16 +9,18 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.geometry import Shape, as_shape
+from imaging.slab_components import SLAB_SLICES
 from inference.engines import Engine, infer_many
 from inference.lattices import resizing_s
 from inference.predictor import Predictor, Prepared
-from inference.report import CaseReport, now_s
+from inference.report import CaseReport
 from inference.sliding_window import PLAIN, Window, window_count
 
 STEPS = (0.6, 0.7, 0.8, 0.9, 1.0)
@@ -32,23 +35,24 @@ class Costs:
     spent_s: float
     """Already spent: starting, reading, preparing, measuring."""
     window_s: float
-    """One window as it is, measured."""
+    """One window as it is, in one flip; measured."""
     resizing_s: float
     """What a window of another size takes more, measured; 0 if there is none."""
     after_s: float
     """After the network: restoring labels, cleaning, writing."""
 
-    def of(self, shape: Shape, window: Window) -> float:
+    def of(self, shape: Shape, window: Window, done: int = 0) -> float:
         """Return the seconds of the whole case.
 
         Args:
             shape: Of the working image (Z, Y, X).
             window: How windows are laid and shown.
+            done: Windows that are computed already; their seconds are spent.
         """
-        plain = window_count(shape, replace(window, lattices=(PLAIN,)))
-        others = window_count(shape, window) - plain
-        network_s = (plain + others) * len(window.flips) * self.window_s + others * self.resizing_s
-        return round(self.spent_s + network_s + self.after_s, 3)
+        count = window_count(shape, window)
+        others = count - window_count(shape, replace(window, lattices=(PLAIN,)))
+        network_s = count * len(window.flips) * self.window_s + others * self.resizing_s
+        return round(self.spent_s + network_s * (1 - done / count) + self.after_s, 3)
 
 
 @dataclass(frozen=True)
@@ -75,39 +79,10 @@ class Estimate:
     """Limits that will not be kept."""
 
 
-def within_limits(
-    predictor: Predictor, prepared: Prepared, report: CaseReport, begun_s: float
-) -> Prepared:
-    """Leave out augmentation and widen the step as far as the settings' limits require.
-
-    What is left out, and limits that cannot be kept, are added to the report's warnings.
-
-    Args:
-        predictor: The network, with its settings.
-        prepared: The CT.
-        report: Of the case; it has the seconds of reading and preparing.
-        begun_s: When the case began, on the clock of `now_s`.
-    """
-    with report.stage("estimate"):
-        found = estimate_case(predictor, prepared, report, now_s() - begun_s)
-    chosen = found.chosen
-    if chosen.tta != prepared.tta:
-        warning = f"tta {chosen.tta} instead of {prepared.tta}, for the time limit"
-        report.warnings += (warning,)
-    if chosen.step != prepared.step:
-        warning = f"step {chosen.step:g} instead of {prepared.step:g}, for the time limit"
-        report.warnings += (warning,)
-    report.warnings += found.over
-    return replace(prepared, tta=chosen.tta, step=chosen.step)
-
-
 def estimate_case(
     predictor: Predictor, prepared: Prepared, report: CaseReport, spent_s: float
 ) -> Estimate:
     """Estimate a prepared case from the time of one window.
-
-    The steps after the network are assumed to take as long as reading and preparing: they touch the
-    same voxels, and took no longer on any measured CT.
 
     Args:
         predictor: The network, with its settings.
@@ -118,24 +93,49 @@ def estimate_case(
     start_s = time.perf_counter()
     window_s, more_s = _measured_s(predictor, prepared)
     spent_s += time.perf_counter() - start_s
-    after_s = report.seconds.get("read", 0.0) + report.seconds["prepare"]
-    costs = Costs(spent_s, window_s, more_s, after_s)
-    shape, settings = as_shape(prepared.image), predictor.settings
-    choices, chosen = choose(shape, _tried(predictor), costs, settings.time_limit_s)
+    costs = Costs(spent_s, window_s, more_s, assumed_after_s(report))
+    limit_s = predictor.settings.time_limit_s
+    choices, chosen = choose(as_shape(prepared.image), candidates(predictor), costs, limit_s)
+    used = predictor.window_of(chosen.tta, chosen.step)
+    needed = memory_of(predictor, prepared, used)
+    over = over_memory(predictor, needed)
+    if limit_s is not None:
+        over = over_time(chosen, limit_s) + over
+    return Estimate(costs, needed, choices, chosen, over)
+
+
+def assumed_after_s(report: CaseReport) -> float:
+    """Return what a case is assumed to take after the network: as long as reading and preparing.
+
+    These steps touch the same voxels, and took no longer on any measured CT.
+    """
+    return report.seconds.get("read", 0.0) + report.seconds["prepare"]
+
+
+def over_time(chosen: Choice, limit_s: float) -> tuple[str, ...]:
+    """Return a message if a choice does not keep the time limit."""
+    if chosen.seconds <= limit_s:
+        return ()
+    return (f"{chosen.seconds:.1f} s expected, the limit is {limit_s:g} s",)
+
+
+def over_memory(predictor: Predictor, needed_mib: float) -> tuple[str, ...]:
+    """Return a message if a case will need more memory than the settings' limit."""
+    limit_mib = predictor.settings.memory_limit_mib
+    if limit_mib is None or needed_mib <= limit_mib:
+        return ()
+    return (f"{needed_mib:,.0f} MiB expected, the limit is {limit_mib:,.0f} MiB",)
+
+
+def memory_of(predictor: Predictor, prepared: Prepared, window: Window) -> float:
+    """Return the most memory that a case will need, in MiB, as `memory_mib` does."""
     z, y, x = (part.stop - part.start for part in prepared.box)
     classes = len(predictor.manifest.labels) + 1
-    used = predictor.window_of(chosen.tta, chosen.step)
-    needed = memory_mib(resident_mib(), prepared.grid.shape, (z, y, x), shape, used, classes)
-    over = []
-    if settings.time_limit_s is not None and chosen.seconds > settings.time_limit_s:
-        over.append(f"{chosen.seconds:.1f} s expected, the limit is {settings.time_limit_s:g} s")
-    if settings.memory_limit_mib is not None and needed > settings.memory_limit_mib:
-        limit = f"the limit is {settings.memory_limit_mib:,.0f} MiB"
-        over.append(f"{needed:,.0f} MiB expected, {limit}")
-    return Estimate(costs, needed, choices, chosen, tuple(over))
+    grid, image = prepared.grid.shape, as_shape(prepared.image)
+    return memory_mib(resident_mib(), grid, (z, y, x), image, window, classes)
 
 
-def _tried(predictor: Predictor) -> list[tuple[str, Window]]:
+def candidates(predictor: Predictor) -> list[tuple[str, Window]]:
     """Return what a time limit may leave, from what was requested on, best first."""
     step, names = predictor.window.step, [predictor.tta]
     if predictor.tta != "none":
@@ -181,22 +181,27 @@ def seconds_a_patch(engine: Engine, patch: NDArray[np.float32], count: int) -> f
 
 
 def choose(
-    shape: Shape, tried: Iterable[tuple[str, Window]], costs: Costs, limit_s: float | None
+    shape: Shape,
+    tried: Iterable[tuple[str, Window]],
+    costs: Costs,
+    limit_s: float | None,
+    done: int = 0,
 ) -> tuple[tuple[Choice, ...], Choice]:
-    """Return every choice, and the first within the time limit; the last, if there is none.
+    """Return every choice, and the first within the time limit; if there is none, the shortest.
 
     Args:
         shape: Of the working image (Z, Y, X).
         tried: Augmentations, and the windows with them, best first.
         costs: What the case's parts take.
         limit_s: What the case may take; None is no limit.
+        done: Windows of the first choice that are computed already.
     """
     choices = tuple(
-        Choice(tta, window.step, window_count(shape, window), costs.of(shape, window))
-        for tta, window in tried
+        Choice(tta, window.step, window_count(shape, window), costs.of(shape, window, computed))
+        for (tta, window), computed in zip(tried, chain((done,), repeat(0)), strict=False)
     )
     fits = (c for c in choices if limit_s is None or c.seconds <= limit_s)
-    return choices, next(fits, choices[-1])
+    return choices, next(fits, min(choices, key=lambda choice: choice.seconds))
 
 
 def memory_mib(now_mib: float, native: Shape, region: Shape, working: Shape, window: Window,
@@ -204,8 +209,8 @@ def memory_mib(now_mib: float, native: Shape, region: Shape, working: Shape, win
     """Return the most memory that a prepared case will still need, in MiB.
 
     The label map is held to the end. Beside it, first the logits of one window's depth over the
-    whole plane, twice (summed, and passed on), and one window's; then, in their place, the
-    components of the region of interest (32-bit).
+    whole plane, twice (summed, and passed on), and one window's; then, in their place, the numbers
+    of the components in a slab of the region of interest (32-bit).
 
     Args:
         now_mib: Resident now, with the image prepared and the engine open.
@@ -219,7 +224,8 @@ def memory_mib(now_mib: float, native: Shape, region: Shape, working: Shape, win
     _, y, x = (max(n, p) for n, p in zip(working, size, strict=True))
     slab = 4 * classes * (size[0] + 1) * y * x
     logits = 2 * slab + 4 * classes * math.prod(window.patch)
-    return now_mib + (math.prod(native) + max(logits, 4 * math.prod(region))) / _MIB
+    components = 4 * min(region[0], SLAB_SLICES) * region[1] * region[2]
+    return now_mib + (math.prod(native) + max(logits, components)) / _MIB
 
 
 def resident_mib() -> float:

@@ -12,13 +12,11 @@ from imaging.components import connected
 from imaging.errors import EngineError
 from imaging.geometry import Shape, SpacingMm, as_shape, foreground_box
 from inference.blank import Hu
-from inference.engines import AUTO, Engine, EngineOptions, blended_logits, open_engine
+from inference.engines import AUTO, Array, Engine, EngineOptions, blended_logits, open_engine
 from inference.manifest import LocaliserSpec, Manifest, verify_weights
 from inference.region import Region, at_least
 from inference.sliding_window import Window
 from inference.view import network_image
-
-Array = NDArray[np.float32]
 
 SEEN = 0.1
 """Probability of an organ from which a cell counts as seen; the box holds all that is seen."""
@@ -62,17 +60,16 @@ class Localiser:
         cells = foreground_box(seen.view(np.uint8))
         if certainty < self._spec.least_certainty:
             return replace(body, found="unsure", certainty=certainty)
-        shape = as_shape(hu)
         if cells is None:
             z, y, x = (slice(n := (part.start + part.stop) // 2, n) for part in body.box)
-            box = at_least((z, y, x), patch, shape)
-            return replace(body, box=box, bare=None, found="no organ", certainty=certainty)
-        z, y, x = (
-            _widened(part, around, ratio, self._spec.margin_mm / mm)
-            for part, around, ratio, mm in zip(cells, body.box, ratios, spacing_mm, strict=True)
-        )
-        box = at_least((z, y, x), patch, shape)
-        return replace(body, box=box, bare=None, found="organs", certainty=certainty)
+        else:
+            z, y, x = (
+                _widened(part, around, ratio, self._spec.margin_mm / mm)
+                for part, around, ratio, mm in zip(cells, body.box, ratios, spacing_mm, strict=True)
+            )
+        box = at_least((z, y, x), patch, as_shape(hu))
+        organs = replace(body, box=box, bare=None, certainty=certainty)
+        return replace(organs, found="no organ" if cells is None else "organs")
 
     def probability(self, hu: Hu, spacing_mm: SpacingMm) -> Array:
         """Return the probability of an organ, float32 [Z, Y, X] on the coarse grid over `hu`.

@@ -206,7 +206,7 @@ def load_manifest(path: Path) -> Manifest:
 def _complaints(manifest: Manifest) -> Iterator[str]:
     """Yield what is wrong and types cannot express, with its key's path.
 
-    `inference.tools.manifest_schema` says the same for the JSON Schema.
+    `manifest.schema.json` beside this module says the same where a JSON Schema can.
     """
     values = [*manifest.labels.values()]
     turn, window = manifest.orientation, manifest.window

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.components import connected
 from imaging.geometry import foreground_box
+from imaging.slab_components import SlabComponents
 from inference.manifest import ComponentRule
 
 MUCH_SHARE, MUCH_ML = 0.25, 1.0
@@ -34,23 +34,14 @@ def clean(
     box = foreground_box(labels)
     if box is None or not rules:
         return removed_ml
-    components = connected(labels[box])
-    slices = [*zip(components.numbers, labels[box], strict=True)]
-    sizes = np.zeros(components.count + 1, dtype=np.int64)
-    label_of = np.zeros(components.count + 1, dtype=np.uint8)
-    for numbers, part in slices:  # one by one: numbers become 64-bit indices
-        filled = part > 0
-        found = numbers[filled]
-        sizes += np.bincount(found, minlength=sizes.size)
-        label_of[found] = part[filled]
-    kept = label_of.copy()
+    components = SlabComponents(labels[box])
+    gone = np.zeros(components.sizes.size, np.bool_)
     for rule in rules:
-        mine = np.flatnonzero(label_of == values[rule.label])
-        gone = mine[_implausible(sizes[mine], rule, voxel_ml) & (kept[mine] > 0)]
-        kept[gone] = 0
-        removed_ml[rule.label] += float(sizes[gone].sum()) * voxel_ml
-    for numbers, part in slices:
-        part[:] = kept[numbers]
+        mine = np.flatnonzero(components.labels == values[rule.label])
+        dropped = mine[_implausible(components.sizes[mine], rule, voxel_ml) & ~gone[mine]]
+        gone[dropped] = True
+        removed_ml[rule.label] += float(components.sizes[dropped].sum()) * voxel_ml
+    components.erase(gone)
     return {name: round(ml, 3) for name, ml in removed_ml.items()}
 
 

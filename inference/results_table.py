@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import number_column, show_table
 from imaging.words import number_of
 from inference.manifest import Manifest
 from inference.report import CaseReport, RunReport
@@ -30,19 +30,15 @@ def volumes_table(report: RunReport, manifest: Manifest) -> Table:
     title = "volumes (ml)"
     if left_out:
         title += f", {number_of(left_out, 'more case', 'more cases')} in run.json"
-    table = Table(title=title)
     organs = [name for name in manifest.labels if any(name in case.volumes_ml for case in shown)]
     names = (*organs, "removed by rules", "outside the region")
     values = [_values(case, organs) for case in shown]
     if len(shown) == 1:
-        table.add_column("organ")
-        table.add_column(Text(shown[0].case), justify="right")
+        table = Table("organ", number_column(Text(shown[0].case)), title=title)
         for place, name in enumerate(names):
             table.add_row(name, values[0][place], end_section=place == len(organs) - 1)
         return table
-    table.add_column("case")
-    for name in names:
-        table.add_column(name, justify="right")
+    table = Table("case", *map(number_column, names), title=title)
     for case, row in zip(shown, values, strict=True):
         table.add_row(Text(case.case), *row)
     return table

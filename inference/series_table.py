@@ -5,18 +5,15 @@ from rich.table import Table
 from rich.text import Text
 
 from imaging.dicom.series import Series
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import number_column, show_table
 from inference.ct import Source
 
 
 def show_series(console: Console, series: list[Series], cases: dict[str, Source]) -> None:
     """Print a table of all series: slices, description, and the case or why it is none."""
     chosen = sum(isinstance(source, Series) for source in cases.values())
-    table = Table(title="DICOM series")
-    for column in ("no.", "slices", "mm"):
-        table.add_column(column, justify="right")
-    table.add_column("description", overflow="fold")
-    table.add_column("case", overflow="fold")
+    numbers = map(number_column, ("no.", "slices", "mm"))
+    table = Table(*numbers, "description", "case", title="DICOM series")
     for one in series:
         number = "" if one.number is None else str(one.number)
         mm = "" if one.header is None else f"{one.header.pixdim[0]:.3g}"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import GeometryError
-from imaging.geometry import Shape
+from imaging.geometry import Box, Shape
 
 Array = NDArray[np.float32]
 Infer = Callable[[Iterable[Array]], Iterator[Array]]
@@ -123,63 +123,17 @@ def window_slices(shape: Shape, window: Window) -> list[tuple[slice, slice, slic
     ]
 
 
-@dataclass(frozen=True)
-class Level:
-    """Windows that begin in the same slice, and the slices that are complete after them."""
-
-    places: list[tuple[slice, slice, slice]]
-    done: int
-    """Slices, from the level's first on, that no later window touches."""
-    sums: Array
-    """float32 [done, Y, X]: the windows' weights, added up."""
-    shown: tuple[slice, ...]
-    """The part of the `done` slices that is the image and no padding."""
-
-
-def levels(shape: Shape, inner: tuple[slice, ...], window: Window) -> Iterator[Level]:
-    """Yield the levels of windows from the first slice to the last.
-
-    Args:
-        shape: Of the padded image.
-        inner: The place of the image in it.
-        window: How to move and blend.
-    """
-    sums, (z, *plane) = _coverage(shape, window), inner
-    groups = itertools.groupby(window_slices(shape, window), lambda place: place[0].start)
-    places = {start: list(level) for start, level in groups}
-    for start, end in itertools.pairwise([*places, shape[0]]):
-        done = end - start
-        shown = slice(max(0, z.start - start), min(z.stop - start, done))
-        yield Level(places[start], done, outer([sums[0][start:end], *sums[1:]]), (shown, *plane))
-
-
-def padded(image: Array, patch: Shape) -> tuple[Array, tuple[slice, ...]]:
+def padded(image: Array, patch: Shape) -> tuple[Array, Box]:
     """Pad evenly to at least the patch, an odd voxel at the end; return the place of the image."""
     missing = [max(0, p - n) for n, p in zip(image.shape, patch, strict=True)]
     before = [m // 2 for m in missing]
-    inner = tuple(slice(b, b + n) for b, n in zip(before, image.shape, strict=True))
+    z, y, x = (slice(b, b + n) for b, n in zip(before, image.shape, strict=True))
     if not any(missing):
-        return image, inner
-    return np.pad(image, [(b, m - b) for b, m in zip(before, missing, strict=True)]), inner
-
-
-def window_weight(window: Window) -> Array:
-    """Return the weight of a window's voxels, float32 [Z, Y, X]."""
-    return outer([profile(n, window.blending) for n in window.patch])
+        return image, (z, y, x)
+    return np.pad(image, [(b, m - b) for b, m in zip(before, missing, strict=True)]), (z, y, x)
 
 
 def outer(profiles: list[Array]) -> Array:
     """Return the product of three profiles, float32 [Z, Y, X]."""
     z, y, x = profiles
     return z[:, np.newaxis, np.newaxis] * y[:, np.newaxis] * x
-
-
-def _coverage(shape: Shape, window: Window) -> list[Array]:
-    """Sum the weights by axis; windows are a grid, so a voxel's sum is the product of its axes'."""
-    sums = []
-    for size, patch in zip(shape, window.patch, strict=True):
-        weights, axis = profile(patch, window.blending), np.zeros(size, dtype=np.float32)
-        for start in window_starts(size, patch, window.step):
-            axis[start : start + patch] += weights
-        sums.append(axis)
-    return sums

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from inference.localiser import Localiser
 
 MUCH_OUTSIDE = 0.1
-"""Share of tissue outside of the region that causes a warning; in 30 CTs it is at most 0.01."""
+"""Share of tissue outside of the region that causes a warning; in 30 CTs it is at most 0.05."""
 
 
 @dataclass(frozen=True)

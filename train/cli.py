@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from evaluation.scoring.annotated_option import DRAWN
+from evaluation.options import ANNOTATED
 from imaging.commands import CommandGroup
 from imaging.errors import KitError
 from inference.manifest import CROPS, PLAIN_CROPS
@@ -163,9 +163,9 @@ def quantize(
 @_OUTPUT
 @_PRECISION
 @_THREADS
-@DRAWN
+@ANNOTATED
 def calibrate(
-    manifest: Path, images: Path, truth: Path, output: Path, drawn: Any, **settings: Any
+    manifest: Path, images: Path, truth: Path, output: Path, annotated: Any, **settings: Any
 ) -> None:
     """Fit the temperature of the network in MANIFEST, and say how far it can be believed.
 
@@ -178,7 +178,9 @@ def calibrate(
     from train.pseudo_labels.calibration.thresholds import show_kept
 
     loaded = load_manifest(manifest)
-    found, selection = calibrate_network(loaded, images, truth, output, Settings(**settings), drawn)
+    found, selection = calibrate_network(
+        loaded, images, truth, output, Settings(**settings), annotated
+    )
     show_calibration(found)
     show_kept(selection)
 

@@ -9,22 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import GeometryError
-from imaging.geometry import Box, Grid, Orientation, Shape, foreground_box
-from imaging.label_maps import LabelMap, read_label_map
-from imaging.organs import COLORS, ORGANS
-from imaging.overlap import dice_by_label, joint_counts, label_counts
+from imaging.geometry import Box, Grid, Orientation, foreground_box
+from imaging.label_maps import read_label_map
+from imaging.organs import COLORS, ORGANS, OTHER_COLOR
+from imaging.overlap import Labels, dice_by_label, joint_counts, label_counts
 from imaging.volumes import place_in
 from inference.blank import Hu
 from inference.ct import Source, case_name, opened_ct, read_ct
 from inference.region import Cells, body_box
 from inference.report import CaseReport
 
-Labels = NDArray[np.uint8]
-
 NAMES = ("prediction", "truth")
 MARGIN_MM = 30.0
 """What is shown above and below the organs."""
-_OTHER_COLOR = (200, 200, 200)
 
 
 @dataclass(frozen=True)
@@ -60,14 +57,6 @@ class ViewedCase:
     """Names of labels that are not FLARE23's."""
 
     @property
-    def stored_shape(self) -> Shape:
-        """Shape (Z, Y, X) of the file."""
-        found = [0, 0, 0]
-        for axis, count in zip(self.turn.order, self.grid.shape, strict=True):
-            found[axis] = count
-        return found[0], found[1], found[2]
-
-    @property
     def organs(self) -> list[Organ]:
         """Return FLARE23's organs, and every other label that a map has."""
         counts = [label_counts(found) for found in self.maps.values()]
@@ -79,7 +68,7 @@ class ViewedCase:
             Organ(
                 label,
                 organ,
-                COLORS.get(label, _OTHER_COLOR),
+                COLORS.get(label, OTHER_COLOR),
                 tuple(float(found[label] * self.grid.voxel_ml) for found in counts),
                 dsc[label] if all(found[label] for found in counts) else None,
             )
@@ -117,20 +106,17 @@ def read_viewed(
     with opened_ct(ct) as source:
         name_of_case = case_name(source)
         volume = read_ct(source, CaseReport(name_of_case))
-    place = place_in(ct.name, volume.header)
-    maps: dict[str, LabelMap] = {}
+    place, turn = place_in(ct.name, volume.header), Orientation.to("RAS", volume.direction)
+    maps: dict[str, Labels] = {}
     for name, path in zip(names, (labels, truth), strict=True):
         if path is not None:
-            maps[name] = read_label_map(path)
-            if reason := maps[name].elsewhere_than(place, volume.header.shape):
+            found = read_label_map(path)
+            if reason := found.elsewhere_than(place, volume.header.shape):
                 raise GeometryError(f"{path.name}: {reason}; give a map of {ct.name}")
-    turn = Orientation.to("RAS", volume.direction)
-    grid = turn.grid(volume.grid)
-    hu = turn.apply(cast(NDArray[np.int16], volume.hu))
-    turned = {name: turn.apply(found.labels) for name, found in maps.items()}
-    box = shown_box(hu, list(turned.values()), grid)
-    warnings, others = volume.warnings, other_labels or {}
-    return ViewedCase(name_of_case, hu, turned, grid, turn, box, warnings, others)
+            maps[name] = turn.apply(found.labels)
+    hu, grid = turn.apply(cast(NDArray[np.int16], volume.hu)), turn.grid(volume.grid)
+    box = shown_box(hu, [*maps.values()], grid)
+    return ViewedCase(name_of_case, hu, maps, grid, turn, box, volume.warnings, other_labels or {})
 
 
 def shown_box(hu: Hu, maps: list[Labels], grid: Grid) -> Box:
@@ -147,10 +133,10 @@ def shown_box(hu: Hu, maps: list[Labels], grid: Grid) -> Box:
     if not boxes:
         return body
     margin = round(MARGIN_MM / grid.spacing_mm[0])
-    first = min(box[0].start for box in boxes) - margin
-    last = max(box[0].stop for box in boxes) + margin
+    organs = _hull([box[0] for box in boxes])
+    z = slice(max(0, organs.start - margin), min(grid.shape[0], organs.stop + margin))
     y, x = (_hull([box[axis] for box in (body, *boxes)]) for axis in (1, 2))
-    return slice(max(0, first), min(grid.shape[0], last)), y, x
+    return z, y, x
 
 
 def _hull(parts: list[slice]) -> slice:

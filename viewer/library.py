@@ -1,12 +1,12 @@
 """NiiVue, as npm has it: the file beside this module, pinned by its digest."""
 
 import gzip
-import json
 from functools import cache
 from pathlib import Path
 
 from imaging.digest import sha256
 from imaging.errors import KitError
+from imaging.records import read_table
 
 FOLDER = Path(__file__).parent / "niivue"
 
@@ -14,8 +14,7 @@ FOLDER = Path(__file__).parent / "niivue"
 @cache
 def version() -> dict[str, str]:
     """Return the package's name, version, archive and digests."""
-    found: dict[str, str] = json.loads((FOLDER / "version.json").read_text(encoding="utf-8"))
-    return found
+    return read_table(FOLDER / "version.json", "version of NiiVue")[0]
 
 
 def packed_library() -> bytes:

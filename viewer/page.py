@@ -39,9 +39,10 @@ def write_page(case: ViewedCase, path: Path, most_bytes: int = MOST_BYTES) -> in
         KitError: The file cannot be written, or the CT does not fit.
     """
     library = as_text(packed_library())
-    frame = len(_filled(case, None, library).encode())
+    blank = Reduced(case.grid.shape, case.grid.spacing_mm, b"", (), (0, 0, 0))
+    frame = len(_page(case, blank, library).encode())
     copy = reduced(case, most_bytes - frame - _ROOM)
-    content = _filled(case, copy, library).encode("utf-8", errors="backslashreplace")
+    content = _page(case, copy, library).encode("utf-8", errors="backslashreplace")
     with replacing(path) as partial:
         partial.write_bytes(content)
     return len(content)
@@ -57,29 +58,30 @@ def page_address(case: str) -> str:
     return quote(page_name(case), errors="surrogateescape")
 
 
-def _filled(case: ViewedCase, copy: Reduced | None, library: str) -> str:
-    """Return the page; without voxels where there is no copy yet."""
+def filled(template: str, values: dict[str, str]) -> str:
+    """Return a file of templates/ with a value for each name that stands between @@ and @@."""
+    parts = _read(template).split("@@")  # every second part is the name of a value
+    return "".join(values[part] if odd % 2 else part for odd, part in enumerate(parts))
+
+
+def _page(case: ViewedCase, copy: Reduced, library: str) -> str:
+    """Return the page of a case with a copy of it."""
     script = "\n".join(_read(name) for name in _SCRIPTS)
     style = _read("page.css")
-    about = _about(case, copy)
     values = {
         "policy": _policy(script, style),
         "title": html.escape(case.name),
         "style": style,
-        "case": _json(about),
+        "case": _json(_about(case, copy)),
         "library": library,
-        "ct": as_text(copy.ct) if copy else "",
-        "maps": "\n".join(
-            _map(number, data) for number, data in enumerate(copy.maps if copy else ())
-        ),
+        "ct": as_text(copy.ct),
+        "maps": "\n".join(_map(*numbered) for numbered in enumerate(copy.maps)),
         "licences": html.escape(licences()),
         "kit": html.escape(inference.__version__),
         "niivue": html.escape(version()["version"]),
         "script": script,
     }
-    text = _read("page.html")
-    parts = text.split("@@")  # every second part is the name of a value
-    return "".join(values[part] if odd % 2 else part for odd, part in enumerate(parts))
+    return filled("page.html", values)
 
 
 def _read(name: str) -> str:
@@ -110,15 +112,13 @@ def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _about(case: ViewedCase, copy: Reduced | None) -> dict[str, Any]:
-    """Return all that the page's script is told; axes are (x, y, z)."""
-    shape = copy.shape if copy else case.grid.shape
-    spacing_mm = copy.spacing_mm if copy else case.grid.spacing_mm
+def _about(case: ViewedCase, copy: Reduced) -> dict[str, Any]:
+    """Return all that the page's script needs to know; axes are (x, y, z)."""
     return {
         "name": case.name,
-        "shape": shape[::-1],
-        "spacing_mm": [round(mm, 5) for mm in reversed(spacing_mm)],
-        "start": copy.start[::-1] if copy else (0, 0, 0),
+        "shape": copy.shape[::-1],
+        "spacing_mm": [round(mm, 5) for mm in reversed(copy.spacing_mm)],
+        "start": copy.start[::-1],
         "hu": TABLE_HU.tolist(),
         "maps": list(case.maps),
         "organs": [
@@ -131,8 +131,8 @@ def _about(case: ViewedCase, copy: Reduced | None) -> dict[str, Any]:
             }
             for organ in case.organs
         ],
-        "file": _file_axes(case, shape),
-        "notes": [*_notes(case, spacing_mm), *case.warnings],
+        "file": _file_axes(case, copy.shape),
+        "notes": [*_notes(case, copy.spacing_mm), *case.warnings],
     }
 
 

@@ -87,13 +87,8 @@ def _at(case: ViewedCase, part: Grid, wanted_mm: float) -> Reduced:
         for found in case.maps.values()
     ]
     z, y, x = (busiest_slice(maps[0], axis) for axis in range(3))
-    return Reduced(
-        shape,
-        _spacing(part, shape),
-        packed_ct(codes),
-        tuple(map(packed_labels, maps)),
-        (z, y, x),
-    )
+    packed = tuple(map(packed_labels, maps))
+    return Reduced(shape, _spacing(part, shape), packed_ct(codes), packed, (z, y, x))
 
 
 def _spacing(part: Grid, shape: Shape) -> SpacingMm:

@@ -11,7 +11,7 @@ from imaging.terminal import terminal, warn
 from inference.ct import Source
 from inference.inputs import found_inputs
 from viewer.case import read_viewed
-from viewer.page import page_address, page_name, write_page
+from viewer.page import filled, page_address, page_name, write_page
 
 _LABELS = ".nii.gz"
 
@@ -86,14 +86,6 @@ def _write_index(done: list[str], failed: dict[str, str], path: Path) -> None:
     """Write a list of links to the pages beside it."""
     rows = [f'<li><a href="{page_address(case)}">{html.escape(case)}</a>' for case in done]
     rows += [f"<li>{html.escape(case)}: {html.escape(why)}" for case, why in failed.items()]
-    text = (
-        '<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "style-src 'unsafe-inline'\">\n<title>Cases</title>\n"
-        "<style>body{font:1rem/1.6 system-ui,sans-serif;max-width:46rem;margin:1rem auto;"
-        "padding:0 1rem;overflow-wrap:anywhere}</style>\n"
-        f"<h1>{len(done)} cases</h1>\n<ul>\n" + "\n".join(rows) + "\n</ul>\n</html>\n"
-    )
+    text = filled("index.html", {"count": str(len(done)), "rows": "\n".join(rows)})
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -1,7 +1,7 @@
 """How far two folders of label maps agree: the tool for "the same result, faster"."""
 
 import filecmp
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,16 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import inference
-from evaluation.scoring.folders import SUFFIX, case_of_map
+from evaluation.result_files import write_results
+from evaluation.scoring.folders import SUFFIX, case_of_map, map_files
 from imaging.errors import KitError, VolumeError, in_one_line, joined
 from imaging.label_maps import LabelMap, read_label_map
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
-from imaging.records import write_json
 from imaging.tables import write_csv
 
-SCHEMA = 1
 _NAMES = {label: organ for organ, label in ORGANS.items()}
 
 
@@ -79,27 +77,12 @@ class CaseAgreement:
         return None
 
 
-def agree_folders(
-    first: Path, second: Path, jobs: int, done: Callable[[CaseAgreement], None]
-) -> tuple[CaseAgreement, ...]:
-    """Compare every <case>.nii.gz that either folder has.
-
-    Args:
-        first: Folder of label maps.
-        second: Folder of label maps.
-        jobs: Cases at a time.
-        done: Called after each case, in their order.
-
-    Raises:
-        KitError: A folder is missing, or neither holds a label map.
-    """
-    names = file_names(first, second)
-    found = []
+def agree_files(
+    first: Path, second: Path, names: Iterable[str], jobs: int
+) -> Iterator[CaseAgreement]:
+    """Compare the label maps of those names in two folders, `jobs` at a time; yield in order."""
     with ThreadPoolExecutor(jobs) as pool:  # what takes long releases Python's lock
-        for case in pool.map(lambda name: agree_case(first / name, second / name), names):
-            found.append(case)
-            done(case)
-    return tuple(found)
+        yield from pool.map(lambda name: agree_case(first / name, second / name), names)
 
 
 def file_names(first: Path, second: Path) -> list[str]:
@@ -111,7 +94,7 @@ def file_names(first: Path, second: Path) -> list[str]:
     for folder in (first, second):
         if not folder.is_dir():
             raise KitError(f"{folder} is no folder; give two folders of <case>{SUFFIX}")
-    names = {path.name for folder in (first, second) for path in folder.glob(f"[!.]*{SUFFIX}")}
+    names = {path.name for folder in (first, second) for path in map_files(folder)}
     if not names:
         raise KitError(f"neither {first} nor {second} holds a <case>{SUFFIX}; check both")
     return sorted(names)
@@ -181,13 +164,8 @@ def _labels(
 
 def write_agreement(cases: tuple[CaseAgreement, ...], folder: Path) -> None:
     """Write agree.json, and agree.csv with a row a case and label, into `folder`."""
-    table = {
-        "schema": SCHEMA,
-        "kind": "agreement",
-        "kit": inference.__version__,
-        "cases": [asdict(case) for case in cases],
-    }
-    write_json(table, folder / "agree.json")
+    content = {"cases": [asdict(case) for case in cases]}
+    write_results("agreement", content, folder / "agree.json")
     of_case = (
         "case", "same_file", "differ_voxels", "differ_share", "geometry", "warning", "error",
     )  # fmt: skip

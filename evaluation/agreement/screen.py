@@ -8,10 +8,11 @@ from rich.text import Text
 
 from evaluation.agreement.label_maps import (
     CaseAgreement,
-    agree_folders,
+    agree_files,
     file_names,
     write_agreement,
 )
+from evaluation.open_table import numbers
 from evaluation.scoring.folders import SUFFIX
 from imaging.files import RESULTS, make_folder, passed_over, passed_over_message
 from imaging.fitted_tables import show_table
@@ -34,8 +35,8 @@ def agree_on_screen(
             warn(passed_over_message(passed, folder))
     columns = (TextColumn("agree"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
-        task = progress.add_task("agree", total=len(file_names(first, second)))
-        cases = agree_folders(first, second, jobs, lambda case: progress.advance(task))
+        names = file_names(first, second)
+        cases = tuple(progress.track(agree_files(first, second, names, jobs), len(names)))
     if output is not None:
         write_agreement(cases, output)
     show_table(_table(cases), terminal())
@@ -44,11 +45,12 @@ def agree_on_screen(
 
 def _table(cases: tuple[CaseAgreement, ...]) -> Table:
     same = sum(case.same_file for case in cases)
-    table = Table(title=f"byte for byte the same: {same} of {number_of(len(cases), 'file')}")
-    table.add_column("case")
-    for name in ("differ", "of both", "least DSC", "most volume change, ml"):
-        table.add_column(name, justify="right")
-    table.add_column("remark")
+    table = Table(
+        "case",
+        *numbers("differ", "of both", "least DSC", "most volume change, ml"),
+        "remark",
+        title=f"byte for byte the same: {same} of {number_of(len(cases), 'file')}",
+    )
     for case in cases:
         table.add_row(Text(case.case), *_figures(case), Text(_remark(case)))
     return table

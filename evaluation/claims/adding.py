@@ -22,19 +22,20 @@ from imaging.errors import KitError
 TIMES = {"%": (1.0, 100.0), "MB": (1.0, 1e-6), "MiB": (1.0, 2.0**-20), "ms": (1.0, 1000.0)}
 """What a run's value may be multiplied by to have the page's unit; 1 for all others."""
 _SYNONYMS = {
-    "s": {"seconds", "s", "total"},
-    "MiB": {"mib", "memory", "peak"},
-    "MB": {"bytes"},
-    "voxels": {"voxels", "differ"},
-    "%": {"percent", "share"},
+    "s": "seconds total",
+    "MiB": "memory peak",
+    "MB": "bytes",
+    "voxels": "differ",
+    "%": "percent share",
 }
+"""Words that results files have for a unit."""
 _LEAST_WORDS, _LEAST_DIGITS = 2, 3
 """Words that a place and a figure must share, and digits that a figure must have, to be matched. In
 a sentence one word more, unless the run is named and the figure is longer; in a table one digit
 less where the page names the results file, two where the run is named."""
 _COMMON = {"a", "and", "are", "as", "at", "by", "in", "is", "it", "of", "on", "the", "to", "with"}
-_SHARES = {"s": 0.25, "ms": 0.25, "min": 0.25, "h": 0.25, "MiB": 0.03, "GiB": 0.03}
-"""Tolerance by unit, as a share of the figure: what a repetition on the same machine spreads."""
+_SHARES = {"s": 0.25, "ms": 0.25, "min": 0.25, "h": 0.25, "MiB": 0.03, "GiB": 0.03, "ml": 0.01}
+"""Tolerance by unit, as a share of the figure: what a repetition, or another CPU, spreads."""
 _SCORE = 0.003
 """Tolerance of a score between 0 and 1: what bfloat16 or another CPU makes of it."""
 
@@ -44,10 +45,8 @@ class Added:
     """What `add_page` did."""
 
     table: ClaimsTable
-    found: tuple[Claim, ...]
-    """New claims whose value is in a results file."""
-    recorded: tuple[Claim, ...]
-    """New claims whose value was taken from the page."""
+    new: tuple[Claim, ...]
+    """Claims that were not there before; last those whose value was taken from the page."""
     dropped: tuple[Claim, ...]
     """Claims that the page does not state any more."""
     left: tuple[StatedFigure, ...]
@@ -57,7 +56,7 @@ class Added:
 def add_page(
     table: ClaimsTable, root: Path, page: str, runs: tuple[str, ...] = (), section: str = ""
 ) -> Added:
-    """Claim the figures of a page; once all are claimed, it is covered.
+    """Claim the figures of a page; once all are claimed, it is no longer uncovered.
 
     Args:
         table: The claims.
@@ -88,10 +87,12 @@ def add_page(
             recorded.append(claim)
         else:
             left.append(figure)
-    table = replace(table, claims=(*table.claims, *found, *recorded))
-    if page not in table.pages and not unclaimed(table, root, page):
-        table = replace(table, pages=(*table.pages, page))
-    return Added(table, tuple(found), tuple(recorded), tuple(dropped), tuple(left))
+    new = (*found, *recorded)
+    table = replace(table, claims=(*table.claims, *new))
+    if not unclaimed(table, root, page):
+        uncovered = (other for other in table.uncovered if other != page)
+        table = replace(table, uncovered=tuple(uncovered))
+    return Added(table, new, tuple(dropped), tuple(left))
 
 
 def _lines_of(text: str, section: str, page: str) -> range:
@@ -146,26 +147,41 @@ def _names(text: str, run: ClaimedRun) -> bool:
 
 
 def _found(figure: StatedFigure, places: list[_Place]) -> Claim | None:
-    """Return a claim of the place that has the figure's value and shares the most words with it."""
-    digits = len(re.sub(r"\D", "", figure.text).lstrip("0"))
-    words = _words(f"{figure.where} {figure.what}") | _SYNONYMS.get(figure.unit, set())
-    best: tuple[int, _Place, float] | None = None
-    for place in places:
-        common = len(words & place.words)
-        shared = common + place.near
-        too_short = digits < _LEAST_DIGITS - (place.near if figure.where else 0)
-        is_long = place.near == 2 and digits > _LEAST_DIGITS
-        too_few = common < _LEAST_WORDS + (not figure.where and not is_long)
-        if too_short or too_few or (best and shared <= best[0]):
-            continue
-        for times in TIMES.get(figure.unit, (1.0,)):
-            if is_rounding(figure.text, place.number * times):
-                best = shared, place, times
-                break
-    if best is None:
+    """Return a claim of the place that has the figure's value and shares the most words with it.
+
+    Of several, that with the fewest words which the figure lacks; None where several are left.
+    """
+    unit = f"{figure.unit} {_SYNONYMS.get(figure.unit, '')}"
+    words = _words(f"{figure.where} {figure.what} {unit}")
+    ranked = [
+        ((shared, -len(place.words - words)), place, times)
+        for place in places
+        if (times := _times(figure, place)) and (shared := _shared(figure, words, place))
+    ]
+    most = max((rank for rank, *_ in ranked), default=None)
+    best = [(place, times) for rank, place, times in ranked if rank == most]
+    if len(best) != 1:
         return None
-    _, place, times = best
+    place, times = best[0]
     return _claim(figure, place.run, place.value, times)
+
+
+def _times(figure: StatedFigure, place: _Place) -> float:
+    """Return what a value is multiplied by to be the figure; 0 if it is another."""
+    times = TIMES.get(figure.unit, (1.0,))
+    return next((one for one in times if is_rounding(figure.text, place.number * one)), 0.0)
+
+
+def _shared(figure: StatedFigure, words: set[str], place: _Place) -> int:
+    """Return how many words a figure and a place share, more for a near run; 0 if too few."""
+    digits = len(re.sub(r"\D", "", figure.text).lstrip("0"))
+    common = len(words & place.words)
+    if digits < _LEAST_DIGITS - (place.near if figure.where else 0):
+        return 0
+    is_long = place.near == 2 and digits > _LEAST_DIGITS
+    if common < _LEAST_WORDS + (not figure.where and not is_long):
+        return 0
+    return common + place.near
 
 
 def _recorded(table: ClaimsTable, figure: StatedFigure, name: str) -> tuple[ClaimsTable, Claim]:
@@ -179,7 +195,7 @@ def _recorded(table: ClaimsTable, figure: StatedFigure, name: str) -> tuple[Clai
         key = f"{stem} ({number})"
     values = {**run.values, key: as_number(figure.text)}
     runs = {**table.runs, name: replace(run, values=values)}
-    return replace(table, runs=runs), _claim(figure, name, f"/{key}", 1.0)
+    return replace(table, runs=runs), _claim(figure, name, key, 1.0)
 
 
 def _claim(figure: StatedFigure, run: str, value: Pointer, times: float) -> Claim:
@@ -203,5 +219,7 @@ def _claim(figure: StatedFigure, run: str, value: Pointer, times: float) -> Clai
 
 
 def _words(text: str) -> set[str]:
+    """Return the words of a text that say something, without the s of a plural."""
     parts = re.split(r"[^a-z0-9.]+", text.lower().replace("_", " "))
-    return {part.strip(".") for part in parts} - _COMMON - {""}
+    said = {part.strip(".") for part in parts} - _COMMON - {""}
+    return {word.removesuffix("s") or word for word in said}

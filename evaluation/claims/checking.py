@@ -1,14 +1,16 @@
 """Compare the pages with the claims, and the claims with the values of their runs."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from evaluation.claims.pages import StatedFigure
+from evaluation.claims.pages import StatedFigure, stated_figures
 from evaluation.claims.table import (
     Claim,
     ClaimsTable,
+    Given,
     figures_of,
     is_rounding,
     read_page,
@@ -19,31 +21,34 @@ from imaging.digest import file_sha256
 from imaging.errors import KitError
 from imaging.files import replacing
 
+_Keyed = TypeVar("_Keyed", StatedFigure, Claim)
+
 
 def unclaimed(table: ClaimsTable, root: Path, page: str) -> list[StatedFigure]:
     """Return the figures of a page that are in no claim."""
-    left = Counter(claim.key for claim in table.of_page(page))
-    found = []
-    for figure in figures_of(table, root, page):
-        left[figure.key] -= 1
-        if left[figure.key] < 0:
-            found.append(figure)
-    return found
+    return _without_partner(figures_of(table, root, page), table.of_page(page))
 
 
 def gone(table: ClaimsTable, root: Path, page: str) -> list[Claim]:
     """Return the claims whose figure the page does not state any more."""
-    left = Counter(figure.key for figure in figures_of(table, root, page))
+    return _without_partner(table.of_page(page), figures_of(table, root, page))
+
+
+def _without_partner(
+    those: Sequence[_Keyed], others: Sequence[StatedFigure] | Sequence[Claim]
+) -> list[_Keyed]:
+    """Return what is left of `those` when each of the others takes one with its key."""
+    left = Counter(one.key for one in others)
     found = []
-    for claim in table.of_page(page):
-        left[claim.key] -= 1
-        if left[claim.key] < 0:
-            found.append(claim)
+    for one in those:
+        left[one.key] -= 1
+        if left[one.key] < 0:
+            found.append(one)
     return found
 
 
 def problems(table: ClaimsTable, root: Path) -> Iterator[str]:
-    """Say which figures are in no claim, which claims no page states, and which are wrong.
+    """Say which figures are in no claim, which claims are wrong, and what no page states.
 
     Yields:
         A line each.
@@ -51,17 +56,28 @@ def problems(table: ClaimsTable, root: Path) -> Iterator[str]:
     Raises:
         KitError: A page or a results file cannot be read.
     """
-    for page in table.pages:
+    for page in table.covered(root):
         for figure in unclaimed(table, root, page):
             yield f"{page}:{figure.line}: {figure.figure} ({figure.what}) is in no claim"
         for claim in gone(table, root, page):
             yield f"{page}: does not say {claim.figure} ({claim.what}) any more"
+    for given in _not_stated(table, root):
+        yield f"{given.page}: does not say {given.figure} ({given.why}) any more"
     for claim in table.claims:
         value = value_of(claim, table, root)
         if value is None:
             yield f"{claim.page}: {claim.text} ({claim.what}): {claim.run} has no {claim.value}"
         elif not is_rounding(claim.text, value):
             yield f"{claim.page}: {claim.text} ({claim.what}): {claim.run} has {value:.6g}"
+
+
+def _not_stated(table: ClaimsTable, root: Path) -> Iterator[Given]:
+    """Yield the given figures that their page does not have: a measured one could hide there."""
+    pages = {given.page for given in table.given} - {"*"}
+    stated = {page: stated_figures(page, read_page(root / page)) for page in pages}
+    for given in table.given:
+        if given.page != "*" and not any(map(given.covers, stated[given.page])):
+            yield given
 
 
 def value_of(claim: Claim, table: ClaimsTable, root: Path) -> float | None:

@@ -23,8 +23,12 @@ from imaging.words import number_of
 )
 @click.option("--needs", multiple=True, help="With --command: data, gpu, hours …; may be repeated.")
 @click.option("--input", "inputs", multiple=True, help="With --command: a file it depends on.")
-@click.option("--given", default="", help="With --add: a figure that nobody measured, as '15 s'.")
-@click.option("--why", default="", help="With --given: what it is instead.")
+@click.option(
+    "--given",
+    multiple=True,
+    help="With --add: a figure that nobody measured, as '15 s', or '| HEAD': all of that column.",
+)
+@click.option("--why", default="", help="With --given: what these are instead.")
 @click.option("--update", is_flag=True, help="Write the values of results files into the pages.")
 @click.option(
     "--new-weights",

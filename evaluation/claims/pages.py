@@ -8,9 +8,10 @@ in a cell of a table that holds nothing else, but in the first column. Lengths i
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 UNITS = {
-    **{name: name for name in ("s", "ms", "min", "h", "KiB", "MiB", "GiB", "MiB·s")},
+    **{name: name for name in ("s", "ms", "min", "h", "d", "KiB", "MiB", "GiB", "MiB·s")},
     **{name: name for name in ("kB", "KB", "MB", "GB", "bytes", "ml", "%", "voxels", "times")},
     **{name: name for name in ("points", "GFLOP", "GFLOP/s")},
     **{"second": "s", "seconds": "s", "minutes": "min", "hours": "h", "percent": "%"},
@@ -33,7 +34,8 @@ _HIDDEN = re.compile(
     r"|\d{4}-\d\d-\d\d|\bv?\d+(?:\.\d+){2,}|\*\*|\b(?:arXiv|Python|Docker|CUDA) \d+\.\d+",
     re.DOTALL | re.MULTILINE,
 )
-_DIGEST = re.compile(r"\b[0-9a-f]{16,}\b")
+DIGEST = re.compile(r"\b[0-9a-f]{16,}\b")
+"""A digest or the beginning of one."""
 _CODE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
 _PLAIN_CELL = re.compile(r"(?:[\s()±–+−,;/<>~-]|\b(?:to|of|and)\b)*")
 
@@ -72,14 +74,13 @@ def stated_figures(page: str, text: str) -> list[StatedFigure]:
         page: Its path from the repository's root.
         text: Its Markdown.
     """
-    hidden = _HIDDEN.sub(lambda found: re.sub(r"[^\n|]", " ", found[0]), text)
-    found: list[StatedFigure] = []
-    for start, block, is_table in _blocks(hidden):
+    reader = _Reader(page, text)
+    for start, block, is_table in _blocks(reader.hidden):
         if is_table:
-            found += _in_table(page, text, hidden, (start, block))
+            reader.read_table(start, block)
         else:
-            found += _in_sentence(page, text, hidden, (start, start + len(block)))
-    return found
+            reader.read_sentences(start, start + len(block))
+    return reader.found
 
 
 def headings(text: str) -> dict[int, str]:
@@ -96,40 +97,77 @@ def decimals(text: str) -> int:
 
 def _blocks(hidden: str) -> Iterator[tuple[int, str, bool]]:
     """Yield start, text and whether it is a table, of every run of lines of one kind."""
-    lines = hidden.splitlines(keepends=True)
-    start, first = 0, 0
-    kinds = [
-        "table" if line.lstrip().startswith("|") else line.strip() and "text" for line in lines
-    ]
-    for number in range(1, len(lines) + 1):
-        if number == len(lines) or kinds[number] != kinds[first]:
-            block = "".join(lines[first:number])
-            yield start, block, kinds[first] == "table"
-            start, first = start + len(block), number
+    start = 0
+    for (_, is_table), lines in groupby(hidden.splitlines(keepends=True), _kind):
+        block = "".join(lines)
+        yield start, block, is_table
+        start += len(block)
 
 
-def _kind(line: str) -> str:
-    bare = line.strip()
-    return "table" if bare.startswith("|") else "text" if bare else "blank"
+def _kind(line: str) -> tuple[bool, bool]:
+    """Return whether a line is blank, and whether it is a row of a table."""
+    return not line.strip(), line.lstrip().startswith("|")
 
 
-def _in_sentence(
-    page: str, text: str, hidden: str, part: tuple[int, int], where: str = "", what: str = ""
-) -> list[StatedFigure]:
-    """Return the figures of a part of a page by their units and decimals."""
-    start, stop = part
-    numbers = [one for one in _NUMBER.finditer(hidden, start, stop) if not _is_length(hidden, one)]
-    units = [_UNIT_AFTER.match(hidden, one.end(), stop) for one in numbers]
-    names = [UNITS[unit[1]] if unit else "" for unit in units]
-    for place in range(len(numbers) - 2, -1, -1):
-        between = hidden[numbers[place].end() : numbers[place + 1].start()]
-        if not names[place] and _LIST.fullmatch(between):
-            names[place] = names[place + 1]
-    return [
-        _stated(page, text, one, unit, where, what or _words_around(text, one, part))
-        for one, unit in zip(numbers, names, strict=True)
-        if unit or decimals(one[0]) > 1 or "e" in one[0]
-    ]
+class _Reader:
+    """Collects the figures of one page."""
+
+    def __init__(self, page: str, text: str) -> None:
+        self.page, self.text = page, text
+        self.hidden = _HIDDEN.sub(lambda part: re.sub(r"[^\n|]", " ", part[0]), text)
+        """The text with blanks for all that holds no figure."""
+        self.found: list[StatedFigure] = []
+
+    def read_sentences(self, start: int, stop: int, where: str = "") -> None:
+        """Take the figures of a part of the page, by their units and decimals."""
+        numbers = self._numbers(start, stop)
+        units = [_UNIT_AFTER.match(self.hidden, one.end(), stop) for one in numbers]
+        names = [UNITS[unit[1]] if unit else "" for unit in units]
+        for place in range(len(numbers) - 2, -1, -1):
+            between = self.hidden[numbers[place].end() : numbers[place + 1].start()]
+            if not names[place] and _LIST.fullmatch(between):
+                names[place] = names[place + 1]
+        for one, unit in zip(numbers, names, strict=True):
+            if unit or decimals(one[0]) > 1 or "e" in one[0]:
+                self._take(one, unit, where, where or _words_around(self.text, one, start, stop))
+
+    def read_table(self, start: int, block: str) -> None:
+        """Take the figures of a table: of its plain cells all, of the others as of sentences."""
+        heads: list[str] = []
+        above = ""
+        for row in re.finditer(r"[^\n]+", block):
+            first = start + row.start()
+            cells = [
+                (first + cell.start(1), first + cell.end(1))
+                for cell in re.finditer(r"\|([^|\n]*)(?=\|)", row[0])
+            ]
+            raw = [_bare(self.text[slice(*cell)]) for cell in cells]
+            if not heads:
+                heads = raw
+            elif not all(re.fullmatch(r":?-+:?", cell) for cell in raw):
+                above = raw[0] or above
+                label = " ".join((above, *_texts(raw[1:])))[:80].strip()
+                for cell, head in zip(cells, heads, strict=False):
+                    if cell == cells[0] or not _is_plain(self.text[slice(*cell)]):
+                        self.read_sentences(*cell, f"{label} | {head}")
+                    else:
+                        self._read_plain(*cell, label, head)
+
+    def _read_plain(self, start: int, stop: int, label: str, head: str) -> None:
+        in_head = _UNIT_IN_HEAD.search(head)
+        for one in self._numbers(start, stop):
+            unit = _UNIT_AFTER.match(self.hidden, one.end(), stop) or in_head
+            where = f"{label} | {head}"
+            self._take(one, UNITS[unit[1]] if unit else "", where, where)
+
+    def _numbers(self, start: int, stop: int) -> list[re.Match[str]]:
+        found = _NUMBER.finditer(self.hidden, start, stop)
+        return [one for one in found if not _is_length(self.hidden, one)]
+
+    def _take(self, one: re.Match[str], unit: str, where: str, what: str) -> None:
+        line = self.text.count("\n", 0, one.start()) + 1
+        figure = StatedFigure(self.page, line, one.start(), one[0], unit, where, what)
+        self.found.append(figure)
 
 
 def _is_length(hidden: str, one: re.Match[str]) -> bool:
@@ -140,48 +178,11 @@ def _is_length(hidden: str, one: re.Match[str]) -> bool:
     )
 
 
-def _in_table(page: str, text: str, hidden: str, table: tuple[int, str]) -> list[StatedFigure]:
-    """Return the figures of a table: of its plain cells all numbers, of the others as sentences."""
-    start, block = table
-    found: list[StatedFigure] = []
-    heads: list[str] = []
-    above = ""
-    for row in re.finditer(r"[^\n]+", block):
-        cells = [
-            (start + row.start() + cell.start(1), start + row.start() + cell.end(1))
-            for cell in re.finditer(r"\|([^|\n]*)(?=\|)", row[0])
-        ]
-        raw = [_bare(text[slice(*cell)]) for cell in cells]
-        if not heads:
-            heads = raw
-        elif not all(re.fullmatch(r":?-+:?", cell) for cell in raw):
-            above = raw[0] or above
-            label = " ".join((above, *_texts(raw[1:])))[:80].strip()
-            for cell, head in zip(cells, heads, strict=False):
-                is_first = cell == cells[0]
-                found += _in_cell(page, text, hidden, cell, f"{label} | {head}", is_first=is_first)
-    return found
-
-
-def _in_cell(
-    page: str, text: str, hidden: str, cell: tuple[int, int], where: str, *, is_first: bool
-) -> list[StatedFigure]:
-    if is_first or not _is_plain(text[slice(*cell)]):
-        return _in_sentence(page, text, hidden, cell, where, where)
-    unit = _UNIT_IN_HEAD.search(where.rpartition(" | ")[2])
-    found = []
-    for one in _NUMBER.finditer(hidden, *cell):
-        if not _is_length(hidden, one):
-            own = _UNIT_AFTER.match(hidden, one.end(), cell[1]) or unit
-            found.append(_stated(page, text, one, UNITS[own[1]] if own else "", where, where))
-    return found
-
-
 def _texts(cells: list[str]) -> Iterator[str]:
     """Yield the words of the cells that hold any, without their figures and digests."""
     for cell in cells:
         if cell and not _is_plain(cell) and cell != "not yet measured":
-            yield _NUMBER.sub("", _DIGEST.sub("", cell)).strip()
+            yield _NUMBER.sub("", DIGEST.sub("", cell)).strip()
 
 
 def _is_plain(cell: str) -> bool:
@@ -195,14 +196,7 @@ def _bare(cell: str) -> str:
     return re.sub(r"\*\*|`|\]\([^)]*\)|\[", "", cell).strip()
 
 
-def _words_around(text: str, one: re.Match[str], part: tuple[int, int]) -> str:
-    before = text[max(part[0], one.start() - 90) : one.start()].split()[-8:]
-    after = text[one.end() : min(part[1], one.end() + 60)].split()[:4]
+def _words_around(text: str, one: re.Match[str], start: int, stop: int) -> str:
+    before = text[max(start, one.start() - 90) : one.start()].split()[-8:]
+    after = text[one.end() : min(stop, one.end() + 60)].split()[:4]
     return " ".join((*before, "…", *after))
-
-
-def _stated(
-    page: str, text: str, one: re.Match[str], unit: str, where: str, what: str
-) -> StatedFigure:
-    line = text.count("\n", 0, one.start()) + 1
-    return StatedFigure(page, line, one.start(), one[0], unit, where, what)

@@ -8,11 +8,15 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from evaluation.claims.table import Claim, ClaimedRun, ClaimsTable, Pointer, values_of
+from imaging.digest import file_sha256
 from imaging.errors import KitError
+from imaging.files import replacing
+from imaging.machine import cpu_name
 
 NEEDS = ("data", "gpu", "docker", "hours", "idle machine", "older weights", "not repeatable")
 """What a run may need: the real CTs, a GPU, Docker, hours, a machine that does nothing else, or
@@ -114,18 +118,55 @@ def repeated(table: ClaimsTable, root: Path, name: str) -> Iterator[Path]:
         yield made
 
 
-def by_hand(claim: Claim, table: ClaimsTable) -> bool:
-    """Tell whether a value was taken from the page's words, so that no file has its new value."""
-    return claim.value.removeprefix("/") in table.runs[claim.run].values
-
-
 def compared(
     table: ClaimsTable, root: Path, claims: list[Claim], new: dict[Pointer, float]
 ) -> Iterator[Repeated]:
-    """Yield each claim of one run with its old and its new value, but those `by_hand`."""
+    """Yield each claim of one run with its old and its new value, but those by hand."""
     for claim in claims:
-        if by_hand(claim, table):
+        if claim.by_hand:
             continue
         old = values_of(table.runs[claim.run], root).get(claim.value, math.nan) * claim.times
         now = new.get(claim.value)
         yield Repeated(claim, old, None if now is None else now * claim.times)
+
+
+def here(root: Path) -> tuple[str, str, str]:
+    """Return machine, date and commit of what is done now."""
+    machine = f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores"
+    return machine, datetime.now(UTC).date().isoformat(), _commit(root)
+
+
+def _commit(root: Path) -> str:
+    """Return the short name of the commit; "unknown" without git."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def with_new_values(
+    table: ClaimsTable, root: Path, name: str, made: Path, new: dict[Pointer, float]
+) -> ClaimsTable:
+    """Put the results of a repetition in the place of the old ones.
+
+    Args:
+        table: The claims.
+        root: The repository's root.
+        name: The run.
+        made: The new results file; it replaces the old one where the run has one.
+        new: Its values.
+
+    Raises:
+        KitError: The results file cannot be written.
+    """
+    run = table.runs[name]
+    if run.results:
+        with replacing(root / run.results) as partial:
+            shutil.copyfile(made, partial)
+    values = {place: new.get(place, value) for place, value in run.values.items()}
+    inputs = {file: file_sha256(root / file) for file in run.inputs}
+    machine, date, commit = here(root)
+    run = replace(run, machine=machine, date=date, commit=commit, values=values, inputs=inputs)
+    return replace(table, runs={**table.runs, name: run})

@@ -2,17 +2,26 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from evaluation.claims.adding import Added, add_page
 from evaluation.claims.checking import other_inputs, problems, updated
-from evaluation.claims.circumstances import here, with_new_values
-from evaluation.claims.rerun import NEEDS, Repeated, by_hand, cannot, compared, matching, repeated
+from evaluation.claims.rerun import (
+    NEEDS,
+    Repeated,
+    cannot,
+    compared,
+    here,
+    matching,
+    repeated,
+    with_new_values,
+)
 from evaluation.claims.table import (
     Claim,
     ClaimedRun,
@@ -31,6 +40,8 @@ from imaging.words import number_of
 FILE = Path("docs/claims.json")
 WEIGHTS = "weights_manifest.json"
 """The input of every run that depends on the default weights."""
+_NUMBERS = {"claims", "figure", "new", "old", "tolerance"}
+"""Columns of the tables that hold numbers."""
 _BUSY = 0.5
 """Load average for each core from which on seconds mean little."""
 
@@ -44,7 +55,7 @@ def list_claims(root: Path, pattern: str) -> list[str]:
     table = read_claims(root / FILE)
     shown = _matching(table, pattern)
     if pattern:
-        show_table(_claims_table(shown, table), terminal())
+        show_table(_claims_table(shown), terminal())
     counts = Counter(claim.run for claim in shown)
     show_table(_runs_table(table, root, counts), terminal())
     for name in filter(lambda name: pattern and name in counts, table.runs):
@@ -55,7 +66,8 @@ def list_claims(root: Path, pattern: str) -> list[str]:
     found = list(problems(table, root))
     for line in found:
         warn(line)
-    pages, claims = number_of(len(table.pages), "page"), number_of(len(table.claims), "claim")
+    pages = number_of(len(table.covered(root)), "page")
+    claims = number_of(len(table.claims), "claim")
     terminal().print(f"{pages} covered, {claims}, {number_of(len(found), 'problem')}")
     return found
 
@@ -113,10 +125,10 @@ class AddRequest:
     """What a new run needs."""
     inputs: tuple[str, ...] = ()
     """Files of the repository that a new run depends on."""
-    given: str = ""
-    """A figure of the page that nobody measured."""
+    given: tuple[str, ...] = ()
+    """Figures of the page that nobody measured."""
     why: str = ""
-    """What it is instead."""
+    """What they are instead."""
 
 
 def add_claims(root: Path, request: AddRequest) -> list[str]:
@@ -128,9 +140,9 @@ def add_claims(root: Path, request: AddRequest) -> list[str]:
     table, page = read_claims(root / FILE), request.page
     if request.given:
         if not request.why:
-            raise KitError("--given needs --why: what the figure is, as nobody measured it")
-        given = Given(page, request.given, request.why)
-        table = replace(table, given=(*table.given, given))
+            raise KitError("--given needs --why: what it is, as nobody measured it")
+        given = (Given(page, figure, request.why) for figure in request.given)
+        table = replace(table, given=(*table.given, *given))
     if request.command:
         table = replace(table, runs={**table.runs, **_new_run(root, request)})
     added = add_page(table, root, page, request.runs, request.section)
@@ -183,7 +195,7 @@ def _repeated(
     failed: list[str] = []
     for name in names:
         mine = [claim for claim in claims if claim.run == name]
-        if count := sum(by_hand(claim, table) for claim in mine):
+        if count := sum(claim.by_hand for claim in mine):
             told = number_of(count, "claim was", "claims were")
             warn(f"run {name}: {told} taken from a page's words, and not compared")
         try:
@@ -200,57 +212,49 @@ def _repeated(
     return table, rows, failed
 
 
-def _claims_table(claims: list[Claim], table: ClaimsTable) -> Table:
-    shown = Table()
-    for name in ("page", "what"):
-        shown.add_column(name)
-    for name in ("figure", "tolerance"):
-        shown.add_column(name, justify="right")
-    shown.add_column("run")
-    for claim in claims:
-        words = (Text(claim.page), Text(claim.what))
-        shown.add_row(*words, claim.figure, f"{claim.tolerance:g}", Text(claim.run))
+def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    shown = Table(title=title or None)
+    for head in heads:
+        justify: JustifyMethod = "right" if head in _NUMBERS else "left"
+        shown.add_column(head, justify=justify, no_wrap=head == "date")
+    for row in rows:
+        shown.add_row(*map(Text, row))
     return shown
+
+
+def _claims_table(claims: Iterable[Claim]) -> Table:
+    rows = (
+        (claim.page, claim.what, claim.figure, f"{claim.tolerance:g}", claim.run)
+        for claim in claims
+    )
+    return _table("", ("page", "what", "figure", "tolerance", "run"), rows)
 
 
 def _runs_table(table: ClaimsTable, root: Path, counts: Counter[str]) -> Table:
-    shown = Table(title="runs behind the figures")
-    shown.add_column("run")
-    shown.add_column("claims", justify="right")
-    shown.add_column("date", no_wrap=True)
-    for name in ("machine", "repeated here?"):
-        shown.add_column(name)
-    for name, run in table.runs.items():
-        if name in counts:
-            reason = cannot(run, root) or f"yes, {run.seconds:.0f} s"
-            date = Text(run.date)
-            shown.add_row(Text(name), str(counts[name]), date, Text(run.machine), Text(reason))
-    return shown
+    rows = (
+        (name, str(counts[name]), run.date, run.machine,
+         cannot(run, root) or f"yes, {run.seconds:.0f} s")
+        for name, run in table.runs.items()
+        if name in counts
+    )  # fmt: skip
+    heads = ("run", "claims", "date", "machine", "repeated here?")
+    return _table("runs behind the figures", heads, rows)
 
 
-def _rerun_table(rows: list[Repeated]) -> Table:
-    shown = Table(title="old and new values")
-    for name in ("page", "what"):
-        shown.add_column(name)
-    for name in ("old", "new", "tolerance"):
-        shown.add_column(name, justify="right")
-    shown.add_column("within")
-    for row in rows:
-        new = "none" if row.new is None else f"{row.new:.5g}"
-        within = "yes" if row.holds else "no"
-        numbers = (f"{row.old:.5g}", new, f"{row.claim.tolerance:g}")
-        shown.add_row(Text(row.claim.page), Text(row.claim.what), *numbers, within)
-    return shown
+def _rerun_table(repetitions: Iterable[Repeated]) -> Table:
+    rows = (
+        (one.claim.page, one.claim.what, f"{one.old:.5g}",
+         "none" if one.new is None else f"{one.new:.5g}",
+         f"{one.claim.tolerance:g}", "yes" if one.holds else "no")
+        for one in repetitions
+    )  # fmt: skip
+    heads = ("page", "what", "old", "new", "tolerance", "within")
+    return _table("old and new values", heads, rows)
 
 
 def _show_added(added: Added, page: str) -> None:
-    shown = Table(title=f"new claims about {page}")
-    shown.add_column("figure", justify="right")
-    for name in ("what", "value"):
-        shown.add_column(name)
-    for claim in (*added.found, *added.recorded):
-        shown.add_row(claim.figure, Text(claim.what), Text(f"{claim.run}: {claim.value}"))
-    show_table(shown, terminal())
+    rows = ((claim.figure, claim.what, f"{claim.run}: {claim.value}") for claim in added.new)
+    show_table(_table(f"new claims about {page}", ("figure", "what", "value"), rows), terminal())
     for claim in added.dropped:
         terminal().print(f"dropped: {claim.text} ({claim.what})", soft_wrap=True, highlight=False)
 

@@ -1,4 +1,4 @@
-"""docs/claims.json: which pages are covered, the runs behind their figures, and the figures."""
+"""docs/claims.json: the runs behind the figures of the documents, and the figures."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
@@ -6,15 +6,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evaluation.claims.pages import StatedFigure, decimals, stated_figures
+from evaluation.claims.pages import DIGEST, StatedFigure, decimals, stated_figures
 from imaging.errors import KitError
 from imaging.records import read_record, read_table, write_json
 
 _HEAD = {"schema": 1, "kind": "claims"}
-_NAMES = ("case", "team", "engine", "file", "name")
-"""Keys by which the entries of an array are addressed, where they have one that no other has."""
 Pointer = str
-"""Place of a value in a results file, after RFC 6901: "/cases/CHAOS_3/labels/liver/dsc"."""
+"""Place of a value in a results file, after RFC 6901: "/cases/CHAOS_3/labels/liver/dsc".
+
+Without "/" at its beginning: words of a page, from which the value was taken."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ClaimedRun:
     results: str = ""
     """The file with its values, from the repository's root; empty where `values` has them."""
     values: dict[str, float] = field(default_factory=dict)
-    """By their places in `made`, which begin with "/", or by words from the page."""
+    """By their places in `made`, or by words of a page."""
     inputs: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the files of the repository that the figures depend on."""
     needs: tuple[str, ...] = ()
@@ -68,6 +68,11 @@ class Claim:
         return self.where or self.words
 
     @property
+    def by_hand(self) -> bool:
+        """Whether its value was taken from the page's words, so that no file has its new value."""
+        return not self.value.startswith("/")
+
+    @property
     def figure(self) -> str:
         """The figure with its unit."""
         return f"{self.text} {self.unit}".strip()
@@ -98,8 +103,8 @@ class Given:
 class ClaimsTable:
     """The whole file."""
 
-    pages: tuple[str, ...] = ()
-    """Pages whose every figure is claimed."""
+    uncovered: tuple[str, ...] = ()
+    """Pages whose figures need not be claimed yet: all but these are covered."""
     given: tuple[Given, ...] = ()
     runs: dict[str, ClaimedRun] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
@@ -107,6 +112,12 @@ class ClaimsTable:
     def of_page(self, page: str) -> list[Claim]:
         """Return the claims about a page."""
         return [claim for claim in self.claims if claim.page == page]
+
+    def covered(self, root: Path) -> list[str]:
+        """Return the pages whose every figure must be claimed: README.md and all of docs/."""
+        files = (root / "README.md", *sorted((root / "docs").rglob("*.md")))
+        pages = [path.relative_to(root).as_posix() for path in files if path.is_file()]
+        return [page for page in pages if page not in self.uncovered]
 
 
 def read_claims(path: Path) -> ClaimsTable:
@@ -122,27 +133,21 @@ def read_claims(path: Path) -> ClaimsTable:
 
 
 def write_claims(table: ClaimsTable, path: Path) -> None:
-    """Write a table of claims, those of one page together, in the order of the pages."""
-    order = {page: place for place, page in enumerate(table.pages)}
-    claims = sorted(table.claims, key=lambda claim: order.get(claim.page, len(order)))
-    parts = {name: asdict(run) for name, run in table.runs.items()}
+    """Write a table of claims, those of one page together."""
     shown = {
-        "pages": table.pages,
-        "given": [asdict(given) for given in table.given],
-        "runs": {name: _told(part, ClaimedRun) for name, part in parts.items()},
-        "claims": [_told(asdict(claim), Claim) for claim in claims],
+        "uncovered": table.uncovered,
+        "given": [asdict(given) for given in sorted(table.given, key=lambda one: one.page)],
+        "runs": {name: _told(run) for name, run in table.runs.items()},
+        "claims": [_told(claim) for claim in sorted(table.claims, key=lambda one: one.page)],
     }
     write_json({**_HEAD, **shown}, path)
 
 
-def _told(table: dict[str, Any], kind: type[ClaimedRun] | type[Claim]) -> dict[str, Any]:
-    """Return a table without what is as it is by default."""
-    defaults = {item.name: item.default for item in fields(kind)}
-    return {
-        key: value
-        for key, value in table.items()
-        if value != defaults[key] and value not in ((), {}, [])
-    }
+def _told(record: ClaimedRun | Claim) -> dict[str, Any]:
+    """Return a record without what is as it is by default."""
+    defaults = {item.name: item.default for item in fields(record)}
+    told = asdict(record).items()
+    return {key: value for key, value in told if value not in (defaults[key], (), {})}
 
 
 def figures_of(table: ClaimsTable, root: Path, page: str) -> list[StatedFigure]:
@@ -173,10 +178,7 @@ def values_of(run: ClaimedRun, root: Path) -> dict[Pointer, float]:
     Raises:
         KitError: The results file cannot be read.
     """
-    found = {
-        place if place[0] == "/" else f"/{place}": value for place, value in run.values.items()
-    }
-    return found | (file_values(root / run.results) if run.results else {})
+    return run.values | (file_values(root / run.results) if run.results else {})
 
 
 def file_values(path: Path) -> dict[Pointer, float]:
@@ -195,24 +197,32 @@ def _values_in(path: Path, changed_ns: int) -> dict[Pointer, float]:
 
 
 def _numbers(value: Any, place: Pointer) -> Iterator[tuple[Pointer, float]]:
+    if isinstance(value, list):
+        value = dict(zip(_tokens(value), value, strict=True))
     if isinstance(value, dict):
         for key, part in value.items():
             token = str(key).replace("~", "~0").replace("/", "~1")
-            yield from _numbers(part, f"{place}/{token}")
-    elif isinstance(value, list):
-        for token, part in zip(_tokens(value), value, strict=True):
             yield from _numbers(part, f"{place}/{token}")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield place, float(value)
 
 
 def _tokens(array: list[Any]) -> list[str]:
-    """Return the names of an array's entries, or their numbers."""
-    for key in _NAMES:
-        names = [str(entry.get(key)) if isinstance(entry, dict) else "" for entry in array]
-        if all(names) and len(set(names)) == len(names) and "None" not in names:
-            return [name.replace("~", "~0").replace("/", "~1") for name in names]
+    """Return the names of an array's entries: the first texts in them that tell them apart.
+
+    Digests are none of these. Where the texts do not tell them apart, their numbers.
+    """
+    texts = [_texts(entry) for entry in array]
+    for length in range(1, min(map(len, texts), default=0) + 1):
+        names = [" ".join(text[:length]) for text in texts]
+        if len(set(names)) == len(names):
+            return names
     return [str(number) for number in range(len(array))]
+
+
+def _texts(entry: Any) -> list[str]:
+    values = entry.values() if isinstance(entry, dict) else ()
+    return [value for value in values if isinstance(value, str) and not DIGEST.search(value)]
 
 
 def as_number(text: str) -> float:

@@ -5,14 +5,12 @@ from dataclasses import asdict, dataclass, fields
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
-import inference
 from evaluation.comparison.measured import TeamResults
 from evaluation.comparison.reported import METRICS, UNSPECIFIED, Reported, Result
+from evaluation.result_files import write_results
 from imaging.errors import KitError
-from imaging.records import write_json
 from imaging.tables import write_csv
 
-SCHEMA = 1
 NOT_MEASURED = "not measured"
 
 
@@ -134,14 +132,8 @@ def write_comparison(
     rows: Sequence[Comparison], teams: Sequence[TeamResults], folder: Path
 ) -> None:
     """Write compare.json and compare.csv into `folder`."""
-    content = {
-        "schema": SCHEMA,
-        "kind": "comparison",
-        "kit": inference.__version__,
-        "caveats": caveats(teams),
-        "rows": [_as_json(row) for row in rows],
-    }
-    write_json(content, folder / "compare.json")
+    content = {"caveats": caveats(teams), "rows": [_as_json(row) for row in rows]}
+    write_results("comparison", content, folder / "compare.json")
     names = [field.name for field in fields(Comparison)]
     write_csv(folder / "compare.csv", names, (asdict(row).values() for row in rows))
 

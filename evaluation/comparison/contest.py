@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evaluation.comparison.measured import check_names, load_results
 from evaluation.efficiency.results import CaseEfficiency, Efficiency
 from evaluation.profiles.profile import FLARE23, Profile
-from evaluation.scoring.scores import CaseScores, Scores, organ_mean
+from evaluation.scoring.scores import FIGURES, ORGANS_MEAN, CaseScores, Scores, score_name
 from imaging.errors import KitError
 from imaging.organs import TUMOUR
 from imaging.words import number_of
@@ -55,9 +55,15 @@ def load_contest(folders: Sequence[Path]) -> Contest:
     """
     if len(folders) < 2:
         raise KitError("one team alone cannot be ranked; give the results of two or more")
-    read = [_read(folder) for folder in folders]
-    scores = [scores for scores, _ in read]
-    runs = {s.team: run for s, run in read if run is not None}
+    scores: list[Scores] = []
+    runs: dict[str, Efficiency] = {}
+    for folder in folders:
+        found, run = load_results(folder)
+        if found is None:
+            raise KitError(f"{folder} holds no scores.json; run score first")
+        scores.append(found)
+        if run is not None:
+            runs[found.team] = run
     check_names(s.team for s in scores)
     _check_rules(scores)
     _check_cases(scores, runs)
@@ -74,15 +80,6 @@ def load_contest(folders: Sequence[Path]) -> Contest:
         if len(lacking) < len(rows):
             costs[metric] = np.array(rows)
     return Contest(tuple(s.team for s in scores), cases, costs, tuple(notes))
-
-
-def _read(folder: Path) -> tuple[Scores, Efficiency | None]:
-    found = load_results(folder)
-    scores = [table for table in found if isinstance(table, Scores)]
-    runs = [table for table in found if isinstance(table, Efficiency)]
-    if not scores:
-        raise KitError(f"{folder} holds no scores.json; run score first")
-    return scores[0], runs[0] if runs else None
 
 
 def _profile_notes(profile: Profile, runs: dict[str, Efficiency]) -> list[str]:
@@ -113,28 +110,29 @@ def _check_cases(scores: Sequence[Scores], runs: dict[str, Efficiency]) -> None:
     known = {case.case: case for case in scores[0].cases}
     for other in scores[1:]:
         found = {case.case: case for case in other.cases}
-        if found.keys() != known.keys():
-            raise KitError(
-                f"{scores[0].team} and {other.team} were not scored on the same cases; in one "
-                f"only: {_named(found.keys() ^ known.keys())}"
-            )
-        odd = [case for case in known if found[case].truth_sha256 != known[case].truth_sha256]
-        if odd:
-            raise KitError(
-                f"{scores[0].team} and {other.team} were scored against different truths: "
-                f"{_named(odd)}"
-            )
-        blank = [c for c in known if _blank(known[c], found[c])]
-        if blank:
-            raise KitError(
-                f"{scores[0].team} and {other.team} were not scored on the same organs: score both "
-                f"with the same --drawn: {_named(blank)}"
-            )
+        if difference := _how_scored_otherwise(known, found):
+            raise KitError(f"{scores[0].team} and {other.team} were {difference}")
     for team, run in runs.items():
         if strange := {case.case for case in run.cases} - known.keys():
             raise KitError(f"{team} was timed on cases that were not scored: {_named(strange)}")
     _check_same("--time-limit", {team: run.limits.seconds for team, run in runs.items()})
     _check_same("--memory-limit", {team: run.limits.gpu_mib for team, run in runs.items()})
+
+
+def _how_scored_otherwise(
+    first: dict[str, CaseScores], second: dict[str, CaseScores]
+) -> str | None:
+    """Say why two scorings cannot be ranked together; None where they can."""
+    if one_only := first.keys() ^ second.keys():
+        return f"not scored on the same cases; in one only: {_named(one_only)}"
+    pairs = [(first[case], second[case]) for case in first]
+    if odd := [a.case for a, b in pairs if a.truth_sha256 != b.truth_sha256]:
+        return f"scored against different truths: {_named(odd)}"
+    scored = [(a, b) for a, b in pairs if a.labels and b.labels]
+    if blank := [a.case for a, b in scored if a.unannotated != b.unannotated]:
+        advice = "score both with the same --annotated"
+        return f"not scored on the same organs: {advice}: {_named(blank)}"
+    return None
 
 
 def _check_same(option: str, values: dict[str, Any]) -> None:
@@ -152,35 +150,23 @@ def _named(cases: Iterable[str]) -> str:
 def _score_costs(
     scores: Sequence[Scores], cases: tuple[str, ...], unannotated: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
+    """Return minus the score of every case, 0 where it has none: for all teams, unannotated."""
     tables = [{case.case: case for case in s.cases} for s in scores]
-    subjects = {"organ": set(scores[0].challenge.organs), "tumour": {TUMOUR} & {*scores[0].names}}
+    labels = {ORGANS_MEAN: {*scores[0].challenge.organs}, TUMOUR: {TUMOUR} & {*scores[0].names}}
     return {
-        f"{of} {metric.upper()}": np.array(
-            [[-_score(table[case], of, metric) for case in cases] for table in tables]
+        score_name(of, metric): np.array(
+            [[-(table[case].value(of, metric) or 0.0) for case in cases] for table in tables]
         )
-        for of, organs in subjects.items()
-        if organs - set(unannotated)
-        for metric in ("dsc", "nsd")
+        for of, metric in FIGURES
+        if labels[of] - set(unannotated)
     }
 
 
-def _blank(first: CaseScores, second: CaseScores) -> bool:
-    """Tell whether two scores of a case are of different organs."""
-    return bool(first.labels and second.labels and first.unannotated != second.unannotated)
-
-
 def _unannotated_notes(scores: Scores) -> list[str]:
-    """Say what is not ranked, or ranked on fewer cases, because nobody drew it."""
+    """Say what is not ranked, or ranked on fewer cases, because it was not annotated."""
     lacking = Counter(organ for case in scores.cases for organ in case.unannotated)
     named = ", ".join(f"{organ} in {number_of(n, 'case')}" for organ, n in lacking.items())
-    return [f"nobody drew, so on which all teams are equal: {named}"] if named else []
-
-
-def _score(case: CaseScores, of: str, metric: str) -> float:
-    """Return one case's score, 0 where it has none; where nobody drew it, that is every team's."""
-    if of == "organ":
-        return organ_mean(case, metric) or 0.0
-    return getattr(case.labels.get(TUMOUR), metric, None) or 0.0
+    return [f"not annotated, so all teams are equal there: {named}"] if named else []
 
 
 def _efficiency_costs(run: Efficiency | None, figure: str, cases: tuple[str, ...]) -> list[float]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from evaluation.comparison.compare import Comparison
 from evaluation.comparison.contest import Contest
-from evaluation.comparison.ranking import Ranking, case_ranks, rank_weights
+from evaluation.comparison.ranking import Ranking, case_ranks, mean_case_ranks
+from evaluation.result_files import write_results
 from evaluation.scoring.intervals import (
     Difference,
     Floats,
@@ -21,16 +22,11 @@ from evaluation.scoring.intervals import (
     paired_difference,
     unpaired_difference,
 )
-from evaluation.scoring.scores import CaseScores, Scores, organ_mean
-from imaging import __version__
-from imaging.organs import TUMOUR
-from imaging.records import write_json
+from evaluation.scoring.scores import FIGURES, Scores, score_name
 from imaging.tables import write_csv
 
-SCHEMA = 1
 PERCENT, RANKS = "points", "ranks"
 """Units: percent points of DSC or NSD; mean ranks, of which less is better."""
-_FIGURES = tuple((of, metric) for of in ("organs", TUMOUR) for metric in ("dsc", "nsd"))
 _COLUMNS = (
     "first", "second", "figure", "unit", "value", "low", "high", "paired", "first_cases",
     "second_cases", "verdict", "cases_needed", "more_cases",
@@ -61,7 +57,7 @@ def between_teams(teams: Sequence[Scores]) -> list[DifferenceRow]:
     rows = []
     for first, second in combinations(teams, 2):
         shared = _shared(first, second)
-        for of, metric in _FIGURES:
+        for of, metric in FIGURES:
             one, two = (_values(scores, of, metric) for scores in (first, second))
             if both := [case for case in shared if case in one and case in two]:
                 found = paired_difference(*(_array(v, both) for v in (one, two)))
@@ -69,7 +65,9 @@ def between_teams(teams: Sequence[Scores]) -> list[DifferenceRow]:
                 found = unpaired_difference(_array(one, one), _array(two, two))
             else:
                 continue
-            rows.append(DifferenceRow(first.team, second.team, _name(of, metric), PERCENT, found))
+            rows.append(
+                DifferenceRow(first.team, second.team, score_name(of, metric), PERCENT, found)
+            )
     return rows
 
 
@@ -79,7 +77,7 @@ def from_reported(rows: Iterable[Comparison], teams: Sequence[Scores]) -> list[D
     Nothing is known of the reported figure's cases, so it counts as exact.
     """
     scores = {team.team: team for team in teams}
-    figures = {(f"{metric}_percent", of): (of, metric) for of, metric in _FIGURES}
+    figures = {(f"{metric}_percent", of): (of, metric) for of, metric in FIGURES}
     found = []
     for row in rows:
         place = figures.get((row.metric, row.of))
@@ -88,20 +86,16 @@ def from_reported(rows: Iterable[Comparison], teams: Sequence[Scores]) -> list[D
         values = _values(scores[row.measured_by], *place)
         difference = against_a_figure(_array(values, values), float(row.reported))
         by = f"{row.reported_by}, {row.split}"
-        found.append(DifferenceRow(row.measured_by, by, _name(*place), PERCENT, difference))
+        found.append(DifferenceRow(row.measured_by, by, score_name(*place), PERCENT, difference))
     return found
 
 
 def between_places(contest: Contest, ranking: Ranking) -> list[DifferenceRow]:
     """Compare every team with the next one in a ranking, in mean rank and in each score."""
-    weights = rank_weights(contest.costs)
-    ranks = [case_ranks(contest.costs[metric]) for metric in weights]
-    by_case = np.average(ranks, axis=0, weights=list(weights.values()))
-    of_team = {team: number for number, team in enumerate(contest.teams)}
-    order = [standing.team for standing in ranking.standings]
+    by_case = mean_case_ranks({name: case_ranks(cost) for name, cost in contest.costs.items()})
     rows = []
-    for first, second in pairwise(order):
-        one, two = of_team[first], of_team[second]
+    for first, second in pairwise(standing.team for standing in ranking.standings):
+        one, two = contest.teams.index(first), contest.teams.index(second)
         mean = paired_difference(by_case[one], by_case[two])
         rows.append(DifferenceRow(first, second, "mean rank", RANKS, mean))
         for metric, costs in contest.costs.items():
@@ -118,8 +112,7 @@ def write_differences(rows: Sequence[DifferenceRow], folder: Path) -> None:
         KitError: They cannot be written.
     """
     cells = [_cells(row) for row in rows]
-    content = {"schema": SCHEMA, "kind": "differences", "kit": __version__, "rows": cells}
-    write_json(content, folder / "differences.json")
+    write_results("differences", {"rows": cells}, folder / "differences.json")
     write_csv(folder / "differences.csv", _COLUMNS, ([c[k] for k in _COLUMNS] for c in cells))
 
 
@@ -131,31 +124,16 @@ def _cells(row: DifferenceRow) -> dict[str, object]:
 
 def _shared(first: Scores, second: Scores) -> list[str]:
     """Return the cases of one name and, as far as is known, one truth."""
-    known = {case.case: case for case in second.cases}
-    return [case.case for case in first.cases if _same_truth(case, known.get(case.case))]
-
-
-def _same_truth(first: CaseScores, second: CaseScores | None) -> bool:
-    if second is None:
-        return False
-    digests = {first.truth_sha256, second.truth_sha256} - {None}
-    return len(digests) < 2
+    known = {case.case: case.truth_sha256 for case in second.cases}
+    both = [case for case in first.cases if case.case in known]
+    return [c.case for c in both if len({c.truth_sha256, known[c.case]} - {None}) < 2]
 
 
 def _values(scores: Scores, of: str, metric: str) -> dict[str, float]:
     """Return 100 times a score of every case that has it."""
-    found = {}
-    for case in scores.cases:
-        label = case.labels.get(TUMOUR)
-        value = organ_mean(case, metric) if of == "organs" else getattr(label, metric, None)
-        if value is not None:
-            found[case.case] = 100 * value
-    return found
+    values = ((case.case, case.value(of, metric)) for case in scores.cases)
+    return {case: 100 * value for case, value in values if value is not None}
 
 
 def _array(values: dict[str, float], cases: Iterable[str]) -> Floats:
     return np.array([values[case] for case in cases], np.float64)
-
-
-def _name(of: str, metric: str) -> str:
-    return f"{'organ' if of == 'organs' else of} {metric.upper()}"

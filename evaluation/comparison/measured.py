@@ -56,25 +56,24 @@ def load_measured(path: Path, split: str | None = None) -> TeamResults:
     Raises:
         KitError: There are no results, or they contradict each other or `split`.
     """
-    found = load_results(path)
-    split = _one_split(path, {table.split for table in found} | {split})
+    scores, efficiency = found = load_results(path)
+    given = [table for table in found if table is not None]
+    split = _one_split(path, {table.split for table in given} | {split})
     figures: Figures = {}
     caveats: list[str] = []
-    for table in found:
-        if isinstance(table, Scores):
-            figures |= _score_figures(table, split)
-            if table.profile == FLARE23.name and table.low_dsc != LOW_DSC_2023:
-                caveats.append(
-                    f"NSD counts 0 below a DSC of {table.low_dsc:g}; during FLARE23 it was "
-                    f"{LOW_DSC_2023:g} (score --low-dsc)"
-                )
-        else:
-            figures |= _efficiency_figures(table, split)
-            machine = (table.circumstances.get(key) for key in ("cpu", "gpu"))
-            named = ", ".join(str(part) for part in machine if part)
-            caveats.append(f"time and GPU memory are those of {named or 'an unnamed machine'}")
-    scores = next((table for table in found if isinstance(table, Scores)), None)
-    return TeamResults(found[0].team, split, figures, tuple(caveats), scores)
+    if scores is not None:
+        figures |= _score_figures(scores, split)
+        if scores.profile == FLARE23.name and scores.low_dsc != LOW_DSC_2023:
+            caveats.append(
+                f"NSD counts 0 below a DSC of {scores.low_dsc:g}; during FLARE23 it was "
+                f"{LOW_DSC_2023:g} (score --low-dsc)"
+            )
+    if efficiency is not None:
+        figures |= _efficiency_figures(efficiency, split)
+        machine = (efficiency.circumstances.get(key) for key in ("cpu", "gpu"))
+        named = ", ".join(str(part) for part in machine if part)
+        caveats.append(f"time and GPU memory are those of {named or 'an unnamed machine'}")
+    return TeamResults(given[0].team, split, figures, tuple(caveats), scores)
 
 
 def check_names(teams: Iterable[str]) -> None:
@@ -87,21 +86,22 @@ def check_names(teams: Iterable[str]) -> None:
         raise KitError(f"several results are {', '.join(twice)}'s; name them apart: score --team")
 
 
-def load_results(path: Path) -> list[Scores | Efficiency]:
-    """Read the results that `path` is or holds.
+def load_results(path: Path) -> tuple[Scores | None, Efficiency | None]:
+    """Read the results that `path` is or holds: scores, times, or both.
 
     Raises:
         KitError: There are none, or they cannot be read.
     """
+    scores, efficiency = None, None
     paths = [path / name for name in FILES if (path / name).is_file()] if path.is_dir() else [path]
     if not paths:
         raise KitError(f"{path} holds no {' or '.join(FILES)}; run score or efficiency first")
-    return [_load(file) for file in paths]
-
-
-def _load(path: Path) -> Scores | Efficiency:
-    kind = read_table(path, "results")[0].get("kind")
-    return load_efficiency(path) if kind == "efficiency" else load_scores(path)
+    for file in paths:
+        if read_table(file, "results")[0].get("kind") == "efficiency":
+            efficiency = load_efficiency(file)
+        else:
+            scores = load_scores(file)
+    return scores, efficiency
 
 
 def _one_split(path: Path, stated: set[str | None]) -> str | None:
@@ -140,7 +140,8 @@ def _score_flaw(scores: Scores, of: str, mean: Mean, split: str | None) -> str |
         return f"scored by the rules of {scores.profile}, not of {wanted}"
     unannotated = {organ for case in scores.cases for organ in case.unannotated} - {TUMOUR}
     if of == "organs" and unannotated:
-        return f"not drawn in every case: {', '.join(o for o in scores.names if o in unannotated)}"
+        named = ", ".join(organ for organ in scores.names if organ in unannotated)
+        return f"not annotated in every case: {named}"
     if mean.count < len(scores.cases):
         return f"{mean.count} of {number_of(len(scores.cases), 'case')} scored"
     return _size_flaw(mean.count, split)

@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
-import inference
 from evaluation.comparison.contest import CPU, GPU, Contest
-from imaging.records import write_json
+from evaluation.result_files import write_results
 from imaging.tables import write_csv
 
-SCHEMA = 1
 SEED = 23
 _DIGITS = 9
 """What is equal but for the last bits of a float shares a rank."""
@@ -65,8 +63,7 @@ class Ranking:
 
     def write(self, folder: Path) -> None:
         """Write rank.json and rank.csv into `folder`."""
-        table = {"schema": SCHEMA, "kind": "ranking", "kit": inference.__version__, **asdict(self)}
-        write_json(table, folder / "rank.json")
+        write_results("ranking", asdict(self), folder / "rank.json")
         shares = [f"share_place_{place}" for place in range(1, len(self.standings) + 1)]
         rows = [
             [s.place, s.team, s.mean_rank, *(s.ranks[m] for m in self.weights), *s.places]
@@ -82,6 +79,12 @@ def rank_weights(metrics: Mapping[str, object]) -> dict[str, float]:
     return {metric: 0.5 if metric in halved else 1.0 for metric in metrics}
 
 
+def mean_case_ranks(ranks: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the teams' mean ranks on every case, float64 [teams, cases], of those by metric."""
+    weights = list(rank_weights(ranks).values())
+    return np.average(list(ranks.values()), axis=0, weights=weights)
+
+
 def rank_teams(contest: Contest, bootstrap: int, seed: int = SEED) -> Ranking:
     """Rank the teams of a contest.
 
@@ -92,9 +95,7 @@ def rank_teams(contest: Contest, bootstrap: int, seed: int = SEED) -> Ranking:
     """
     weights = rank_weights(contest.costs)
     ranks = {metric: case_ranks(cost) for metric, cost in contest.costs.items()}
-    by_case = np.average(
-        [ranks[metric] for metric in weights], axis=0, weights=list(weights.values())
-    )
+    by_case = mean_case_ranks(ranks)
     mean_ranks = by_case.mean(axis=1)
     order = places(mean_ranks)
     count = len(contest.cases)

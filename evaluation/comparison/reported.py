@@ -5,13 +5,13 @@ Strict: an unknown or missing key is an error, so that a misspelt one is never a
 
 from dataclasses import dataclass
 from decimal import Decimal
-from importlib.resources import files
 from pathlib import Path
 
 from imaging.errors import KitError
 from imaging.organs import ORGANS
 from imaging.records import Text, read_table, to_record
 
+_FOLDER = Path(__file__).parents[1] / "reported"
 UNSPECIFIED = "unspecified"
 SPLITS: dict[str, int | None] = {
     "public validation": 50,
@@ -99,7 +99,7 @@ class Reported:
 
 def reported_names() -> list[str]:
     """Return the names of the tables that the kit holds."""
-    return sorted(path.stem for path in _folder().glob("*.toml"))
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
 def find_reported(name: str) -> Reported:
@@ -113,7 +113,7 @@ def find_reported(name: str) -> Reported:
     if name not in reported_names():
         known = ", ".join(reported_names())
         raise KitError(f"no reported figures {name!r}; give one of {known}, or a TOML file")
-    return load_reported(_folder() / f"{name}.toml")
+    return load_reported(_FOLDER / f"{name}.toml")
 
 
 def load_reported(path: Path) -> Reported:
@@ -130,10 +130,6 @@ def load_reported(path: Path) -> Reported:
     for number, result in enumerate(reported.results):
         _check(result, f"{where}: results[{number}]")
     return reported
-
-
-def _folder() -> Path:
-    return Path(str(files("evaluation"))) / "reported"
 
 
 def _check(result: Result, where: str) -> None:

@@ -6,24 +6,23 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from evaluation.efficiency.options import (
+from evaluation.options import (
     GPU_INDEX,
     MEMORY_LIMIT,
+    OUTPUT,
+    PATH,
+    PROFILE,
+    SPLIT,
     TIME_LIMIT,
     TIMEOUT,
-    limits_of,
-    timeout_of,
 )
-from evaluation.profiles.option import PROFILE
 from imaging.errors import KitError
 from imaging.words import number_of
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command()
-@click.option("--inputs", required=True, type=_PATH, help="Folder of <case>_0000.nii.gz.")
-@click.option("-o", "--output", required=True, type=_PATH, help="Folder of the results.")
+@click.option("--inputs", required=True, type=PATH, help="Folder of <case>_0000.nii.gz.")
+@OUTPUT
 @click.option("--image", help="NAME of a loaded image, or its archive NAME.tar.gz.")
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(min=1))
 @click.option(
@@ -35,7 +34,7 @@ _PATH = click.Path(path_type=Path)
 @MEMORY_LIMIT
 @GPU_INDEX
 @click.option("--team", default="", help="Whose it is. By default the image's or OUTPUT's name.")
-@click.option("--split", help='Which cases, for `compare`: "public validation", "test" …')
+@SPLIT
 @click.argument("command", nargs=-1)
 @click.pass_context
 def efficiency(
@@ -46,9 +45,9 @@ def efficiency(
     repeat: int,
     warm: bool,
     profile: Any,
-    timeout: float,
-    time_limit: float,
-    memory_limit: float,
+    timeout: float | None,
+    time_limit: float | None,
+    memory_limit: float | None,
     gpu_index: int,
     team: str,
     split: str | None,
@@ -64,15 +63,16 @@ def efficiency(
     if (image is None) == (not command):
         raise click.UsageError("give either --image or, after --, the command to time")
     from evaluation.efficiency.protocol import Protocol, subject_of
+    from evaluation.efficiency.results import limits_of, timeout_of
     from evaluation.efficiency.screen import evaluate_on_screen
     from inference.pipeline import find_cases
 
-    said = {"timeout": timeout, "time_limit": time_limit, "memory_limit": memory_limit}
     if profile is not None:  # what nobody gave is the profile's
-        default = ParameterSource.DEFAULT
-        said = {k: v for k, v in said.items() if ctx.get_parameter_source(k) is not default}
-    limits = limits_of(profile, said.get("time_limit"), said.get("memory_limit"))
-    settings = Protocol(repeat, timeout_of(profile, said.get("timeout")), limits)
+        timeout, time_limit, memory_limit = _without_defaults(
+            ctx, timeout=timeout, time_limit=time_limit, memory_limit=memory_limit
+        )
+    limits = limits_of(profile, time_limit, memory_limit)
+    settings = Protocol(repeat, timeout_of(profile, timeout), limits)
     cases = find_cases(inputs)
     subject = subject_of(command, image, gpu_index)
     name = team or (subject.image.team if subject.image else output.resolve().name)
@@ -82,6 +82,11 @@ def efficiency(
     if report.together is not None and report.together.error:
         raise KitError(f"all cases in one process: {report.together.error}")
     if report.failed:
-        raise KitError(
-            f"{len(report.failed)} of {number_of(len(report.cases), 'case')} failed; see above"
-        )
+        cases_text = number_of(len(report.cases), "case")
+        raise KitError(f"{len(report.failed)} of {cases_text} failed; see above")
+
+
+def _without_defaults(ctx: click.Context, **values: float | None) -> list[float | None]:
+    """Return the values of options, with None for those that the user did not give."""
+    default = ParameterSource.DEFAULT
+    return [None if ctx.get_parameter_source(k) is default else v for k, v in values.items()]

@@ -171,7 +171,11 @@ class ContainerJob:
         self._cgroup: Path | None = None
 
     def start(self, stdout: IO[bytes], stderr: IO[bytes]) -> "subprocess.Popen[bytes]":
-        """Start Docker's client, which ends when the container does."""
+        """Start Docker's client, which ends when the container does.
+
+        Raises:
+            KitError: The system refuses to.
+        """
         try:
             self._client = subprocess.Popen(
                 self._command,
@@ -191,7 +195,11 @@ class ContainerJob:
         return None if self._cgroup is None else cgroup_ram_mib(self._cgroup)
 
     def close(self) -> None:
-        """Kill the container where it may still run."""
+        """Kill the container where it may still run.
+
+        Raises:
+            KitError: It cannot be ended.
+        """
         if self._lookup is not None:
             self._lookup.kill()
             self._lookup.communicate()

@@ -8,35 +8,10 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from evaluation.efficiency.process_tree import EXIT_S, ProcessTree, adopting_orphans
 from imaging.errors import KitError
-
-
-class TimedJob(Protocol):
-    """What is timed: a command in a folder, or a container."""
-
-    def start(self, stdout: IO[bytes], stderr: IO[bytes]) -> "subprocess.Popen[bytes]":
-        """Start it.
-
-        Raises:
-            KitError: The system refuses to.
-        """
-
-    def own_ram_mib(self) -> float | None:
-        """Return the memory that it uses now; None where there is nothing to see (yet)."""
-
-    def close(self) -> None:
-        """End whatever of it is still there.
-
-        Raises:
-            KitError: Something cannot be ended.
-        """
-
-    @property
-    def left_running(self) -> tuple[str, ...]:
-        """What it had left running when it was closed."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +49,9 @@ class CommandJob:
     def __init__(
         self, command: Sequence[str], workspace: Workspace, gpu_uuid: str | None = None
     ) -> None:
-        places = {"{inputs}": str(workspace.inputs), "{outputs}": str(workspace.outputs)}
-        self._command = [_substitute(word, places) for word in command]
+        inputs, outputs = str(workspace.inputs), str(workspace.outputs)
+        filled = (word.replace("{inputs}", inputs) for word in command)
+        self._command = [word.replace("{outputs}", outputs) for word in filled]
         self._folder = workspace.folder
         self._environment = dict(os.environ)
         if gpu_uuid is not None:
@@ -84,12 +60,17 @@ class CommandJob:
         self._tree: ProcessTree | None = None
         self._resources = contextlib.ExitStack()
         self.left_running: tuple[str, ...] = ()
+        """What it had left running when it was closed."""
         for entry in Path.cwd().iterdir():
             if entry.name not in {"inputs", "outputs"}:
                 (workspace.folder / entry.name).symlink_to(entry)
 
     def start(self, stdout: IO[bytes], stderr: IO[bytes]) -> "subprocess.Popen[bytes]":
-        """Start the command as the leader of its own session."""
+        """Start the command as the leader of its own session.
+
+        Raises:
+            KitError: The system refuses to.
+        """
         self._resources.enter_context(adopting_orphans())
         try:
             self._process = subprocess.Popen(
@@ -107,11 +88,15 @@ class CommandJob:
         return self._process
 
     def own_ram_mib(self) -> float | None:
-        """Return the resident memory of the process tree."""
+        """Return the resident memory of the process tree; None before the start."""
         return None if self._tree is None else self._tree.ram_mib()
 
     def close(self) -> None:
-        """Kill what is left of the tree."""
+        """Kill what is left of the tree.
+
+        Raises:
+            KitError: Something cannot be ended.
+        """
         with self._resources:
             if self._process is None or self._tree is None:
                 return
@@ -148,9 +133,3 @@ def wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> bool:
     if ended:
         process.wait()
     return ended
-
-
-def _substitute(word: str, places: dict[str, str]) -> str:
-    for name, path in places.items():
-        word = word.replace(name, path)
-    return word

@@ -13,7 +13,7 @@ from evaluation.efficiency.containers import ContainerJob, DockerImage, open_ima
 from evaluation.efficiency.energy import EnergyMeter
 from evaluation.efficiency.nvml import GpuMemory, NoGpuError, find_gpu
 from evaluation.efficiency.outputs import digest, elsewhere, printable, tail, take, work_folder
-from evaluation.efficiency.processes import CommandJob, TimedJob, Workspace, check_command, wait
+from evaluation.efficiency.processes import CommandJob, Workspace, check_command, wait
 from evaluation.efficiency.results import (
     CaseEfficiency,
     ChallengeLimits,
@@ -22,11 +22,8 @@ from evaluation.efficiency.results import (
     case_efficiency,
     load_of,
 )
-from evaluation.efficiency.sampling import (
-    MemorySample,
-    MemorySampler,
-    write_samples,
-)
+from evaluation.efficiency.sampling import MemorySample, MemorySampler, write_samples
+from evaluation.options import HOUR_S
 from imaging.errors import KitError, VolumeError
 from imaging.label_maps import read_label_map
 
@@ -38,17 +35,8 @@ class Protocol:
     """How often, how long, and what is tolerated."""
 
     repeat: int = 1
-    timeout_s: float = 3600.0
-    """What FLARE22 counted for a container that hangs."""
+    timeout_s: float = HOUR_S
     limits: ChallengeLimits = field(default_factory=ChallengeLimits)
-
-
-@dataclass(frozen=True)
-class RunProgress:
-    """Callbacks for whoever shows progress."""
-
-    start: Callable[[str, int], None] = lambda case, number: None
-    done: Callable[[str, EfficiencyRun], None] = lambda case, run: None
 
 
 @dataclass(frozen=True)
@@ -61,11 +49,16 @@ class Subject:
     no_gpu: str | None = None
     """Why there is no GPU."""
 
-    def job(self, workspace: Workspace) -> TimedJob:
+    def job(self, workspace: Workspace) -> CommandJob | ContainerJob:
         """Return one fresh run of it."""
         if self.image is not None:
-            return ContainerJob(self.image, workspace, None if self.gpu is None else self.gpu.index)
+            return ContainerJob(self.image, workspace, self.gpu_index)
         return CommandJob(self.command, workspace, None if self.gpu is None else self.gpu.uuid)
+
+    @property
+    def gpu_index(self) -> int | None:
+        """Physical index of the card."""
+        return None if self.gpu is None else self.gpu.index
 
     def gpu_mib(self) -> float | None:
         """Return the memory in use on the card."""
@@ -75,8 +68,7 @@ class Subject:
         """Return the command line, also that of the container."""
         if self.image is None:
             return self.command
-        index = None if self.gpu is None else self.gpu.index
-        return tuple(run_flags(self.image.team, Workspace(Path()), index))
+        return tuple(run_flags(self.image.team, Workspace(Path()), self.gpu_index))
 
 
 def subject_of(command: tuple[str, ...], image: str | None, gpu_index: int) -> Subject:
@@ -110,7 +102,8 @@ def evaluate(
     output: Path,
     subject: Subject,
     settings: Protocol,
-    watch: RunProgress | None = None,
+    starts: Callable[[str, int], None] = lambda case, number: None,
+    done: Callable[[str, EfficiencyRun], None] = lambda case, run: None,
 ) -> tuple[CaseMeasurement, ...]:
     """Run every case `settings.repeat` times, all cases once before any case again.
 
@@ -119,22 +112,22 @@ def evaluate(
         output: Gets predictions/, samples/ and logs/.
         subject: What is timed.
         settings: Repeats and limits.
-        watch: Called after every run.
+        starts: Called before every run, with its case and number.
+        done: Called after every run.
 
     Raises:
         KitError: `output` cannot be written.
     """
-    watch = watch or RunProgress()
     _prepare(output, cases)
     runs: dict[str, list[EfficiencyRun]] = {case: [] for case in cases}
     samples: dict[str, dict[int, tuple[MemorySample, ...]]] = {case: {} for case in cases}
     for number in range(1, settings.repeat + 1):
         for case, ct in cases.items():
-            watch.start(case, number)
+            starts(case, number)
             run, samples[case][number] = _run(case, ct, number, output, subject, settings)
             runs[case].append(run)
             write_samples(samples[case], output / "samples" / f"{case}.csv")
-            watch.done(case, run)
+            done(case, run)
     return tuple(
         CaseMeasurement(
             case_efficiency(case, ct.name, tuple(runs[case]), settings.limits), samples[case]

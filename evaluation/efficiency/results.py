@@ -1,18 +1,18 @@
 """What an efficiency run found: one value that saves and reads itself as efficiency.json."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from scipy.integrate import trapezoid
 
-import inference
 from evaluation.efficiency.sampling import INTERVAL_S
-from imaging.records import read_record, write_json
+from evaluation.options import HOUR_S
+from evaluation.profiles.profile import Profile
+from evaluation.result_files import read_results, write_results
 from imaging.tables import write_csv
 
-SCHEMA = 1
 COLUMNS: dict[str, tuple[str, int]] = {
     "Time": ("seconds", 2),
     "MaxGPU_Mem": ("gpu_mib.peak", 0),
@@ -33,6 +33,26 @@ class ChallengeLimits:
     gpu_mib: float | None = 4096.0
     ram_mib: float | None = None
     """Of the command itself: no more is there."""
+
+
+def limits_of(
+    profile: Profile | None, time_limit: float | None, memory_limit: float | None
+) -> ChallengeLimits:
+    """Return the limits that the options and a profile say; the options come first."""
+    limits = ChallengeLimits()
+    if profile is not None:
+        known = profile.limits
+        ram_mib = None if known.ram_gib is None else 1024 * known.ram_gib
+        limits = ChallengeLimits(known.seconds, known.gpu_mib, ram_mib)
+    if time_limit is not None:
+        limits = replace(limits, seconds=time_limit)
+    return limits if memory_limit is None else replace(limits, gpu_mib=memory_limit)
+
+
+def timeout_of(profile: Profile | None, timeout_s: float | None) -> float:
+    """Return when a run is killed: by the option, by a profile, or after an hour."""
+    known = None if profile is None else profile.limits.timeout_s
+    return timeout_s or known or HOUR_S
 
 
 @dataclass(frozen=True)
@@ -233,8 +253,7 @@ class Efficiency:
 
     def write(self, path: Path) -> None:
         """Write efficiency.json at `path`, whole or not at all."""
-        head = {"schema": SCHEMA, "kind": "efficiency", "kit": inference.__version__}
-        write_json({**head, **asdict(self)}, path)
+        write_results("efficiency", asdict(self), path)
 
     def write_official(self, path: Path) -> None:
         """Write the CSV of the official script: a row a case, medians of the repeats.
@@ -258,5 +277,4 @@ def load_efficiency(path: Path) -> Efficiency:
     Raises:
         KitError: The file is no efficiency.json of this schema.
     """
-    head = {"schema": SCHEMA, "kind": "efficiency", "kit": None}
-    return read_record(path, Efficiency, "efficiency", head=head, advice="measure with this kit")
+    return read_results("efficiency", Efficiency, path, "measure with this kit")

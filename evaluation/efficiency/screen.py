@@ -1,20 +1,21 @@
 """An efficiency run for people: progress on stderr, the table, and every file that it leaves."""
 
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from evaluation.efficiency.circumstances import circumstances
+from evaluation.efficiency.energy import EnergyMeter
 from evaluation.efficiency.figure import draw_case
 from evaluation.efficiency.protocol import (
     CaseMeasurement,
     Protocol,
-    RunProgress,
     Subject,
     evaluate,
 )
@@ -24,9 +25,12 @@ from evaluation.efficiency.results import (
     EfficiencyRun,
     TogetherRun,
 )
+from evaluation.efficiency.sampling import INTERVAL_S, MIB
 from evaluation.efficiency.together import run_together
+from evaluation.open_table import numbers
 from evaluation.profiles.profile import Profile
 from imaging.fitted_tables import show_table
+from imaging.machine import cpu_name
 from imaging.terminal import terminal, warn
 
 SHOWN = {
@@ -69,13 +73,16 @@ def evaluate_on_screen(
     if subject.no_gpu is not None:
         warn(f"no GPU columns: {subject.no_gpu}")
     measured = _with_progress(console, cases, output, subject, settings)
-    together = _together(console, cases, output, subject, settings, measured) if warm else None
+    together = None
+    if warm:
+        with console.status("all cases in one process"):
+            together = run_together(cases, output, subject, settings.timeout_s, measured)
     report = Efficiency(
         team=team,
         split=split,
         command=subject.words(),
         image=None if subject.image is None else subject.image.digest,
-        circumstances=circumstances(subject, settings),
+        circumstances=_circumstances(subject, settings),
         limits=settings.limits,
         cases=tuple(one.efficiency for one in measured),
         profile=None if profile is None else profile.name,
@@ -85,30 +92,34 @@ def evaluate_on_screen(
     report.write_official(output / "efficiency.csv")
     figures = output / "figures"
     figures.mkdir(exist_ok=True)
-    for one in measured:
-        path = figures / f"{one.efficiency.case}.png"
-        draw_case(one.efficiency, one.samples, settings.limits, subject.no_gpu, path)
-    _show(report, profile)
-    return report
-
-
-def _together(
-    console: Console,
-    cases: dict[str, Path],
-    output: Path,
-    subject: Subject,
-    settings: Protocol,
-    measured: tuple[CaseMeasurement, ...],
-) -> TogetherRun:
-    alone = {one.efficiency.case: one.efficiency for one in measured}
-    with console.status("all cases in one process"):
-        return run_together(cases, output, subject, settings.timeout_s, alone)
-
-
-def _show(report: Efficiency, profile: Profile | None) -> None:
+    for case, samples in ((one.efficiency, one.samples) for one in measured):
+        draw_case(case, samples, settings.limits, subject.no_gpu, figures / f"{case.case}.png")
     show_table(efficiency_table(report), terminal())
     for line in _more_lines(report, profile):
         terminal().print(Text(line))
+    return report
+
+
+def _circumstances(subject: Subject, settings: Protocol) -> dict[str, str | int | float | None]:
+    """Return what the figures depend on: the machine, versions, settings."""
+    gpu, unread = subject.gpu, EnergyMeter(subject.gpu).unread
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": cpu_name(),
+        "cores": psutil.cpu_count(),
+        "ram_mib": round(psutil.virtual_memory().total / MIB),
+        "gpu": None if gpu is None else gpu.name,
+        "gpu_index": subject.gpu_index,
+        "driver": None if gpu is None else gpu.driver,
+        "no_gpu": subject.no_gpu,
+        "no_cpu_joules": unread.get("cpu"),
+        "no_gpu_joules": unread.get("gpu"),
+        "python": platform.python_version(),
+        "psutil": psutil.__version__,
+        "interval_s": INTERVAL_S,
+        "timeout_s": settings.timeout_s,
+        "repeat": settings.repeat,
+    }
 
 
 def _more_lines(report: Efficiency, profile: Profile | None) -> Iterator[str]:
@@ -155,11 +166,10 @@ def _with_progress(
             bar.advance(task)
             console.print(_line(case, run), soft_wrap=True, highlight=False, markup=False)
 
-        watch = RunProgress(
-            start=lambda case, number: bar.update(task, description=f"{case}, run {number}"),
-            done=done,
-        )
-        return evaluate(cases, output, subject, settings, watch)
+        def starts(case: str, number: int) -> None:
+            bar.update(task, description=f"{case}, run {number}")
+
+        return evaluate(cases, output, subject, settings, starts, done)
 
 
 def _line(case: str, run: EfficiencyRun) -> str:
@@ -173,14 +183,11 @@ def _line(case: str, run: EfficiencyRun) -> str:
 
 def efficiency_table(report: Efficiency) -> Table:
     """Return a table with a row a case: medians, the range of the seconds, and the result."""
-    table = Table(title=Text(f"efficiency of {report.team}"))
-    table.add_column("case")
-    table.add_column("s", justify="right", no_wrap=True)
     measured = {name for case in report.cases for name in case.figures}
     shown = {column: name for column, name in SHOWN.items() if name in measured}
-    for column in shown:
-        table.add_column(column, justify="right")
-    table.add_column("result")
+    seconds = Column("s", justify="right", no_wrap=True)
+    title = Text(f"efficiency of {report.team}")
+    table = Table("case", seconds, *numbers(*shown), "result", title=title)
     for case in report.cases:
         cells = [_median(case, name) for name in shown.values()]
         table.add_row(Text(case.case), _seconds(case), *cells, Text(case.verdict))

@@ -6,13 +6,13 @@ or image gets all CTs at once; when each label map was written says what each ca
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from evaluation.efficiency.outputs import digest, work_folder
 from evaluation.efficiency.processes import Workspace
-from evaluation.efficiency.protocol import Subject, failure_of, time_run
-from evaluation.efficiency.results import CaseEfficiency, TogetherRun
+from evaluation.efficiency.protocol import CaseMeasurement, Subject, failure_of, time_run
+from evaluation.efficiency.results import TogetherRun
 from imaging.errors import KitError, joined
 
 
@@ -21,7 +21,7 @@ def run_together(
     output: Path,
     subject: Subject,
     timeout_s: float,
-    alone: Mapping[str, CaseEfficiency],
+    measured: Iterable[CaseMeasurement],
 ) -> TogetherRun:
     """Run a subject once on all cases.
 
@@ -30,7 +30,7 @@ def run_together(
         output: Holds logs/, which gets together.stdout.txt and together.stderr.txt.
         subject: What is timed.
         timeout_s: What one case may take; all together that times their number.
-        alone: What each case did in a process of its own.
+        measured: What each case did in a process of its own.
     """
     logs = output.resolve() / "logs"
     streams = logs / "together.stdout.txt", logs / "together.stderr.txt"
@@ -51,8 +51,10 @@ def run_together(
         failure_of(timed, timeout_s * len(cases)),
         f"no label map of {', '.join(lacking)}" if lacking else None,
     )
-    odd = [case for case in digests if digests[case] != alone[case].counted[-1].pred_sha256]
-    return TogetherRun(timed.seconds, gaps, error, tuple(odd))
+    cases_alone = (one.efficiency for one in measured)
+    alone = {case.case: case.counted[-1].pred_sha256 for case in cases_alone}
+    odd = tuple(case for case in digests if digests[case] != alone[case])
+    return TogetherRun(timed.seconds, gaps, error, odd)
 
 
 def _written(folder: Path, cases: Mapping[str, Path]) -> dict[str, tuple[Path, float]]:

@@ -1,6 +1,6 @@
 """Compare the cases of several folders: shared names, files, images and perhaps patients."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -8,21 +8,21 @@ from pathlib import Path
 
 from evaluation.leakage.fingerprints import cached_fingerprint
 from evaluation.leakage.matching import Match, PreparedCt, best_match
-from imaging import __version__
+from evaluation.result_files import write_results
 from imaging.digest import file_sha256
 from imaging.errors import KitError, in_one_line
 from imaging.files import make_folder
-from imaging.records import write_json
 from imaging.tables import write_csv
 from inference.pipeline import find_cases
 
-SCHEMA = 1
 SAME_IMAGE = 0.85
 """Copies of one CT in other windows, crops, grids and mirrored had 0.88 and more; other phases of
 one examination at most 0.80 (docs/leakage.md)."""
 SAME_PATIENT = 0.35
 """Other phases had 0.49 and more; CTs of different patients at most 0.23."""
 NAME, FILE, IMAGE, PATIENT = "name", "file", "image", "patient"
+Progress = Callable[[str, int, int], None]
+"""Is told the step, "read" or "compare", how many are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,12 @@ class Leakage:
         make_folder(folder)
         rows = [_row(shared) for shared in self.shared]
         content = {
-            "schema": SCHEMA,
-            "kind": "leakage",
-            "kit": __version__,
             "same_image": SAME_IMAGE,
             "same_patient": SAME_PATIENT,
             **{key: value for key, value in asdict(self).items() if key != "shared"},
             "shared": rows,
         }
-        write_json(content, folder / "leakage.json")
+        write_results("leakage", content, folder / "leakage.json")
         write_csv(folder / "leakage.csv", _COLUMNS, (row.values() for row in rows))
 
 
@@ -139,8 +136,7 @@ def find_leakage(
     *,
     within: bool = False,
     threads: int = 1,
-    read: Callable[[int, int], None] = lambda done, of: None,
-    compared: Callable[[int, int], None] = lambda done, of: None,
+    progress: Progress = lambda step, done, of: None,
 ) -> Leakage:
     """Compare every case of each source with those of the others.
 
@@ -149,8 +145,7 @@ def find_leakage(
         cache: Folder that keeps the fingerprints; None keeps none.
         within: Compare the cases of one source with each other, too.
         threads: How many pairs at once.
-        read: Called after each CT with how many are read, of how many.
-        compared: Called after each pair in the same way.
+        progress: Called after each CT and each pair.
 
     Raises:
         KitError: A source cannot be read, or there is nothing to compare.
@@ -159,16 +154,13 @@ def find_leakage(
     if len(sources) < 2 and not within:
         raise KitError("one folder alone has nothing to share; give two or more, or --within")
     cases = [case for source in listed for case in source]
-    prepared, digests, unreadable = _prepared(cases, cache, read)
+    prepared, digests, unreadable = _prepared(cases, cache, progress)
     pairs = [(a, b) for a, b in combinations(cases, 2) if within or a.source != b.source]
-
-    def look(pair: tuple[Listed, Listed]) -> Shared | None:
-        return _compared(*pair, prepared, digests)
-
     shared = []
     with ThreadPoolExecutor(threads) as pool:
-        for done, found in enumerate(pool.map(look, pairs), start=1):
-            compared(done, len(pairs))
+        every = pool.map(lambda pair: _compared(pair[0], pair[1], prepared, digests), pairs)
+        for done, found in enumerate(every, start=1):
+            progress("compare", done, len(pairs))
             if found is not None:
                 shared.append(found)
     number = sum(a.path in prepared and b.path in prepared for a, b in pairs)
@@ -182,7 +174,7 @@ _RANKS = {FILE: 0, IMAGE: 1, PATIENT: 2, NAME: 3}
 
 
 def _prepared(
-    cases: Sequence[Listed], cache: Path | None, read: Callable[[int, int], None]
+    cases: Sequence[Listed], cache: Path | None, progress: Progress
 ) -> tuple[dict[Path | None, PreparedCt], dict[Path | None, str], dict[str, str]]:
     """Return fingerprints and digests by path, and what could not be read."""
     prepared: dict[Path | None, PreparedCt] = {}
@@ -195,7 +187,7 @@ def _prepared(
             prepared[path] = PreparedCt(cached_fingerprint(path, digests[path], cache))
         except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
             unreadable[str(path)] = in_one_line(error, path.name)
-        read(done, len(paths))
+        progress("read", done, len(paths))
     return prepared, digests, unreadable
 
 
@@ -211,10 +203,6 @@ def _compared(
         kinds.append(FILE)
     elif first.path in prepared and second.path in prepared:
         match = best_match(prepared[first.path], prepared[second.path])
-        kinds += list(_kinds_of(match))
+        if match is not None and match.likeness >= SAME_PATIENT:
+            kinds.append(IMAGE if match.likeness >= SAME_IMAGE else PATIENT)
     return Shared(first, second, tuple(kinds), match) if kinds else None
-
-
-def _kinds_of(match: Match | None) -> Iterator[str]:
-    if match is not None and match.likeness >= SAME_PATIENT:
-        yield IMAGE if match.likeness >= SAME_IMAGE else PATIENT

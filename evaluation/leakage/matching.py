@@ -15,7 +15,8 @@ from scipy import fft, ndimage
 from evaluation.leakage.fingerprints import STEP_MM, Fingerprint
 
 Floats = NDArray[np.float32]
-Shift = tuple[int, int, int]
+Shift = NDArray[np.int64]
+"""Voxels along Z, Y, X: int64 [3]."""
 Mirrored = tuple[bool, bool, bool]
 
 _COARSE = 4
@@ -56,19 +57,14 @@ class PreparedCt:
         """Compute the coarse contrast once."""
         self.found = found
         self.values = np.asarray(found.values / 255, np.float32)
-        self.skipped: Shift = _triple(-start % _COARSE for start in found.start)
+        self.skipped: Shift = -np.array(found.start) % _COARSE
         self.coarse = contrast(block_means(self.values, self.skipped, _COARSE))
 
     def form(self, mirrored: Mirrored) -> tuple[Floats, Floats, Shift]:
         """Return the values and coarse contrast, mirrored, and what lies before its first block."""
         turn = tuple(slice(None, None, -1 if flip else 1) for flip in mirrored)
-        before = _triple(
-            count - skip - _COARSE * blocks if flip else skip
-            for flip, count, skip, blocks in zip(
-                mirrored, self.values.shape, self.skipped, self.coarse.shape, strict=True
-            )
-        )
-        return self.values[turn], self.coarse[turn], before
+        behind = np.array(self.values.shape) - self.skipped - _COARSE * np.array(self.coarse.shape)
+        return self.values[turn], self.coarse[turn], np.where(mirrored, behind, self.skipped)
 
 
 def best_match(first: PreparedCt, second: PreparedCt) -> Match | None:
@@ -78,9 +74,7 @@ def best_match(first: PreparedCt, second: PreparedCt) -> Match | None:
         values, coarse, before = second.form(mirrored)
         score, blocks = _best_translation(first.coarse, coarse)
         if score >= _CANDIDATE:
-            shift = _triple(
-                a - b + _COARSE * s for a, b, s in zip(first.skipped, before, blocks, strict=True)
-            )
+            shift = first.skipped - before + _COARSE * blocks
             starts.append((score, mirrored, values, shift))
     best = max((score for score, *_ in starts), default=0.0)
     found = [
@@ -102,7 +96,7 @@ def contrast(values: Floats) -> Floats:
     return np.asarray(found / 26, np.float32)
 
 
-def block_means(values: Floats, skipped: Shift, size: int) -> Floats:
+def block_means(values: Floats, skipped: Iterable[int], size: int) -> Floats:
     """Return the means of blocks of `size` voxels along each axis, `skipped` voxels left out.
 
     An axis that is shorter than a block is one block.
@@ -123,14 +117,12 @@ def _followed(
     first: PreparedCt, second: PreparedCt, mirrored: Mirrored, values: Floats, shift: Shift
 ) -> Match:
     """Return the best place of `values`, the mirrored `second`, around a coarse `shift`."""
-    odd = _triple(s % 2 for s in shift)
+    odd = shift % 2
     one, two = (
         contrast(block_means(array, skipped, 2))
         for array, skipped in ((first.values, (0, 0, 0)), (values, odd))
     )
-    around = _triple((s + o) // 2 for s, o in zip(shift, odd, strict=True))
-    blocks = _best_near(one, two, around, 2)
-    shift = _triple(2 * b - o for b, o in zip(blocks, odd, strict=True))
+    shift = 2 * _best_near(one, two, (shift + odd) // 2, 2) - odd
     one, two = contrast(first.values), contrast(values)
     shift = _best_near(one, two, shift, 1)
     part = _part_of_voxel(one, two, shift)
@@ -138,8 +130,8 @@ def _followed(
     score, shared = max(_at(one, two, shift), _at(one, contrast(moved), shift))
     if not (first.found.hounsfield and second.found.hounsfield):
         score = max(score, _at(one, contrast(_matched(first.values, moved, shift)), shift)[0])
-    by_headers = [b - a for a, b in zip(first.found.start, second.found.start, strict=True)]
-    z, y, x = (STEP_MM * (s - h + p) for s, h, p in zip(shift, by_headers, part, strict=True))
+    by_headers = np.subtract(second.found.start, first.found.start)
+    z, y, x = (STEP_MM * (shift - by_headers + part)).tolist()
     return Match(score, (z, y, x), mirrored, shared)
 
 
@@ -163,18 +155,13 @@ def _best_translation(first: Floats, second: Floats) -> tuple[float, Shift]:
     enough = np.minimum(energy, other) > _LEAST_SHARED * min((first**2).sum(), (second**2).sum())
     scores = np.where(enough, common / np.sqrt(np.maximum(energy * other, 1e-9)), -1)
     place = np.unravel_index(int(scores.argmax()), scores.shape)
-    shift = _triple(
-        int(p) if p < n else int(p) - s for p, n, s in zip(place, first.shape, size, strict=True)
-    )
+    shift = np.where(np.less(place, first.shape), place, np.subtract(place, size))
     return float(scores[place]), shift
 
 
 def _best_near(first: Floats, second: Floats, shift: Shift, reach: int) -> Shift:
     """Return the best of the translations of one contrast that are near `shift`."""
-    near = [
-        _triple(s + d - reach for s, d in zip(shift, step, strict=True))
-        for step in np.ndindex(*(2 * reach + 1,) * 3)
-    ]
+    near = [shift + step - reach for step in np.ndindex(*(2 * reach + 1,) * 3)]
     return max(near, key=lambda place: _at(first, second, place)[0])
 
 
@@ -182,14 +169,10 @@ def _overlap(
     first: Floats, second: Floats, shift: Shift
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
     """Return where two arrays lie on each other, as parts of each; None where nowhere."""
-    one, two = [], []
-    for s, n, m in zip(shift, first.shape, second.shape, strict=True):
-        begin, end = max(0, s), min(n, s + m)
-        if begin >= end:
-            return None
-        one.append(slice(begin, end))
-        two.append(slice(begin - s, end - s))
-    return tuple(one), tuple(two)
+    begin, end = np.maximum(0, shift), np.minimum(first.shape, shift + second.shape)
+    if (begin >= end).any():
+        return None
+    return tuple(map(slice, begin, end)), tuple(map(slice, begin - shift, end - shift))
 
 
 def _matched(first: Floats, second: Floats, shift: Shift) -> Floats:
@@ -225,20 +208,12 @@ def _at(first: Floats, second: Floats, shift: Shift) -> tuple[float, float]:
     return (fg / (ff * gg) ** 0.5 if ff > 0 and gg > 0 else -1.0), shared
 
 
-def _part_of_voxel(first: Floats, second: Floats, shift: Shift) -> tuple[float, float, float]:
+def _part_of_voxel(first: Floats, second: Floats, shift: Shift) -> NDArray[np.float64]:
     """Return the part of a voxel by which `second` should move on: a parabola along each axis."""
     here = _at(first, second, shift)[0]
     parts = []
-    for axis in range(3):
-        below, above = (
-            _at(first, second, _triple(s + d * (a == axis) for a, s in enumerate(shift)))[0]
-            for d in (-1, 1)
-        )
+    for step in np.eye(3, dtype=np.int64):
+        below, above = (_at(first, second, shift + d * step)[0] for d in (-1, 1))
         bend = below - 2 * here + above
         parts.append(float(np.clip((below - above) / (2 * bend), -0.5, 0.5)) if bend < 0 else 0.0)
-    return parts[0], parts[1], parts[2]
-
-
-def _triple(values: Iterable[int]) -> Shift:
-    z, y, x = values
-    return z, y, x
+    return np.array(parts)

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from evaluation.leakage.audit import IMAGE, Leakage, Shared, find_leakage
+from evaluation.open_table import numbers, open_table
 from imaging.files import make_folder
 from imaging.fitted_tables import show_table
 from imaging.terminal import terminal, warn
@@ -29,14 +29,13 @@ def leakage_on_screen(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = terminal(stderr=True)
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        reading, comparing = progress.add_task("read"), progress.add_task("compare")
+        tasks = {step: progress.add_task(step) for step in ("read", "compare")}
         found = find_leakage(
             sources,
             cache,
             within=within,
             threads=threads,
-            read=lambda done, of: progress.update(reading, completed=done, total=of),
-            compared=lambda done, of: progress.update(comparing, completed=done, total=of),
+            progress=lambda step, done, of: progress.update(tasks[step], completed=done, total=of),
         )
     if output is not None:
         found.write(output)
@@ -59,16 +58,9 @@ def _show(found: Leakage, console: Console) -> None:
 
 
 def _table(shared: Sequence[Shared]) -> Table:
-    table = Table(
-        title=f"Shared: {len(shared)} pairs",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    table.add_column("case")
-    table.add_column("case of the other")
-    table.add_column("what it is")
-    table.add_column("likeness", justify="right")
+    title = f"Shared: {len(shared)} pairs"
+    names = ("case", "case of the other", "what it is")
+    table = open_table(title, *names, *numbers("likeness"))
     for pair in shared:
         likeness = f"{pair.match.likeness:.2f}" if pair.match else "–"
         cells = [Text(pair.first.case), Text(pair.second.case)]

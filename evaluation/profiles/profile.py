@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +9,7 @@ from imaging.errors import KitError
 from imaging.organs import ORGANS, TUMOUR
 from imaging.records import Positive, PositiveInt, Share, Text, read_table, to_record
 
-_PACKAGE = "evaluation.profiles"
+_FOLDER = Path(__file__).parent
 Measure = Literal[
     "dsc",
     "nsd",
@@ -95,8 +94,7 @@ class Profile:
 
 def profile_names() -> tuple[str, ...]:
     """Return the names of all profiles, the oldest first."""
-    found = (Path(entry.name) for entry in files(_PACKAGE).iterdir())
-    return tuple(sorted(path.stem for path in found if path.suffix == ".toml"))
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
 
 @cache
@@ -110,8 +108,7 @@ def load_profile(name: str) -> Profile:
         tasks = [other for other in names if other.startswith(f"{name}-")]
         advice = "give one of its tasks: " if tasks else "choose from "
         raise KitError(f"no profile {name!r}; {advice}{', '.join(tasks or names)}")
-    path = Path(str(files(_PACKAGE) / f"{name}.toml"))
-    return read_profile(path)
+    return read_profile(_FOLDER / f"{name}.toml")
 
 
 def read_profile(path: Path) -> Profile:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 import inference
 from evaluation.profiles.profile import FLARE23
@@ -18,16 +18,14 @@ from evaluation.scoring.folders import SUFFIX
 from evaluation.scoring.healthy import healthy_line
 from evaluation.scoring.intervals import Difference
 from evaluation.scoring.lesions import LEAST_OVERLAP
-from evaluation.scoring.looks import sentence
-from evaluation.scoring.scores import CaseScores, Mean, Scores, organ_mean
+from evaluation.scoring.log import log_sentence
+from evaluation.scoring.scores import FIGURES, CaseScores, Mean, Scores
 from imaging.errors import in_one_line
 from imaging.files import replacing
-from imaging.organs import TUMOUR
 from viewer.linked import Link, write_linked
 
 _LOW, _HIGH, _DARKEST = 0.5, 0.95, 78
 """DSC or NSD at which a cell is darkest and white; lightness of the darkest in percent."""
-_FIGURES = (("dsc", "organs"), ("nsd", "organs"), ("dsc", TUMOUR), ("nsd", TUMOUR))
 _LABEL_TABLES = ("dsc", "nsd")
 _NO_LINK = Link(None)
 
@@ -38,7 +36,7 @@ class Row:
 
     case: CaseScores
     figures: tuple[float | None, ...]
-    """By _FIGURES."""
+    """By FIGURES."""
     notes: tuple[str, ...]
 
 
@@ -87,7 +85,7 @@ def write_report(
     rows, profile = _rows(scores), scores.challenge
     view = view and profile.numbered_as_flare23  # the viewer has FLARE23's names
     folders = Folders(truth, pred, images)
-    html = _environment().get_template("report.html").render(
+    html = page_templates().get_template("report.html").render(
         scores=scores,
         kit=inference.__version__,
         rules=_rules_text(scores),
@@ -96,10 +94,10 @@ def write_report(
         organs=list(scores.names),
         organ_count=sum(organ not in scores.unannotated for organ in profile.organs),
         healthy=None if scores.healthy is None else healthy_line(scores.healthy),
-        looks=sentence(scores.looks),
-        annotated=line_of(scores.names, scores.unannotated, scores.drawn),
+        looks=log_sentence(scores.looks),
+        annotated=line_of(scores.names, scores.unannotated, scores.annotated),
         tolerance_mm=profile.tolerances_mm,
-        figures=_FIGURES,
+        figures=FIGURES,
         rows=rows,
         lowest=[_lowest(column) for column in zip(*(row.figures for row in rows), strict=True)],
         labels={metric: _label_table(rows, metric, scores.names) for metric in _LABEL_TABLES},
@@ -139,9 +137,10 @@ def _rules_text(scores: Scores) -> str:
     )
 
 
-def _environment() -> Environment:
+def page_templates(*packages: str) -> Environment:
+    """Return jinja2 with the templates of some packages, those of this one, and the filters."""
     environment = Environment(
-        loader=PackageLoader("evaluation.report"),
+        loader=ChoiceLoader([PackageLoader(name) for name in (*packages, "evaluation.report")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -156,21 +155,16 @@ def _environment() -> Environment:
 def _rows(scores: Scores) -> list[Row]:
     """Return the cases: first those without scores, then by organ DSC, then tumour, worst first."""
     everywhere = scores.unannotated  # named once, above the tables
-    rows = [Row(case, _figures(case), _notes(case, everywhere)) for case in scores.cases]
+    rows = [
+        Row(case, tuple(case.value(*figure) for figure in FIGURES), _notes(case, everywhere))
+        for case in scores.cases
+    ]
     return sorted(rows, key=lambda row: (bool(row.case.labels), *_rank(row), row.case.case))
 
 
 def _rank(row: Row) -> tuple[float, float]:
     organs, _, tumour, _ = (1.0 if value is None else value for value in row.figures)
     return organs, tumour
-
-
-def _figures(case: CaseScores) -> tuple[float | None, ...]:
-    tumour = case.labels.get(TUMOUR)
-    return tuple(
-        organ_mean(case, metric) if of == "organs" else getattr(tumour, metric, None)
-        for metric, of in _FIGURES
-    )
 
 
 def _notes(case: CaseScores, known: Collection[str]) -> tuple[str, ...]:
@@ -197,7 +191,7 @@ def _label_table(
     """Return each organ's values in the order of the rows, and the one to mark."""
     table = {}
     for organ in names:
-        column = [getattr(row.case.labels.get(organ), metric, None) for row in rows]
+        column = [row.case.value(organ, metric) for row in rows]
         table[organ] = column, _lowest(column)
     return table
 

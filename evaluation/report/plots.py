@@ -30,12 +30,7 @@ def _values(
     cases: Sequence[CaseScores], metric: str, names: Sequence[str]
 ) -> dict[str, list[float]]:
     return {
-        organ: [
-            value
-            for case in cases
-            if organ in case.labels
-            if (value := getattr(case.labels[organ], metric)) is not None
-        ]
+        organ: [value for case in cases if (value := case.value(organ, metric)) is not None]
         for organ in names
     }
 

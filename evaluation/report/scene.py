@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.scoring.boxes import hull, label_boxes
+from evaluation.scoring.boxes import box_in_any, hull, label_boxes
 from evaluation.scoring.folders import SUFFIX, read_map
 from evaluation.scoring.scores import CaseScores
 from evaluation.scoring.surfaces import Mask
@@ -125,13 +125,9 @@ def most_wrong_place(truth: Mask, pred: Mask, spacing_mm: SpacingMm) -> Place:
 
 def _boxes(maps: list[NDArray[Any]], organs: Mapping[str, int]) -> dict[str, Box]:
     """Return the box of each organ that one of the maps has."""
-    first, second = (label_boxes(found, max(organs.values(), default=0)) for found in maps)
-    boxes = {}
-    for organ, label in organs.items():
-        pair = [found[label] for found in (first, second) if label in found]
-        if pair:
-            boxes[organ] = hull(pair[0], pair[-1])
-    return boxes
+    found = [label_boxes(labels, max(organs.values(), default=0)) for labels in maps]
+    boxes = {organ: box_in_any(label, *found) for organ, label in organs.items()}
+    return {organ: box for organ, box in boxes.items() if box is not None}
 
 
 def _meets(box: Box, place: Place) -> bool:
@@ -141,13 +137,10 @@ def _meets(box: Box, place: Place) -> bool:
 
 def _widened(boxes: list[Box], spacing_mm: SpacingMm) -> Box:
     """Return the box around `boxes`, with a margin that may reach beyond the array's end."""
-    around = boxes[0]
-    for box in boxes[1:]:
-        around = hull(around, box)
     margins = [round(_MARGIN_MM / mm) for mm in spacing_mm]
     z, y, x = (
         slice(max(0, side.start - margin), side.stop + margin)
-        for side, margin in zip(around, margins, strict=True)
+        for side, margin in zip(hull(*boxes), margins, strict=True)
     )
     return z, y, x
 

@@ -40,10 +40,10 @@ class AnnotatedLabels:
 
 
 def read_annotated(words: str) -> AnnotatedLabels:
-    """Read the value of `--drawn`: "all", labels with commas between them, or a table.
+    """Read the value of `--annotated`: "all", labels with commas between them, or a table.
 
     Labels are numbers from 1 to 14 or names. A table is a cases.json as `train data` writes it; of
-    each row of its "cases" only "case" and "drawn", a list of labels, are read.
+    each row of its "cases" only "case" and "annotated", a list of labels, are read.
 
     Raises:
         UnknownLabelError: It is no label, nor a file.
@@ -60,13 +60,13 @@ def read_annotated(words: str) -> AnnotatedLabels:
 def _read_table(path: Path) -> dict[str, frozenset[int]]:
     try:
         rows = read_table(path, "table")[0]["cases"]
-        return {str(row["case"]): frozenset(map(_label, row["drawn"])) for row in rows}
+        return {str(row["case"]): frozenset(map(_label, row["annotated"])) for row in rows}
     except UnknownLabelError as error:
         raise KitError(f"{path}: {error}") from error
     except (KitError, KeyError, TypeError) as error:
         raise KitError(
-            f"{path}: not a readable table of what was drawn ({error}); "
-            'give {"cases": [{"case": "a", "drawn": [1, 3]}, …]}'
+            f"{path}: not a readable table of what was annotated ({error}); "
+            'give {"cases": [{"case": "a", "annotated": [1, 3]}, …]}'
         ) from error
 
 
@@ -100,8 +100,8 @@ def score_annotated(
     """
     if annotated is not None and annotated.source != ALL and not profile.numbered_as_flare23:
         raise KitError(
-            f"--drawn {annotated.source}: {profile.name} does not number labels as FLARE23 does; "
-            "give --drawn all, or none"
+            f"--annotated {annotated.source}: {profile.name} does not number labels as FLARE23 "
+            "does; give --annotated all, or none"
         )
     if annotated is None:
         occurring = frozenset(label for case in cases for label in case.truth_labels)
@@ -110,8 +110,8 @@ def score_annotated(
     scored = [case for case in blanked if case.labels]
     if scored and all(len(case.unannotated) == len(profile.labels) for case in scored):
         raise KitError(
-            f"no label was drawn, by {annotated.source}: nothing can be scored; check --truth, "
-            "or say what was drawn: --drawn all"
+            f"no label was annotated, by {annotated.source}: nothing can be scored; check "
+            "--truth, or say what was annotated: --annotated all"
         )
     return blanked, annotated.source
 
@@ -127,12 +127,13 @@ def blank_unannotated(
         return case
     labels = annotated.of(case.case)
     if labels is None:
-        reason = f"{annotated.source} does not say what was drawn in it; add a row"
+        reason = f"{annotated.source} does not say what was annotated in it; add a row"
         return replace(case, labels={}, true_lesions=(), pred_lesions=(), error=reason)
     warning = case.warning
     if annotated.everywhere is None and (odd := _names(set(case.truth_labels) - labels)):
         problem = (
-            f"the truth has {', '.join(odd)}, which {annotated.source} says nobody drew: not scored"
+            f"the truth has {', '.join(odd)}, which {annotated.source} says nobody annotated: "
+            "not scored"
         )
         warning = joined(warning, problem)
     scores = {o: s if profile.labels[o] in labels else _BLANK for o, s in case.labels.items()}
@@ -144,5 +145,5 @@ def blank_unannotated(
 def line_of(names: Iterable[str], unannotated: Sequence[str], source: str) -> str:
     """Return the line that says which of `names` were annotated and what is blank therefore."""
     named = "all labels" if not unannotated else ", ".join(o for o in names if o not in unannotated)
-    line = f"drawn: {named}" if source in (ALL, named) else f"drawn: {named} ({source})"
-    return f"{line}; not drawn, so blank: {', '.join(unannotated)}" if unannotated else line
+    line = f"annotated: {named}" if source in (ALL, named) else f"annotated: {named} ({source})"
+    return f"{line}; not annotated, so blank: {', '.join(unannotated)}" if unannotated else line

@@ -23,10 +23,16 @@ def _moved(box: Box, origin: Box) -> Box:
     return z, y, x
 
 
-def hull(first: Box, second: Box) -> Box:
-    """Return the smallest box that holds both."""
+def box_in_any(label: int, *maps: dict[int, Box]) -> Box | None:
+    """Return the box of a label in any of several maps' boxes; None where no map has it."""
+    found = [boxes[label] for boxes in maps if label in boxes]
+    return hull(*found) if found else None
+
+
+def hull(*boxes: Box) -> Box:
+    """Return the smallest box that holds all of one or more."""
     z, y, x = (
-        slice(min(a.start, b.start), max(a.stop, b.stop))
-        for a, b in zip(first, second, strict=True)
+        slice(min(side.start for side in sides), max(side.stop for side in sides))
+        for sides in zip(*boxes, strict=True)
     )
     return z, y, x

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.profiles.profile import FLARE23, Profile
-from evaluation.scoring.boxes import hull, label_boxes
+from evaluation.scoring.boxes import box_in_any, label_boxes
 from evaluation.scoring.lesions import lesions_of_both, size_names, size_of
 from evaluation.scoring.official import NO_TOLERANCE
 from evaluation.scoring.scores import METRICS, CaseScores, LabelScore, Lesion, Mean
 from evaluation.scoring.surfaces import Mask, robust_hausdorff_mm, surface_dice, surface_distances
-from imaging.geometry import Box, Grid
+from imaging.geometry import Grid
 from imaging.organs import TUMOUR
 from imaging.overlap import dice
 
@@ -40,22 +40,15 @@ def score_labels(
     of_truth, of_pred = label_boxes(truth, profile.most), label_boxes(pred, profile.most)
     scores = {}
     for organ, label in profile.labels.items():
-        cropped = organ in profile.axially_cropped
-        box = _scored_box(of_truth.get(label), of_pred.get(label), cropped=cropped)
+        box = box_in_any(label, of_truth, of_pred)
         if box is None:
             scores[organ] = LabelScore(truth_ml=0.0, pred_ml=0.0, note="in neither map")
-        else:
-            masks = truth[box] == label, pred[box] == label
-            scores[organ] = _score(*masks, grid, profile.tolerances_mm.get(organ))
+            continue
+        if organ in profile.axially_cropped and label in of_truth:
+            box = (of_truth[label][0], *box[1:])  # the truth's slices alone
+        masks = truth[box] == label, pred[box] == label
+        scores[organ] = _score(*masks, grid, profile.tolerances_mm.get(organ))
     return scores
-
-
-def _scored_box(truth: Box | None, pred: Box | None, *, cropped: bool) -> Box | None:
-    """Return where a label counts; aorta, vena cava, esophagus: on the truth's slices alone."""
-    if truth is None or pred is None:
-        return truth or pred
-    box = hull(truth, pred)
-    return (truth[0], *box[1:]) if cropped else box
 
 
 def _score(truth: Mask, pred: Mask, grid: Grid, tolerance_mm: float | None) -> LabelScore:
@@ -80,10 +73,9 @@ def case_lesions(
     """Return the true and the predicted lesions of one case."""
     if (label := profile.labels.get(TUMOUR)) is None:
         return (), ()
-    boxes = [label_boxes(labels, label).get(label) for labels in (truth, pred)]
-    if not (filled := [box for box in boxes if box is not None]):
+    box = box_in_any(label, *(label_boxes(labels, label) for labels in (truth, pred)))
+    if box is None:
         return (), ()
-    box = hull(filled[0], filled[-1])
     a, b = truth[box] == label, pred[box] == label
     return lesions_of_both(a, b, grid.voxel_ml)
 
@@ -99,13 +91,8 @@ def means(cases: Sequence[CaseScores], profile: Profile = FLARE23) -> dict[str, 
 
 
 def _means(cases: Sequence[CaseScores], metric: str, names: tuple[str, ...]) -> dict[str, Mean]:
-    values = np.array(
-        [
-            [np.nan if (v := getattr(case.labels[o], metric)) is None else v for o in names]
-            for case in cases
-        ],
-        dtype=np.float64,
-    ).reshape(len(cases), len(names))
+    rows = [[case.value(name, metric) for name in names] for case in cases]
+    values = np.array(rows, np.float64).reshape(len(cases), len(names))  # None becomes NaN
     by_organ = dict(zip(names, _intervals(values), strict=True))
     organs = values[:, [organ != TUMOUR for organ in names]]
     tumour = by_organ.get(TUMOUR, Mean(None, 0))

@@ -9,7 +9,6 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     as_completed,
 )
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
@@ -47,7 +46,7 @@ class Scoring:
     missing: str = "fail"
     """"zero" scores a case without a usable prediction 0 for every label, as the challenge does."""
     jobs: int = 1
-    drawn: AnnotatedLabels | None = None
+    annotated: AnnotatedLabels | None = None
     """What was annotated in the truths; None: what occurs in any of them."""
     team: str = ""
     """The folder's name, if nobody says otherwise."""
@@ -66,10 +65,6 @@ class Scoring:
         return max(1, len(os.sched_getaffinity(0)) // self.jobs)
 
 
-class PredictionError(KitError):
-    """The truth can be read, but there is nothing to compare it with."""
-
-
 def score_folder(
     scoring: Scoring, done: Callable[[CaseScores], None] = lambda case: None
 ) -> Scores:
@@ -85,7 +80,7 @@ def score_folder(
     for option, folder in (("--truth", scoring.truth), ("--pred", scoring.pred)):
         if not folder.is_dir():
             raise KitError(f"{folder} is no folder; check {option}")
-    truths = sorted(scoring.truth.glob(f"[!.]*{SUFFIX}"))
+    truths = map_files(scoring.truth)
     if not truths:
         raise KitError(f"{scoring.truth} holds no <case>{SUFFIX}; check --truth")
     found: dict[str, CaseScores] = {}
@@ -94,7 +89,7 @@ def score_folder(
         done(case)
     measured = tuple(found[case_of_map(truth)] for truth in truths)
     profile = scoring.profile
-    cases, annotated = score_annotated(measured, scoring.drawn, profile)
+    cases, annotated = score_annotated(measured, scoring.annotated, profile)
     means = official.means if scoring.rules == "official" else fixed.means
     scores = Scores(
         team=scoring.team or scoring.pred.resolve().name,
@@ -103,7 +98,7 @@ def score_folder(
         low_dsc=scoring.least_dsc,
         missing=scoring.missing,
         cases=cases,
-        drawn=annotated,
+        annotated=annotated,
         means=means(cases, profile),
         healthy=healthy_scans(cases),
         profile=profile.name,
@@ -128,6 +123,11 @@ def score_files(truths: Mapping[str, Path], pred: Path, team: str = "") -> Score
         for case, path in truths.items():
             (Path(folder) / f"{case}{SUFFIX}").symlink_to(path.resolve())
         return score_folder(Scoring(Path(folder), pred, "fixed", team=team))
+
+
+def map_files(folder: Path) -> list[Path]:
+    """Return the label maps in a folder, sorted; hidden files are none."""
+    return sorted(folder.glob(f"[!.]*{SUFFIX}"))
 
 
 def case_of_map(path: Path) -> str:
@@ -162,28 +162,28 @@ def score_case(scoring: Scoring, truth: Path) -> CaseScores:
 def _score_case(scoring: Scoring, truth: Path) -> CaseScores:
     pred = scoring.pred / truth.name
     case = CaseScores(case_of_map(truth), truth_sha256=_digest(truth), pred_sha256=_digest(pred))
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            reading = pool.submit(read_map, pred, scoring.rules)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_map, pred, scoring.rules)
+        try:
             wanted = read_map(truth, scoring.rules)
-            present = label_boxes(wanted.labels, scoring.profile.most)
-        case = replace(case, truth_labels=tuple(sorted(present)))
-        with _about_the_prediction():
-            found = reading.result()
-            if found.header.shape != wanted.header.shape:
-                reason = found.elsewhere_than(wanted.place, wanted.header.shape)
-                raise GeometryError(f"{pred.name}: {reason}; predict on this case's own voxels")
-            odd = _oddities(wanted, found, scoring.profile)
-            if odd and scoring.rules == "fixed":
-                raise GeometryError(f"{pred.name}: {odd}")
-    except PredictionError as error:
-        if scoring.missing == "zero":
-            zero = LabelScore(0.0, 0.0, note="no usable prediction")
-            zeros = dict.fromkeys(scoring.profile.labels, zero)
-            return replace(case, labels=zeros, warning=f"{error}; every label counts 0")
-        return replace(case, error=str(error))
+        except KitError as error:
+            return replace(case, error=str(error))
+        present = label_boxes(wanted.labels, scoring.profile.most)
+    case = replace(case, truth_labels=tuple(sorted(present)))
+    try:
+        found = reading.result()
+        if found.header.shape != wanted.header.shape:
+            reason = found.elsewhere_than(wanted.place, wanted.header.shape)
+            raise GeometryError(f"{pred.name}: {reason}; predict on this case's own voxels")
+        odd = _oddities(wanted, found, scoring.profile)
+        if odd and scoring.rules == "fixed":
+            raise GeometryError(f"{pred.name}: {odd}")
     except KitError as error:
-        return replace(case, error=str(error))
+        if scoring.missing != "zero":
+            return replace(case, error=str(error))
+        zero = LabelScore(0.0, 0.0, note="no usable prediction")
+        zeros = dict.fromkeys(scoring.profile.labels, zero)
+        return replace(case, labels=zeros, warning=f"{error}; every label counts 0")
     warning = joined(odd, _size_warnings(scoring.rules, wanted, found))
     return _measured(replace(case, warning=warning), wanted, found, scoring)
 
@@ -256,15 +256,6 @@ def _size_warnings(rules: str, truth: LabelMap, pred: LabelMap) -> str | None:
     return joined(
         *(f"{whose}: {warning}" for whose, one in pairs for warning in one.place.size_warnings)
     )
-
-
-@contextmanager
-def _about_the_prediction() -> Iterator[None]:
-    """Tell errors of the prediction from errors of the truth."""
-    try:
-        yield
-    except KitError as error:
-        raise PredictionError(str(error)) from error
 
 
 def _digest(path: Path) -> str | None:

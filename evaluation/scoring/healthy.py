@@ -54,7 +54,7 @@ def healthy_scans(cases: Sequence[CaseScores]) -> HealthyScans | None:
 def healthy_line(healthy: HealthyScans | None) -> str:
     """Say it in one line."""
     if healthy is None:
-        return "Scans without a tumour: none, as far as it was drawn."
+        return "Scans without a tumour: none, as far as it was annotated."
     share = healthy.with_tumour / healthy.scans
     found = f"predicted in {healthy.with_tumour} ({share:.1%})"
     line = f"Scans without a tumour: {healthy.scans}; {found}"

@@ -67,10 +67,8 @@ def paired_difference(first: Floats, second: Floats) -> Difference:
         second: float64 of the same cases in the same order.
     """
     change = np.asarray(first - second, np.float64)
-    count = len(change)
-    low, high = _ends(_resampled(change, 0), *_spread([change]))
-    needed = _needed(change.mean(), float(change.var(ddof=1))) if count >= _LEAST else None
-    return Difference(float(change.mean()), low, high, count, count, True, needed)
+    counts = len(change), len(change)
+    return _difference([change], float(change.mean()), _resampled(change, 0), counts, paired=True)
 
 
 def unpaired_difference(first: Floats, second: Floats) -> Difference:
@@ -81,13 +79,8 @@ def unpaired_difference(first: Floats, second: Floats) -> Difference:
         second: float64 [other cases].
     """
     value = float(first.mean() - second.mean())
-    counts = len(first), len(second)
-    if min(counts) < _LEAST:
-        return Difference(value, None, None, *counts, False)
     sampled = _resampled(first, 0) - _resampled(second, 1)
-    low, high = _ends(sampled, *_spread([first, second]))
-    needed = _needed(value, float(first.var(ddof=1) + second.var(ddof=1)))
-    return Difference(value, low, high, *counts, False, needed)
+    return _difference([first, second], value, sampled, (len(first), len(second)), paired=False)
 
 
 def against_a_figure(values: Floats, figure: float) -> Difference:
@@ -96,6 +89,16 @@ def against_a_figure(values: Floats, figure: float) -> Difference:
     The interval is that of the mean alone, as if the figure were exact.
     """
     return paired_difference(values, np.full(len(values), figure))
+
+
+def _difference(
+    groups: list[Floats], value: float, sampled: Floats, counts: tuple[int, int], *, paired: bool
+) -> Difference:
+    """Return a difference of the means of `groups`, or of one group from 0, with its interval."""
+    if min(counts) < _LEAST:
+        return Difference(value, None, None, *counts, paired)
+    needed = _needed(value, sum(float(group.var(ddof=1)) for group in groups))
+    return Difference(value, *_ends(sampled, *_spread(groups)), *counts, paired, needed)
 
 
 def _needed(value: float, variance: float) -> int | None:
@@ -123,8 +126,6 @@ def _resampled(values: Floats, stream: int) -> Floats:
 def _spread(groups: list[Floats]) -> tuple[float, float]:
     """Return the degrees of freedom (Welch), and the bootstrap's error as a share of the usual."""
     counts = [len(group) for group in groups]
-    if min(counts) < _LEAST:
-        return 0.0, 0.0
     squares = [float(group.var(ddof=1)) / len(group) for group in groups]
     total = sum(squares)
     if total <= 0:
@@ -135,10 +136,8 @@ def _spread(groups: list[Floats]) -> tuple[float, float]:
     return freedom, float(np.sqrt(shrunk / total))
 
 
-def _ends(sampled: Floats, freedom: float, shrunk: float) -> tuple[float | None, float | None]:
+def _ends(sampled: Floats, freedom: float, shrunk: float) -> tuple[float, float]:
     """Return the ends of the interval, by the expanded percentiles."""
-    if not freedom:
-        return None, None
     outside = float(special.ndtr(special.stdtrit(freedom, (1 - _LEVEL) / 2) / shrunk))
     low, high = np.quantile(sampled, (outside, 1 - outside))
     return float(low), float(high)

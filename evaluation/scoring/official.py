@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.profiles.profile import FLARE23, Profile
-from evaluation.scoring.boxes import hull, label_boxes
+from evaluation.scoring.boxes import box_in_any, label_boxes
 from evaluation.scoring.scores import CaseScores, LabelScore, Mean
 from evaluation.scoring.surfaces import Mask, surface_dice, surface_distances
-from imaging.geometry import Box, SpacingMm
+from imaging.geometry import SpacingMm
 from imaging.organs import TUMOUR
 from imaging.overlap import dice
 
@@ -64,34 +64,25 @@ def score_labels(
 
     def score(organ: str) -> LabelScore:
         label = profile.labels[organ]
-        places = true_boxes.get(label), pred_boxes.get(label)
-        if places[0] is None or places[1] is None:
-            return empty_score(places)
-        box = hull(places[0], places[1])
-        if organ in profile.axially_cropped:
-            box = (scored_slices(places[0]), *box[1:])
+        box = box_in_any(label, true_boxes, pred_boxes)
+        if box is None:  # lines 101 to 109, as the next two
+            return LabelScore(1.0, 1.0, note="in neither map")
+        if label not in pred_boxes:
+            return LabelScore(0.0, 0.0, note="not predicted")
+        if label not in true_boxes:
+            return LabelScore(0.0, 0.0, note="only predicted")
+        if organ in profile.axially_cropped:  # lines 33 to 37, 111 to 113
+            labelled = true_boxes[label][0]
+            scored = slice(labelled.start, labelled.stop - 1)  # never the last labelled slice
+            box = (scored, *box[1:])
         tolerance_mm = profile.tolerances_mm.get(organ)
         masks = truth[box] == label, pred[box] == label
-        return _in_digits(overlap_score(*masks, spacing_mm, tolerance_mm, least), profile.digits)
+        found, digits = overlap_score(*masks, spacing_mm, tolerance_mm, least), profile.digits
+        return replace(found, dsc=_rounded(found.dsc, digits), nsd=_rounded(found.nsd, digits))
 
     with ThreadPoolExecutor(threads) as pool:
         true_boxes, pred_boxes = pool.map(label_boxes, (truth, pred), (profile.most,) * 2)
         return dict(zip(profile.labels, pool.map(score, profile.labels), strict=True))
-
-
-def empty_score(places: tuple[Box | None, Box | None]) -> LabelScore:
-    """Score a label that one map or both lack: 1 and 1 in both, else 0 and 0 (lines 101 to 109)."""
-    if places == (None, None):
-        return LabelScore(1.0, 1.0, note="in neither map")
-    return LabelScore(0.0, 0.0, note="only predicted" if places[0] is None else "not predicted")
-
-
-def scored_slices(truth: Box) -> slice:
-    """Return the axial range that counts for cropped labels (lines 33 to 37, 111 to 113).
-
-    The script slices up to the last labelled slice, so that one is never scored.
-    """
-    return slice(truth[0].start, truth[0].stop - 1)
 
 
 def overlap_score(
@@ -113,10 +104,6 @@ def overlap_score(
         return LabelScore(dsc, 0.0)
     nsd = surface_dice(surface_distances(truth, pred, spacing_mm), tolerance_mm)
     return LabelScore(dsc, nsd)
-
-
-def _in_digits(score: LabelScore, digits: int | None) -> LabelScore:
-    return replace(score, dsc=_rounded(score.dsc, digits), nsd=_rounded(score.nsd, digits))
 
 
 def means(cases: Iterable[CaseScores], profile: Profile = FLARE23) -> dict[str, dict[str, Mean]]:

@@ -4,17 +4,24 @@ import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import inference
 from evaluation.profiles.profile import FLARE23, Profile, load_profile
+from evaluation.result_files import read_results, write_results
 from evaluation.scoring.intervals import Difference
 from imaging.organs import TUMOUR
-from imaging.records import read_record, write_json
 
-SCHEMA = 1
-NOT_ANNOTATED = "not drawn"
+NOT_ANNOTATED = "not annotated"
 """Note of a label that nobody looked for in a case's truth: absent is another thing."""
 METRICS = ("dsc", "nsd", "hd95_mm", "volume_error_ml")
 """Metrics of one label in one case that have a mean."""
+ORGANS_MEAN = "organs"
+"""Stands beside the names of labels for the mean over all of them but the tumour."""
+FIGURES = tuple((of, metric) for of in (ORGANS_MEAN, TUMOUR) for metric in ("dsc", "nsd"))
+"""The figures of a case by which scorings are compared: what they are of, and the metric."""
+
+
+def score_name(of: str, metric: str) -> str:
+    """Return what a figure is called in tables: "organ DSC"."""
+    return f"{'organ' if of == ORGANS_MEAN else of} {metric.upper()}"
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,14 @@ class CaseScores:
     """The profile's labels that occur in the truth."""
     false_tumour: FalseTumour | None = None
     """None where there is a tumour, or nobody looked for one."""
+
+    def value(self, of: str, metric: str) -> float | None:
+        """Return a metric of a label, or the mean over the organs; None where it has no value."""
+        if of != ORGANS_MEAN:
+            return getattr(self.labels.get(of), metric, None)
+        of_organs = (getattr(s, metric) for organ, s in self.labels.items() if organ != TUMOUR)
+        values = [value for value in of_organs if value is not None]
+        return math.fsum(values) / len(values) if values else None
 
     @property
     def unannotated(self) -> tuple[str, ...]:
@@ -192,7 +207,7 @@ class Scores:
     """Lesions found and made up, all and by size; only with the fixed rules, as the next."""
     strata: dict[str, dict[str, Mean]] = field(default_factory=dict)
     """strata[size][metric] of the tumour label, by the size of a case's largest true lesion."""
-    drawn: str = "all"
+    annotated: str = "all"
     """Where it is known from which labels were annotated: see `evaluation.scoring.annotated`."""
     by_stratum: tuple[Stratum, ...] = ()
     """By source, phase, vendor …; only with --strata."""
@@ -226,8 +241,7 @@ class Scores:
 
     def write(self, path: Path) -> None:
         """Write scores.json at `path`, whole or not at all."""
-        table = {"schema": SCHEMA, "kind": "scores", "kit": inference.__version__, **asdict(self)}
-        write_json(table, path)
+        write_results("scores", asdict(self), path)
 
 
 def load_scores(path: Path) -> Scores:
@@ -236,15 +250,4 @@ def load_scores(path: Path) -> Scores:
     Raises:
         KitError: The file is no scores.json of this schema.
     """
-    head = {"schema": SCHEMA, "kind": "scores", "kit": None}
-    return read_record(path, Scores, "scores", head=head, advice="score again with this kit")
-
-
-def organ_mean(case: CaseScores, metric: str) -> float | None:
-    """Return the mean of `metric` over the case's organs, the tumour left out."""
-    values = [
-        value
-        for organ, score in case.labels.items()
-        if organ != TUMOUR and (value := getattr(score, metric)) is not None
-    ]
-    return math.fsum(values) / len(values) if values else None
+    return read_results("scores", Scores, path, "score again with this kit")

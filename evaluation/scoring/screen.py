@@ -5,11 +5,9 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evaluation.scoring.folders import SUFFIX, Scoring, case_of_map, score_folder
-from evaluation.scoring.looks import log_scoring
-from evaluation.scoring.scores import CaseScores
+from evaluation.scoring.folders import SUFFIX, Scoring, case_of_map, map_files, score_folder
+from evaluation.scoring.log import log_scoring
 from evaluation.scoring.strata import read_strata, stratify, write_strata
-from evaluation.scoring.strata_screen import show_more
 from evaluation.scoring.tables import show_scores, write_long_csv, write_official_csv
 from imaging.files import RESULTS, make_folder, passed_over, passed_over_message
 from imaging.left_over import left_over, left_over_message
@@ -47,17 +45,14 @@ def score_on_screen(
     make_folder(output)
     if scoring.truth.is_dir() and (passed := passed_over(scoring.truth, SUFFIX, beside=RESULTS)):
         warn(passed_over_message(passed, scoring.truth))
-    _name_left_over(scoring)
+    truths = {case_of_map(path) for path in map_files(scoring.truth)}
+    if truths and (others := left_over(scoring.pred, SUFFIX, truths)):
+        warn(left_over_message(others, scoring.pred, "without a truth"))
     table = read_strata(extras.strata) if extras.strata is not None else None
     columns = (TextColumn("score"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    total = len(list(scoring.truth.glob(f"[!.]*{SUFFIX}")))
     with Progress(*columns, console=terminal(stderr=True), transient=True) as progress:
-        task = progress.add_task("score", total=total)
-
-        def done(case: CaseScores) -> None:
-            progress.advance(task)
-
-        scores = score_folder(scoring, done)
+        task = progress.add_task("score", total=len(truths))
+        scores = score_folder(scoring, lambda case: progress.advance(task))
     if table is not None:
         scores = replace(scores, by_stratum=stratify(scores, table, extras.references))
         write_strata(scores.by_stratum, output / "strata.csv")
@@ -72,12 +67,4 @@ def score_on_screen(
         page = output / "report.html"
         write_report(scores, page, scoring.truth, scoring.pred, images, view=view)
     show_scores(scores, terminal())
-    show_more(scores, terminal())
     return tuple(case.case for case in scores.problems)
-
-
-def _name_left_over(scoring: Scoring) -> None:
-    """Name predictions that are not scored, because there is no truth of that name."""
-    truths = {case_of_map(path) for path in scoring.truth.glob(f"[!.]*{SUFFIX}")}
-    if truths and (others := left_over(scoring.pred, SUFFIX, truths)):
-        warn(left_over_message(others, scoring.pred, "without a truth"))

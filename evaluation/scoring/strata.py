@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.scoring.intervals import Floats, against_a_figure, unpaired_difference
-from evaluation.scoring.scores import CaseScores, Mean, Scores, Stratum, organ_mean
+from evaluation.scoring.scores import FIGURES, CaseScores, Mean, Scores, Stratum
 from imaging.errors import KitError
-from imaging.organs import TUMOUR
 from imaging.tables import write_csv
 
 NOT_GIVEN = "not given"
-FIGURES = tuple((of, metric) for of in ("organs", TUMOUR) for metric in ("dsc", "nsd"))
 _MOST_NUMBERS = 6
 """A column with more different numbers is cut in three groups."""
 _HEAD = (
@@ -124,13 +122,8 @@ def _mean(values: Floats) -> Mean:
 
 
 def _values(cases: Sequence[CaseScores], of: str, metric: str) -> Floats:
-    found = [
-        organ_mean(case, metric)
-        if of == "organs"
-        else getattr(case.labels.get(TUMOUR), metric, None)
-        for case in cases
-    ]
-    return np.array([value for value in found if value is not None], np.float64)
+    values = (case.value(of, metric) for case in cases)
+    return np.array([value for value in values if value is not None], np.float64)
 
 
 def _grouped(cases: Sequence[CaseScores], values: Mapping[str, str]) -> list[str]:

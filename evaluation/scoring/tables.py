@@ -1,16 +1,20 @@
-"""Scores as the challenge's CSV, as a long CSV, and as a table on the screen."""
+"""Scores as the challenge's CSV, as a long CSV, and as tables on the screen."""
 
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+from evaluation.open_table import numbers, open_table, with_interval
 from evaluation.profiles.profile import FLARE23
 from evaluation.scoring.annotated import line_of
 from evaluation.scoring.folders import SUFFIX
 from evaluation.scoring.healthy import healthy_line
-from evaluation.scoring.scores import LabelScore, Mean, Scores
+from evaluation.scoring.log import log_sentence
+from evaluation.scoring.scores import Mean, Scores, Stratum
 from imaging.fitted_tables import show_table
 from imaging.organs import TUMOUR
 from imaging.tables import write_csv
@@ -20,14 +24,12 @@ _DETAILS = ("dsc", "nsd", "hd95_mm", "truth_ml", "pred_ml", "volume_error_ml", "
 
 def write_official_csv(scores: Scores, path: Path) -> None:
     """Write one row a case with the official columns; a case without scores has empty cells."""
-    metrics = ("dsc", "nsd")
-    columns = [scores.challenge.columns[name] for name in scores.names]
-    header = [f"{column}_{metric.upper()}" for metric in metrics for column in columns]
-    rows = []
-    for case in scores.cases:
-        labels = [case.labels.get(organ, LabelScore()) for organ in scores.names]
-        cells = [getattr(label, metric) for metric in metrics for label in labels]
-        rows.append([case.case + SUFFIX, *cells])
+    prefixes = scores.challenge.columns
+    columns = [(organ, metric) for metric in ("dsc", "nsd") for organ in scores.names]
+    header = [f"{prefixes[organ]}_{metric.upper()}" for organ, metric in columns]
+    rows = [
+        [case.case + SUFFIX, *(case.value(*column) for column in columns)] for case in scores.cases
+    ]
     write_csv(path, ["Name", *header], rows)
 
 
@@ -42,14 +44,12 @@ def write_long_csv(scores: Scores, path: Path) -> None:
 
 
 def show_scores(scores: Scores, console: Console) -> None:
-    """Print the means by organ, and the problems by case."""
+    """Print the means by organ, tumours one by one, the problems, the strata, earlier scorings."""
     fixed, profile = scores.rules == "fixed", scores.challenge
     count = sum(organ not in scores.unannotated for organ in profile.organs)
     title = f"{scores.team}, cases: {len(scores.cases)}, rules: {scores.rules}, {profile.name}"
-    table = Table(title=Text(title))
-    table.add_column("organ", no_wrap=True)
-    for name in ("cases", "DSC", "NSD", "within mm", *(("HD95 mm", "volume ml") if fixed else ())):
-        table.add_column(name, justify="right")
+    heads = ("cases", "DSC", "NSD", "within mm", *(("HD95 mm", "volume ml") if fixed else ()))
+    table = Table(Column("organ", no_wrap=True), *numbers(*heads), title=Text(title))
     for organ in (*scores.names, *(("organs",) if profile.organs else ())):
         if organ in (TUMOUR, "organs"):
             table.add_section()
@@ -64,7 +64,7 @@ def show_scores(scores: Scores, console: Console) -> None:
             ]
         table.add_row(f"mean of {count} organs" if organ == "organs" else organ, *cells)
     show_table(table, console)
-    console.print(Text(line_of(scores.names, scores.unannotated, scores.drawn)))
+    console.print(Text(line_of(scores.names, scores.unannotated, scores.annotated)))
     if TUMOUR in scores.names and TUMOUR not in scores.unannotated:
         console.print(Text(healthy_line(scores.healthy)))
     if scores.profile != FLARE23.name:
@@ -73,6 +73,14 @@ def show_scores(scores: Scores, console: Console) -> None:
         show_table(_detection(scores), console)
     if scores.problems:
         show_table(_problems(scores), console)
+    if scores.detection and scores.detection[0].true + scores.detection[0].predicted:
+        show_table(_one_to_one(scores), console)
+    shown = [s for s in scores.by_stratum if s.metric == "dsc"]
+    for (column, of), group in groupby(shown, lambda s: (s.column, s.of)):
+        show_table(_strata(column, of, group), console)
+    if scores.by_stratum:
+        console.print(Text("Differences from the first row, the reference. NSD: strata.csv."))
+    console.print(Text(log_sentence(scores.looks)))
 
 
 def _mean_text(mean: Mean, digits: int, *, sign: bool = False) -> str:
@@ -86,9 +94,8 @@ def _mean_text(mean: Mean, digits: int, *, sign: bool = False) -> str:
 
 
 def _detection(scores: Scores) -> Table:
-    table = Table("lesions", title="Tumours one by one")
-    for name in ("true", "found", "predicted", "real"):
-        table.add_column(name, justify="right")
+    heads = numbers("true", "found", "predicted", "real")
+    table = Table("lesions", *heads, title="Tumours one by one")
     for row in scores.detection:
         found, real = (
             f"{count} ({share:.0%})" if share is not None else "–"
@@ -103,4 +110,29 @@ def _problems(scores: Scores) -> Table:
     for case in scores.problems:
         reason = Text(case.error or case.warning or "")
         table.add_row(Text(case.case), "yes" if case.labels else "no", reason)
+    return table
+
+
+def _one_to_one(scores: Scores) -> Table:
+    heads = numbers("true", "with one of their own", "predicted", "false")
+    title = "Tumours one to one (intersection over union of a tenth)"
+    table = open_table(title, "lesions", *heads)
+    for row in scores.detection:
+        counts = (row.true, row.matched, row.predicted, row.false)
+        table.add_row(row.size, *map(str, counts))
+    return table
+
+
+def _strata(column: str, of: str, strata: Iterable[Stratum]) -> Table:
+    heads = numbers("cases", "mean (95 %)", "difference (95 %)")
+    table = open_table(f"DSC of {of} by {column}", column, *heads, "settled")
+    for stratum in strata:
+        mean, change = stratum.mean, stratum.difference
+        cells = [str(mean.count), "–", "", ""]
+        if mean.value is not None:
+            cells[1] = with_interval(mean.value, mean.low, mean.high, 3)
+        if change is not None:
+            cells[2] = with_interval(change.value, change.low, change.high, 3, sign=True)
+            cells[3] = "yes" if change.settled else "no"
+        table.add_row(Text(stratum.value), *cells)
     return table

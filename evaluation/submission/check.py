@@ -9,8 +9,7 @@ from evaluation.efficiency.containers import ANSWER_S, docker, open_image
 from evaluation.efficiency.outputs import work_folder
 from evaluation.efficiency.protocol import Protocol, Subject, subject_of
 from evaluation.efficiency.results import ChallengeLimits, Efficiency
-from evaluation.submission.archive import check_archive
-from evaluation.submission.inventory import check_inventory
+from evaluation.submission.archive import check_archive, check_inventory
 from evaluation.submission.maps import check_maps
 from evaluation.submission.rules import RuleResult, RuleResults, Submission, complete, result_of
 from evaluation.submission.trials import LOCKED, OFFLINE, Bench, Outcome, contain
@@ -85,8 +84,7 @@ def check(request: CheckRequest, timing: Timing, say: Callable[[str], None]) -> 
     found |= judge_runs(timed, request.settings.limits)
     found |= check_maps(request.cases, request.output / "alone" / "predictions")
     alone = {case.case: case.runs[-1].pred_sha256 for case in timed.cases}
-    gpu_index = None if subject.gpu is None else subject.gpu.index
-    bench = Bench(image, gpu_index, request.output, request.settings.timeout_s)
+    bench = Bench(image, subject.gpu_index, request.output, request.settings.timeout_s)
     found |= _harder(bench, request, alone, say)
     why = "not an archive" if not request.is_archive else "no map was written"
     return Submission(team, image.digest, tuple(request.cases), complete(found, why))

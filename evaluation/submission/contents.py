@@ -1,6 +1,7 @@
 """What an image archive holds, file by file, read without Docker."""
 
 import json
+import posixpath
 import tarfile
 import zlib
 from dataclasses import dataclass, field
@@ -81,13 +82,7 @@ def read_contents(path: Path, wanted: tuple[str, ...] = ()) -> Contents:
 
 def _beside(name: str, target: str) -> str:
     """Return where a link of the archive leads, from the archive's root."""
-    parts: list[str] = []
-    for part in (PurePosixPath(name).parent / target).parts:
-        if part == "..":
-            parts = parts[:-1]
-        else:
-            parts.append(part)
-    return "/".join(parts)
+    return posixpath.normpath(f"/{posixpath.dirname(name)}/{target}").lstrip("/")
 
 
 def _read_member(

@@ -4,11 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import inference
+from evaluation.result_files import write_results
 from imaging.errors import KitError
-from imaging.records import write_json
 
-SCHEMA = 1
 RULES = {
     "archive name": "the archive is <team>.tar.gz, in lower case",
     "archive size": "the archive is no larger than --archive-limit",
@@ -77,9 +75,8 @@ class Submission:
             {"rule": rule, "asked": RULES[rule], **asdict(found)}
             for rule, found in self.results.items()
         ]
-        head = {"schema": SCHEMA, "kind": "submission", "kit": inference.__version__}
-        table = {**head, "team": self.team, "image": self.image, "cases": self.cases, "rules": rows}
-        write_json(table, path)
+        content = {"team": self.team, "image": self.image, "cases": self.cases, "rules": rows}
+        write_results("submission", content, path)
 
 
 def complete(found: RuleResults, why: str) -> RuleResults:

@@ -9,12 +9,12 @@ from evaluation.efficiency.protocol import Subject
 from evaluation.efficiency.results import Efficiency
 from evaluation.efficiency.screen import evaluate_on_screen
 from evaluation.submission.check import CheckRequest, check
-from evaluation.submission.rules import RULES, Submission
+from evaluation.submission.rules import RULES, Status, Submission
 from imaging.files import make_folder
 from imaging.fitted_tables import show_table
 from imaging.terminal import terminal
 
-_STYLE = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
+_STYLE: dict[Status, str] = {"passed": "green", "failed": "bold red", "not checked": "yellow"}
 _RUNS = 2
 
 
@@ -41,13 +41,10 @@ def check_submission_on_screen(request: CheckRequest) -> Submission:
 
 def rules_table(found: Submission) -> Table:
     """Return a row for every rule: what it requires, the result, the reason."""
-    count = {status: 0 for status in _STYLE}
-    for result in found.results.values():
-        count[result.status] += 1
-    counts = ", ".join(f"{n} {what}" for what, n in count.items())
-    table = Table(title=Text(f"{found.team}: {counts}"))
-    for name in ("rule", "required", "result", "reason"):
-        table.add_column(name)
+    seen = [result.status for result in found.results.values()]
+    counts = ", ".join(f"{seen.count(status)} {status}" for status in _STYLE)
+    title = Text(f"{found.team}: {counts}")
+    table = Table("rule", "required", "result", "reason", title=title)
     for rule, result in found.results.items():
         status = Text(result.status, _STYLE[result.status])
         table.add_row(rule, Text(RULES[rule]), status, Text(result.reason))

@@ -7,13 +7,13 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
 
+from imaging.dicom.series import Image
 from imaging.errors import VolumeError
 
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
@@ -22,37 +22,6 @@ CT_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image
     "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image
 )
-
-
-@dataclass(frozen=True)
-class Image:
-    """One slice as its file describes it."""
-
-    file: Path
-    frame: int
-    modality: str
-    sop_class: str
-    series_uid: str
-    study_uid: str
-    number: int | None
-    description: str
-    kind: tuple[str, ...]
-    """Image Type, in capital letters."""
-    rows: int
-    columns: int
-    samples: int
-    orientation: tuple[float, ...] | None
-    """LPS direction of a row, then of a column."""
-    position_mm: tuple[float, ...] | None
-    """LPS centre of the first voxel."""
-    spacing_mm: tuple[float, ...] | None
-    """Between rows, between columns."""
-    slope: float | None
-    intercept: float | None
-    rescale_type: str
-    lossy: bool
-    phase: tuple[tuple[str, str], ...]
-    """What sets volumes of one series apart: name and value, those that tell most first."""
 
 
 @contextmanager
@@ -86,9 +55,7 @@ def read_images(path: Path) -> list[Image]:
             raise VolumeError(f"{path.name}: no image in it")
         shared = _first(read, "SharedFunctionalGroupsSequence") or Dataset()
         frames = list(_value(read, "PerFrameFunctionalGroupsSequence") or [])
-        if not frames:
-            count = _whole(read, "NumberOfFrames") or 1
-            frames = [Dataset()] * count
+        frames = frames or [Dataset()] * (_whole(read, "NumberOfFrames") or 1)
         return [_image(path, at, read, shared, own) for at, own in enumerate(frames)]
 
 

@@ -24,8 +24,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from imaging.dicom.headers import Image, quietly
-from imaging.dicom.series import Series, Slice
+from imaging.dicom.headers import quietly
+from imaging.dicom.series import Image, Series
 from imaging.errors import VolumeError
 from imaging.volumes import Volume, volume_of
 
@@ -43,12 +43,8 @@ def same_pixels(one: Image, other: Image) -> bool:
     """Tell whether two images have the same numbers, by their stored bytes."""
     if (one.slope, one.intercept) != (other.slope, other.intercept):
         return False
-    parts = []
-    for image in (one, other):
-        with quietly(image.file):
-            read = pydicom.dcmread(image.file, force=True)
-            parts.append(_stored(image.file, read, image.frame))
-    return np.array_equal(parts[0], parts[1])
+    (_, first), (_, second) = _all_stored((one, other))
+    return np.array_equal(first, second)
 
 
 def read_series(series: Series) -> Volume:
@@ -60,8 +56,7 @@ def read_series(series: Series) -> Volume:
     if series.left_out or series.problem or series.header is None:
         raise VolumeError(f"{series.name}: {series.left_out or series.problem}")
     shape = series.header.shape
-    scales = {number for one in series.slices for number in (one.slope, one.intercept)}
-    whole = all(number.is_integer() for number in scales)
+    whole = all(number.is_integer() for one in series.slices for number in one.scaling)
     try:
         hu: NDArray[Any] = np.empty(shape, np.int16 if whole else np.float32)
         _fill(hu, series.slices)
@@ -71,7 +66,7 @@ def read_series(series: Series) -> Volume:
     return volume_of(series.name, hu, series.header, *series.warnings)
 
 
-def _fill(hu: NDArray[Any], slices: tuple[Slice, ...]) -> None:
+def _fill(hu: NDArray[Any], slices: tuple[Image, ...]) -> None:
     """Fill `hu` [Z, Y, X].
 
     Raises:
@@ -80,17 +75,18 @@ def _fill(hu: NDArray[Any], slices: tuple[Slice, ...]) -> None:
     for at, (one, stored) in enumerate(_all_stored(slices)):
         if stored.shape != hu.shape[1:]:
             raise VolumeError(f"{one.file.name}: {stored.shape} pixels, not {hu.shape[1:]}")
+        slope, intercept = one.scaling
         if hu.dtype == np.float32:
-            hu[at] = stored.astype(np.float32) * np.float32(one.slope) + np.float32(one.intercept)
+            hu[at] = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
             continue
-        values = stored.astype(np.int64) * int(one.slope) + int(one.intercept)
+        values = stored.astype(np.int64) * int(slope) + int(intercept)
         limits = np.iinfo(np.int16)
         if values.min() < limits.min or values.max() > limits.max:
             raise OverflowError
         hu[at] = values
 
 
-def _all_stored(slices: tuple[Slice, ...]) -> Iterator[tuple[Slice, NDArray[Any]]]:
+def _all_stored(slices: tuple[Image, ...]) -> Iterator[tuple[Image, NDArray[Any]]]:
     """Yield each slice's stored numbers [Y, X]; a file of several is read once."""
     path, read = None, Dataset()
     for one in slices:

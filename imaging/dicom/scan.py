@@ -2,14 +2,14 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from imaging.dicom.headers import CT_CLASSES, Image, read_images
-from imaging.dicom.series import Series, Slice
+from imaging.dicom.headers import CT_CLASSES, read_images
+from imaging.dicom.series import Image, Series
 from imaging.dicom.stack import Stack, stacks
 from imaging.errors import VolumeError
 
@@ -38,9 +38,7 @@ def find_series(files: Iterable[Path], root: Path) -> tuple[list[Series], dict[s
             images += read_images(path)
         except VolumeError as error:
             passed[str(path)] = str(error).removeprefix(f"{path.name}: ")
-    found = [
-        _series(stack) for group in _groups(images) for part in _alike(group) for stack in part
-    ]
+    found = [_series(stack) for group in _groups(images) for stack in _volumes(group)]
     found.sort(key=lambda one: (str(one.folder), one.number or 0, one.description, one.uid))
     return _named(found, root), passed
 
@@ -55,19 +53,17 @@ def _groups(images: list[Image]) -> list[list[Image]]:
     return list(groups.values())
 
 
-def _alike(images: list[Image]) -> list[list[Stack]]:
+def _volumes(images: list[Image]) -> Iterator[Stack]:
     """Split a series into parts of one size and orientation, and these into volumes."""
     parts: list[list[Image]] = []
     for image in images:
-        mine = (part for part in parts if _fit(part[0], image))
-        part = next(mine, None)
+        part = next((part for part in parts if _fit(part[0], image)), None)
         if part is None:
             parts.append([image])
         else:
             part.append(image)
-    return [
-        [Stack(tuple(part))] if _left_out(part[0]) is not None else stacks(part) for part in parts
-    ]
+    for part in parts:
+        yield from stacks(part) if _left_out(part[0]) is None else [Stack(tuple(part))]
 
 
 def _fit(one: Image, other: Image) -> bool:
@@ -109,21 +105,14 @@ def _series(stack: Stack) -> Series:
     left_out = _left_out(first)
     if left_out is None and len(slices) == 1:
         left_out = "one image, no volume"
-    folders = {image.file.parent for image in slices}
-    folder = Path(os.path.commonpath(folders)) if len(folders) > 1 else first.file.parent
     return Series(
         name="",
         uid=first.series_uid,
         number=first.number,
         description=", ".join(part for part in (first.description, stack.phase) if part),
         modality=first.modality,
-        folder=folder,
-        slices=tuple(
-            Slice(
-                one.file, one.frame, 1.0 if one.slope is None else one.slope, one.intercept or 0.0
-            )
-            for one in slices
-        ),
+        folder=Path(os.path.commonpath({image.file.parent for image in slices})),
+        slices=slices,
         header=stack.header,
         warnings=stack.warnings,
         problem=stack.problem if left_out is None else None,

@@ -8,21 +8,59 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imaging.errors import KitError
 from imaging.extras import missing_package
 from imaging.volumes import Header
 
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
-class Slice:
-    """One image of a series: a file, or a frame of a multi-frame file."""
+class Image:
+    """One slice as its file describes it; what the file does not say, or says wrongly, is None."""
 
     file: Path
     frame: int
     """Index in a multi-frame file, from 0; 0 for a file of one image."""
-    slope: float
-    intercept: float
-    """From stored numbers to HU; each slice may have its own."""
+    modality: str
+    sop_class: str
+    series_uid: str
+    study_uid: str
+    number: int | None
+    """SeriesNumber."""
+    description: str
+    """SeriesDescription."""
+    kind: tuple[str, ...]
+    """Image Type, in capital letters."""
+    rows: int
+    columns: int
+    samples: int
+    orientation: tuple[float, ...] | None
+    """LPS direction of a row, then of a column."""
+    position_mm: tuple[float, ...] | None
+    """LPS centre of the first voxel."""
+    spacing_mm: tuple[float, ...] | None
+    """Between rows, between columns."""
+    slope: float | None
+    intercept: float | None
+    rescale_type: str
+    lossy: bool
+    phase: tuple[tuple[str, str], ...]
+    """What sets volumes of one series apart: name and value, those that tell most first."""
+
+    @property
+    def axes(self) -> tuple[Floats, Floats]:
+        """LPS direction of a row (X grows) and of a column (Y grows)."""
+        found = np.array(self.orientation or (0,) * 6, np.float64)
+        return found[:3], found[3:]
+
+    @property
+    def scaling(self) -> tuple[float, float]:
+        """Slope and intercept from stored numbers to HU; each slice may have its own."""
+        return 1.0 if self.slope is None else self.slope, self.intercept or 0.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +77,7 @@ class Series:
     """SeriesDescription, and what sets it apart from others of its UID; or ""."""
     modality: str
     folder: Path
-    slices: tuple[Slice, ...]
+    slices: tuple[Image, ...]
     """In the order of their positions, along the cross product of row and column direction."""
     header: Header | None
     """Where its voxels lie; None where they form no volume."""

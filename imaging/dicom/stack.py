@@ -4,18 +4,17 @@ The order is that of the positions along the slices' normal; instance numbers ar
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from imaging.dicom.headers import Image
 from imaging.dicom.pixels import same_pixels
+from imaging.dicom.series import Floats, Image
 from imaging.volumes import MOST_VOXELS, Header, made_header
 from imaging.words import number_of
 
-Floats = NDArray[np.float64]
 _SAME_MM = 1e-2
 """Images closer than this are at the same position."""
 _UNIT = 1e-2
@@ -48,27 +47,22 @@ class Stack:
 
 def stacks(images: list[Image]) -> list[Stack]:
     """Return the volumes of images of one series, size and orientation: one a phase."""
-    first = images[0]
     if problem := _unplaced(images):
         return [Stack(tuple(images), problem=problem)]
-    along = _along(images)
-    order = sorted(range(len(images)), key=lambda at: (along[at], images[at].frame))
-    ordered, places = [images[at] for at in order], [along[at] for at in order]
-    groups = _by_position(ordered, places)
-    dropped, differing = 0, 0
-    for group in groups:
-        equal = [same_pixels(group[0], other) for other in group[1:]]
-        dropped += equal.count(True)
-        differing += not all(equal)
-    if differing:
+    pairs = zip(_along(images), images, strict=True)
+    placed = sorted(pairs, key=lambda pair: (pair[0], pair[1].frame))
+    ordered = [image for _, image in placed]
+    groups = _by_position(placed)
+    equal = [[same_pixels(group[0], other) for other in group[1:]] for group in groups]
+    if differing := sum(not all(group) for group in equal):
         problem = (
             f"different images at {differing} of {len(groups)} positions; are two series mixed? "
             "export them to a folder each"
         )
         whole = Stack(tuple(ordered), problem=problem)
     else:
-        warnings = _assumed(first)
-        if dropped:
+        warnings = [*_assumed(images[0])]
+        if dropped := sum(map(len, equal)):
             what = number_of(dropped, "doubled image", "doubled images")
             warnings.append(f"{what} with the same pixels dropped")
         whole = _checked([group[0] for group in groups], warnings)
@@ -85,37 +79,33 @@ def _unplaced(images: list[Image]) -> str | None:
     for name, values in names.items():
         if lacking := values.count(None):
             return f"no {name} in {lacking} of {len(images)} images, so their place is unknown"
-    row, column = _axes(images[0])
+    row, column = images[0].axes
     lengths = np.linalg.norm([row, column], axis=1)
     if abs(lengths - 1).max() > _UNIT or abs(row @ column) > _UNIT:
         return "Image Orientation (Patient) is not two directions at right angles"
     return None
 
 
-def _axes(image: Image) -> tuple[Floats, Floats]:
-    """Return the LPS direction of a row (X grows) and of a column (Y grows)."""
-    found = np.array(image.orientation or (0,) * 6, np.float64)
-    return found[:3], found[3:]
-
-
 def _normal(image: Image) -> Floats:
-    normal = np.cross(*_axes(image))
+    normal = np.cross(*image.axes)
     return np.asarray(normal / np.linalg.norm(normal), np.float64)
 
 
-def _along(images: list[Image]) -> list[float]:
+def _positions(images: list[Image]) -> Floats:
+    return np.array([image.position_mm for image in images], np.float64)
+
+
+def _along(images: list[Image]) -> Floats:
     """Return each image's place in mm along the normal of the first."""
-    positions = np.array([image.position_mm for image in images], np.float64)
-    found: list[float] = (positions @ _normal(images[0])).tolist()
-    return found
+    return np.asarray(_positions(images) @ _normal(images[0]), np.float64)
 
 
-def _by_position(images: list[Image], places: list[float]) -> list[list[Image]]:
-    """Return images in order of `places`, those at the same position together."""
+def _by_position(placed: list[tuple[float, Image]]) -> list[list[Image]]:
+    """Return images, which come in order with their places, those at the same position together."""
     groups: list[list[Image]] = []
-    last = None
-    for image, place in zip(images, places, strict=True):
-        if last is not None and place - last < _SAME_MM:
+    last = -math.inf
+    for place, image in placed:
+        if place - last < _SAME_MM:
             groups[-1].append(image)
         else:
             groups.append([image])
@@ -150,7 +140,7 @@ def _at_one_place(images: list[Image], parts: dict[str, list[Image]]) -> bool:
     normal = _normal(images[0])
     ranges = []
     for part in parts.values():
-        places = np.array([image.position_mm for image in part], np.float64) @ normal
+        places = _positions(part) @ normal
         ranges.append((float(places.min()), float(places.max())))
     return all(
         min(one[1], other[1]) - max(one[0], other[0]) > _OVERLAP * (other[1] - other[0])
@@ -158,36 +148,33 @@ def _at_one_place(images: list[Image], parts: dict[str, list[Image]]) -> bool:
     )
 
 
-def _assumed(image: Image) -> list[str]:
+def _assumed(image: Image) -> Iterator[str]:
     """Say what is assumed of a series, by its first image."""
-    said = []
     if not image.modality:
-        said.append("the files do not say their modality; CT was assumed")
+        yield "the files do not say their modality; CT was assumed"
     if image.slope is None or image.intercept is None:
-        said.append("no rescale slope and intercept; the stored numbers were taken for HU")
+        yield "no rescale slope and intercept; the stored numbers were taken for HU"
     if image.lossy:
-        said.append("the images were compressed with loss")
-    return said
+        yield "the images were compressed with loss"
 
 
 def _checked(images: list[Image], warnings: list[str]) -> Stack:
     """Return the volume of images in order, each at a position of its own."""
     if len(images) == 1:
         return Stack(tuple(images))
-    places = np.array(_along(images))
+    places = _along(images)
     gaps = np.diff(places)
-    problem, uneven = _too_large(images) or _tilted(images) or _gappy(places, gaps), None
+    problem = _too_large(images) or _tilted(images) or _gappy(places, gaps)
     if problem is None:
         step = float(gaps.mean())
         off = float(abs(places - places[0] - step * np.arange(len(places))).max()) / step
-        if off > _EVEN:
-            uneven = f"slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart; {step:.3g} mm each"
-            if off > _UNEVEN:
-                problem = f"{uneven.partition(';')[0]}; resample them to even distances first"
-    if problem is not None:
-        return Stack(tuple(images), None, tuple(warnings), problem)
-    said = [*warnings, *([f"{uneven} was taken"] if uneven else [])]
-    return Stack(tuple(images), _header(images), tuple(said))
+        uneven = f"slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart"
+        if off > _UNEVEN:
+            problem = f"{uneven}; resample them to even distances first"
+        elif off > _EVEN:
+            warnings = [*warnings, f"{uneven}; {step:.3g} mm each was taken"]
+    header = None if problem else _header(images)
+    return Stack(tuple(images), header, tuple(warnings), problem)
 
 
 def _too_large(images: list[Image]) -> str | None:
@@ -204,12 +191,12 @@ def _too_large(images: list[Image]) -> str | None:
 
 def _tilted(images: list[Image]) -> str | None:
     """Say that slices do not lie behind one another."""
-    positions = np.array([image.position_mm for image in images], np.float64)
+    positions, along = _positions(images), _along(images)
     whole = positions[-1] - positions[0]
     length = float(np.linalg.norm(whole))
     cosine = min(1.0, float(whole @ _normal(images[0])) / length)
     tilt = float(np.degrees(np.arccos(cosine)))
-    shares = np.array(_along(images)) - _along(images)[0]
+    shares = along - along[0]
     line = positions[0] + np.outer(shares / shares[-1], whole)
     aside = float(np.linalg.norm(positions - line, axis=1).max())
     if aside > _ASIDE * min(images[0].spacing_mm or (1.0,)):
@@ -245,9 +232,9 @@ def _gappy(places: Floats, gaps: Floats) -> str | None:
 def _header(images: list[Image]) -> Header:
     """Return the NIfTI header of a volume."""
     first, last = images[0], images[-1]
-    row, column = _axes(first)
+    row, column = first.axes
     between_rows, between_columns = first.spacing_mm or (1.0, 1.0)
-    start, end = (np.array(image.position_mm, np.float64) for image in (first, last))
+    start, end = _positions([first, last])
     step = (end - start) / (len(images) - 1)
     columns = np.column_stack([row * between_columns, column * between_rows, step])
     return made_header((len(images), first.rows, first.columns), start, columns)

@@ -79,10 +79,8 @@ def _weights(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     casts = _stored_casts(graph)
     for tensor in graph.initializer:
         name, values = casts.get(tensor.name, tensor.name), numpy_helper.to_array(tensor)
-        as_is = name in norms
-        yield numpy_helper.from_array(
-            values.astype(np.float32) if as_is else _halved(values, name), name
-        )
+        stored = values.astype(np.float32) if name in norms else _halved(values, name)
+        yield numpy_helper.from_array(stored, name)
 
 
 def _halved(values: NDArray[np.floating], name: str) -> NDArray[np.float16]:

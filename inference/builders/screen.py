@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import number_column, show_table
 from imaging.terminal import terminal
 from inference.builders.tensorrt_build import Request, build_plans
 from inference.engines.tensorrt_index import EnginePlan
@@ -25,10 +25,8 @@ def build_on_screen(request: Request) -> None:
 
 def _table(plans: list[EnginePlan], request: Request) -> Table:
     title = f"{request.engine} {plans[0].version}: plans of {request.manifest.name}"
-    table = Table("for", title=title)
-    table.add_column("MB", justify="right")
-    table.add_column("seconds", justify="right")
-    table.add_column("parity with float32")
+    numbers = map(number_column, ("MB", "seconds"))
+    table = Table("for", *numbers, "parity with float32", title=title)
     for plan in plans:
         parity = plan.parity
         if not isinstance(parity, str):

@@ -8,8 +8,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,21 +82,16 @@ def _published(
     trt: Any, request: Request, plan: EnginePlan, content: bytes, gpu: "Gpu"
 ) -> EnginePlan:
     """Run a plan in a temporary folder; return it with its parity, keep compiled kernels."""
-    with _stage(request.folder) as stage:
-        staged = add_plan(stage, plan, content)
-        found = measured(request.manifest, trt, staged, stage, gpu, request.parity_case)
-        for kernels in stage.glob("*.cache"):
-            shutil.move(kernels, request.folder / kernels.name)
-    return replace(plan, parity=found)
-
-
-@contextmanager
-def _stage(folder: Path) -> Iterator[Path]:
+    folder = request.folder
     try:
         with tempfile.TemporaryDirectory(prefix=".plan-", dir=folder) as stage:
-            yield Path(stage)
+            staged = add_plan(Path(stage), plan, content)
+            found = measured(request.manifest, trt, staged, Path(stage), gpu, request.parity_case)
+            for kernels in Path(stage).glob("*.cache"):
+                shutil.move(kernels, folder / kernels.name)
     except OSError as error:
         raise KitError(f"cannot write into {folder}: {error.strerror or error}") from error
+    return replace(plan, parity=found)
 
 
 def _gpu_here() -> tuple["Gpu | None", str]:

@@ -1,8 +1,9 @@
-"""Compare a plan with the trained network before it is published, if there is a GPU.
+"""Compare logits of two engines, and a plan with the trained network before it is published.
 
 A float16 nnU-Net that overflows returns background or NaN, and does so fast.
 """
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from imaging.errors import EngineError
 from imaging.geometry import as_shape
 from imaging.volumes import read_volume
-from inference.builders.logit_errors import logit_errors
 from inference.engines import EngineOptions, open_engine
 from inference.engines.tensorrt_index import EnginePlan
 from inference.manifest import Manifest
@@ -53,11 +53,8 @@ def measured(
     with open_engine(_REFERENCE, manifest, EngineOptions(precision="f32")) as engine:
         patch = fullest_patch(Predictor(manifest, engine, Settings()), manifest, case)
         reference = engine.infer(patch).copy()
-    candidate = TensorRTEngine(trt, plan, folder, gpu, keep_kernels=True)
-    try:
+    with closing(TensorRTEngine(trt, plan, folder, gpu, keep_kernels=True)) as candidate:
         logits = candidate.infer(patch).copy()
-    finally:
-        candidate.close()
     found = plan_agreement(reference, logits)
     source = case.name if case else "the sample CT"
     return {"reference": f"{_REFERENCE} f32", "patch": source, "gpu": gpu.name, **found}
@@ -82,6 +79,24 @@ def plan_agreement(reference: NDArray[np.float32], logits: NDArray[np.float32]) 
             f"agreement {labels:.5f} (at least {LEAST_LABEL_AGREEMENT})"
         )
     return {"relative_rms": rms, "max_abs": largest, "label_agreement": labels}
+
+
+def logit_errors(
+    reference: NDArray[np.float32], logits: NDArray[np.float32]
+) -> tuple[float, float, float]:
+    """Return relative RMS error, largest error and label agreement of float32 [N, K, Z, Y, X].
+
+    The first is the error's root mean square over that of the reference, the last the share of
+    voxels with the same highest logit.
+    """
+    difference = logits.astype(np.float64) - reference
+    scale = max(_rms(reference.astype(np.float64)), 1e-30)
+    agreement = float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1)))
+    return _rms(difference) / scale, float(np.abs(difference).max()), agreement
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def fullest_patch(

@@ -3,6 +3,7 @@
 import ctypes
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,11 +70,8 @@ def use_gpu(number: int) -> None:
     checked(cudart.cudaSetDevice(number))
 
 
-class Memory:
-    """Memory of the GPU, and pinned memory of the host, that is freed together."""
-
-    def __init__(self) -> None:
-        self._give_back: list[Callable[[], Any]] = []
+class Memory(ExitStack):
+    """Memory of the GPU, and pinned memory of the host; `close` frees all of it, its arrays too."""
 
     def on_gpu(self, size: int) -> int:
         """Return the address of `size` bytes.
@@ -82,7 +80,7 @@ class Memory:
             EngineError: There are not enough.
         """
         address = checked(cudart.cudaMalloc(size))
-        self._give_back.append(lambda: cudart.cudaFree(address))
+        self.callback(cudart.cudaFree, address)
         return int(address)
 
     def pinned(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -92,15 +90,9 @@ class Memory:
             EngineError: There is not enough.
         """
         address = checked(cudart.cudaMallocHost(nbytes(shape)))
-        self._give_back.append(lambda: cudart.cudaFreeHost(address))
+        self.callback(cudart.cudaFreeHost, address)
         flat = (ctypes.c_float * math.prod(shape)).from_address(int(address))
         return np.ctypeslib.as_array(flat).reshape(shape)
-
-    def close(self) -> None:
-        """Free all of it; its arrays must not be used any more."""
-        for give in self._give_back:
-            give()
-        self._give_back = []
 
 
 def nbytes(shape: tuple[int, ...]) -> int:

@@ -126,10 +126,7 @@ def chosen_precision(
         EngineError: The CPU lacks instructions for the requested precision, or the manifest lacks
             its weights.
     """
-    can = {
-        name: name.upper() in capabilities and bool(flags & needed)
-        for name, needed in _INSTRUCTIONS.items()
-    }
+    can = {name: _can(name, capabilities, flags) for name in _INSTRUCTIONS}
     if requested == "int8" and not has_int8:
         raise EngineError(
             "int8 was requested, but the manifest has no such weights; make them with "
@@ -146,20 +143,35 @@ def chosen_precision(
     return "bf16" if can["bf16"] else "f32"
 
 
+def _can(precision: str, capabilities: list[str], flags: set[str]) -> bool:
+    return precision.upper() in capabilities and bool(flags & _INSTRUCTIONS[precision])
+
+
+def beside_int8(capabilities: list[str], flags: set[str]) -> str:
+    """Return the precision of what an int8 network does not compute with integers.
+
+    Norms and what lies between two convolutions are half as much memory in bfloat16. Where there
+    are matrix instructions for it, a window takes a fifth less time than with float32 there.
+    """
+    return "bf16" if _can("bf16", capabilities, flags) and "amx_bf16" in flags else "f32"
+
+
 @contextmanager
 def load(manifest: Manifest, options: EngineOptions) -> Iterator[OpenVINOEngine]:
     """Compile the manifest's ONNX network with threads and precision pinned."""
     core = ov.Core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     has_int8 = manifest.files.keys() >= {*INT8}
-    precision = chosen_precision(options.precision, capabilities, cpu_flags(), has_int8)
+    flags = cpu_flags()
+    precision = chosen_precision(options.precision, capabilities, flags, has_int8)
+    rest = beside_int8(capabilities, flags) if precision == "int8" else precision
     threads = options.pinned_threads
     streams = min(STREAMS, threads)
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": str(streams),
         "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
+        "INFERENCE_PRECISION_HINT": rest,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # off: it would quantize activations to int8
     }
     paths = [manifest.weights(kind) for kind in (INT8 if precision == "int8" else ("onnx",))]

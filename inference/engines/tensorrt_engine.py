@@ -7,15 +7,15 @@ and freed with the last, for the challenge sums GPU memory over time.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imaging.errors import EngineError
-from inference.engines import EngineOptions, failing_in_one_line, plan_folder
+from inference.engines import Array, EngineOptions, failing_in_one_line, plan_folder
 from inference.engines.cuda import (
     Gpu,
     Memory,
@@ -30,7 +30,6 @@ from inference.engines.tensorrt_index import EnginePlan, fitting, plans_of, read
 from inference.engines.tensorrt_runtime import complaint, listener, patch_tensors, runtime_module
 from inference.manifest import Manifest
 
-Array = NDArray[np.float32]
 _SLOTS = 2
 """Patches under way: one computes on the GPU while the last one's logits are used."""
 _log = logging.getLogger(__name__)
@@ -69,9 +68,9 @@ class TensorRTEngine:
             loaded = self._runtime.deserialize_cuda_engine(content)
             self._engine = self._made("load the plan", loaded)
             self._shapes = patch_tensors(trt, self._engine, plan.file)
-            buffers = sum(nbytes(shape) for shape in self._shapes.values())
-            refuse_too_little(self._engine.device_memory_size_v2 + buffers)
-            self._slots = [self._pinned_pair() for _ in range(_SLOTS)]
+            shapes = self._shapes.values()
+            refuse_too_little(self._engine.device_memory_size_v2 + sum(map(nbytes, shapes)))
+            self._slots = [[self._pinned.pinned(s) for s in shapes] for _ in range(_SLOTS)]
         except BaseException:
             self.close()
             raise
@@ -118,10 +117,6 @@ class TensorRTEngine:
         self.release()
         self._pinned.close()
         self._engine = self._runtime = None
-
-    def _pinned_pair(self) -> tuple[Array, Array]:
-        patch, logits = (self._pinned.pinned(shape) for shape in self._shapes.values())
-        return patch, logits
 
     def _submit(self, slot: int, patch: Array) -> Callable[[], Array]:
         """Queue a patch; return a function that waits for its logits, valid until `slot`'s next."""
@@ -230,16 +225,6 @@ class _Running:
             self._refuse("run")
 
 
-def load_tensorrt(manifest: Manifest, options: EngineOptions) -> Any:
-    """Open the TensorRT plan that fits the GPU."""
-    return _loaded("tensorrt", manifest, options)
-
-
-def load_tensorrt_rtx(manifest: Manifest, options: EngineOptions) -> Any:
-    """Open the TensorRT-RTX plan that fits the GPU."""
-    return _loaded("tensorrt-rtx", manifest, options)
-
-
 @contextmanager
 def _loaded(name: str, manifest: Manifest, options: EngineOptions) -> Iterator[TensorRTEngine]:
     if options.precision != "auto":
@@ -247,8 +232,9 @@ def _loaded(name: str, manifest: Manifest, options: EngineOptions) -> Iterator[T
     gpu = present_gpu(options.device)
     trt = runtime_module(name)
     plan = fitting(plans_of(manifest, name), name, trt.__version__, gpu.target, gpu.name)
-    engine = TensorRTEngine(trt, plan, plan_folder(manifest), gpu)
-    try:
+    with closing(TensorRTEngine(trt, plan, plan_folder(manifest), gpu)) as engine:
         yield engine
-    finally:
-        engine.close()
+
+
+load_tensorrt, load_tensorrt_rtx = partial(_loaded, "tensorrt"), partial(_loaded, "tensorrt-rtx")
+"""Each opens the plan of its runtime that fits the GPU, with a manifest and `EngineOptions`."""

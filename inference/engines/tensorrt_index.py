@@ -72,12 +72,10 @@ def plans_of(manifest: Manifest, engine: str | None = None) -> list[EnginePlan]:
     Raises:
         EngineError: The index cannot be read.
     """
-    digest = manifest.files["onnx"].sha256 if "onnx" in manifest.files else None
-    return [
-        plan
-        for plan in (read_index(plan_folder(manifest)) if digest else [])
-        if plan.onnx_sha256 == digest and engine in (None, plan.engine)
-    ]
+    if "onnx" not in manifest.files:
+        return []
+    plans, digest = read_index(plan_folder(manifest)), manifest.files["onnx"].sha256
+    return [one for one in plans if one.onnx_sha256 == digest and engine in (None, one.engine)]
 
 
 def engines_with_plans(manifest: Manifest, gpu: bool) -> set[str]:

@@ -70,8 +70,8 @@ def patch_tensors(trt: Any, engine: Any, file: str) -> dict[str, tuple[int, ...]
         and _is_patch_and_logits(*(shapes[name] for _, name in found))
     )
     if not fits:
-        told = ", ".join(f"{name} {list(shapes[name])}" for name in names)
-        raise EngineError(f"{file} does not map one float32 patch to logits, but has {told}")
+        has = ", ".join(f"{name} {list(shapes[name])}" for name in names)
+        raise EngineError(f"{file} does not map one float32 patch to logits, but has {has}")
     return {name: shapes[name] for _, name in found}
 
 

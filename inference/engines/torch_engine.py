@@ -10,20 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from imaging.errors import EngineError
 from imaging.geometry import Shape
-from inference.engines import EngineOptions, one_line, too_few_gpus
-from inference.engines.torch_network import TorchNetwork
+from inference.engines import Array, EngineOptions, one_line, too_few_gpus
+from inference.engines.torch_network import Tensor, TorchNetwork
 from inference.engines.torch_windows import as_tensor, logit_slabs_on
 from inference.manifest import Manifest
 from inference.sliding_window import Window
 
-Array = NDArray[np.float32]
-Tensor = torch.Tensor
 Compute = Callable[[], Tensor]
 _log = logging.getLogger(__name__)
 
@@ -75,16 +71,10 @@ class TorchEngine:
         self, image: Array, window: Window, advance: Callable[[], None]
     ) -> Iterator[Array]:
         """Run every window and blend on the device, as `inference.sliding_window` does."""
-        slabs = logit_slabs_on(image, self._logits, window, advance, self._device)
         try:
-            while True:
-                with self._in_one_line(self._shape):
-                    slab = next(slabs, None)
-                if slab is None:
-                    return
-                yield slab
+            with self._in_one_line(self._shape):
+                yield from logit_slabs_on(image, self._logits, window, advance, self._device)
         finally:
-            slabs.close()
             self.release()
 
     def release(self) -> None:

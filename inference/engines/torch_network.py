@@ -57,7 +57,7 @@ class TorchNetwork(torch.nn.Module):
             self.register_buffer(self._weights[name], _converted(values, dtype, name))
         try:
             self._steps = list(_steps(nodes, self._output))
-        except _UnknownOperatorError as error:
+        except EngineError as error:
             message = f"torch cannot run {path.name}: {error}; use --engine openvino"
             raise EngineError(message) from error
 
@@ -71,10 +71,6 @@ class TorchNetwork(torch.nn.Module):
                 del values[name]
         logits: Tensor = values[self._output].float()
         return logits
-
-
-class _UnknownOperatorError(Exception):
-    """A node that no torch function here does."""
 
 
 def _graph_of(path: Path) -> onnx.GraphProto:
@@ -121,7 +117,7 @@ def _call(node: onnx.NodeProto) -> Call:
     """Return the torch function of a node, with the node's attributes set."""
     attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
     if node.op_type not in _CALLS:
-        raise _UnknownOperatorError(f"operator {node.op_type} is not known to it")
+        raise EngineError(f"operator {node.op_type} is not known to it")
     call, given = _CALLS[node.op_type], _Attributes(node.op_type, attributes)
     made = call(given)
     given.refuse_unread()
@@ -142,24 +138,24 @@ class _Attributes:
     def expect(self, name: str, *allowed: Any) -> None:
         """Check that an attribute, if it is there, has one of some values."""
         if (value := self.take(name, allowed[0])) not in allowed:
-            raise _UnknownOperatorError(f"{self._operator} with {name} {value}")
+            raise EngineError(f"{self._operator} with {name} {value}")
 
     def padding(self) -> tuple[int, ...]:
         """Return how far each axis is padded, which must be the same at both ends."""
         self.expect("auto_pad", b"NOTSET", b"VALID")
         pads = self.take("pads", (0,) * 6)
         if pads[:3] != pads[3:]:
-            raise _UnknownOperatorError(f"{self._operator} with pads {pads}")
+            raise EngineError(f"{self._operator} with pads {pads}")
         return tuple(pads[:3])
 
     def refuse_unread(self) -> None:
         """Check that nothing is left.
 
         Raises:
-            _UnknownOperatorError: An attribute is not known here.
+            EngineError: An attribute is not known here.
         """
         for name, value in self._left.items():
-            raise _UnknownOperatorError(f"{self._operator} with {name} {value}")
+            raise EngineError(f"{self._operator} with {name} {value}")
 
 
 def _strided(given: _Attributes) -> dict[str, Any]:
@@ -170,10 +166,6 @@ def _strided(given: _Attributes) -> dict[str, Any]:
         "dilation": given.take("dilations", (1, 1, 1)),
         "groups": given.take("group", 1),
     }
-
-
-def _conv(given: _Attributes) -> Call:
-    return partial(functional.conv3d, **_strided(given))
 
 
 def _transposed_conv(given: _Attributes) -> Call:
@@ -194,7 +186,7 @@ def _pool(function: Call, **always: Any) -> Callable[[_Attributes], Call]:
         given.expect("dilations", (1, 1, 1))
         given.take("count_include_pad", 0)  # there is no padding
         if any(given.padding()):
-            raise _UnknownOperatorError("pooling with padding")
+            raise EngineError("pooling with padding")
         return partial(function, kernel_size=size, stride=given.take("strides", size), **always)
 
     return call
@@ -205,26 +197,19 @@ def _concat(given: _Attributes) -> Call:
     return lambda *parts: torch.cat(parts, axis)
 
 
-def _transpose(given: _Attributes) -> Call:
-    axes = given.take("perm", ())
-    return lambda x: x.permute(axes)
-
-
-def _leaky_relu(given: _Attributes) -> Call:
-    return partial(functional.leaky_relu, negative_slope=given.take("alpha", 0.01))
-
-
 _CALLS: dict[str, Callable[[_Attributes], Call]] = {
     "Add": lambda given: torch.add,
     "AveragePool": _pool(functional.avg_pool3d),
     "Concat": _concat,
-    "Conv": _conv,
+    "Conv": lambda given: partial(functional.conv3d, **_strided(given)),
     "ConvTranspose": _transposed_conv,
     "Identity": lambda given: lambda x: x,
     NORM: _norm,
-    "LeakyRelu": _leaky_relu,
+    "LeakyRelu": lambda given: partial(
+        functional.leaky_relu, negative_slope=given.take("alpha", 0.01)
+    ),
     "MaxPool": _pool(functional.max_pool3d),
     "Relu": lambda given: torch.relu,
-    "Transpose": _transpose,
+    "Transpose": lambda given: partial(torch.permute, dims=given.take("perm", ())),
 }
 """By ONNX operator: what makes the torch function of a node's attributes."""

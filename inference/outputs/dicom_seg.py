@@ -16,6 +16,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 
 import inference
+from imaging.dicom.series import Image
 from imaging.digest import sha256
 from imaging.errors import GeometryError, KitError
 from imaging.files import KIT, replacing
@@ -57,13 +58,13 @@ def write_dicom_seg(case: LabelledCase, outputs: Path) -> tuple[str, ...]:
         # of an anonymised series, with values that are not valid; some name the patient
         warnings.simplefilter("ignore", UserWarning)
         images = source_images(series)
-        check_place(images, case.header)
+        check_place(series.slices, images, case.header)
         made = segmentation_of(case, images, present)
         with replacing(outputs / f"{case.name}{DICOM_SEG}") as partial:
             made.save_as(partial)
-    unnamed = [segment.name for segment in present if term_of(segment).private]
-    said = [f"DICOM-SEG: {', '.join(unnamed)} without a SNOMED CT term"] if unnamed else []
-    return (*images.mended, *said)
+    unnamed = ", ".join(segment.name for segment in present if term_of(segment).private)
+    uncoded = (f"DICOM-SEG: {unnamed} without a SNOMED CT term",) if unnamed else ()
+    return (*images.mended, *uncoded)
 
 
 def segmentation_of(
@@ -93,9 +94,9 @@ def segmentation_of(
         sop_instance_uid=made_uid("instance", *seed),
         instance_number=1,
         manufacturer=KIT,
-        manufacturer_model_name=case.network.name[:64],
+        manufacturer_model_name=case.manifest.name[:64],
         software_versions=inference.__version__,
-        device_serial_number=case.network.sha256 or "unknown",
+        device_serial_number=case.manifest.sha256 or "unknown",
         content_label="ORGANS",
         content_description="Organs labelled by a network; not reviewed",
         series_description=f"Organs ({KIT})",
@@ -118,7 +119,7 @@ def _seed(case: LabelledCase, images: Images, present: tuple[Segment, ...]) -> t
         *(image.SOPInstanceUID for image in images.datasets),
         sha256(np.ascontiguousarray(case.labels).tobytes()),
         *(f"{segment.name}={segment.value}" for segment in present),
-        *(inference.__version__, case.network.sha256, highdicom.__version__),
+        *(inference.__version__, case.manifest.sha256, highdicom.__version__),
     )
 
 
@@ -133,11 +134,11 @@ def _description(
         segmented_property_type=_dicom(term.kind),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name=case.network.name[:64],
+            name=case.manifest.name[:64],
             family=codes.DCM.ArtificialIntelligence,
             version=inference.__version__,
             source=KIT,
-            parameters={"manifest_sha256": case.network.sha256 or "unknown"},
+            parameters={"manifest_sha256": case.manifest.sha256 or "unknown"},
         ),
         display_color=highdicom.color.CIELabColor.from_rgb(*segment.rgb),
     )
@@ -163,7 +164,7 @@ def _frames(numbers: NDArray[np.uint8], images: Images) -> NDArray[np.uint8]:
     return frames
 
 
-def check_place(images: Images, header: Header) -> None:
+def check_place(slices: tuple[Image, ...], images: Images, header: Header) -> None:
     """Check that each image lies where its slice of the label map does.
 
     Slices that are not quite evenly spaced are in the map as if they were; a frame keeps the place
@@ -173,13 +174,15 @@ def check_place(images: Images, header: Header) -> None:
         GeometryError: An image lies elsewhere, or there are more slices than images.
     """
     place = place_of(header.raw, header.order, header.shape)
-    placed = images.places()
-    if len(placed) != header.shape[0]:
-        raise GeometryError(f"the label map has {header.shape[0]} slices, not {len(placed)}")
+    count = len(images.frames or images.datasets)
+    if count != header.shape[0]:
+        raise GeometryError(f"the label map has {header.shape[0]} slices, not {count}")
     x_mm, y_mm, z_mm = place.spacing_mm
     across, down, up = place.direction.T
     height, width = header.shape[1:]
-    for number, (position, row, column) in enumerate(placed):
+    for number, image in enumerate(slices):
+        row, column = image.axes
+        position = np.array(image.position_mm, np.float64)
         corner = place.origin_mm + number * z_mm * up
         normal = np.cross(row, column)
         for x, y in ((0.0, 0.0), ((width - 1) * x_mm, 0.0), (0.0, (height - 1) * y_mm)):

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage
 from pydicom.valuerep import DA, TM
@@ -40,7 +38,6 @@ _UID = re.compile(r"[0-9.]{1,64}")
 _DATES = ("Content", "Acquisition", "Series", "Study")
 NO_DATE, NO_TIME = "19000101", "000000"
 """The content's date where the series has none at all."""
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -54,13 +51,6 @@ class Images:
     mended: tuple[str, ...]
     """What was replaced, in words."""
 
-    def places(self) -> list[tuple[Vector, Vector, Vector]]:
-        """Return for each slice the centre of its first voxel, and the directions of X and Y."""
-        if self.frames is None:
-            return [_place(image, image) for image in self.datasets]
-        (image,) = self.datasets
-        return [_place(*_of_frame(image, frame)) for frame in self.frames]
-
 
 def source_images(series: Series) -> Images:
     """Read the images of a series, without pixels, and mend them."""
@@ -69,8 +59,7 @@ def source_images(series: Series) -> Images:
     multi = len(files) == 1 and "PerFrameFunctionalGroupsSequence" in datasets[0]
     frames = tuple(one.frame for one in series.slices) if multi else None
     mended = list(_mend(datasets, files, multi=multi))
-    said = f"DICOM-SEG: {'; '.join(mended)}" if mended else None
-    return Images(datasets, frames, (said,) if said else ())
+    return Images(datasets, frames, (f"DICOM-SEG: {'; '.join(mended)}",) if mended else ())
 
 
 def made_uid(*seed: str) -> str:
@@ -97,10 +86,10 @@ def _mend(datasets: list[Dataset], files: tuple[Path, ...], *, multi: bool) -> I
 
     yield from _mend_common(datasets, digests)
     yield from _mend_instances(datasets, digests)
-    known = [_is_class(str(image.get("SOPClassUID") or "")) for image in datasets]
-    if not all(known):
-        for image, good in zip(datasets, known, strict=True):
-            image.SOPClassUID = image.SOPClassUID if good else _CLASSES[multi]
+    odd = [one for one in datasets if UID(str(one.get("SOPClassUID") or "")).type != "SOP Class"]
+    for image in odd:
+        image.SOPClassUID = _CLASSES[multi]
+    if odd:
         yield f"SOPClassUID taken for that of {_CLASSES[multi].name}, for it is missing or unknown"
     yield from _mend_values(datasets[0])
 
@@ -143,23 +132,15 @@ def _mend_instances(
 
 def _mend_values(image: Dataset) -> Iterator[str]:
     """Mend the patient and the study, of which the first image tells."""
-    missing, wrong = [], []
-    for keyword in _EMPTY:
-        if keyword not in image:
-            missing.append(keyword)
-        elif not _fits(keyword, str(image.get(keyword) or "")):
-            wrong.append(keyword)  # not its value, which tells of a patient
-        else:
-            continue
+    missing = [keyword for keyword in _EMPTY if keyword not in image]
+    wrong = [keyword for keyword in _EMPTY if not _fits(keyword, str(image.get(keyword) or ""))]
+    for keyword in (*missing, *wrong):
         setattr(image, keyword, "")
     if missing:
         yield f"left empty, for the series has none: {', '.join(missing)}"
     if wrong:
+        # not the value, which tells of a patient
         yield f"left empty, for it is not valid: {', '.join(wrong)}"
-
-
-def _is_class(uid: str) -> bool:
-    return UID(uid).type == "SOP Class"
 
 
 def _fits(keyword: str, value: str) -> bool:
@@ -178,20 +159,3 @@ def _valid(kind: Callable[[str], Any], value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _of_frame(image: Dataset, frame: int) -> tuple[Dataset, Dataset]:
-    """Return what has the position, and what the orientation, of a frame."""
-    groups = [image.PerFrameFunctionalGroupsSequence[frame]]
-    if shared := image.get("SharedFunctionalGroupsSequence"):
-        groups.append(shared[0])
-    position, orientation = (
-        next(group[name][0] for group in groups if name in group)
-        for name in ("PlanePositionSequence", "PlaneOrientationSequence")
-    )
-    return position, orientation
-
-
-def _place(position: Dataset, orientation: Dataset) -> tuple[Vector, Vector, Vector]:
-    directions = np.array(orientation.ImageOrientationPatient, np.float64)
-    return np.array(position.ImagePositionPatient, np.float64), directions[:3], directions[3:]

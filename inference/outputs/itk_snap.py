@@ -1,10 +1,10 @@
 """Names and colours of the labels for ITK-SNAP (Segmentation > Import Label Descriptions)."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from imaging.files import replacing
-from inference.outputs.segments import Segment
+from inference.outputs.names import ITK_SNAP
+from inference.outputs.segments import LabelledCase
 
 _HEAD = """\
 ################################################
@@ -14,17 +14,18 @@ _HEAD = """\
 """
 
 
-def write_label_descriptions(segments: Sequence[Segment], path: Path) -> None:
-    """Write the label descriptions of a run.
+def write_label_descriptions(case: LabelledCase, outputs: Path) -> tuple[str, ...]:
+    """Write itk_snap_labels.txt; every case of a run has the same labels.
 
     Raises:
         KitError: The file cannot be written.
     """
     rows = [(0, (0, 0, 0), 0, "background")]
-    rows += [(one.value, one.rgb, 1, one.name.replace('"', "'")) for one in segments]
+    rows += [(one.value, one.rgb, 1, one.name.replace('"', "'")) for one in case.segments]
     lines = [
         f'{value:5} {red:5} {green:4} {blue:4} {shown:8} {shown:2} {shown:2}    "{name}"\n'
         for value, (red, green, blue), shown, name in rows
     ]
-    with replacing(path) as partial:
+    with replacing(outputs / ITK_SNAP) as partial:
         partial.write_text(_HEAD + "".join(lines), encoding="utf-8")
+    return ()

@@ -34,29 +34,25 @@ def remove_old(outputs: Path, cases: Iterable[str]) -> None:
     A segmentation that was saved anew from Slicer, a picture of somebody else's: they stay. A file
     that cannot be removed is reported when it is replaced.
     """
-    for name in (ITK_SNAP, STATISTICS_JSON, STATISTICS_CSV):
-        _unlink(outputs / name)
+    folders = list[Path]()
+    old = [outputs / name for name in (ITK_SNAP, STATISTICS_JSON, STATISTICS_CSV)]
     for case in cases:
-        for ending in (DICOM_SEG, SEG_NRRD, PREVIEW):
-            _unlink_ours(outputs / f"{case}{ending}")
-        folder = masks_folder(outputs, case)
-        for mask in folder.glob("*.nii.gz"):
-            _unlink(mask)
+        named = (outputs / f"{case}{ending}" for ending in (DICOM_SEG, SEG_NRRD, PREVIEW))
+        old += filter(_is_ours, named)
+        folders.append(masks_folder(outputs, case))
+        old += folders[-1].glob("*.nii.gz")
+    for path in old:
+        with suppress(OSError):
+            path.unlink()
+    for folder in (*folders, outputs / MASKS):
         with suppress(OSError):  # not there, or somebody put other files in
             folder.rmdir()
-    with suppress(OSError):
-        (outputs / MASKS).rmdir()
 
 
-def _unlink_ours(path: Path) -> None:
-    """Remove a file that says it is the kit's."""
-    with suppress(OSError):
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file says that it is the kit's."""
+    try:
         with path.open("rb") as stream:
-            ours = KIT.encode() in stream.read(_HEAD_BYTES)
-        if ours:
-            path.unlink()
-
-
-def _unlink(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
+            return KIT.encode() in stream.read(_HEAD_BYTES)
+    except OSError:
+        return False

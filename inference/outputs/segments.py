@@ -4,17 +4,11 @@ import colorsys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from imaging.organs import COLORS, ORGANS
-from imaging.volumes import Header, Volume
-
-if TYPE_CHECKING:
-    from imaging.dicom.series import Series
+from imaging.volumes import Volume
+from inference.manifest import Manifest
+from inference.predictor import Segmentation
 
 _GOLDEN = 0.618034
 """Hues that follow each other at this share of the circle are far apart."""
@@ -31,31 +25,21 @@ class Segment:
     """0..255."""
 
 
-@dataclass(frozen=True)
-class Network:
-    """What made the labels."""
+@dataclass(frozen=True, kw_only=True)
+class LabelledCase(Segmentation):
+    """A case whose label map is written, and what else its outputs are made from."""
 
-    name: str
-    sha256: str
-    """Digest of its manifest; empty where that was not read from a file."""
-
-
-@dataclass
-class LabelledCase:
-    """A case whose label map is written: what its other outputs are made from."""
-
-    name: str
-    labels: NDArray[np.uint8]
-    """[Z, Y, X], on the CT's voxels."""
-    header: Header
-    """Of the CT."""
     segments: tuple[Segment, ...]
     """What the labels mean; also those without a voxel."""
-    network: Network
-    source: "Path | Series | None"
-    """What the CT was read from."""
+    manifest: Manifest
+    """Of the network that made the labels."""
     read: Callable[[], Volume]
     """Reads the CT; its memory was freed before the network ran."""
+
+    @property
+    def name(self) -> str:
+        """What the files of the case begin with."""
+        return self.report.case
 
     @cached_property
     def volume(self) -> Volume:

@@ -11,20 +11,20 @@ from imaging.components import connected
 from imaging.geometry import Grid, foreground_box
 from imaging.records import write_json
 from imaging.tables import write_csv
+from inference.manifest import Manifest
 from inference.outputs.names import STATISTICS_CSV, STATISTICS_JSON
-from inference.outputs.segments import LabelledCase, Network
+from inference.outputs.segments import LabelledCase
 
 PERCENTILES = (5, 25, 50, 75, 95)
 SCHEMA = 1
-_AXES = ("z", "y", "x")
 Row = dict[str, Any]
 
 
 class StatisticsTable:
     """The figures of a run's cases."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
         self._cases: dict[str, dict[str, Row]] = {}
 
     def add(self, case: LabelledCase, outputs: Path) -> tuple[str, ...]:
@@ -54,18 +54,18 @@ class StatisticsTable:
         table = {
             "schema": SCHEMA,
             "kit": inference.__version__,
-            "manifest": self._network.name,
-            "manifest_sha256": self._network.sha256,
+            "manifest": self._manifest.name,
+            "manifest_sha256": self._manifest.sha256,
             "cases": self._cases,
         }
         write_json(table, outputs / STATISTICS_JSON)
-        head = ("case", "organ", "label", *_columns())
-        rows = (
-            (name, organ, row["label"], *_flat(row))
+        rows = [
+            {"case": name, "organ": organ, **_columns(row)}
             for name, organs in self._cases.items()
             for organ, row in organs.items()
-        )
-        write_csv(outputs / STATISTICS_CSV, head, rows, line_end="\n")
+        ]
+        cells = (row.values() for row in rows)
+        write_csv(outputs / STATISTICS_CSV, rows[0], cells, line_end="\n")
 
 
 def organ_statistics(
@@ -105,28 +105,18 @@ def organ_statistics(
     }
 
 
-def _columns() -> list[str]:
-    ends = [f"box_{axis}_{end}" for axis in _AXES for end in ("first", "last_plus_1")]
-    return [
-        "volume_ml",
-        "mean_hu",
-        "sd_hu",
-        *(f"p{share}_hu" for share in PERCENTILES),
-        *ends,
-        *(f"box_{axis}_mm" for axis in _AXES),
-        "pieces",
-    ]
-
-
-def _flat(row: Row) -> list[Any]:
-    """Return the columns of one organ; those without a figure are empty."""
-    ends = [end for pair in row["box"] or [[None, None]] * 3 for end in pair]
-    return [
-        row["volume_ml"],
-        row["mean_hu"],
-        row["sd_hu"],
-        *(row["percentiles_hu"] or dict.fromkeys(PERCENTILES)).values(),
-        *ends,
-        *(row["box_mm"] or [None] * 3),
-        row["pieces"],
-    ]
+def _columns(row: Row) -> Row:
+    """Return the columns of one organ in the CSV file; None where there is no figure."""
+    shares = row["percentiles_hu"] or {}
+    box, box_mm = row["box"] or [(None, None)] * 3, row["box_mm"] or [None] * 3
+    return {
+        **{name: row[name] for name in ("label", "volume_ml", "mean_hu", "sd_hu")},
+        **{f"p{share}_hu": shares.get(str(share)) for share in PERCENTILES},
+        **{
+            f"box_{axis}_{end}": voxel
+            for axis, ends in zip("zyx", box, strict=True)
+            for end, voxel in zip(("first", "last_plus_1"), ends, strict=True)
+        },
+        **{f"box_{axis}_mm": mm for axis, mm in zip("zyx", box_mm, strict=True)},
+        "pieces": row["pieces"],
+    }

@@ -7,6 +7,7 @@ terms has an older code for the category of organs.
 
 from dataclasses import dataclass
 
+from imaging.organs import SNOMED_CT, TUMOUR
 from inference.outputs.segments import Segment
 
 
@@ -41,33 +42,18 @@ _ORGAN = Code("SCT", "91723000", "Anatomical Structure")
 _ORGAN_IN_SLICER = Code("SCT", "123037004", "Anatomical Structure")
 _ABNORMAL = Code("SCT", "49755003", "Morphologically Abnormal Structure")
 _ABNORMAL_IN_SLICER = Code("SCT", "49755003", "Morphologically Altered Structure")
-_RIGHT, _LEFT = Code("SCT", "24028007", "Right"), Code("SCT", "7771000", "Left")
-_ORGANS = {
-    "liver": ("10200004", "Liver", None),
-    "right kidney": ("64033007", "Kidney", _RIGHT),
-    "spleen": ("78961009", "Spleen", None),
-    "pancreas": ("15776009", "Pancreas", None),
-    "aorta": ("15825003", "Aorta", None),
-    "inferior vena cava": ("64131007", "Inferior vena cava", None),
-    "right adrenal gland": ("23451007", "Adrenal gland", _RIGHT),
-    "left adrenal gland": ("23451007", "Adrenal gland", _LEFT),
-    "gallbladder": ("28231008", "Gallbladder", None),
-    "esophagus": ("32849002", "Esophagus", None),
-    "stomach": ("69695003", "Stomach", None),
-    "duodenum": ("38848004", "Duodenum", None),
-    "left kidney": ("64033007", "Kidney", _LEFT),
-}
-_TUMOUR = Term(_ABNORMAL, Code("SCT", "108369006", "Neoplasm"), None, _ABNORMAL_IN_SLICER)
+_SIDES = {"Right": Code("SCT", "24028007", "Right"), "Left": Code("SCT", "7771000", "Left")}
 _LONGEST = 64
 """Characters of a code's meaning in DICOM."""
 
 
 def term_of(segment: Segment) -> Term:
     """Return the term of a segment: by its name; a private code where the kit knows no term."""
-    if segment.name == "tumour":
-        return _TUMOUR
-    if segment.name in _ORGANS:
-        value, meaning, side = _ORGANS[segment.name]
-        return Term(_ORGAN, Code("SCT", value, meaning), side, _ORGAN_IN_SLICER)
-    kind = Code(PRIVATE_SCHEME, f"LABEL{segment.value}", segment.name[:_LONGEST])
-    return Term(_ORGAN, kind, None, _ORGAN_IN_SLICER)
+    if segment.name not in SNOMED_CT:
+        kind = Code(PRIVATE_SCHEME, f"LABEL{segment.value}", segment.name[:_LONGEST])
+        return Term(_ORGAN, kind, None, _ORGAN_IN_SLICER)
+    value, meaning, side = SNOMED_CT[segment.name]
+    kind = Code("SCT", value, meaning)
+    if segment.name == TUMOUR:
+        return Term(_ABNORMAL, kind, None, _ABNORMAL_IN_SLICER)
+    return Term(_ORGAN, kind, _SIDES.get(side), _ORGAN_IN_SLICER)

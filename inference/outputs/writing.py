@@ -10,12 +10,12 @@ from imaging.volumes import Volume
 from inference.manifest import Manifest
 from inference.outputs.itk_snap import write_label_descriptions
 from inference.outputs.masks import write_masks
-from inference.outputs.names import ITK_SNAP
-from inference.outputs.preview import write_preview
+from inference.outputs.names import PREVIEW
 from inference.outputs.seg_nrrd import write_seg_nrrd
-from inference.outputs.segments import LabelledCase, Network, segments_of
+from inference.outputs.segments import LabelledCase, segments_of
 from inference.outputs.statistics import StatisticsTable
 from inference.predictor import Segmentation
+from inference.tools.show import write_overlay
 
 Writer = Callable[[LabelledCase, Path], tuple[str, ...]]
 """Writes one output of a case into the outputs folder, and returns warnings."""
@@ -39,10 +39,10 @@ class Outputs:
         Raises:
             KitError: A package is missing that an output needs, or a label is unknown.
         """
-        self._network = Network(manifest.name, manifest.sha256)
+        self._manifest = manifest
         self._segments = segments_of(manifest.chosen(organs))
         self._folder = folder
-        self._statistics = StatisticsTable(self._network)
+        self._statistics = StatisticsTable(manifest)
         self._writers = {kind: self._writer(kind) for kind in dict.fromkeys(kinds)}
 
     def __enter__(self) -> Self:
@@ -54,11 +54,13 @@ class Outputs:
     def _writer(self, kind: str) -> Writer:
         if kind == "dicom-seg":
             return _dicom_seg_writer()
-        if kind == "itk-snap":
-            return self._write_itk_snap
-        if kind == "statistics":
-            return self._statistics.add
-        return {"seg-nrrd": write_seg_nrrd, "masks": write_masks, "preview": write_preview}[kind]
+        return {
+            "seg-nrrd": write_seg_nrrd,
+            "itk-snap": write_label_descriptions,
+            "masks": write_masks,
+            "statistics": self._statistics.add,
+            "preview": _write_preview,
+        }[kind]
 
     def write(self, found: Segmentation, read: Callable[[], Volume]) -> None:
         """Write all outputs of a case; warnings go into its report.
@@ -73,13 +75,7 @@ class Outputs:
             KitError: An output cannot be written; its message names each and why.
         """
         case = LabelledCase(
-            name=found.report.case,
-            labels=found.labels,
-            header=found.header,
-            segments=self._segments,
-            network=self._network,
-            source=found.source,
-            read=read,
+            **vars(found), segments=self._segments, manifest=self._manifest, read=read
         )
         problems = []
         for kind, write in self._writers.items():
@@ -90,9 +86,12 @@ class Outputs:
         if problems:
             raise KitError(f"{'; '.join(problems)}; the label map was written")
 
-    def _write_itk_snap(self, case: LabelledCase, outputs: Path) -> tuple[str, ...]:
-        write_label_descriptions(self._segments, outputs / ITK_SNAP)
-        return ()
+
+def _write_preview(case: LabelledCase, outputs: Path) -> tuple[str, ...]:
+    """Write <case>.png, as `python -m inference show` draws it."""
+    organs = {segment.name: segment.value for segment in case.segments}
+    write_overlay(case.volume, case.labels, case.name, outputs / f"{case.name}{PREVIEW}", organs)
+    return ()
 
 
 def _dicom_seg_writer() -> Writer:

@@ -7,11 +7,7 @@ from typing import Any
 from imaging.files import replacing
 from inference.manifest import Manifest
 
-_USE = (
-    "For research and for benchmarks on abdominal CT of adults. **Not a medical device**: not for "
-    "diagnosis, planning or any decision about a patient. A person has to review every label map."
-)
-_GENERATED = "<!-- Written by `python -m inference card`; edit the manifest instead. -->"
+_TEMPLATE = Path(__file__).with_name("card_template.md")
 
 
 def write_card(manifest: Manifest, path: Path) -> None:
@@ -20,15 +16,25 @@ def write_card(manifest: Manifest, path: Path) -> None:
     Raises:
         KitError: The file cannot be written.
     """
+    text = _TEMPLATE.read_text(encoding="utf-8").format(
+        manifest=manifest,
+        hu=manifest.intensity,
+        window=manifest.window,
+        orientation=manifest.orientation or "as stored",
+        spacing=" × ".join(f"{mm:g}" for mm in manifest.spacing_mm),
+        patch=" × ".join(map(str, manifest.window.patch)),
+        labels="\n".join(_labels(manifest)),
+        files="\n".join(
+            f"| {kind} | {file.path} | {file.bytes:,} | `{file.sha256}` |"
+            for kind, file in manifest.files.items()
+        ),
+        provenance="".join(f"\n{line}" for line in _provenance(manifest)),
+    )
     with replacing(path) as partial:
-        partial.write_text("\n".join(_lines(manifest)) + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
 
 
-def _lines(manifest: Manifest) -> Iterator[str]:
-    yield from (f"# Model card: {manifest.name}", "", _GENERATED, "", _USE, "")
-    yield from ("## Input and output", "")
-    yield from _bullets(_facts(manifest))
-    yield from ("", "| value | label | kept after prediction |", "| --- | --- | --- |")
+def _labels(manifest: Manifest) -> Iterator[str]:
     rules = {rule.label: rule for rule in manifest.postprocess}
     for label, value in manifest.labels.items():
         rule = rules.get(label)
@@ -38,38 +44,11 @@ def _lines(manifest: Manifest) -> Iterator[str]:
         elif rule is not None:
             kept = f"components of {rule.min_ml:g} ml or more"
         yield f"| {value} | {label} | {kept} |"
-    yield from (
-        "",
-        "## Files",
-        "",
-        "| format | file | bytes | SHA-256 |",
-        "| --- | --- | --- | --- |",
-    )
-    for kind, file in manifest.files.items():
-        yield f"| {kind} | {file.path} | {file.bytes:,} | `{file.sha256}` |"
-    yield from ("", "## Where it comes from")
+
+
+def _provenance(manifest: Manifest) -> Iterator[str]:
     for key, value in manifest.provenance.items():
-        yield from ("", f"### {_words(key)}", "")
-        yield from _shown(value)
-
-
-def _facts(manifest: Manifest) -> dict[str, str]:
-    """Return what goes in and how it is prepared."""
-    window, intensity = manifest.window, manifest.intensity
-    low, high = intensity.clip_hu
-    spacing = " × ".join(f"{mm:g}" for mm in manifest.spacing_mm)
-    patch = " × ".join(map(str, window.patch))
-    return {
-        "input": "one CT in Hounsfield units",
-        "orientation": manifest.orientation or "as stored",
-        "working grid": f"{spacing} mm (Z, Y, X)",
-        "region of interest": manifest.crop,
-        "intensities": f"clipped to {low:g} to {high:g} HU, then "
-        f"(HU - {intensity.mean_hu:g}) / {intensity.std_hu:g}",
-        "windows": f"{patch} voxels, step {window.step:g}, {window.blending} blending",
-        "test-time augmentation": window.tta,
-        "output": "one label a voxel, on the voxels of the CT; 0 is background",
-    }
+        yield from ("", f"### {_words(key)}", "", *_shown(value))
 
 
 def _shown(value: Any) -> Iterator[str]:
@@ -82,10 +61,8 @@ def _shown(value: Any) -> Iterator[str]:
             yield f"| {' | '.join(str(row.get(key, '')) for key in columns)} |"
     elif isinstance(value, dict):
         yield from _bullets(value)
-    elif isinstance(value, list):
-        yield ", ".join(map(str, value)) or "none"
     else:
-        yield str(value)
+        yield _text(value)
 
 
 def _bullets(table: dict[str, Any], indent: str = "") -> Iterator[str]:
@@ -94,8 +71,11 @@ def _bullets(table: dict[str, Any], indent: str = "") -> Iterator[str]:
             yield f"{indent}- {_words(key)}:"
             yield from _bullets(value, indent + "  ")
         else:
-            text = ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
-            yield f"{indent}- {_words(key)}: {text}"
+            yield f"{indent}- {_words(key)}: {_text(value)}"
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def _words(key: str) -> str:

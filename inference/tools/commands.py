@@ -10,6 +10,8 @@ from imaging.errors import KitError
 from inference.cli import CROPS, FILE, MANIFEST, described_network, network_options
 from inference.shipped import DEFAULT_MANIFEST
 
+_SCHEMA = Path(__file__).parents[1] / "manifest.schema.json"
+
 
 @click.command()
 @click.argument("ct", type=FILE)
@@ -19,6 +21,8 @@ def estimate(
     ct: Path, manifest: Path, weights: Path | None, output: Path | None, **settings: Any
 ) -> None:
     """Estimate the time and memory to label CT, from the time of one window.
+
+    CT is one CT in any form that `predict` reads: a file, a DICOM folder or a .zip of one.
 
     Exit code 1: no step keeps the limits.
     """
@@ -39,6 +43,8 @@ def estimate(
 @click.option("-o", "--output", type=OutputFile(), help="JSON file.")
 def outside(ct: Path, truth: Path, manifest: Path, crop: str | None, output: Path | None) -> None:
     """Say how much of TRUTH lies outside of the region of interest of CT.
+
+    CT is one CT in any form that `predict` reads: a file, a DICOM folder or a .zip of one.
 
     Exit code 1: a labelled voxel does.
     """
@@ -85,9 +91,7 @@ def verify(
     import json
 
     if schema:
-        from inference.tools.manifest_schema import manifest_schema
-
-        click.echo(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
+        click.echo(_SCHEMA.read_text(encoding="utf-8"), nl=False)
         return
     from inference.manifest import load_manifest, verify_files
 
@@ -145,7 +149,10 @@ def build(manifest: Path, target: str | None, output: Path | None, **settings: A
 @click.argument("labels", type=FILE)
 @click.option("-o", "--output", required=True, type=OutputFile(), help="PNG file.")
 def show(ct: Path, labels: Path, output: Path) -> None:
-    """Draw LABELS over CT: three planes, contours, legend."""
+    """Draw LABELS over CT: three planes, contours, legend.
+
+    CT is one CT in any form that `predict` reads: a file, a DICOM folder or a .zip of one.
+    """
     from inference.tools.show import overlay_png
 
     for warning in overlay_png(ct, labels, output):

@@ -8,7 +8,7 @@ from rich.table import Table
 from imaging.fitted_tables import show_table
 from imaging.records import write_json
 from imaging.terminal import terminal, warn
-from inference.ct import read_ct
+from inference.ct import opened_ct, read_ct
 from inference.limits import Estimate, estimate_case
 from inference.manifest import Manifest
 from inference.predictor import Settings
@@ -21,6 +21,12 @@ def estimate_on_screen(
 ) -> tuple[str, ...]:
     """Read and prepare `ct`, time one window, print the table and write `output`.
 
+    Args:
+        ct: The CT, in any format that `predict` reads.
+        manifest: The network.
+        settings: What differs from the manifest.
+        output: JSON file.
+
     Returns:
         The limits that no step keeps.
 
@@ -28,8 +34,8 @@ def estimate_on_screen(
         KitError: The CT or the network cannot be used.
     """
     report = CaseReport(ct.name.removesuffix("_0000.nii.gz"))
-    with open_predictor(manifest, settings) as predictor:
-        prepared = predictor.prepare(read_ct(ct, report), report)
+    with opened_ct(ct) as source, open_predictor(manifest, settings) as predictor:
+        prepared = predictor.prepare(read_ct(source, report), report)
         found = estimate_case(predictor, prepared, report, now_s() - process_start_s())
         description = predictor.engine.description
     show_table(_table(report, found, settings.time_limit_s), terminal())

@@ -107,15 +107,6 @@ class Golden:
 
 
 @dataclass(frozen=True)
-class VoxelDifference:
-    """One voxel that differs."""
-
-    zyx: tuple[int, int, int]
-    expected: int
-    found: int
-
-
-@dataclass(frozen=True)
 class GoldenComparison:
     """The sample labelled again, beside its golden map."""
 
@@ -123,8 +114,8 @@ class GoldenComparison:
     seconds: float
     differ: int
     """Voxels."""
-    first: tuple[VoxelDifference, ...]
-    """A few of them."""
+    first: tuple[str, ...]
+    """A few of them: the place (Z, Y, X), the label that is expected, the one that was found."""
     unlike: tuple[str, ...]
     """What differs from the circumstances of the golden map."""
 
@@ -188,8 +179,9 @@ def run_again(
     expected = golden_labels(golden, folder)
     found, made = _labelled(golden.engine, golden.precision, threads or golden.threads, manifest)
     places = np.argwhere(found.labels != expected)
+    names = {0: "background"} | {value: name for name, value in manifest.labels.items()}
     first = tuple(
-        VoxelDifference((z, y, x), int(expected[z, y, x]), int(found.labels[z, y, x]))
+        f"{(z, y, x)} {names[expected[z, y, x]]} → {names[found.labels[z, y, x]]}"
         for z, y, x in places[:3].tolist()
     )
     return GoldenComparison(

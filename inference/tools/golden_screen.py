@@ -7,17 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from imaging.errors import EngineError, KitError
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import number_column, show_table
 from imaging.terminal import terminal, warn
 from imaging.words import number_of
 from inference.manifest import Manifest
-from inference.tools.golden import (
-    Golden,
-    GoldenComparison,
-    GoldenMap,
-    read_golden,
-    run_again,
-)
+from inference.tools.golden import Golden, GoldenComparison, GoldenMap, read_golden, run_again
 
 ALL = "all"
 
@@ -55,7 +49,7 @@ def compare_with_golden(
         raise KitError("no golden map can be compared here; the reasons are above")
     show_table(_table(rows, threads, manifest), terminal())
     for row in filter(lambda row: row.differ, rows):
-        terminal().print(_explained(row, manifest), soft_wrap=True, highlight=False)
+        terminal().print(_explained(row), soft_wrap=True, highlight=False)
     return (*_other_weights(golden, manifest), *_not_expected(rows))
 
 
@@ -93,12 +87,9 @@ def _not_expected(rows: list[GoldenComparison]) -> Iterator[str]:
 
 
 def _table(rows: list[GoldenComparison], threads: int, manifest: Manifest) -> Table:
-    table = Table(title=f"the sample with {manifest.name}, beside its golden maps")
-    table.add_column("engine")
-    table.add_column("precision")
-    for name in ("threads", "seconds", "voxels", "differ"):
-        table.add_column(name, justify="right")
-    table.add_column("result")
+    title = f"the sample with {manifest.name}, beside its golden maps"
+    numbers = map(number_column, ("threads", "seconds", "voxels", "differ"))
+    table = Table("engine", "precision", *numbers, "result", title=title)
     for row in rows:
         table.add_row(
             row.golden.engine,
@@ -112,15 +103,11 @@ def _table(rows: list[GoldenComparison], threads: int, manifest: Manifest) -> Ta
     return table
 
 
-def _explained(row: GoldenComparison, manifest: Manifest) -> str:
+def _explained(row: GoldenComparison) -> str:
     """Say which voxels differ, and why that may be."""
-    names = {0: "background"} | {value: name for name, value in manifest.labels.items()}
-    places = ", ".join(
-        f"{voxel.zyx} {names[voxel.expected]} → {names[voxel.found]}" for voxel in row.first
-    )
     more = ", …" if row.differ > len(row.first) else ""
     reason = ", ".join(row.unlike) or "same device, instructions, version: they should be equal"
     return (
         f"{row.golden.engine} {row.golden.precision}: {row.share:.3%} of the labelled voxels "
-        f"(Z, Y, X): {places}{more}; {reason}"
+        f"(Z, Y, X): {', '.join(row.first)}{more}; {reason}"
     )

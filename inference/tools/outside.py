@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from imaging.errors import VolumeError
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import number_column, show_table
 from imaging.label_maps import read_label_map
 from imaging.overlap import label_counts
 from imaging.records import write_json
 from imaging.terminal import terminal
-from imaging.volumes import Volume, read_place, read_volume
+from imaging.volumes import Volume, place_in
+from inference.ct import read_one
 from inference.manifest import Manifest
 from inference.view import View, view_of
 
@@ -23,14 +24,21 @@ def outside_on_screen(
 ) -> int:
     """Count voxels of `truth` outside of the region of interest of `ct`; print and write a table.
 
+    Args:
+        ct: The CT, in any format that `predict` reads.
+        truth: The label map.
+        manifest: The network.
+        crop: The region of interest, as in a manifest.
+        output: JSON file.
+
     Returns:
         The number of those voxels.
 
     Raises:
         KitError: The CT, the truth or the localiser cannot be used.
     """
-    volume, known = read_volume(ct), read_label_map(truth)
-    if problem := known.elsewhere_than(read_place(ct), volume.grid.shape):
+    volume, known = read_one(ct), read_label_map(truth)
+    if problem := known.elsewhere_than(place_in(ct.name, volume.header), volume.grid.shape):
         raise VolumeError(f"{truth.name} does not lie on {ct.name}: {problem}")
     view = _view(volume, manifest, crop)
     box = view.region.box
@@ -44,8 +52,8 @@ def outside_on_screen(
     if output is not None:
         region = [(part.start, part.stop) for part in box]
         summary = {"case": ct.name, "crop": crop, "region": region, "share": share}
-        said = {"localiser": view.region.found, "certainty": view.region.certainty}
-        write_json({**summary, **said, "lost_ml": lost_ml, "organs": organs}, output, indent=2)
+        found = {"localiser": view.region.found, "certainty": view.region.certainty}
+        write_json({**summary, **found, "lost_ml": lost_ml, "organs": organs}, output, indent=2)
     return int(sum(row["outside"] for row in organs.values()))
 
 
@@ -87,9 +95,8 @@ def _view(volume: Volume, manifest: Manifest, crop: str) -> View:
 
 
 def _table(title: str, organs: dict[str, dict[str, float]]) -> Table:
-    table = Table("organ", title=title)
-    for column in ("voxels", "outside", "outside, ml"):
-        table.add_column(column, justify="right")
+    numbers = map(number_column, ("voxels", "outside", "outside, ml"))
+    table = Table("organ", *numbers, title=title)
     for name, row in organs.items():
         lost = f"{row['outside_ml']:,.3f}"
         table.add_row(name, f"{row['voxels']:,}", f"{row['outside']:,}", lost)

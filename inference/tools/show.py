@@ -17,13 +17,11 @@ from imaging.errors import GeometryError, KitError
 from imaging.files import KIT, replacing
 from imaging.geometry import Grid, Orientation, SpacingMm
 from imaging.label_maps import read_label_map
-from imaging.organs import COLORS, ORGANS
-from imaging.overlap import label_counts
-from imaging.volumes import Volume, read_place, read_volume
-
-Picture = NDArray[np.uint8]
-Hounsfield = NDArray[np.int16] | NDArray[np.float32]
-Labels = NDArray[np.uint8]
+from imaging.organs import COLORS, ORGANS, OTHER_COLOR
+from imaging.overlap import Labels, label_counts
+from imaging.volumes import Volume, place_in
+from inference.blank import Hu
+from inference.ct import read_one
 
 WINDOW_HU = (-160.0, 240.0)
 """Level 40, width 400: soft tissue."""
@@ -37,7 +35,7 @@ _TEXT_PX = 15
 _ROW_PX = 22
 _TITLE_PX = 34
 _LEGEND_PX = 270
-_OTHER_COLOR = (200, 200, 200)
+_COLOR_OF = np.array([COLORS.get(label, OTHER_COLOR) for label in range(256)], np.uint8)
 _BRIGHT, _DIM, _DARK = (235, 235, 235), (120, 120, 120), (16, 16, 18)
 
 
@@ -48,26 +46,31 @@ class Plane:
     title: str
     sides: tuple[str, str]
     """Letters at the left and right edge."""
-    hu: Hounsfield
+    hu: Hu
     labels: Labels
     spacing_mm: tuple[float, float]
     """Distance of rows and of columns."""
 
 
 def overlay_png(ct: Path, labels: Path, out: Path) -> tuple[str, ...]:
-    """Draw the map in file `labels` over the file `ct` into the PNG file `out`.
+    """Draw the map in file `labels` over a CT into the PNG file `out`.
+
+    Args:
+        ct: The CT, in any format that `predict` reads.
+        labels: The map.
+        out: The picture.
 
     Returns:
         Warnings about the CT.
 
     Raises:
-        VolumeError: A file cannot be read.
+        KitError: A file cannot be read, or there are several CTs.
         GeometryError: The map does not lie on the CT's voxels.
         KitError: The picture cannot be written.
     """
-    volume = read_volume(ct)
+    volume = read_one(ct)
     found = read_label_map(labels)
-    if reason := found.elsewhere_than(read_place(ct), volume.header.shape):
+    if reason := found.elsewhere_than(place_in(ct.name, volume.header), volume.header.shape):
         raise GeometryError(f"{labels.name}: {reason}; give the map of this CT")
     if out.suffix.lower() != ".png":
         raise KitError(f"{out.name}: pictures are written as PNG; name it .png")
@@ -92,9 +95,8 @@ def write_overlay(
         KitError: The picture cannot be written.
     """
     turn = Orientation.to("LPS", volume.direction)
-    hu = cast(Hounsfield, turn.apply(volume.hu))
-    turned = np.asarray(turn.apply(labels), np.uint8)
-    picture = overlay(hu, turned, turn.grid(volume.grid), case, organs)
+    hu = cast(Hu, turn.apply(volume.hu))
+    picture = overlay(hu, turn.apply(labels), turn.grid(volume.grid), case, organs)
     made_by = PngInfo()
     made_by.add_text("Software", KIT)
     with replacing(out) as partial:
@@ -102,8 +104,8 @@ def write_overlay(
 
 
 def overlay(
-    hu: Hounsfield, labels: Labels, grid: Grid, case: str, organs: dict[str, int] = ORGANS
-) -> Picture:
+    hu: Hu, labels: Labels, grid: Grid, case: str, organs: dict[str, int] = ORGANS
+) -> NDArray[np.uint8]:
     """Draw the three planes that show the most organs.
 
     Args:
@@ -116,15 +118,15 @@ def overlay(
     Returns:
         uint8 [rows, columns, RGB].
     """
-    planes = planes_of(hu, labels, grid)
-    _, y_mm, x_mm = (n * mm for n, mm in zip(grid.shape, grid.spacing_mm, strict=True))
-    z_mm = grid.shape[0] * grid.spacing_mm[0]
+    z_mm, y_mm, x_mm = (n * mm for n, mm in zip(grid.shape, grid.spacing_mm, strict=True))
     px_mm = max(x_mm / _WIDTH_PX, y_mm / _WIDTH_PX, z_mm / _HEIGHT_PX)
-    images = [_draw_plane(plane, px_mm) for plane in planes]
-    counts = label_counts(labels)
-    known = np.isin(np.arange(counts.size), list(organs.values()))
-    wanted_px = _ROW_PX * (1 + np.count_nonzero(counts[1:] | known[1:]))
-    height = _TITLE_PX + max(*(image.height for image in images), int(wanted_px)) + _GAP_PX
+    images = [_draw_plane(plane, px_mm) for plane in planes_of(hu, labels, grid)]
+    volumes_ml = (label_counts(labels) * grid.voxel_ml).tolist()
+    names = {label: f"label {label}" for label, ml in enumerate(volumes_ml) if label and ml}
+    names |= {label: name for name, label in organs.items()}
+    rows = [(label, names[label], volumes_ml[label]) for label in sorted(names)]
+    legend_px = _ROW_PX * (1 + len(rows))
+    height = _TITLE_PX + max(*(image.height for image in images), legend_px) + _GAP_PX
     width = sum(image.width + _GAP_PX for image in images) + _GAP_PX + _LEGEND_PX
     canvas = Image.new("RGB", (width, height), _DARK)
     draw = ImageDraw.Draw(canvas)
@@ -135,19 +137,18 @@ def overlay(
     for image in images:
         canvas.paste(image, (left, _TITLE_PX))
         left += image.width + _GAP_PX
-    _draw_legend(draw, left, (counts * grid.voxel_ml).astype(np.float64), organs)
+    _draw_legend(draw, left, rows)
     return np.asarray(canvas)
 
 
-def planes_of(hu: Hounsfield, labels: Labels, grid: Grid) -> tuple[Plane, Plane, Plane]:
+def planes_of(hu: Hu, labels: Labels, grid: Grid) -> list[Plane]:
     """Return the axial, coronal and sagittal plane that show the most organs."""
     planes = []
     for axis, (name, sides) in enumerate(VIEWS):
         index = busiest_slice(labels, axis)
-        title, spacing_mm = f"{name} {index}", cut_mm(grid.spacing_mm, axis)
-        plane = Plane(title, sides, cut(hu, axis, index), cut(labels, axis, index), spacing_mm)
-        planes.append(plane)
-    return planes[0], planes[1], planes[2]
+        parts = cut(hu, axis, index), cut(labels, axis, index)
+        planes.append(Plane(f"{name} {index}", sides, *parts, cut_mm(grid.spacing_mm, axis)))
+    return planes
 
 
 def cut(volume: NDArray[Any], axis: int, index: int) -> NDArray[Any]:
@@ -207,7 +208,7 @@ def _draw_plane(plane: Plane, px_mm: float) -> Image.Image:
     rest = labels
     for _ in range(_LINE_PX):
         line = edges(rest)
-        pixels[line] = _colors()[labels[line]]
+        pixels[line] = _COLOR_OF[labels[line]]
         rest = np.where(line, 0, rest).astype(np.uint8)
     image = Image.fromarray(pixels)
     draw = ImageDraw.Draw(image)
@@ -221,26 +222,14 @@ def _draw_plane(plane: Plane, px_mm: float) -> Image.Image:
     return image
 
 
-def _draw_legend(
-    draw: ImageDraw.ImageDraw, left: int, volumes_ml: NDArray[np.float64], organs: dict[str, int]
-) -> None:
-    names = {value: name for name, value in organs.items()}
-    shown = np.flatnonzero((volumes_ml > 0) | np.isin(np.arange(volumes_ml.size), list(names)))
-    for row, label in enumerate(label for label in shown.tolist() if label):
+def _draw_legend(draw: ImageDraw.ImageDraw, left: int, rows: list[tuple[int, str, float]]) -> None:
+    """Draw a row of each label, its name and its volume in millilitres."""
+    for row, (label, name, ml) in enumerate(rows):
         top = _TITLE_PX + row * _ROW_PX
-        color = COLORS.get(label, _OTHER_COLOR)
-        ink = _BRIGHT if volumes_ml[label] else _DIM
-        draw.rectangle((left, top + 3, left + 13, top + 16), color if volumes_ml[label] else _DARK)
-        draw.text((left + 22, top), names.get(label, f"label {label}"), ink, _font())
-        volume = f"{volumes_ml[label]:.1f} ml"
-        draw.text((left + _LEGEND_PX - _GAP_PX, top), volume, ink, _font(), anchor="ra")
-
-
-def _colors() -> NDArray[np.uint8]:
-    table = np.full((256, 3), _OTHER_COLOR, dtype=np.uint8)
-    for label, color in COLORS.items():
-        table[label] = color
-    return table
+        color, ink = (COLORS.get(label, OTHER_COLOR), _BRIGHT) if ml else (_DARK, _DIM)
+        draw.rectangle((left, top + 3, left + 13, top + 16), color)
+        draw.text((left + 22, top), name, ink, _font())
+        draw.text((left + _LEGEND_PX - _GAP_PX, top), f"{ml:.1f} ml", ink, _font(), anchor="ra")
 
 
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

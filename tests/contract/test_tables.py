@@ -159,7 +159,7 @@ def compared(console):
         )
         for team, difference, why in (
             (NAMES[0], Decimal("-1.09"), None),
-            (NAMES[1], None, "not drawn in every case: left adrenal gland, gallbladder"),
+            (NAMES[1], None, "not annotated in every case: left adrenal gland, gallbladder"),
         )
     ]  # fmt: skip
     show_table(compare_screen._result(rows), console)
@@ -233,7 +233,7 @@ def claimed(console):
     claim = Claim("docs/results/page.md", "12,345.67", NAMES[1], "/a", "GFLOP/s", where)
     runs = {NAMES[1]: ClaimedRun(LONG_REASON, NAMES[2], "2026-11-28", "0", seconds=12345)}
     table = ClaimsTable(runs=runs, claims=(claim,))
-    show_table(screen._claims_table([claim], table), console)
+    show_table(screen._claims_table([claim]), console)
     show_table(screen._runs_table(table, ROOT, Counter({NAMES[1]: 12345})), console)
     show_table(screen._rerun_table([Repeated(claim, 12345.67, 76543.21)]), console)
     return []
@@ -255,8 +255,8 @@ def data_table():
     from train.data.release import Case, Problem, Release
     from train.data.screen import _show
 
-    drawn = tuple(label for label in ORGANS.values() if label % 2)
-    case = Case(NAMES[0], "a", "b", drawn, drawn, "unlabelled", (LONG_REASON,))
+    annotated = tuple(label for label in ORGANS.values() if label % 2)
+    case = Case(NAMES[0], "a", "b", annotated, annotated, "unlabelled", (LONG_REASON,))
     _show(Release((case,), (Problem(NAMES[1], PATH),)))
     return [*NAMES[:2], LONG_REASON, PATH]
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from evaluation.cli import main
+from evaluation.submission.archive import check_inventory
 from evaluation.submission.contents import differences, read_contents
-from evaluation.submission.inventory import check_inventory
 from imaging.errors import KitError
 from tests.evaluation.archives import CONFIG, saved_by_docker, tar_of, write_archive
 

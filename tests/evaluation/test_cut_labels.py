@@ -86,7 +86,7 @@ def run(folder, write, rules, whose):
         (write if name == whose else stored(LABELS))(folder / name / "case.nii.gz")
     words = ["--truth", folder / "truth", "--pred", folder / "pred", "-o", folder / "out"]
     done = CliRunner().invoke(
-        main, ["score", *map(str, words), "--rules", rules, "--no-report", "--drawn", "all"]
+        main, ["score", *map(str, words), "--rules", rules, "--no-report", "--annotated", "all"]
     )
     assert not done.exception or isinstance(done.exception, SystemExit), done.exception
     (case,) = load_scores(folder / "out" / "scores.json").cases

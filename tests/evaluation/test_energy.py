@@ -6,8 +6,14 @@ import pytest
 
 from evaluation.efficiency import energy
 from evaluation.efficiency.energy import EnergyMeter
-from evaluation.efficiency.options import limits_of, timeout_of
-from evaluation.efficiency.results import ChallengeLimits, EfficiencyRun, Load, case_efficiency
+from evaluation.efficiency.results import (
+    ChallengeLimits,
+    EfficiencyRun,
+    Load,
+    case_efficiency,
+    limits_of,
+    timeout_of,
+)
 from evaluation.profiles.profile import load_profile
 from tests.evaluation.test_efficiency import COPY, folders, report, shell  # noqa: F401
 

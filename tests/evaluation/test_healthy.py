@@ -55,21 +55,21 @@ def test_all_scans_together():
 
 
 @pytest.mark.parametrize("rules", ["official", "fixed"])
-@pytest.mark.parametrize("drawn", ["all", "1"])
-def test_score_says_it_by_both_rules_where_the_tumour_was_drawn(tmp_path, rules, drawn):
+@pytest.mark.parametrize("annotated", ["all", "1"])
+def test_score_says_it_by_both_rules_where_the_tumour_was_annotated(tmp_path, rules, annotated):
     truths = {"ill": over(ORGAN, FALSE), "well": ORGAN, "spared": ORGAN}
     preds = {"ill": ORGAN, "well": over(ORGAN, FALSE), "spared": ORGAN}
     for name in truths:
         write_map(truths[name], tmp_path / "truth" / f"{name}.nii.gz", (10.0, 10.0, 5.0))
         write_map(preds[name], tmp_path / "pred" / f"{name}.nii.gz", (10.0, 10.0, 5.0))
     words = ["--truth", tmp_path / "truth", "--pred", tmp_path / "pred", "-o", tmp_path / "out",
-             "--rules", rules, "--drawn", drawn]  # fmt: skip
+             "--rules", rules, "--annotated", annotated]  # fmt: skip
     done = CliRunner().invoke(main, ["score", *map(str, words)])
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "out" / "scores.json").read_text())
     line = "Scans without a tumour: 2; predicted in 1 (50.0%): pieces 2, 6.5 ml"
     page = (tmp_path / "out" / "report.html").read_text()
-    if drawn == "all":
+    if annotated == "all":
         assert found["healthy"] == {"scans": 2, "with_tumour": 1, "pieces": 2, "ml": 6.5,
                                     "most_ml": 6.5}  # fmt: skip
         assert line in " ".join(done.output.split())

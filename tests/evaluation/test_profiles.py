@@ -202,13 +202,13 @@ class TestCommand:
         assert done.exit_code == 1
         assert "labels [14] that FLARE22 does not know" in " ".join(done.output.split())
 
-    def test_drawn_labels_are_flare23s(self, tmp_path):
+    def test_annotated_labels_are_flare23s(self, tmp_path):
         truth = box(SHAPE, (2, 6), (2, 6), (2, 6))
         words = ("--profile", "flare21", "--no-report")
-        done, _ = score(truth, truth, *words, "--drawn", "1,2", folder=tmp_path)
+        done, _ = score(truth, truth, *words, "--annotated", "1,2", folder=tmp_path)
         assert done.exit_code == 1
-        assert "flare21 does not number labels as FLARE23 does; give --drawn all" in done.output
-        done, found = score(truth, truth, *words, "--drawn", "all", folder=tmp_path)
+        assert "flare21 does not number labels as FLARE23 does; give --annotated all" in done.output
+        done, found = score(truth, truth, *words, "--annotated", "all", folder=tmp_path)
         assert done.exit_code == 0
         assert found["means"]["dsc"]["spleen"]["count"] == 1
 

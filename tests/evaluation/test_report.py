@@ -18,7 +18,7 @@ from evaluation.profiles.profile import FLARE23
 from evaluation.report import write_report
 from evaluation.report.scene import Folders
 from evaluation.scoring.folders import Scoring, score_folder
-from evaluation.scoring.scores import CaseScores, LabelScore, organ_mean
+from evaluation.scoring.scores import CaseScores, LabelScore
 from imaging.errors import KitError
 from imaging.organs import ORGANS
 from tests.evaluation.maps import write_map
@@ -186,7 +186,12 @@ class TestFigures:
         for name, cells in rows.items():
             case = by_name[name]
             tumour = case.labels.get("tumour", LabelScore())
-            wanted = organ_mean(case, "dsc"), organ_mean(case, "nsd"), tumour.dsc, tumour.nsd
+            wanted = (
+                case.value("organs", "dsc"),
+                case.value("organs", "nsd"),
+                tumour.dsc,
+                tumour.nsd,
+            )
             assert [cell[-1] for cell in cells[:4]] == [rounded(value, 3) for value in wanted]
         assert " ".join(rows["case_3"][4]).endswith("case_3.nii.gz is missing; run predict first")
         assert rows["case_0"][4] == []
@@ -203,7 +208,9 @@ class TestFigures:
 
     def test_the_lowest_of_a_column_is_marked_without_colour(self, shown, scores):
         marked = re.findall(r'<td class="lowest"[^>]*>([\d.]+)', shown.text)
-        columns = [[organ_mean(case, metric) for case in scores.cases] for metric in ("dsc", "nsd")]
+        columns = [
+            [case.value("organs", metric) for case in scores.cases] for metric in ("dsc", "nsd")
+        ]
         columns += [
             [getattr(case.labels.get(organ), metric, None) for case in scores.cases]
             for metric in ("dsc", "nsd")

@@ -256,7 +256,7 @@ class TestBadInput:
     @pytest.mark.parametrize(("change", "message"), UNUSABLE, ids=names(UNUSABLE))
     def test_missing_zero_counts_it(self, folders, tmp_path, change, message, rules):
         broken(folders, change)
-        done = run(folders, tmp_path, "--missing", "zero", "--rules", rules, "--drawn", "all")
+        done = run(folders, tmp_path, "--missing", "zero", "--rules", rules, "--annotated", "all")
         assert done.exit_code == 1
         case = the_case(tmp_path)
         assert {(label.dsc, label.nsd) for label in case.labels.values()} == {(0, 0)}
@@ -310,7 +310,7 @@ class TestBadInput:
 class TestResults:
     def test_csv_has_the_official_columns(self, folders, tmp_path):
         (folders[1] / "case.nii.gz").unlink()
-        run(folders, tmp_path, "--drawn", "all")
+        run(folders, tmp_path, "--annotated", "all")
         with (tmp_path / "out" / "scores.csv").open(newline="") as stream:
             header, case, good = csv.reader(stream)
         organs = (

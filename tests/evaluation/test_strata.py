@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from evaluation.cli import main
 from evaluation.scoring.lesions import detection, lesions_of_both
-from evaluation.scoring.looks import sentence
+from evaluation.scoring.log import log_sentence
 from evaluation.scoring.scores import CaseScores, Looks, Scores, load_scores
 from evaluation.scoring.strata import NOT_GIVEN, read_strata, stratify
 from imaging.errors import KitError
@@ -205,4 +205,4 @@ class TestScore:
 
 
 def test_a_log_that_knows_other_cases_only_says_so():
-    assert sentence(Looks("l", 0, 0, 0)) == "No earlier scoring of these cases is in l."
+    assert log_sentence(Looks("l", 0, 0, 0)) == "No earlier scoring of these cases is in l."

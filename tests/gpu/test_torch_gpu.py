@@ -9,8 +9,7 @@ import pytest
 
 from imaging.errors import EngineError
 from inference import open_predictor
-from inference.builders.logit_errors import logit_errors
-from inference.builders.tensorrt_parity import fullest_patch
+from inference.builders.tensorrt_parity import fullest_patch, logit_errors
 from inference.engines import EngineOptions, infer_many, open_engine
 from inference.manifest import load_manifest
 from inference.predictor import Predictor, Settings

@@ -9,8 +9,8 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from evaluation.submission.archive import MANIFEST, SBOM, check_inventory
 from evaluation.submission.contents import read_contents
-from evaluation.submission.inventory import MANIFEST, SBOM, check_inventory
 from imaging.digest import file_sha256
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from imaging.errors import KitError
-from imaging.records import json_schema, read_record, read_table, to_record, write_json
+from imaging.records import read_record, read_table, to_record, write_json
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,6 @@ def test_what_is_wrong_is_named_by_its_keys(change, complaint):
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
     assert json.dumps(table) == before
-
-
-def test_the_schema_has_the_head_and_not_the_known_fields():
-    told = json_schema(Patient, head={"format": 2}, known=("folder",))
-    assert list(told["properties"]) == ["format", "name", "organs", "sizes_mm", "visits"]
-    assert told["properties"]["format"] == {"const": 2}
-    assert told["required"] == ["format", "name", "organs"]
-    assert told["additionalProperties"] is False
-    assert told["$defs"]["Organ"]["required"] == ["ml"]
-    assert told["$defs"]["Organ"]["additionalProperties"] is False
 
 
 def test_a_head_is_checked_and_left_out(tmp_path):

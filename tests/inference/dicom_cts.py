@@ -8,7 +8,8 @@ import SimpleITK as sitk
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
 
-from imaging.dicom.series import Series, Slice
+from imaging.dicom.headers import read_images
+from imaging.dicom.series import Series
 from imaging.volumes import read_header
 
 ROOT = "1.2.826.0.1.3680043.8.498"
@@ -89,7 +90,7 @@ def series(folder, shape, direction=DIRECTIONS[0], change=lambda dataset, number
             dataset.PixelData = (hu[number] + 1024).astype("<i2").tobytes()
         change(dataset, number)
         path = write(dataset, folder / f"{(7 * number + 3) % 11}.dcm")
-        slices.append(Slice(path, 0, 1.0, -1024.0))
+        slices += read_images(path)
     return described(slices, header_of(shape, direction, folder))
 
 
@@ -116,7 +117,8 @@ def multi_frame(folder, shape, direction=DIRECTIONS[0]):
         made.PerFrameFunctionalGroupsSequence.append(frame)
     made.PixelData = bytes(2 * int(np.prod(shape)))
     path = write(made, folder / "all.dcm")
-    slices = [Slice(path, order.index(number), 1.0, -1024.0) for number in range(shape[0])]
+    frames = read_images(path)
+    slices = [frames[order.index(number)] for number in range(shape[0])]
     return described(slices, header_of(shape, direction, folder))
 
 

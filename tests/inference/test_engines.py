@@ -188,6 +188,20 @@ def test_precision_table(requested, capabilities, flags, has_int8, expected):
         assert chosen_precision(requested, capabilities, flags, has_int8) == expected
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "flags", "expected"),
+    [
+        (["FP32", "BF16", "INT8"], {"amx_bf16", "amx_int8", "avx512_vnni"}, "bf16"),
+        (["FP32", "BF16", "INT8"], {"avx512_bf16", "avx512_vnni"}, "f32"),  # not measured there
+        (["FP32", "INT8"], {"amx_bf16", "avx512_vnni"}, "f32"),
+    ],
+)
+def test_what_an_int8_network_does_not_compute_with_integers(capabilities, flags, expected):
+    from inference.engines.openvino_engine import beside_int8
+
+    assert beside_int8(capabilities, flags) == expected
+
+
 def test_int8_without_its_weights_says_how_to_make_them(network):
     options = EngineOptions(threads=1, precision="int8")
     with (

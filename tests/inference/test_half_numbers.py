@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.builders.logit_errors import logit_errors
-from inference.builders.tensorrt_parity import fullest_patch
+from inference.builders.tensorrt_parity import fullest_patch, logit_errors
 from inference.engines import EngineOptions, open_engine
 from inference.manifest import load_manifest
 from inference.predictor import Predictor, Settings

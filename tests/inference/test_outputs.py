@@ -20,12 +20,15 @@ from imaging.nifti_header import place_of
 from imaging.organs import COLORS, ORGANS
 from imaging.volumes import read_header, read_volume
 from inference.cli import KINDS, main
+from inference.manifest import load_manifest
 from inference.outputs import writing
 from inference.outputs.itk_snap import write_label_descriptions
 from inference.outputs.names import remove_old
 from inference.outputs.seg_nrrd import write_seg_nrrd
-from inference.outputs.segments import LabelledCase, Network, segments_of
+from inference.outputs.segments import LabelledCase, segments_of
 from inference.outputs.statistics import organ_statistics
+from inference.report import CaseReport
+from inference.shipped import DEFAULT_MANIFEST
 from inference.tools.show import overlay_png
 from tests.inference import dicom_cts
 
@@ -251,9 +254,9 @@ def test_the_preview_is_the_picture_that_show_draws(predict, tmp_path):
 
 
 def test_label_descriptions_of_itk_snap(tmp_path):
-    path = tmp_path / "labels.txt"
-    write_label_descriptions(segments_of(ORGANS), path)
-    rows = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert write_label_descriptions(case_of(None, None), tmp_path) == ()
+    lines = (tmp_path / "itk_snap_labels.txt").read_text().splitlines()
+    rows = [line for line in lines if not line.startswith("#")]
     read = [re.fullmatch(r' *(\d+) +(\d+) +(\d+) +(\d+) +([01]) +([01]) +([01]) +"(.*)"', row)
             for row in rows]  # fmt: skip
     assert [row.group(1, 8) for row in read] == [
@@ -275,9 +278,16 @@ def test_organs_of_another_network_have_colours_of_their_own():
 # .seg.nrrd
 
 
-def nrrd_case(labels, header):
-    return LabelledCase("a", labels, header, segments_of(ORGANS), Network("tiny", ""), None,
-                        lambda: pytest.fail("the CT is not needed"))  # fmt: skip
+def case_of(labels, header):
+    manifest = load_manifest(DEFAULT_MANIFEST)
+    return LabelledCase(
+        labels=labels,
+        report=CaseReport("a"),
+        header=header,
+        segments=segments_of(ORGANS),
+        manifest=manifest,
+        read=lambda: pytest.fail("the CT is not needed"),
+    )
 
 
 def fields_of(path):
@@ -291,7 +301,7 @@ def test_seg_nrrd_lies_where_the_ct_does(tmp_path, direction):
     shape = (4, 5, 6)
     labels = np.random.default_rng(0).integers(0, 15, shape, dtype=np.uint8)
     header = dicom_cts.header_of(shape, direction, tmp_path)
-    write_seg_nrrd(nrrd_case(labels, header), tmp_path)
+    write_seg_nrrd(case_of(labels, header), tmp_path)
     fields = fields_of(tmp_path / "a.seg.nrrd")
     assert fields["space"] == "left-posterior-superior"
     assert fields["sizes"] == "6 5 4"
@@ -312,7 +322,7 @@ def test_seg_nrrd_names_every_segment_as_slicer_reads_it(tmp_path):
     header = dicom_cts.header_of((4, 5, 6), np.eye(3), tmp_path)
     labels = np.zeros((4, 5, 6), np.uint8)
     labels[1, 2, 3], labels[3, 4, 5] = ORGANS["liver"], ORGANS["tumour"]
-    write_seg_nrrd(nrrd_case(labels, header), tmp_path)
+    write_seg_nrrd(case_of(labels, header), tmp_path)
     fields = fields_of(tmp_path / "a.seg.nrrd")
     segments = [{key.partition("_")[2]: value for key, value in fields.items()
                  if key.startswith(f"Segment{number}_")} for number in range(15)]  # fmt: skip
@@ -343,7 +353,7 @@ def test_seg_nrrd_has_the_same_bytes_every_time(tmp_path):
     found = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        write_seg_nrrd(nrrd_case(np.ones((4, 5, 6), np.uint8), header), tmp_path / name)
+        write_seg_nrrd(case_of(np.ones((4, 5, 6), np.uint8), header), tmp_path / name)
         found.append((tmp_path / name / "a.seg.nrrd").read_bytes())
     assert found[0] == found[1]
 

@@ -1,5 +1,7 @@
 """DICOM-SEG: every voxel where it was, in any orientation; terms, repairs, the same bytes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -9,9 +11,12 @@ import inference
 from imaging.errors import GeometryError, KitError
 from imaging.organs import COLORS, ORGANS
 from inference.cli import main
+from inference.manifest import load_manifest
 from inference.outputs.names import remove_old
-from inference.outputs.segments import LabelledCase, Network, segments_of
+from inference.outputs.segments import LabelledCase, segments_of
 from inference.outputs.terms import term_of
+from inference.report import CaseReport
+from inference.shipped import DEFAULT_MANIFEST
 from tests.inference import dicom_cts
 
 highdicom = pytest.importorskip("highdicom")
@@ -22,7 +27,7 @@ from imaging.dicom.scan import find_series  # noqa: E402
 from inference.outputs.dicom_seg import write_dicom_seg  # noqa: E402
 
 SHAPE = (5, 6, 7)
-NETWORK = Network("tiny", "ab" * 32)
+MANIFEST = replace(load_manifest(DEFAULT_MANIFEST), name="tiny", sha256="ab" * 32)
 
 
 def labels_of(shape=SHAPE):
@@ -36,11 +41,11 @@ def labels_of(shape=SHAPE):
 
 def case_of(series, labels=None, organs=ORGANS):
     return LabelledCase(
-        name="a",
+        report=CaseReport("a"),
         labels=labels_of(series.header.shape) if labels is None else labels,
         header=series.header,
         segments=segments_of(organs),
-        network=NETWORK,
+        manifest=MANIFEST,
         source=series,
         read=lambda: pytest.fail("the CT is not needed"),
     )
@@ -331,7 +336,7 @@ def test_an_empty_map_gives_no_file_and_says_so(tmp_path):
 @pytest.mark.parametrize("source", [None, "file"])
 def test_a_case_that_is_no_dicom_series_is_refused(tmp_path, source):
     case = case_of(dicom_cts.series(tmp_path, SHAPE))
-    case.source = source and tmp_path / "a_0000.nii.gz"
+    case = replace(case, source=source and tmp_path / "a_0000.nii.gz")
     with pytest.raises(KitError, match=r"a was not read from a DICOM series.*leave out --also dic"):
         write_dicom_seg(case, tmp_path)
 
@@ -363,6 +368,7 @@ def test_images_that_lie_elsewhere_than_the_map_are_refused(tmp_path):
         write_dicom_seg(case, tmp_path)
     (tmp_path / "more").mkdir()
     case = case_of(dicom_cts.series(tmp_path, SHAPE))
-    case.header = dicom_cts.header_of((6, 6, 7), dicom_cts.DIRECTIONS[0], tmp_path / "more")
+    more = dicom_cts.header_of((6, 6, 7), dicom_cts.DIRECTIONS[0], tmp_path / "more")
+    case = replace(case, header=more)
     with pytest.raises(GeometryError, match="the label map has 6 slices, not 5"):
         write_dicom_seg(case, tmp_path)

@@ -8,8 +8,7 @@ import pytest
 
 from imaging.errors import EngineError
 from imaging.label_maps import read_label_map
-from inference.builders.logit_errors import logit_errors
-from inference.builders.tensorrt_parity import fullest_patch
+from inference.builders.tensorrt_parity import fullest_patch, logit_errors
 from inference.engines import EngineOptions, blended_logits, infer_many, open_engine
 from inference.lattices import logit_slabs
 from inference.manifest import load_manifest

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from imaging.axis import center
 from imaging.errors import VolumeError
+from imaging.organs import ORGANS
 from imaging.overlap import labels_in
+from imaging.records import read_table
 
 # Take the nearest rotation where a direction is not orthonormal, as the kit's own reading does.
 os.environ.setdefault("ITK_NIFTI_SFORM_PERMISSIVE", "1")
@@ -20,33 +22,29 @@ Labels = NDArray[np.uint8]
 IGNORE = 15
 """nnU-Net's ignore label: one above the last of FLARE's fourteen."""
 
-ADRENALS = 20  # both glands under one id (WORD); split at the patient's midline on reading
-BOWEL = 21  # colon, intestine, rectum: tissue that is annotated but is no FLARE organ
-BLADDER = 22
-BONE = 23
+# Tissue that is annotated, but is no FLARE organ. Bowel: colon, intestine, rectum. WORD has both
+# adrenal glands under one id: they are split at the patient's midline on reading.
+ADRENALS, BOWEL, BLADDER, BONE = range(20, 24)
+_IDS_BY_NAME = ORGANS | {
+    "adrenal glands": ADRENALS, "bowel": BOWEL, "bladder": BLADDER, "bone": BONE
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Anatomy:
     """A label map on an isotropic grid, axes (Z, Y, X) going to Superior, Posterior, Left."""
 
-    name: str
     labels: Labels
     annotated: tuple[int, ...]
     """Ids that the annotators drew; any other id is unknown here, not absent."""
 
 
-# What each collection's ids mean in FLARE ids, from the collections' own lists.
-WORD_IDS = {
-    1: 1, 2: 3, 3: 13, 4: 2, 5: 11, 6: 9, 7: 10, 8: 4, 9: 12, 10: BOWEL, 11: BOWEL,
-    12: ADRENALS, 13: BOWEL, 14: BLADDER, 15: BONE, 16: BONE,
-}  # fmt: skip
-AMOS_IDS = {
-    1: 3, 2: 2, 3: 13, 4: 9, 5: 10, 6: 1, 7: 11, 8: 5, 9: 6, 10: 4, 11: 7, 12: 8, 13: 12,
-    14: BLADDER, 15: BLADDER,
-}  # fmt: skip
-FLARE_IDS = {label: label for label in range(1, 15)}
-IDS = {"word": WORD_IDS, "amos": AMOS_IDS, "flare": FLARE_IDS}
+def label_ids(collection: str) -> dict[int, int]:
+    """Return what a collection's ids mean in FLARE's: "flare", or a table of label_ids.toml."""
+    if collection == "flare":
+        return {label: label for label in ORGANS.values()}
+    tables, _ = read_table(Path(__file__).with_name("label_ids.toml"), "label ids")
+    return {int(label): _IDS_BY_NAME[name] for label, name in tables[collection].items()}
 
 
 def oriented_grid(image: sitk.Image, spacing_mm: float) -> sitk.Image:
@@ -67,7 +65,7 @@ def read_anatomy(path: Path, ids: str, spacing_mm: float) -> Anatomy:
 
     Args:
         path: NIfTI or NRRD label map.
-        ids: Name of its id list, a key of `IDS`.
+        ids: Name of its collection, for `label_ids`.
         spacing_mm: Edge of a voxel of the result.
 
     Raises:
@@ -86,10 +84,10 @@ def read_anatomy(path: Path, ids: str, spacing_mm: float) -> Anatomy:
         )
     )
     table = np.zeros(256, dtype=np.uint8)
-    for source, target in IDS[ids].items():
+    for source, target in label_ids(ids).items():
         table[source] = target
     labels = split_adrenals(table[native])
-    return Anatomy(path.name.split(".")[0], labels, labels_in(labels))
+    return Anatomy(labels, labels_in(labels))
 
 
 def split_adrenals(labels: Labels) -> Labels:

@@ -36,19 +36,12 @@ def link_dataset(
         ignore |= bool((read_flare_labels(labels).labels == IGNORE).any())
         (folder / "imagesTr" / f"{case}_0000.nii.gz").symlink_to(image.resolve())
         (folder / "labelsTr" / f"{case}.nii.gz").symlink_to(labels.resolve())
-    _describe(folder, len(cases), ignore, annotated)
-
-
-def _describe(
-    folder: Path, count: int, ignore: bool, annotated: AnnotatedLabels | None = None
-) -> None:
-    """Write dataset.json."""
     description = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, **ORGANS, **({"ignore": IGNORE} if ignore else {})},
-        "numTraining": count,
+        "numTraining": len(cases),
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "NibabelIOWithReorient",
-        **({} if annotated is None else {"drawn": annotated}),
+        **({} if annotated is None else {"annotated": annotated}),
     }
     write_json(description, folder / "dataset.json", indent=2)

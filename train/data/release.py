@@ -9,6 +9,7 @@ from functools import partial
 from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from imaging.errors import GeometryError, KitError, VolumeError, in_one_line
 from imaging.geometry import Shape
@@ -40,6 +41,9 @@ class Layout:
         return astuple(self)
 
 
+LAYOUT = Layout()
+
+
 @dataclass(frozen=True)
 class Case:
     """One CT of the release."""
@@ -51,7 +55,7 @@ class Case:
     """None where nobody drew anything."""
     present: tuple[int, ...]
     """Labels that its map holds."""
-    drawn: tuple[int, ...]
+    annotated: tuple[int, ...]
     """Labels that its annotators looked for: what they drew, and what is absent in this patient."""
     subset: str
     """"partial", "unlabelled" or "validation"."""
@@ -64,8 +68,7 @@ class _Cases:
     cases: tuple[Case, ...]
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """Why a case is left out."""
 
     case: str
@@ -94,7 +97,7 @@ def case_list(name: str) -> tuple[str, ...]:
     return tuple(path.read_text(encoding="utf-8").split())
 
 
-def list_cases(folder: Path, layout: Layout) -> list[Case]:
+def list_cases(folder: Path, layout: Layout = LAYOUT) -> list[Case]:
     """List the files of a release without opening them; the annotated labels are not known yet.
 
     Raises:
@@ -113,6 +116,16 @@ def list_cases(folder: Path, layout: Layout) -> list[Case]:
     if not found:
         raise KitError(f"{folder}: no <case>{IMAGE_SUFFIX} in any of its folders")
     return found
+
+
+def release_files(folder: Path) -> list[Path]:
+    """Return the files of a release.
+
+    Raises:
+        KitError: It is not laid out as one.
+    """
+    list_cases(folder)
+    return [path for name in LAYOUT.folders for path in sorted((folder / name).iterdir())]
 
 
 def _listed(folder: Path, images: str, labels: str | None, subset: str) -> Iterator[Case]:
@@ -163,7 +176,7 @@ def check_case(folder: Path, case: Case, *, deep: bool = False) -> Case | Proble
         present = _label_checked(folder, case.label, place, shape)
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
         return Problem(case.case, in_one_line(error, case.image))
-    return replace(case, present=present, drawn=present, doubts=warnings)
+    return replace(case, present=present, annotated=present, doubts=warnings)
 
 
 def _image_checked(folder: Path, image: str, deep: bool) -> tuple[Place, Shape, tuple[str, ...]]:
@@ -240,9 +253,9 @@ def with_annotated(cases: Sequence[Case]) -> Iterator[Case]:
     """
     counts = Counter(case.present for case in cases if case.label is not None)
     patterns = [set(labels) for labels, count in counts.items() if count >= LEAST_SHARED]
-    drawn = {labels: annotated_in(labels, patterns) for labels in {c.present for c in cases}}
+    annotated = {labels: annotated_in(labels, patterns) for labels in {c.present for c in cases}}
     for case in cases:
-        yield replace(case, drawn=drawn[case.present])
+        yield replace(case, annotated=annotated[case.present])
 
 
 def annotated_in(present: Sequence[int], patterns: Iterable[set[int]]) -> tuple[int, ...]:

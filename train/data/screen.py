@@ -1,6 +1,7 @@
 """Output of `train data`: progress, and tables of the cases and their problems."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from imaging.tables import write_csv
 from imaging.terminal import terminal
 from train.data.release import (
     Layout,
+    Problem,
     Release,
     check_cases,
     list_cases,
@@ -35,16 +37,15 @@ def check_on_screen(folder: Path, layout: Layout, output: Path, jobs: int, *, de
     checked = check_cases(folder, found, jobs, deep=deep)
     release = sorted_out(found, seen(checked, CASE, len(found)))
     write_cases(release.cases, output / "cases.json")
-    rows = ((problem.case, problem.reason) for problem in release.problems)
-    write_csv(output / "problems.csv", ["case", "reason"], rows)
+    write_csv(output / "problems.csv", Problem._fields, release.problems)
     _show(release)
     return len(release.problems)
 
 
 def _show(release: Release) -> None:
     console = terminal()
-    counts = Counter((case.subset, case.drawn) for case in release.cases)
-    table = Table("subset", "cases", "drawn", title="Cases by what their annotators looked for")
+    counts = Counter((case.subset, case.annotated) for case in release.cases)
+    table = Table("subset", "cases", "annotated", title="Cases by what their annotators looked for")
     for (subset, labels), count in sorted(counts.items(), key=lambda row: (row[0][0], -row[1])):
         missing = [organ for organ, label in ORGANS.items() if label not in labels]
         text = ", ".join(organ for organ, k in ORGANS.items() if k in labels) or "nothing"
@@ -54,11 +55,10 @@ def _show(release: Release) -> None:
     show_table(table, console)
     with_warnings = [(case.case, "; ".join(case.doubts)) for case in release.cases if case.doubts]
     _list(console, "Used, with warnings", with_warnings, "cases.json")
-    left_out = [(problem.case, problem.reason) for problem in release.problems]
-    _list(console, "Left out", left_out, "problems.csv")
+    _list(console, "Left out", release.problems, "problems.csv")
 
 
-def _list(console: Console, title: str, rows: list[tuple[str, str]], file: str) -> None:
+def _list(console: Console, title: str, rows: Sequence[tuple[str, str]], file: str) -> None:
     """Print the first of `rows`; `file` has the others."""
     if not rows:
         return

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from imaging.errors import KitError
-from inference.builders.logit_errors import logit_errors
+from inference.builders.tensorrt_parity import logit_errors
 from inference.engines import EngineOptions, Precision, open_engine
 from inference.manifest import Manifest
 

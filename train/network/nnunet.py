@@ -202,6 +202,6 @@ def _order(
         "kit": inference.__version__,
         "packages": {name: version(name) for name in _PACKAGES},
         "device": device,
-        **({} if loss_labels is None else {"drawn": loss_labels}),
+        **({} if loss_labels is None else {"annotated": loss_labels}),
     }
     return json.dumps(order, indent=2, sort_keys=True) + "\n"

@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.progress import track
-from rich.table import Table
 
+from evaluation.figures import save_png
 from evaluation.scoring.lesions import lesions_of, size_names, size_of
 from imaging.errors import KitError
 from imaging.files import make_folder
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import numbers_table, show_table
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
 from imaging.records import write_json
@@ -20,7 +21,6 @@ from imaging.terminal import terminal
 from imaging.words import number_of
 from train.data.anatomy import IGNORE
 from train.data.release import LABEL_SUFFIX
-from train.pseudo_labels.ablation_figure import draw_ablation
 from train.pseudo_labels.fusion import Labels, agree_or_background, read_flare_labels, staple, vote
 from train.pseudo_labels.reliability import CLASSES, TUMOUR, Evidence
 from train.pseudo_labels.staple import KnownStaple
@@ -29,6 +29,8 @@ from train.pseudo_labels.weighting import HeldOut, learn
 PRECISIONS = (0.7, 0.8, 0.9)
 """That our rule is required to reach, where it may ignore and drop."""
 FOLDS = 2
+_OURS, _OTHERS = "#1b6ca8", "#9aa5ad"
+"""Colours of the bars."""
 Rule = Callable[[Sequence[Labels], float], Labels]
 
 
@@ -194,9 +196,8 @@ def without_each(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 def show_rules(found: Mapping[str, Ways]) -> None:
     """Print a row a rule."""
     first, last = ("organs", "tumour", "precision", "recall"), ("false", "ignored", "wrong")
-    table = Table("rule", title="pseudo labels against truth: DSC; tumours found by size")
-    for column in (*first, *size_names(), *last):
-        table.add_column(column, justify="right")
+    title = "pseudo labels against truth: DSC; tumours found by size"
+    table = numbers_table("rule", *first, *size_names(), *last, title=title)
     for name, way in found.items():
         tumour = (way.dsc["tumour"], way.precision["tumour"], way.recall["tumour"])
         figures = ("–" if value is None else f"{value:.3f}" for value in tumour)
@@ -204,3 +205,32 @@ def show_rules(found: Mapping[str, Ways]) -> None:
         rest = (str(way.false_tumours), f"{way.ignored:.2%}", f"{way.wrong:.2%}")
         table.add_row(name, f"{way.organ_dsc:.4f}", *figures, *sizes, *rest)
     show_table(table, terminal())
+
+
+def draw_ablation(found: Mapping[str, Ways], path: Path) -> None:
+    """Draw a row a rule: DSC of organs and tumour, and the share of tumours found by size.
+
+    Raises:
+        KitError: The file cannot be written.
+    """
+    names = list(found)[::-1]
+    colors = [_OURS if name.startswith("weighted") else _OTHERS for name in names]
+    columns = {
+        "organs' mean DSC": [found[name].organ_dsc for name in names],
+        "tumour DSC": [found[name].dsc["tumour"] or 0.0 for name in names],
+    }
+    for size in size_names():
+        shares = [found[name].tumours_found[size] for name in names]
+        columns[f"found, {size}"] = [hit / total if total else 0.0 for hit, total in shares]
+    figure = Figure(figsize=(12, 0.34 * len(names) + 1.2), layout="constrained")
+    for axes, (title, values) in zip(
+        figure.subplots(1, len(columns), sharey=True), columns.items(), strict=True
+    ):
+        bars = axes.barh(names, values, color=colors, height=0.7)
+        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+        axes.set_xlim(0, 1.2)
+        axes.set_xticks([])
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    save_png(figure, path, dpi=150)

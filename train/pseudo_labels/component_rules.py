@@ -5,7 +5,6 @@ A piece is a 26-connected component of one class, and right or wrong as in
 removed (`determine_postprocessing`); a case may have many tumours, so here a volume decides.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,27 +12,9 @@ from numpy.typing import NDArray
 
 from imaging.organs import ORGANS
 from inference.manifest import ComponentRule
-from train.pseudo_labels.fusion import Labels
-from train.pseudo_labels.selection import SCORES, Pieces, components
+from train.pseudo_labels.selection import SCORES, Pieces
 
 _VOLUME = SCORES.index("probable_ml")
-
-
-def add_pieces(
-    pieces: Pieces, truth: Labels, pred: Labels, annotated: Collection[int], voxel_ml: float
-) -> None:
-    """Add one held-out case's pieces of the classes that its annotators looked for.
-
-    Args:
-        pieces: What is added to.
-        truth: uint8 [Z, Y, X].
-        pred: uint8 of the same shape; it stands for itself, so its voxels' probability is 1 and the
-            volume that is probably right is the volume.
-        annotated: Classes that were looked for.
-        voxel_ml: Volume of a voxel in millilitres.
-    """
-    sure = np.ones(pred.shape, np.float32)
-    pieces.add(truth, list(components(pred, sure)), annotated, voxel_ml)
 
 
 @dataclass(frozen=True)
@@ -71,7 +52,11 @@ def least_ml(volumes_ml: NDArray[np.float64], right: NDArray[np.bool_]) -> float
 
 
 def choose_rules(pieces: Pieces) -> dict[str, Chosen]:
-    """Return the choice for every class that was found in a held-out case, by name."""
+    """Return the choice for every class that was found in a held-out case, by name.
+
+    Args:
+        pieces: Of labels that stand for themselves: what is probably right is their whole volume.
+    """
     found = {}
     for name, label in ORGANS.items():
         volumes = np.array([scores[_VOLUME] for scores in pieces.scores[label]])

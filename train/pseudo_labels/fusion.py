@@ -113,10 +113,10 @@ def staple(*sources: Labels) -> Labels:
 
 def fuse_case(
     rule: Callable[..., Labels],
-    sources: Sequence[Path],
+    sources: Collection[Path],
     image: Path,
     output: Path,
-    percents: Sequence[Path] = (),
+    percents: Collection[Path] = (),
 ) -> None:
     """Fuse label maps of one CT into a file that lies where the CT lies.
 
@@ -136,14 +136,11 @@ def fuse_case(
             fuse with the others.
     """
     header, place = read_header(image), read_place(image)
-    readers = [*(read_flare_labels for _ in sources), *(read_label_map for _ in percents)]
-    maps = []
-    for read, source in zip(readers, (*sources, *percents), strict=True):
-        found = read(source)
-        if odd := found.elsewhere_than(place, header.shape):
-            raise GeometryError(f"{source}: {odd}, as {image.name}; give maps of one CT")
-        maps.append(found.labels)
-    write_labels(rule(*maps), header, output)
+    maps = [*map(read_flare_labels, sources), *map(read_label_map, percents)]
+    for path, one in zip((*sources, *percents), maps, strict=True):
+        if odd := one.elsewhere_than(place, header.shape):
+            raise GeometryError(f"{path}: {odd}, as {image.name}; give maps of one CT")
+    write_labels(rule(*(one.labels for one in maps)), header, output)
 
 
 def _to_itk(sources: Sequence[Labels]) -> list[sitk.Image]:

@@ -6,13 +6,14 @@ by whether a patient can look like that. Scores and thresholds are chosen on lab
 network was trained on.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
+from imaging.axis import widened
 from imaging.components import connected
 from imaging.overlap import label_counts
 from train.data.anatomy import IGNORE
@@ -56,12 +57,14 @@ class Component:
         return self.probability * ml
 
 
-def components(labels: Labels, probability: NDArray[np.float32]) -> Iterator[Component]:
+def components(
+    labels: Labels, probability: NDArray[np.float32] | None = None
+) -> Iterator[Component]:
     """Yield the 26-connected components of every organ and the tumour, those of a class by size.
 
     Args:
         labels: uint8 [Z, Y, X]; what is ignored belongs to no component.
-        probability: float32 of the same shape.
+        probability: float32 of the same shape; None: 1, because the labels stand for themselves.
     """
     organs = np.where(labels == IGNORE, np.uint8(0), labels)
     pieces = connected(organs)
@@ -69,7 +72,8 @@ def components(labels: Labels, probability: NDArray[np.float32]) -> Iterator[Com
         place = pieces.box(number)
         mask = pieces.numbers[place] == number
         label = int(organs[place][mask][0])
-        yield Component(label, place, mask, float(probability[place][mask].mean(dtype=np.float64)))
+        sure = 1.0 if probability is None else probability[place][mask].mean(dtype=np.float64)
+        yield Component(label, place, mask, float(sure))
 
 
 @dataclass
@@ -85,7 +89,7 @@ class Pieces:
     """True volumes of the organs that are there."""
 
     def add(
-        self, truth: Labels, found: Sequence[Component], annotated: Collection[int], voxel_ml: float
+        self, truth: Labels, found: Iterable[Component], annotated: Collection[int], voxel_ml: float
     ) -> None:
         """Count the components of classes that were annotated in one labelled case."""
         for piece in found:
@@ -100,24 +104,28 @@ class Pieces:
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """By class, from background to tumour, what a component's score decides."""
+class Threshold:
+    """What a component's score decides in one class."""
 
-    score: tuple[str, ...]
+    score: str
     """Which of `SCORES`."""
-    keep: tuple[float, ...]
+    keep: float
     """At or above it a component is taught."""
-    drop: tuple[float, ...]
+    drop: float
     """Under it a component is given to what surrounds it; between the two it is ignored."""
-    volume_ml: tuple[tuple[float, float], ...]
-    """Least and most of a class in a case; outside it the class is ignored there."""
+    volume_ml: tuple[float, float]
+    """Least and most of the class in a case; outside it the class is ignored there."""
 
-    def of(self, piece: Component, voxel_ml: float) -> str:
+    def decision(self, piece: Component, voxel_ml: float) -> str:
         """Return "keep", "ignore" or "drop"."""
-        score = piece.score(self.score[piece.label], voxel_ml)
-        if score >= self.keep[piece.label]:
+        score = piece.score(self.score, voxel_ml)
+        if score >= self.keep:
             return "keep"
-        return "drop" if score < self.drop[piece.label] else "ignore"
+        return "drop" if score < self.drop else "ignore"
+
+
+Thresholds = tuple[Threshold, ...]
+"""Of every class, from background to tumour."""
 
 
 def thresholds_of(pieces: Pieces, precision: float) -> Thresholds:
@@ -128,19 +136,18 @@ def thresholds_of(pieces: Pieces, precision: float) -> Thresholds:
     as many are. Dropped: the largest such that as many of those under it are wrong. Both zero, so
     everything is kept, where a class has no component that could be judged.
     """
-    kinds, keep, drop, volumes = [], [], [], []
+    chosen = []
     for scores, right, ml in zip(pieces.scores, pieces.right, pieces.volumes_ml, strict=True):
         good = np.array(right, np.float64)
         table = np.array(scores).reshape(-1, len(SCORES)).T
         least = [least_score(score, good, np.ones_like(good), precision) for score in table]
         kept = [good[score >= limit].sum() for score, limit in zip(table, least, strict=True)]
         best = int(np.argmax(kept))
-        kinds.append(SCORES[best])
-        keep.append(least[best])
-        drop.append(min(least[best], _most_dropped(table[best], 1 - good, precision)))
+        drop = min(least[best], _most_dropped(table[best], 1 - good, precision))
         low, high = (min(ml), max(ml)) if ml else (0.0, np.inf)
-        volumes.append((low / VOLUME_MARGIN, high * VOLUME_MARGIN))
-    return Thresholds(tuple(kinds), tuple(keep), tuple(drop), tuple(volumes))
+        allowed_ml = (low / VOLUME_MARGIN, high * VOLUME_MARGIN)
+        chosen.append(Threshold(SCORES[best], least[best], drop, allowed_ml))
+    return tuple(chosen)
 
 
 def _most_dropped(scores: NDArray[np.float64], wrong: Counts, precision: float) -> float:
@@ -173,32 +180,36 @@ def selected(
     kept = np.zeros(CLASSES)
     for piece in found:
         first = largest.setdefault(piece.label, piece)
-        decision = thresholds.of(piece, voxel_ml)
-        twin = piece is not first and is_twin(piece, first.voxels)
-        odd = is_alone(labels, piece) if piece.label == TUMOUR else twin
+        decision = thresholds[piece.label].decision(piece, voxel_ml)
         if decision == "drop":
             result[piece.place][piece.mask] = _surrounding(labels, piece)
-        elif decision == "ignore" or odd:
+        elif decision == "ignore" or is_odd(labels, piece, first):
             result[piece.place][piece.mask] = IGNORE
         else:
             kept[piece.label] += piece.voxels * voxel_ml
-    for label, (low, high) in enumerate(thresholds.volume_ml):
+    for label, threshold in enumerate(thresholds):
+        low, high = threshold.volume_ml
         if label and label != TUMOUR and kept[label] and not low <= kept[label] <= high:
             result[result == label] = IGNORE
     return result
 
 
-def is_twin(piece: Component, first: int) -> bool:
-    """Return whether a further piece of an organ is a second one: not small to the first's voxels.
+def is_odd(labels: Labels, piece: Component, first: Component) -> bool:
+    """Return whether no patient has such a piece.
 
-    Of pieces that are equally large too: one of them is the first, the others are twins.
+    That is a tumour that nothing but background, or what is ignored, touches; or a second piece of
+    an organ that is not small against the first. Of pieces that are equally large too: one of them
+    is the first, the others are second ones.
+
+    Args:
+        labels: uint8 [Z, Y, X].
+        piece: One of its components.
+        first: The largest of the same class.
     """
-    return piece.voxels >= TWIN_SHARE * first
-
-
-def is_alone(labels: Labels, piece: Component) -> bool:
-    """Return whether nothing but background, or what is ignored, touches a component."""
-    return not np.any((around := _shell(labels, piece)) * (around != IGNORE))
+    if piece.label == TUMOUR:
+        around = _shell(labels, piece)
+        return not np.any(around[around != IGNORE])
+    return piece is not first and piece.voxels >= TWIN_SHARE * first.voxels
 
 
 def _surrounding(labels: Labels, piece: Component) -> int:
@@ -209,15 +220,10 @@ def _surrounding(labels: Labels, piece: Component) -> int:
 
 def _shell(labels: Labels, piece: Component) -> Labels:
     """Return the labels of the voxels that touch a component by a face."""
-    wide = tuple(
-        slice(max(0, box.start - 1), min(size, box.stop + 1))
-        for box, size in zip(piece.place, labels.shape, strict=True)
-    )
-    mask = np.zeros(labels[wide].shape, np.bool_)
-    inner = tuple(
-        slice(box.start - out.start, box.stop - out.start)
-        for box, out in zip(piece.place, wide, strict=True)
-    )
-    mask[inner] = piece.mask
+    boxes = list(zip(piece.place, labels.shape, strict=True))
+    wide = tuple(widened(box, 1, 1, size) for box, size in boxes)
+    # One voxel more on each side, but for those where the volume ends.
+    room = [(int(box.start > 0), int(box.stop < size)) for box, size in boxes]
+    mask = np.pad(piece.mask, room)
     touching: Mask = binary_dilation(mask, _TOUCHING) & ~mask
     return labels[wide][touching]

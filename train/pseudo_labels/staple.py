@@ -26,9 +26,8 @@ class KnownStaple:
 
     def __init__(self, evidence: Evidence) -> None:
         """Take the sources' tables, edges and insides together."""
-        self._known = [
-            _by_label(evidence.of_source(n, evidence.true)) for n in range(evidence.sources)
-        ]
+        tables = [evidence.of_source(n, evidence.true) for n in range(evidence.sources)]
+        self._known = [table[:, :_LABELS] + table[:, _LABELS:] for table in tables]
         self._shares = evidence.shares()
 
     def apply(self, *maps: Labels) -> tuple[Labels, NDArray[np.float32]]:
@@ -57,23 +56,15 @@ class KnownStaple:
         Args:
             voxels: How many of the case have each combination of labels.
         """
-        tables = self._known
-        posterior = likely(self._shares, tables)
+        posterior = likely(self._shares, self._known)
+        axes = range(1, len(self._known) + 1)  # of each source, beside that of the classes
         for _ in range(_ROUNDS):
-            expected = (posterior * voxels).reshape(CLASSES, *[_LABELS] * len(tables))
+            expected = (posterior * voxels).reshape(CLASSES, *[_LABELS for _ in axes])
             tables = [
-                known + expected.sum(axis=_others(place, len(tables)))
-                for place, known in enumerate(self._known)
+                known + expected.sum(axis=tuple(other for other in axes if other != axis))
+                for axis, known in zip(axes, self._known, strict=True)
             ]
             before, posterior = posterior, likely(self._shares, tables)
             if np.abs(posterior - before).max() < _SETTLED:
                 break
         return posterior
-
-
-def _by_label(table: Counts) -> Counts:
-    return np.asarray(table[:, :_LABELS] + table[:, _LABELS:])
-
-
-def _others(place: int, sources: int) -> tuple[int, ...]:
-    return tuple(axis + 1 for axis in range(sources) if axis != place)

@@ -45,18 +45,21 @@ class Uncertainty:
 
 
 def unsure_of(
-    uncertainties: Sequence[Uncertainty | None], maps: Sequence[NDArray[np.uint8]]
+    uncertainties: Sequence[Uncertainty | None],
+    maps: Sequence[Labels],
+    percents: Sequence[NDArray[np.uint8]],
 ) -> list[NDArray[np.bool_] | None]:
     """Return where each source is unsure; None for one that does not tell.
 
     Args:
         uncertainties: Of each source.
-        maps: The sources' labels, then the percents of those that tell.
+        maps: Each source's labels.
+        percents: How sure they are, of those that tell.
     """
-    percents = iter(maps[len(uncertainties) :])
+    told = iter(percents)
     return [
-        None if one is None else one.of(labels, next(percents))
-        for one, labels in zip(uncertainties, maps, strict=False)
+        None if one is None else one.of(labels, next(told))
+        for one, labels in zip(uncertainties, maps, strict=True)
     ]
 
 

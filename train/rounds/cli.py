@@ -28,22 +28,16 @@ def _of_a_run(command: Command) -> Command:
     """Add what every command about a run takes; the command gets it as a `Run`."""
 
     @wraps(command)
-    def with_run(
-        recipe: Path,
-        folder: Path,
-        release: Path,
-        truth: Path | None,
-        device: str,
-        sources: dict[str, Path],
-        **others: Any,
-    ) -> None:
+    def with_run(recipe: Path, **options: Any) -> None:
         from train.rounds.recipe import load_rounds
         from train.rounds.run import Run
 
-        command(Run(load_rounds(recipe), folder, release, truth, sources, device), **others)
+        fields = ("folder", "release", "truth", "external", "device")
+        run = Run(load_rounds(recipe), **{name: options.pop(name) for name in fields})
+        command(run, **options)
 
     for option in (
-        click.option("--source", "sources", multiple=True, callback=named_folders,
+        click.option("--source", "external", multiple=True, callback=named_folders,
                      metavar="NAME=FOLDER", help="An external pseudo-label set; may be repeated."),
         click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]),
                      show_default=True, help="What trains."),

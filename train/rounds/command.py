@@ -16,15 +16,15 @@ from imaging.files import make_folder
 from imaging.records import write_json
 from imaging.terminal import terminal, warn
 from imaging.words import number_of
+from train.data.release import release_files
 from train.progress import last_lines
 from train.rounds.cards import first_cards
 from train.rounds.display import Display
 from train.rounds.graph import Stage, expand
 from train.rounds.records import digests_path, locked
-from train.rounds.resources import ON_CARD
 from train.rounds.run import Run
+from train.rounds.schedule import ON_CARD
 from train.rounds.screen import show_decision
-from train.rounds.stages import release_files
 from train.rounds.watch import FAILED, RUNNING, log_path
 
 ROOT = Path(__file__).parents[2]
@@ -91,16 +91,14 @@ def run_recipe(run: Run, recipe: Path, launch: Launch) -> None:
         display = Display(run, _slots(run, launch), terminal(stderr=True))
         # Snakemake repeats in one call whatever comes after a stage that it repeats. So `data` has
         # a call of its own: files that are newer but the same are checked again, and that is all.
+        options, again = _options(run, launch), ["--forcerun", "data"] if launch.paranoid else []
         data = str(digests_path(run.folder.resolve(), "data"))
-        options = _options(run, launch)
-        again = ["--forcerun", "data"] if launch.paranoid else []
         _snakemake(run, display, [*options, *again, "--", data])
         if not run.recipe.stop.active:
             _snakemake(run, display, [*options, "--", "all"])
             return
         for count in range(1, len(run.recipe.rounds) + 1):
-            targets = _digests_of(run, count)
-            _snakemake(run, display, [*options, "--", *targets])
+            _snakemake(run, display, [*options, "--", *_digests_of(run, count)])
             if not show_decision(run, count):
                 return
 
@@ -234,16 +232,14 @@ def stage_command(stage: Stage, config: Mapping[str, Any]) -> str:
     words = [sys.executable, "-c", _WITH_PARENT.format("train.cli"), "stage", stage.kind]
     words += [config["recipe"], "--run", config["run"], "--release", config["release"]]
     words += ["--device", config["device"]]
-    if config["cards"] and stage.kind in ON_CARD:
-        words += ["--cards", ",".join(config["cards"])]
-    if stage.round:
-        words += ["--round", stage.round]
-    if stage.part is not None:
-        words += ["--part", str(stage.part)]
-    if config["truth"]:
-        words += ["--truth", config["truth"]]
-    if config["paranoid"]:
-        words += ["--paranoid"]
+    for option, value in (
+        ("--cards", ",".join(config["cards"]) if stage.kind in ON_CARD else ""),
+        ("--round", stage.round),
+        ("--part", "" if stage.part is None else str(stage.part)),
+        ("--truth", config["truth"]),
+    ):
+        words += [option, value] if value else []
+    words += ["--paranoid"] if config["paranoid"] else []
     for name, folder in sorted(config["external"].items()):
         words += ["--source", f"{name}={folder}"]
     log = shlex.quote(str(log_path(Path(config["run"]), stage.key)))

@@ -13,8 +13,7 @@ from train.rounds import hardware
 from train.rounds.graph import Stage, consumers, expand
 from train.rounds.hardware import Card, Span
 from train.rounds.recipe import Round, RoundsRecipe
-from train.rounds.resources import NEEDS
-from train.rounds.schedule import Planned, highest, planned
+from train.rounds.schedule import Schedule, planned
 
 # The blackbean team's fingerprint of 3,918 cases of FLARE23.
 MEDIAN_SHAPE, MEDIAN_SPACING_MM = (159.5, 496, 497), (2.5, 0.8203, 0.8203)
@@ -35,11 +34,9 @@ class Cost:
     round: str
     cases: int
     """In its list."""
-    found: int | None
-    """Of these in the release; None where none was given."""
     labels: str
     counted: int
-    """Cases that are prepared and trained on."""
+    """Cases that are prepared and trained on: those of its list that the release has."""
     labelled: int
     """Cases that it labels for later rounds."""
     judged: int
@@ -65,7 +62,7 @@ class RecipeCost:
             case_mm: Extents of a case (Z, Y, X).
         """
         self.recipe = recipe
-        self._names = names
+        self.names = names
         self._case_voxels = math.prod(case_mm) / math.prod(recipe.spacing_mm)
         sizes = zip(case_mm, recipe.spacing_mm, strict=True)
         self._case_shape = _shape(max(1, round(size / mm)) for size, mm in sizes)
@@ -85,7 +82,6 @@ class RecipeCost:
         return Cost(
             step.name,
             len(case_list(step.cases)),
-            None if self._names is None else counted,
             _labels(step),
             counted,
             labelled,
@@ -96,23 +92,32 @@ class RecipeCost:
 
     def _counted(self, lists: set[str]) -> int:
         wanted = set().union(*(case_list(name) for name in lists))
-        return len(wanted if self._names is None else wanted & self._names)
+        return len(wanted if self.names is None else wanted & self.names)
 
     @property
     def _steps(self) -> int:
         return self.recipe.training.epochs * self.recipe.training.iterations
 
+    def _step_s(self, card: Card) -> Span:
+        seconds = hardware.STEP_S * self._batch_voxels / hardware.STEP_VOXELS
+        return hardware.on_card(seconds, hardware.A100, card)
+
+    @property
+    def _batch_voxels(self) -> int:
+        training = self.recipe.training
+        return training.batch * math.prod(training.patch or hardware.STEP_PATCH)
+
     @property
     def draw_s(self) -> float:
         """CPU seconds of a batch."""
-        return hardware.draw_cpu_s(_batch_voxels(self.recipe.training))
+        return hardware.DRAW_VOXEL_S * self._batch_voxels
 
     def train_hours(self, card: Card) -> Span:
         """Return the hours of a round's training, without the preparation of its cases.
 
         Several cards that train one network together are at least as fast as one.
         """
-        hours = hardware.step_s(card, _batch_voxels(self.recipe.training)).times(self._steps / 3600)
+        hours = self._step_s(card).times(self._steps / 3600)
         return Span(hours.least / self.recipe.training.gpus, hours.most)
 
     def case_hours(self, card: Card) -> Span:
@@ -133,7 +138,7 @@ class RecipeCost:
 
     def cores_to_feed(self, card: Card) -> Span:
         """Return how many cores draw batches as fast as a card takes them."""
-        step_s = hardware.step_s(card, _batch_voxels(self.recipe.training))
+        step_s = self._step_s(card)
         return Span(self.draw_s / step_s.most, self.draw_s / step_s.least)
 
     def training_gb(self) -> float:
@@ -145,52 +150,23 @@ class RecipeCost:
         values = feature_map_voxels(training, self.recipe.spacing_mm, trained_on, CLASSES)
         return hardware.training_gb(values, math.ceil(training.batch / training.gpus))
 
-    def plan(self, card: Card, cards: int) -> "Plan":
-        """Return when the run ends on a machine with so many cards, and what it holds at most.
-
-        The slower end of each span is taken.
-        """
-        rounds = {cost.round: cost for cost in self.rounds}
+    def schedule(self, card: Card, cards: int) -> Schedule:
+        """Return when the stages run on a machine with so many cards: the slower end of spans."""
+        train, case = self.train_hours(card).most, self.case_hours(card).most
+        hours = {}
+        for cost in self.rounds:
+            prepared_s = cost.counted * hardware.PREPARE_S / PREPARING_CORES
+            hours[cost.round, "train"] = train + prepared_s / 3600
+            hours[cost.round, "label"] = math.ceil(cost.labelled / self.recipe.shards) * case
+            hours[cost.round, "judge"] = cost.judged * case
         stages = expand(self.recipe, scored=False)
-        hours: dict[str, float] = {}
-        for stage in stages:
-            if stage.kind == "train":
-                prepared_s = rounds[stage.round].counted * hardware.PREPARE_S / PREPARING_CORES
-                hours[stage.key] = self.train_hours(card).most + prepared_s / 3600
-            elif stage.kind == "label":
-                part = math.ceil(rounds[stage.round].labelled / self.recipe.shards)
-                hours[stage.key] = part * self.case_hours(card).most
-            elif stage.kind == "judge":
-                hours[stage.key] = rounds[stage.round].judged * self.case_hours(card).most
-        disk_gb = {cost.round: cost.disk_gb for cost in self.rounds}
+        known = {stage.key: hours.get((stage.round, stage.kind), 0.0) for stage in stages}
+        return planned(stages, self.recipe.training, known, cards)
 
-        def disk(stage: Stage) -> float:
-            return disk_gb[stage.round] if stage.kind == "train" else 0.0
-
-        def memory(stage: Stage) -> float:
-            return NEEDS[stage.kind][0] / 1000 if stage.kind in NEEDS else 0.0
-
-        plan = planned(stages, self.recipe.training, hours, cards)
-        return Plan(
-            cards, plan, max(one.end for one in plan), highest(plan, memory), highest(plan, disk)
-        )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A run on a machine with some cards."""
-
-    cards: int
-    stages: tuple[Planned, ...]
-    hours: float
-    memory_gb: float
-    """Of the machine: what its stages ask of a cluster, at the moment when it is most."""
-    disk_gb: float
-    """Of prepared cases."""
-
-    def trainings(self) -> int:
-        """Return how many trainings run at once, at most."""
-        return round(highest(self.stages, lambda stage: float(stage.kind == "train")))
+    def disk_gb(self, stage: Stage) -> float:
+        """Return what the prepared cases of a stage take while it runs."""
+        costs = (cost for cost in self.rounds if cost.round == stage.round)
+        return next(costs).disk_gb if stage.kind == "train" else 0.0
 
 
 def _shape(sizes: Iterable[int]) -> Shape:
@@ -201,10 +177,6 @@ def _shape(sizes: Iterable[int]) -> Shape:
 def _patch(training: Training) -> Shape:
     """Return the patch in which a network predicts."""
     return _shape(training.window or training.patch or hardware.STEP_PATCH)
-
-
-def _batch_voxels(training: Training) -> int:
-    return training.batch * math.prod(training.patch or hardware.STEP_PATCH)
 
 
 def _labels(step: Round) -> str:

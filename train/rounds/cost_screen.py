@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import numbers_table, show_table
 from imaging.terminal import terminal
 from imaging.words import number_of
-from train.data.release import Layout, list_cases
-from train.rounds.cost import PREPARING_CORES, RecipeCost
+from train.data.release import list_cases
+from train.rounds.cost import MEDIAN_MM, PREPARING_CORES, RecipeCost
 from train.rounds.graph import expand
 from train.rounds.hardware import A100, CARDS, H200
 from train.rounds.recipe import RoundsRecipe
+from train.rounds.schedule import memory_gb
 from train.rounds.time_left import duration
 from train.synthesis.phantom_release import Phantoms, phantom_cases
 
@@ -55,31 +55,17 @@ def show_costs(recipe: RoundsRecipe, release: Path | None, phantoms: Phantoms | 
     """
     names = None
     if release is not None:
-        names = {case.case for case in list_cases(release, Layout())}
+        names = {case.case for case in list_cases(release)}
     elif phantoms is not None:
         names = {case.case for case in phantom_cases(phantoms)}
-    estimate = (
-        RecipeCost(recipe, names) if phantoms is None else RecipeCost(recipe, names, phantoms.mm)
-    )
+    estimate = RecipeCost(recipe, names, MEDIAN_MM if phantoms is None else phantoms.mm)
     console = terminal()
     for table in (_by_round(estimate), _by_card(estimate), _by_number(estimate)):
         show_table(table, console)
     if release is None and phantoms is not None:
         console.print("Cases: those that `train phantoms` makes of this recipe.", highlight=False)
-    _say_sources(console)
-
-
-def _say_sources(console: Console) -> None:
     for source in SOURCES:
         console.print(source, highlight=False)
-
-
-def _numbers(*headings: str, title: str, footer: bool = False) -> Table:
-    """Return a table whose columns hold numbers, but for the first."""
-    table = Table(*headings, title=title, show_footer=footer)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
 
 
 def _by_round(estimate: RecipeCost) -> Table:
@@ -87,10 +73,10 @@ def _by_round(estimate: RecipeCost) -> Table:
     count = len(expand(recipe, scored=False))
     title = f"{recipe.name}: {number_of(len(rows), 'round')}, {number_of(count, 'stage')}"
     headings = ("round", "labels", "cases", "labels for", "CPU h", "disk GB")
-    table = _numbers(*headings, title=title, footer=True)
-    table.columns[1].justify = "left"
+    table = numbers_table(*headings, title=title)
+    table.show_footer, table.columns[1].justify = True, "left"
     for row in rows:
-        found = "" if row.found is None else f"{row.found:,} of "
+        found = "" if estimate.names is None else f"{row.counted:,} of "
         numbers = (f"{row.cpu_hours:,.1f}", f"{row.disk_gb:,.1f}")
         labelled = f"{row.labelled + row.judged:,}"
         table.add_row(row.round, row.labels, f"{found}{row.cases:,}", labelled, *numbers)
@@ -108,7 +94,7 @@ def _by_card(estimate: RecipeCost) -> Table:
         f"{number_of(estimate.labelled, 'case')}"
     )
     headings = ("card", "GB", "train h", "label h", "cores", "figures")
-    table = _numbers(*headings, title=title)
+    table = numbers_table(*headings, title=title)
     table.columns[-1].justify = "left"
     known = {A100: "train measured", H200: "label measured"}
     for card in CARDS:
@@ -122,10 +108,11 @@ def _by_card(estimate: RecipeCost) -> Table:
 def _by_number(estimate: RecipeCost) -> Table:
     title = f"with several {A100.name}s of {A100.memory_gb} GB in one machine"
     headings = ("cards", "from start to end", "trainings at once", "RAM GB", "disk GB")
-    table = _numbers(*headings, title=title)
+    table = numbers_table(*headings, title=title)
     least = estimate.recipe.training.gpus
     for cards in (max(least, number) for number in NUMBERS_OF_CARDS):
-        plan = estimate.plan(A100, cards)
-        numbers = (f"{plan.trainings()}", f"{plan.memory_gb:,.0f}", f"{plan.disk_gb:,.0f}")
-        table.add_row(str(cards), duration(plan.hours * 3600), *numbers)
+        schedule = estimate.schedule(A100, cards)
+        amounts = (lambda stage: stage.kind == "train", memory_gb, estimate.disk_gb)
+        numbers = (f"{schedule.highest(amount):,.0f}" for amount in amounts)
+        table.add_row(str(cards), duration(schedule.hours * 3600), *numbers)
     return table

@@ -73,9 +73,11 @@ class Display:
         stage = row.stage.key.removeprefix(f"{row.stage.round}/")
         if row.state == FAILED:
             return f"{stage}: failed"
-        told, left_s = row.logged.progress, self.clock.stage_left(row)
-        line = "started" if told is None else told.line
-        return f"{stage}: {line}" + ("" if left_s is None else f", {duration(left_s)} left")
+        told = row.logged.progress
+        if told is None:
+            return f"{stage}: started"
+        left_s = None if told.each_s is None else (told.total - told.done) * told.each_s
+        return f"{stage}: {told.line}" + ("" if left_s is None else f", {duration(left_s)} left")
 
     def _tell_changes(self) -> None:
         """Print a line for every stage that started or ended, and now and then how far one is."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from imaging.errors import GeometryError, KitError
-from imaging.label_maps import LabelMap, read_label_map
+from imaging.label_maps import read_label_map
 from imaging.overlap import dice_by_label, joint_counts
 from imaging.records import write_json
 from imaging.volumes import read_header, read_place
@@ -16,9 +16,8 @@ from train.data.anatomy import IGNORE
 from train.data.release import Case
 from train.progress import CASE, with_lines
 from train.pseudo_labels import fusion
-from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
+from train.pseudo_labels.calibration.confidence import CONFIDENCE_FOLDER, percents_path
 from train.pseudo_labels.fusion import Labels, fuse_case, read_flare_labels, same_shape
-from train.pseudo_labels.uncertainty import Confidences, Uncertainty, unsure_of
 from train.pseudo_labels.weighting import HeldOut, Weighting, learn
 from train.rounds.graph import Stage, cases_of
 from train.rounds.recipe import WEIGHTED, Round
@@ -43,11 +42,6 @@ class CaseFiles:
         """Label maps: the annotators', then the sources'."""
         return [*self.annotated, *self.labels.values()]
 
-    @property
-    def percents(self) -> list[Path]:
-        """Maps of percents."""
-        return [*self.confidence.values()]
-
 
 Files = dict[Case, CaseFiles]
 
@@ -59,24 +53,25 @@ def fuse_job(run: Run, stage: Stage) -> Job:
     held_out: Files = {}
     if step.combine == WEIGHTED:
         held_out = _files(run, step, run.held_out, run.held_out_labels)
-    inputs = {"run/data/cases.json": run.folder / "data" / "cases.json"}
+    inputs = run.inputs(run.cases_file)
     for case, of in files.items():
         inputs |= {f"{name}/{case.case}": path for name, path in of.labels.items()}
-        inputs |= {f"{name}/{CONFIDENCE}/{case.case}": path for name, path in of.confidence.items()}
+        place = f"{CONFIDENCE_FOLDER}/{case.case}"
+        inputs |= {f"{name}/{place}": path for name, path in of.confidence.items()}
         inputs |= {f"release/{case.label}": path for path in of.annotated}
     for of in held_out.values():
-        inputs |= {run.named(path): path for path in (*of.maps, *of.percents)}
+        inputs |= run.inputs(*of.maps, *of.confidence.values())
     return Job(inputs, partial(_fuse_all, run, step, files, held_out))
 
 
 def _fuse_all(run: Run, step: Round, files: Files, held_out: Files, folder: Path) -> None:
     """Write the fused map of every case into `folder`."""
-    learnt = _learn(step, held_out, folder) if step.combine == WEIGHTED else None
+    weighting = _learn(run, step, held_out, folder) if step.combine == WEIGHTED else None
     for case, of in with_lines(files.items(), CASE, len(files)):
         image = run.release / case.image
-        combine = partial(learnt.apply, _voxel_ml(image)) if learnt else combination(step)
-        rule = partial(fused, step, combine, case.drawn, bool(of.annotated))
-        fuse_case(rule, of.maps, image, folder / run.fused(step, case).name, of.percents)
+        learnt = weighting and partial(_weighted, weighting, _voxel_ml(image))
+        rule = partial(fused, step, learnt or combination(step), case.annotated, bool(of.annotated))
+        fuse_case(rule, of.maps, image, folder / run.fused(step, case).name, of.confidence.values())
 
 
 def _files(
@@ -87,71 +82,39 @@ def _files(
     files: Files = {}
     for case in cases:
         labels = {name: of[case.case] for name, of in sources.items()}
-        confidence = {}
-        if step.combine == WEIGHTED:
-            found = {name: run.confidence_of(name, path) for name, path in labels.items()}
-            confidence = {name: path for name, path in found.items() if path is not None}
+        confidence = {name: percents_path(labels[name]) for name in run.telling(step)}
         annotated = () if case.label is None else (run.release / case.label,)
         files[case] = CaseFiles(annotated, labels, confidence)
     return files
 
 
-@dataclass(frozen=True)
-class _Learnt:
-    """What was learnt of a round's sources."""
-
-    weighting: Weighting
-    uncertainties: tuple[Uncertainty | None, ...]
-    """Of each source; None of one that writes no confidence."""
-
-    def apply(self, voxel_ml: float, *maps: Labels) -> Labels:
-        """Fuse a case: the sources' labels, then the percents of those that write them."""
-        labels = maps[: len(self.uncertainties)]
-        return self.weighting.apply(labels, voxel_ml, unsure_of(self.uncertainties, maps))
-
-
-def _learn(step: Round, held_out: Files, folder: Path) -> _Learnt:
+def _learn(run: Run, step: Round, held_out: Files, folder: Path) -> Weighting:
     """Learn what a round's sources are worth, and write it into `folder`/weighting.json."""
-    uncertainties = _uncertainties(step, held_out)
-    reads = [partial(_read_case, case, of, uncertainties) for case, of in held_out.items()]
-    weighting = learn(reads, len(step.sources), step.least_precision)
+    reads = [partial(_read_case, case, of) for case, of in held_out.items()]
+    places = [step.sources.index(name) for name in run.telling(step)]
+    weighting = learn(reads, len(step.sources), step.least_precision, places)
     table = {"held_out": [case.case for case in held_out], **weighting.table(step.sources)}
-    by_source = zip(step.sources, uncertainties, strict=True)
-    if percents := {name: one.table() for name, one in by_source if one is not None}:
-        table["least_percent"] = percents
     write_json(table, folder / "weighting.json")
-    return _Learnt(weighting, uncertainties)
+    return weighting
 
 
-def _uncertainties(step: Round, held_out: Files) -> tuple[Uncertainty | None, ...]:
-    """Learn under which percents each of a round's sources is unsure."""
-    counted: dict[str, Confidences] = {}
-    for case, of in held_out.items():
-        if of.confidence:
-            truth, *maps = _read_maps(case, of)
-            by_source = dict(zip(of.labels, maps, strict=False))
-            for name, percents in zip(of.confidence, maps[len(of.labels) :], strict=True):
-                count = counted.setdefault(name, Confidences())
-                count.add(truth.labels, by_source[name].labels, percents.labels, case.drawn)
-    return tuple(counted[name].uncertainty() if name in counted else None for name in step.sources)
-
-
-def _read_case(case: Case, of: CaseFiles, uncertainties: Sequence[Uncertainty | None]) -> HeldOut:
-    """Read a held-out case."""
-    truth, *read = _read_maps(case, of)
-    maps = [one.labels for one in read]
-    unsure = unsure_of(uncertainties, maps)
-    labels = maps[: len(of.labels)]
-    return HeldOut(truth.labels, labels, case.drawn, truth.grid.voxel_ml, unsure)
-
-
-def _read_maps(case: Case, of: CaseFiles) -> list[LabelMap]:
-    """Read the maps of a held-out case, which must lie where the first does."""
-    maps = [*map(read_flare_labels, of.maps), *map(read_label_map, of.percents)]
-    for path, one in zip((*of.maps, *of.percents), maps, strict=True):
-        if odd := one.elsewhere_than(maps[0].place, maps[0].header.shape):
+def _read_case(case: Case, of: CaseFiles) -> HeldOut:
+    """Read a held-out case, whose maps must lie where the annotators' does."""
+    percents = of.confidence.values()
+    truth, *maps = (*map(read_flare_labels, of.maps), *map(read_label_map, percents))
+    for path, one in zip((*of.labels.values(), *percents), maps, strict=True):
+        if odd := one.elsewhere_than(truth.place, truth.header.shape):
             raise GeometryError(f"{path}: {odd}, as the annotators' of {case.case}")
-    return maps
+    voxels, count = [one.labels for one in maps], len(of.labels)
+    return HeldOut(
+        truth.labels, voxels[:count], case.annotated, truth.grid.voxel_ml, voxels[count:]
+    )
+
+
+def _weighted(weighting: Weighting, voxel_ml: float, *maps: Labels) -> Labels:
+    """Fuse a case: the sources' labels, then the percents of those that write them."""
+    count = len(weighting.uncertainties)
+    return weighting.apply(maps[:count], voxel_ml, maps[count:])
 
 
 def _voxel_ml(image: Path) -> float:
@@ -193,10 +156,10 @@ def fused(
 def select_job(run: Run, stage: Stage) -> Job:
     """Leave out the cases whose labels agree too little with the round's first source."""
     step = run.recipe.step(stage.round)
-    labels = {c.case: run.fused(step, c) for c in cases_of(run.recipe, step, run.cases)}
+    labels = run.fused_labels(step)
     sources = run.labels_of(step.sources[0]) if step.least_agreement else {}
     first = {case: path for case, path in sources.items() if case in labels}
-    inputs = {run.named(path): path for path in (*labels.values(), *first.values())}
+    inputs = run.inputs(*labels.values(), *first.values())
     return Job(inputs, partial(_select, step, labels, first))
 
 

@@ -40,27 +40,19 @@ def expand(recipe: RoundsRecipe, *, scored: bool) -> tuple[Stage, ...]:
     """
     stages = [Stage("", "data", None, ())]
     for step in recipe.rounds:
-        parts = [
-            f"{source}/label/part{part:03d}"
-            for source in step.sources
-            if source not in recipe.external
-            for part in range(recipe.shards)
-        ]
-        name = step.name
+        name, earlier = step.name, [one for one in step.sources if one not in recipe.external]
         external = tuple(source for source in step.sources if source in recipe.external)
+        read = [part.key for source in earlier for part in _labelling(recipe, source)]
         if step.combine == WEIGHTED:
-            parts += [f"{source}/judge" for source in step.sources if source not in recipe.external]
+            read += [f"{source}/judge" for source in earlier]
         stages += [
-            Stage(name, "fuse", None, ("data", *parts), external),
+            Stage(name, "fuse", None, ("data", *read), external),
             Stage(name, "select", None, ("data", f"{name}/fuse")),
             Stage(name, "train", None, ("data", f"{name}/fuse", f"{name}/select")),
             Stage(name, "export", None, (f"{name}/train",)),
         ]
         if consumers(recipe, name):
-            stages += [
-                Stage(name, "label", part, ("data", f"{name}/export"))
-                for part in range(recipe.shards)
-            ]
+            stages += _labelling(recipe, name)
         if recipe.held_out:
             stages.append(Stage(name, "judge", None, ("data", f"{name}/export")))
         if recipe.component_rules:
@@ -69,6 +61,12 @@ def expand(recipe: RoundsRecipe, *, scored: bool) -> tuple[Stage, ...]:
         if scored:
             stages.append(Stage(name, "score", None, ("data", f"{name}/{recipe.bundle}")))
     return tuple(stages)
+
+
+def _labelling(recipe: RoundsRecipe, name: str) -> list[Stage]:
+    """Return the stages in which round `name` labels the cases of later rounds."""
+    parts = range(recipe.shards)
+    return [Stage(name, "label", part, ("data", f"{name}/export")) for part in parts]
 
 
 def find_stage(recipe: RoundsRecipe, name: str, kind: str, part: int | None) -> Stage:
@@ -102,7 +100,7 @@ def held_out(recipe: RoundsRecipe, cases: Sequence[Case]) -> tuple[Case, ...]:
     alike: dict[tuple[int, ...], list[Case]] = {}
     for case in cases:
         if case.label is not None:
-            alike.setdefault(case.drawn, []).append(case)
+            alike.setdefault(case.annotated, []).append(case)
     chosen = {
         c.case for group in alike.values() for c in group[recipe.held_out - 1 :: recipe.held_out]
     }

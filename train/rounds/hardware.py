@@ -57,7 +57,7 @@ REST_S, REST_CORES = 0.19 + 0.38 + 2.06 + 0.07, 2
 # Of one core of a Xeon: docs/results/feeding_*.json. A case of 12 million voxels took 9.7 s and one
 # of 39 million 8.5 s, so most is reading it; the larger is taken for all.
 PREPARE_S = 9.7
-DRAW_VOXEL_S = 0.094 / STEP_VOXELS
+DRAW_VOXEL_S = 0.094 / STEP_VOXELS  # of drawing a batch, by nnU-Net's augmentation
 # nnU-Net's planner (`UNet_reference_val_3d`): so many values of feature maps of one patch take so
 # much memory in a training with two patches.
 REFERENCE_VALUES, REFERENCE_GB = 560_000_000, 8
@@ -73,11 +73,6 @@ def on_card(seconds: float, measured_on: Card, card: Card) -> Span:
     return Span(seconds * min(ratios), seconds * max(ratios))
 
 
-def step_s(card: Card, voxels: int) -> Span:
-    """Return the seconds of a training step on so many voxels, all patches of a batch together."""
-    return on_card(STEP_S * voxels / STEP_VOXELS, A100, card)
-
-
 def case_s(card: Card, windows: int, patch: tuple[int, ...]) -> Span:
     """Return the seconds of a labelled case: its windows on a card, the rest on the CPU."""
     windows_s = on_card(WINDOW_S * windows * math.prod(patch) / WINDOW_VOXELS, H200, card)
@@ -87,8 +82,3 @@ def case_s(card: Card, windows: int, patch: tuple[int, ...]) -> Span:
 def training_gb(feature_map_voxels: int, batch: int) -> float:
     """Return the GPU memory of a training, as nnU-Net's planner reckons."""
     return REFERENCE_GB * feature_map_voxels / REFERENCE_VALUES * batch / 2
-
-
-def draw_cpu_s(batch_voxels: int) -> float:
-    """Return the CPU seconds of drawing a batch of so many voxels, by nnU-Net's augmentation."""
-    return DRAW_VOXEL_S * batch_voxels

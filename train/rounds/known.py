@@ -6,7 +6,8 @@ follows so soon may have the same time.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,12 +40,9 @@ class KnownDigests:
 
     def load(self, path: Path) -> None:
         """Add what an earlier stage knew; a file that is missing or broken adds nothing."""
-        if self.paranoid or not path.is_file():
-            return
-        try:
-            self._rows |= read_record(path, _Rows, "digests", head={"schema": SCHEMA}).files
-        except KitError:  # all that it costs is to read the files again
-            return
+        if not self.paranoid:
+            with suppress(KitError):  # all that it costs is to read the files again
+                self._rows |= read_record(path, _Rows, "digests", head={"schema": SCHEMA}).files
 
     def sha256(self, path: Path) -> str:
         """Return the SHA-256 of a file, as 64 hexadecimal digits.
@@ -81,12 +79,6 @@ class KnownDigests:
         make_folder(path.parent)
         files = {name: row for name, row in rows.items() if row is not None}
         write_json({"schema": SCHEMA, "files": files}, path, indent=0)
-
-
-def known_of(run: Path, keys: Iterable[str], known: KnownDigests) -> None:
-    """Add to `known` what the stages `keys` of a run left there."""
-    for key in keys:
-        known.load(known_path(run, key))
 
 
 def known_path(run: Path, key: str) -> Path:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -24,13 +25,13 @@ from train.data.release import LABEL_SUFFIX, Case
 from train.progress import CASE, counting
 from train.pseudo_labels.calibration.confidence import Questions
 from train.pseudo_labels.calibration.confidence_command import label_all_with_confidence
-from train.pseudo_labels.component_rules import add_pieces, choose_rules, rules_of
+from train.pseudo_labels.component_rules import choose_rules, rules_of
 from train.pseudo_labels.fusion import read_flare_labels, same_shape
-from train.pseudo_labels.selection import Pieces
+from train.pseudo_labels.selection import Pieces, components
 from train.rounds.graph import Stage, cases_of, cases_to_label
 from train.rounds.recipe import Round
 from train.rounds.records import RECORD
-from train.rounds.run import Job, Run
+from train.rounds.run import Job, Run, truths_in
 
 MANIFEST = "weights_manifest.json"
 _CHECKPOINT = "fold_all/checkpoint_final.pth"
@@ -46,9 +47,7 @@ def train_job(run: Run, stage: Stage) -> Job:
         for case in cases_of(run.recipe, step, run.cases)
         if case.case in kept
     }
-    inputs = {run.named(path): path for pair in files.values() for path in pair}
-    inputs["run/data/cases.json"] = run.folder / "data" / "cases.json"
-    inputs[f"run/{step.name}/select/cases.json"] = selected
+    inputs = run.inputs(run.cases_file, selected, *chain.from_iterable(files.values()))
     return Job(inputs, partial(_train, run, step, files))
 
 
@@ -59,7 +58,7 @@ def _train(run: Run, step: Round, files: Mapping[str, tuple[Path, Path]], folder
     recipe, work = run.recipe, run.folder / step.name / "train.work"
     # The same name and seed in all rounds: rounds differ by their labels, not by their draws.
     spec = TrainingSpec(recipe.name, recipe.seed, recipe.spacing_mm, recipe.training)
-    annotated = {case.case: case.drawn for case in run.cases}
+    annotated = {case.case: case.annotated for case in run.cases}
     digest = run.known.sha256
     model = train_round(spec, files, work, run.device, annotated, digest=digest)
     for name in MODEL_FILES:
@@ -71,7 +70,7 @@ def _train(run: Run, step: Round, files: Mapping[str, tuple[Path, Path]], folder
 def export_job(run: Run, stage: Stage) -> Job:
     """Export a round's network for `inference`."""
     checkpoint = run.folder / stage.round / "train" / _CHECKPOINT
-    return Job({run.named(checkpoint): checkpoint}, partial(_export, run, stage.round))
+    return Job(run.inputs(checkpoint), partial(_export, run, stage.round))
 
 
 def _export(run: Run, name: str, folder: Path) -> None:
@@ -95,9 +94,13 @@ def _predicted(
     """Label `cases` with a bundle of round `name`, and say by `signal` how sure the network is."""
     manifest = load_manifest(run.folder / name / bundle / MANIFEST)
     files = {case.case: run.release / case.image for case in cases}
-    paths = (*files.values(), manifest.folder / MANIFEST, manifest.weights("onnx"))
-    inputs = {run.named(path): path for path in paths}
+    inputs = run.inputs(*files.values(), *_bundle_files(manifest))
     return Job(inputs, partial(_predict, run, name, manifest, files, signal))
+
+
+def _bundle_files(manifest: Manifest) -> tuple[Path, Path]:
+    """Return what is read of a bundle."""
+    return manifest.folder / MANIFEST, manifest.weights("onnx")
 
 
 def _predict(
@@ -138,7 +141,7 @@ def judge_job(run: Run, stage: Stage) -> Job:
     """Label the held-out cases, and write the DSC of every class that was annotated in them."""
     predicted = _predicted(run, stage.round, run.held_out, run.recipe.confidence)
     truths = _truths(run)
-    inputs = predicted.inputs | {run.named(path): path for path in truths.values()}
+    inputs = predicted.inputs | run.inputs(*truths.values())
     return Job(inputs, partial(_judge, predicted, truths))
 
 
@@ -146,7 +149,7 @@ def _judge(predicted: Job, truths: Mapping[Case, Path], folder: Path) -> None:
     """Label the cases of `truths`, and write their DSC into `folder`/judge.json."""
     predicted.make(folder)
     found = {
-        case.case: dsc_of(path, folder / f"{case.case}{LABEL_SUFFIX}", case.drawn)
+        case.case: dsc_of(path, folder / f"{case.case}{LABEL_SUFFIX}", case.annotated)
         for case, path in truths.items()
     }
     write_json({"dsc": found}, folder / "judge.json")
@@ -174,9 +177,7 @@ def rules_job(run: Run, stage: Stage) -> Job:
     """Copy a round's bundle, with the least volumes that its held-out cases ask for."""
     manifest = load_manifest(run.folder / stage.round / "export" / MANIFEST)
     preds, truths = run.held_out_labels(stage.round), _truths(run)
-    weights = manifest.weights("onnx")
-    paths = (manifest.folder / MANIFEST, weights, *preds.values(), *truths.values())
-    inputs = {run.named(path): path for path in paths}
+    inputs = run.inputs(*_bundle_files(manifest), *preds.values(), *truths.values())
     return Job(inputs, partial(_rules, manifest, truths, preds))
 
 
@@ -188,7 +189,7 @@ def _rules(
     for case, path in truths.items():
         truth, pred = read_flare_labels(path), read_flare_labels(preds[case.case]).labels
         same_shape(truth.labels, pred)
-        add_pieces(pieces, truth.labels, pred, case.drawn, truth.grid.voxel_ml)
+        pieces.add(truth.labels, components(pred), case.annotated, truth.grid.voxel_ml)
     chosen = choose_rules(pieces)
     bundle, ignore = manifest.folder, shutil.ignore_patterns(RECORD)
     shutil.copytree(bundle, folder, ignore=ignore, dirs_exist_ok=True)
@@ -226,12 +227,7 @@ def truth_files(run: Run) -> dict[str, Path]:
     folder = run.truth
     if folder is None:
         raise KitError("there is no truth to score with; give --truth")
-    paths = {
-        case.case: folder / f"{case.case}{LABEL_SUFFIX}"
-        for case in run.cases
-        if case.subset == "validation"
-    }
-    found = {case: path for case, path in paths.items() if path.is_file()}
+    found = truths_in(folder, [case.case for case in run.cases if case.subset == "validation"])
     if not found:
         raise KitError(f"{folder} has no <case>{LABEL_SUFFIX} of a validation case; check --truth")
     return found

@@ -56,7 +56,7 @@ def digests_path(run: Path, key: str) -> Path:
     return run / "digests" / f"{key.replace('/', '.')}.json"
 
 
-def run_stage(work: Work, make: Callable[[Path], None]) -> Path:
+def run_stage(work: Work, make: Callable[[Path], object]) -> Path:
     """Run `make` in a folder that becomes RUN/<key> when it is whole, with its record in it.
 
     A stage that fails or is killed leaves at most a folder RUN/<key>.partial, which the next try
@@ -98,7 +98,7 @@ def _write_digests(work: Work, place: Path, digests_file: Path) -> None:
     write_json({"files": len(outputs), "sha256": digest}, digests_file)
 
 
-def _make(work: Work, folder: Path, make: Callable[[Path], None]) -> None:
+def _make(work: Work, folder: Path, make: Callable[[Path], object]) -> None:
     """Make a stage's files in `folder`, and its record."""
     start_s = time.perf_counter()
     shutil.rmtree(folder, ignore_errors=True)
@@ -180,8 +180,7 @@ def _version(name: str) -> str | None:
 
 def _gpu() -> str | None:
     """Return the first GPU's name as the driver tells it, without loading torch."""
-    names = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    for path in names:
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         for row in path.read_text("utf-8", errors="replace").splitlines():
             if row.startswith("Model:"):
                 return row.partition(":")[2].strip()

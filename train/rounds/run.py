@@ -1,16 +1,15 @@
 """Paths of one run of a recipe."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from train.data.release import LABEL_SUFFIX, Case, load_cases
-from train.pseudo_labels.calibration.confidence import FOLDER as CONFIDENCE
-from train.rounds.graph import cases_to_label, held_out
+from train.rounds.graph import Stage, cases_of, cases_to_label, held_out
 from train.rounds.known import KnownDigests
-from train.rounds.recipe import Round, RoundsRecipe
+from train.rounds.recipe import WEIGHTED, Round, RoundsRecipe
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,12 @@ class Run:
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """The release's usable cases, as stage `data` found them."""
-        return load_cases(self.folder / "data" / "cases.json")
+        return load_cases(self.cases_file)
+
+    @property
+    def cases_file(self) -> Path:
+        """Where stage `data` lists them."""
+        return self.folder / "data" / "cases.json"
 
     def labels_of(self, source: str) -> dict[str, Path]:
         """Return the label map that a source has, or will have, of each case."""
@@ -39,12 +43,9 @@ class Run:
             folder = self.external[source]
             return {case.case: folder / f"{case.case}{LABEL_SUFFIX}" for case in self.cases}
         labelled = cases_to_label(self.recipe, source, self.cases)
+        parts = [Stage(source, "label", part, ()).key for part in range(self.recipe.shards)]
         return {
-            case.case: self.folder
-            / source
-            / "label"
-            / f"part{place % self.recipe.shards:03d}"
-            / f"{case.case}{LABEL_SUFFIX}"
+            case.case: self.folder / parts[place % len(parts)] / f"{case.case}{LABEL_SUFFIX}"
             for place, case in enumerate(labelled)
         }
 
@@ -58,22 +59,36 @@ class Run:
         folder = self.external.get(source) or self.folder / source / "judge"
         return {case.case: folder / f"{case.case}{LABEL_SUFFIX}" for case in self.held_out}
 
-    def confidence_of(self, source: str, labels: Path) -> Path | None:
-        """Return the map of percents beside a source's label map; None if it writes none."""
-        if source in self.recipe.external or not self.recipe.confidence:
-            return None
-        return labels.parent / CONFIDENCE / labels.name
+    def telling(self, step: Round) -> list[str]:
+        """Return the sources of a weighted round that write how sure they are."""
+        if step.combine != WEIGHTED or not self.recipe.confidence:
+            return []
+        return [source for source in step.sources if source not in self.recipe.external]
 
     def fused(self, step: Round, case: Case) -> Path:
         """Return where stage `fuse` puts a case's labels."""
         return self.folder / step.name / "fuse" / f"{case.case}{LABEL_SUFFIX}"
 
-    def named(self, path: Path) -> str:
-        """Return a file's name in records: the same in all runs, wherever they are."""
+    def fused_labels(self, step: Round) -> dict[str, Path]:
+        """Return where stage `fuse` puts the labels of each case of a round."""
+        cases = cases_of(self.recipe, step, self.cases)
+        return {case.case: self.fused(step, case) for case in cases}
+
+    def inputs(self, *paths: Path) -> dict[str, Path]:
+        """Return files by their names in records: the same in all runs, wherever they are."""
+        return {self._named(path): path for path in paths}
+
+    def _named(self, path: Path) -> str:
         for name, folder in (("run", self.folder), ("release", self.release)):
             if path.is_relative_to(folder):
                 return f"{name}/{path.relative_to(folder).as_posix()}"
         return path.name
+
+
+def truths_in(folder: Path, cases: Iterable[str]) -> dict[str, Path]:
+    """Return the true label maps of those cases that have one in a folder."""
+    paths = {case: folder / f"{case}{LABEL_SUFFIX}" for case in cases}
+    return {case: path for case, path in paths.items() if path.is_file()}
 
 
 class Job(NamedTuple):
@@ -81,5 +96,5 @@ class Job(NamedTuple):
 
     inputs: dict[str, Path]
     """By the name they have in the record."""
-    make: Callable[[Path], None]
+    make: Callable[[Path], object]
     """Writes into the folder it is given."""

@@ -1,12 +1,52 @@
-"""When each stage of a run would start and end on a machine with some cards."""
+"""What each stage holds while it runs, which of two goes first, and when each starts and ends."""
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from train.network.recipe import Training
 from train.rounds.graph import Stage
-from train.rounds.resources import cards_of, priority_of
+
+ON_CARD = ("train", "label", "judge", "score")
+"""Kinds of stages that compute a network: with --device cuda each needs a card."""
+NEEDS = {"train": (48_000, 4320), **dict.fromkeys(("label", "judge", "score"), (28_000, 720))}
+"""Memory (MB) and time (minutes) that a stage asks of a cluster; labelling: the challenge's."""
+_LITTLE = (8_000, 720)
+_LATER = {"score": -2, "judge": -1}
+"""Of two stages that could start, the one on which fewer others wait comes later."""
+
+
+def cards_of(stage: Stage, training: Training, device: str) -> int:
+    """Return how many cards a stage holds."""
+    if device != "cuda" or stage.kind not in ON_CARD:
+        return 0
+    return training.gpus if stage.kind == "train" else 1
+
+
+def resources_of(
+    stage: Stage, training: Training, config: Mapping[str, Any]
+) -> dict[str, int | str]:
+    """Return what a stage asks of a cluster, or of this machine: a card, or room among the others.
+
+    A cluster gives the card by `--gres`, as every Slurm knows it.
+    """
+    mem_mb, runtime = NEEDS.get(stage.kind, _LITTLE)
+    count = cards_of(stage, training, config["device"])
+    room: dict[str, int | str] = {"gpu": count} if count else {"cpu_stage": 1}
+    if not config["cards"]:
+        room = {"gres": f"gpu:{count}"} if count else {}
+    return {"mem_mb": mem_mb, "runtime": runtime, **room}
+
+
+def memory_gb(stage: Stage) -> float:
+    """Return the memory that a stage with a card asks of its machine."""
+    return NEEDS[stage.kind][0] / 1000 if stage.kind in NEEDS else 0.0
+
+
+def priority_of(stage: Stage) -> int:
+    """Return which of two stages that could start goes first: the one with the higher number."""
+    return _LATER.get(stage.kind, 0)
 
 
 @dataclass(frozen=True)
@@ -18,9 +58,30 @@ class Planned:
     end: float
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """All stages of a run, in the order in which they start."""
+
+    stages: tuple[Planned, ...]
+
+    @property
+    def hours(self) -> float:
+        """From the start of the run to its end."""
+        return max(one.end for one in self.stages)
+
+    def highest(self, amount: Callable[[Stage], float]) -> float:
+        """Return the most that all stages together hold at one time; `amount`: what one holds."""
+        return max(
+            sum(
+                amount(other.stage) for other in self.stages if other.start <= one.start < other.end
+            )
+            for one in self.stages
+        )
+
+
 def planned(
     stages: Sequence[Stage], training: Training, hours: Mapping[str, float], cards: int
-) -> tuple[Planned, ...]:
+) -> Schedule:
     """Return when stages run as `train run --gpus` runs them: a card that is free takes the next.
 
     Args:
@@ -44,17 +105,4 @@ def planned(
         now, place = heapq.heappop(ends)
         done.add(found[place].stage.key)
         free += cards_of(found[place].stage, training, "cuda")
-    return tuple(found)
-
-
-def highest(plan: Sequence[Planned], amount: Callable[[Stage], float]) -> float:
-    """Return the most that all stages together hold at one time.
-
-    Args:
-        plan: When each runs.
-        amount: What one holds while it runs.
-    """
-    return max(
-        sum(amount(other.stage) for other in plan if other.start <= one.start < other.end)
-        for one in plan
-    )
+    return Schedule(tuple(found))

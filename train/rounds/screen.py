@@ -1,9 +1,7 @@
 """Print and save the scores of a run's rounds, and the decision whether to go on."""
 
-from rich.table import Table
-
 from evaluation.scoring.scores import Scores, load_scores
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import numbers_table, show_table
 from imaging.tables import write_csv
 from imaging.terminal import terminal, warn
 from train.rounds.run import Run
@@ -22,9 +20,8 @@ def show_rounds(run: Run) -> None:
     if not rows:
         return
     write_csv(run.folder / "rounds.csv", _COLUMNS, rows)
-    table = Table("round", title=f"{run.recipe.name}: every round's network on validation cases")
-    for name in _COLUMNS[1:]:
-        table.add_column(name, justify="right")
+    title = f"{run.recipe.name}: every round's network on validation cases"
+    table = numbers_table(*_COLUMNS, title=title)
     for row in rows:
         table.add_row(*row)
     show_table(table, terminal())

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+from train.data.release import LAYOUT, release_files
+from train.data.screen import check_on_screen
 from train.progress import log_stage
 from train.rounds.cards import hold_cards, require_card
 from train.rounds.fuse import fuse_job, select_job
 from train.rounds.graph import Stage, expand
-from train.rounds.known import known_of
+from train.rounds.known import known_path
 from train.rounds.network import export_job, judge_job, label_job, rules_job, score_job, train_job
 from train.rounds.records import Work, run_stage
-from train.rounds.resources import cards_of
 from train.rounds.run import Job, Run
+from train.rounds.schedule import cards_of
 
 
 def do_stage(run: Run, stage: Stage, cards: Sequence[str] = ()) -> Path:
@@ -36,7 +39,8 @@ def do_stage(run: Run, stage: Stage, cards: Sequence[str] = ()) -> Path:
 
 
 def _do_stage(run: Run, stage: Stage) -> Path:
-    known_of(run.folder, (*stage.needs, stage.key), run.known)
+    for key in (*stage.needs, stage.key):
+        run.known.load(known_path(run.folder, key))
     job = JOBS[stage.kind](run, stage)
     order = [other.key for other in expand(run.recipe, scored=True)]
     facts = {
@@ -54,26 +58,9 @@ def _do_stage(run: Run, stage: Stage) -> Path:
 
 def data_job(run: Run, stage: Stage) -> Job:
     """Check the release: which cases are usable, and what was annotated in each."""
-    from train.data.release import Layout
-    from train.data.screen import check_on_screen
-
-    def make(folder: Path) -> None:
-        check_on_screen(run.release, Layout(), folder, run.recipe.training.threads, deep=False)
-
-    return Job({run.named(path): path for path in release_files(run.release)}, make)
-
-
-def release_files(release: Path) -> list[Path]:
-    """Return the files of a release.
-
-    Raises:
-        KitError: It is not laid out as one.
-    """
-    from train.data.release import Layout, list_cases
-
-    layout = Layout()
-    list_cases(release, layout)
-    return [path for name in layout.folders for path in sorted((release / name).iterdir())]
+    jobs = run.recipe.training.threads
+    make = partial(check_on_screen, run.release, LAYOUT, jobs=jobs, deep=False)
+    return Job(run.inputs(*release_files(run.release)), make)
 
 
 JOBS: dict[str, Callable[[Run, Stage], Job]] = {

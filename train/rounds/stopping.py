@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from imaging.errors import KitError
 from imaging.records import read_record, write_json
 from train.rounds.fuse import agreement
-from train.rounds.graph import cases_of, consumers
-from train.rounds.recipe import Round, Stop
+from train.rounds.graph import consumers
+from train.rounds.recipe import Stop
 from train.rounds.run import Run
 
 SAMPLES = 2000
@@ -224,18 +224,13 @@ def judged_rounds(run: Run, count: int) -> list[Judged]:
     steps = run.recipe.rounds[:count]
     for before, step in zip((None, *steps), steps, strict=False):
         place = run.folder / step.name
-        mine = _labels(run, step)
-        theirs = _labels(run, before) if before else {}
+        mine = run.fused_labels(step)
+        theirs = run.fused_labels(before) if before else {}
         own = run.labels_of(step.name) if consumers(run.recipe, step.name) else {}
         change = changed(theirs, mine)
         dsc = load_dsc(place / "judge" / "judge.json")
         found.append(Judged(step.name, dsc, change, _agreement(own, mine)))
     return found
-
-
-def _labels(run: Run, step: Round) -> dict[str, Path]:
-    cases = cases_of(run.recipe, step, run.cases)
-    return {case.case: run.fused(step, case) for case in cases}
 
 
 def changed(before: Mapping[str, Path], now: Mapping[str, Path]) -> float:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from train.data.release import LABEL_SUFFIX, Layout, list_cases
+from train.data.release import list_cases
 from train.progress import CASE, EPOCH
 from train.rounds.cost import RecipeCost
 from train.rounds.hardware import A100
-from train.rounds.run import Run
+from train.rounds.run import Run, truths_in
 from train.rounds.watch import DONE, Watched
 
 _LABELLING = ("label", "judge", "score")
@@ -53,7 +53,7 @@ class Clock:
             run: Its release is listed.
             slots: Parts of a labelling that run at once.
         """
-        recipe, cases = run.recipe, list_cases(run.release, Layout())
+        recipe, cases = run.recipe, list_cases(run.release)
         names = {case.case for case in cases}
         annotated = sum(case.label is not None for case in cases)
         validation = [case.case for case in cases if case.subset == "validation"]
@@ -61,7 +61,7 @@ class Clock:
         self._labelled = {row.round: row.labelled for row in estimate.rounds}
         self._cases = {
             "judge": annotated // recipe.held_out if recipe.held_out else 0,
-            "score": sum(_has_truth(run, name) for name in validation),
+            "score": 0 if run.truth is None else len(truths_in(run.truth, validation)),
         }
         self._epochs, self._shards = recipe.training.epochs, recipe.shards
         train_s = estimate.train_hours(A100).most * 3600
@@ -89,13 +89,6 @@ class Clock:
                 seconds += _kind_s(rows, row.stage.kind)
         return TimeLeft(seconds, tuple(dict.fromkeys(estimated)))
 
-    def stage_left(self, row: Watched) -> float | None:
-        """Return the seconds that a running stage still takes; None if it has not told yet."""
-        told = row.logged.progress
-        if told is None or told.each_s is None:
-            return None
-        return (told.total - told.done) * told.each_s
-
     def _units_left(self, row: Watched) -> int:
         """Return the epochs or cases that a stage has still to do."""
         stage, told = row.stage, row.logged.progress
@@ -106,10 +99,6 @@ class Clock:
         if stage.kind == "label":
             return math.ceil(self._labelled[stage.round] / self._shards)
         return self._cases[stage.kind]
-
-
-def _has_truth(run: Run, name: str) -> bool:
-    return run.truth is not None and (run.truth / f"{name}{LABEL_SUFFIX}").is_file()
 
 
 def _each_s(rows: Sequence[Watched], unit: str) -> float | None:

@@ -30,9 +30,8 @@ def compare_runs(first: Path, second: Path) -> tuple[int, RunDifference | None]:
         KitError: A folder holds no run.
     """
     records = [_records(folder) for folder in (first, second)]
-    equal = 0
     both = {**records[1], **records[0]}
-    for stage in sorted(both, key=lambda key: both[key]["place"]):
+    for equal, stage in enumerate(sorted(both, key=lambda key: both[key]["place"])):
         one, other = (found.get(stage) for found in records)
         if one is None or other is None:
             missing = first if one is None else second
@@ -43,11 +42,9 @@ def compare_runs(first: Path, second: Path) -> tuple[int, RunDifference | None]:
                 for key in _CONDITIONS
                 if one.get(key) != other.get(key)
             )
-            return equal, RunDifference(
-                stage, _first_file(one["outputs"], other["outputs"]), around
-            )
-        equal += 1
-    return equal, None
+            what = _first_file(one["outputs"], other["outputs"])
+            return equal, RunDifference(stage, what, around)
+    return len(both), None
 
 
 def _records(folder: Path) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,6 @@
 """What each stage of a run is doing, from its files: a digest when it is done, and its log."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from train.progress import Logged, read_log
@@ -28,20 +27,15 @@ class Watched:
     """Of its last try, in an earlier call of `train run` perhaps."""
 
 
-@dataclass
 class Watch:
     """The stages of a run; made before Snakemake is started."""
 
-    run: Run
-    stages: Sequence[Stage] = ()
-    _before: dict[str, int] = field(default_factory=dict)
-    """Bytes that each log had then: what is behind them is of this call."""
-    _finished: dict[str, Logged] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Note which logs there are."""
-        self.stages = expand(self.run.recipe, scored=self.run.truth is not None)
+    def __init__(self, run: Run) -> None:
+        """Note how many bytes each log has: what is behind them is of this call."""
+        self.run = run
+        self.stages = expand(run.recipe, scored=run.truth is not None)
         self._before = {stage.key: _size(self.log(stage)) for stage in self.stages}
+        self._finished: dict[str, Logged] = {}
 
     def log(self, stage: Stage) -> Path:
         """Return the log of a stage."""

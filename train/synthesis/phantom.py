@@ -19,43 +19,9 @@ from imaging.volumes import write_volume
 from train.synthesis import patient as anatomy
 from train.synthesis.solids import Mask, Solid, SolidEllipsoid, Tube, WarpedSpace, smooth_noise
 
-# Tissues that have no FLARE label; 1 to 14 are the labels themselves.
-AIR, FAT, MUSCLE, BONE, MARROW, LUNG, HEART, BOWEL, GAS, COUCH, VESSEL, FLUID = range(20, 32)
-SKIN, DISC = 32, 33
-
-# Mean HU by tissue: without contrast, in the portal venous and in the late arterial phase.
-_HU: dict[int, tuple[float, float, float]] = {
-    AIR: (-1000, -1000, -1000),
-    FAT: (-102, -100, -101),
-    MUSCLE: (52, 62, 58),
-    BONE: (520, 530, 525),
-    MARROW: (170, 190, 180),
-    LUNG: (-840, -830, -830),
-    HEART: (42, 140, 230),
-    BOWEL: (36, 62, 58),
-    GAS: (-960, -960, -960),
-    COUCH: (-180, -180, -180),
-    VESSEL: (42, 160, 180),
-    FLUID: (14, 16, 15),
-    SKIN: (20, 25, 23),
-    DISC: (78, 80, 79),
-    ORGANS["liver"]: (56, 108, 70),
-    ORGANS["right kidney"]: (32, 178, 150),
-    ORGANS["spleen"]: (48, 120, 126),
-    ORGANS["pancreas"]: (40, 96, 108),
-    ORGANS["aorta"]: (42, 155, 310),
-    ORGANS["inferior vena cava"]: (40, 142, 84),
-    ORGANS["right adrenal gland"]: (24, 66, 74),
-    ORGANS["left adrenal gland"]: (24, 66, 74),
-    ORGANS["gallbladder"]: (8, 9, 8),
-    ORGANS["esophagus"]: (36, 56, 50),
-    ORGANS["stomach"]: (38, 66, 62),
-    ORGANS["duodenum"]: (36, 68, 66),
-    ORGANS["left kidney"]: (32, 178, 150),
-    ORGANS["tumour"]: (34, 62, 48),
-}
+_CODES = {name: ORGANS.get(name, 20 + place) for place, name in enumerate(anatomy.MEAN_HU)}
+"""Of every tissue; those of FLARE's organs are their labels."""
 _NATIVE, _PORTAL, _ARTERIAL = range(3)
-_PARENCHYMA = tuple(ORGANS[name] for name in ("liver", "spleen", "pancreas"))
 _BODY_POWER = 2.4
 _NOISE_HU = 11.0
 _STREAM = 23
@@ -73,10 +39,21 @@ class _Patient:
     cavity: Mask
     grid: Grid
 
-    def paint(self, code: int, solids: tuple[Solid, ...], where: Mask | None = None) -> None:
-        """Give `solids`, varied, the tissue `code`; only inside `where`, if given."""
-        mask = self.space.mask(*(solid.varied(self.rng) for solid in solids))
-        self.tissue[mask if where is None else mask & where] = code
+    def of(self, *tissues: str) -> Mask:
+        """Return where any of `tissues` is."""
+        return np.asarray(np.any([self.tissue == _CODES[name] for name in tissues], axis=0))
+
+    def fill(self, tissue: str, where: Mask) -> None:
+        """Make everything in `where` of `tissue`."""
+        self.tissue[where] = _CODES[tissue]
+
+    def paint(self, tissue: str, solids: tuple[Solid, ...], where: Mask) -> None:
+        """Make `solids`, varied, of `tissue` inside `where`."""
+        self.fill(tissue, self.space.mask(*(one.varied(self.rng) for one in solids)) & where)
+
+    def inside(self, solids: tuple[Solid, ...], wall_mm: float = 0.0) -> Mask:
+        """Return where `solids`, as in the standard patient, are; `wall_mm` of each left out."""
+        return self.space.mask(*(solid.shrunk(wall_mm) if wall_mm else solid for solid in solids))
 
 
 def phantom(
@@ -101,7 +78,7 @@ def phantom(
     rng = np.random.default_rng((_STREAM, seed))
     grid = Grid(shape, spacing_mm)
     space = WarpedSpace(grid, rng, warp_mm=2.5, scale=float(rng.uniform(0.94, 1.05)))
-    tissue = np.full(shape, AIR, dtype=np.uint8)
+    tissue = np.full(shape, _CODES["air"], dtype=np.uint8)
     patient = _Patient(space, rng, tissue, np.zeros(shape, np.bool_), grid)
     _trunk(patient)
     _bowel(patient)
@@ -135,26 +112,27 @@ def _trunk(patient: _Patient) -> None:
     depth, width = anatomy.BODY_RADII
     fat_mm, wall_mm = float(rng.uniform(10, 24)), float(rng.uniform(9, 13))
     thin_mm = np.where(y < 0, 0.85, 1.0).astype(np.float32)
-    for inward, code in ((0.0, SKIN), (2.5, FAT), (fat_mm, MUSCLE), (fat_mm + wall_mm, FAT)):
+    layers = ((0.0, "skin"), (2.5, "fat"), (fat_mm, "muscle"), (fat_mm + wall_mm, "fat"))
+    for inward, tissue in layers:
         a, b = depth - inward * thin_mm, width - inward
         inside = np.abs(y / a) ** _BODY_POWER + np.abs(x / b) ** _BODY_POWER <= 1
-        patient.tissue[inside] = code
+        patient.fill(tissue, inside)
     patient.cavity |= inside
-    patient.paint(MUSCLE, anatomy.BACK_MUSCLES, patient.tissue != AIR)
+    patient.paint("muscle", anatomy.SURROUNDINGS["back_muscles"], ~patient.of("air"))
     under = y - (depth + 6 - np.square(x / 60))
-    couch = (under > 0) & (under < 9) & (np.abs(x) < 210) & (patient.tissue == AIR)
-    patient.tissue[couch] = COUCH
+    couch = (under > 0) & (under < 9) & (np.abs(x) < 210) & patient.of("air")
+    patient.fill("couch", couch)
 
 
 def _bowel(patient: _Patient) -> None:
     """Colon, and loops of small bowel where there is room for them."""
     rng, cavity = patient.rng, patient.cavity
-    patient.paint(BOWEL, anatomy.COLON, cavity)
+    patient.paint("bowel", anatomy.SURROUNDINGS["colon"], cavity)
     region = anatomy.BOWEL_REGION
     for _ in range(14):
         knots = np.array(region.center) + rng.uniform(-0.6, 0.6, (4, 3)) * region.radii
         loop = Tube(tuple((float(z), float(y), float(x)) for z, y, x in knots), (11, 12, 12, 11))
-        patient.tissue[patient.space.mask(loop) & cavity & (patient.tissue == FAT)] = BOWEL
+        patient.fill("bowel", patient.space.mask(loop) & cavity & patient.of("fat"))
 
 
 def _diaphragm(patient: _Patient) -> Mask:
@@ -167,86 +145,85 @@ def _diaphragm(patient: _Patient) -> Mask:
         domes.append(top + float(patient.rng.normal(0, 4)) - 58 * fall)
     height = z - np.maximum(domes[0], domes[1])
     middle_chest = np.abs(x) < 30
-    patient.tissue[patient.cavity & (height > -3) & (height <= 0) & ~middle_chest] = MUSCLE
-    patient.tissue[patient.cavity & (height > 0) & ~middle_chest] = LUNG
     chest = patient.cavity & (height > 0)
-    patient.paint(HEART, (anatomy.HEART,), chest)
+    patient.fill("muscle", patient.cavity & (height > -3) & (height <= 0) & ~middle_chest)
+    patient.fill("lung", chest & ~middle_chest)
+    patient.paint("heart", anatomy.SURROUNDINGS["heart"], chest)
     below: Mask = patient.cavity & (height <= -3)
     return below
 
 
 def _organs(patient: _Patient, below: Mask) -> None:
     for name, solids in anatomy.ORGANS_IN_CAVITY.items():
-        patient.paint(ORGANS[name], solids, below)
-    patient.paint(VESSEL, anatomy.LOOSE_VESSELS, patient.tissue == FAT)
-    kidneys = np.isin(patient.tissue, (ORGANS["right kidney"], ORGANS["left kidney"]))
-    patient.paint(FAT, anatomy.KIDNEY_SINUS, kidneys)
+        patient.paint(name, solids, below)
+    parts = anatomy.SURROUNDINGS
+    patient.paint("vessel", parts["loose_vessels"], patient.of("fat"))
+    patient.paint("fat", parts["kidney_sinus"], patient.of("right kidney", "left kidney"))
     for name, solids in anatomy.ORGANS_ACROSS_DIAPHRAGM.items():
-        patient.paint(ORGANS[name], solids, patient.cavity)
+        patient.paint(name, solids, patient.cavity)
 
 
 def _bones(patient: _Patient) -> None:
     """Spine and ribs."""
     z, y, x = patient.space.places
-    body = patient.space.mask(anatomy.VERTEBRAE)
-    patient.tissue[body] = BONE
-    patient.tissue[patient.space.mask(anatomy.VERTEBRAE.shrunk(2.5))] = MARROW
-    patient.tissue[patient.space.mask(*anatomy.ARCHES)] = BONE
-    patient.tissue[patient.space.mask(anatomy.CANAL)] = FLUID
-    patient.tissue[body & ((z % anatomy.DISC_PITCH_MM) < anatomy.DISC_HEIGHT_MM)] = DISC
+    parts = anatomy.SURROUNDINGS
+    body = patient.inside(parts["vertebrae"])
+    patient.fill("bone", body)
+    patient.fill("marrow", patient.inside(parts["vertebrae"], wall_mm=2.5))
+    patient.fill("bone", patient.inside(parts["vertebral_arches"]))
+    patient.fill("fluid", patient.inside(parts["spinal_canal"]))
+    patient.fill("disc", body & ((z % anatomy.DISC_PITCH_MM) < anatomy.DISC_HEIGHT_MM))
     slanted = z - 0.45 * y  # ribs fall from the spine to the front
-    ribs = (patient.tissue == MUSCLE) & (slanted > anatomy.LOWEST_RIB_MM)
+    ribs = patient.of("muscle") & (slanted > anatomy.LOWEST_RIB_MM)
     ribs &= ((slanted % anatomy.RIB_PITCH_MM) < anatomy.RIB_HEIGHT_MM) & (np.abs(x) > 52)
     depth, width = anatomy.BODY_RADII
     ribs &= np.square(y / depth) + np.square(x / width) > 0.5
-    patient.tissue[ribs] = BONE
+    patient.fill("bone", ribs)
 
 
 def _tumours(patient: _Patient, diameters_mm: tuple[float, ...]) -> None:
     """Tumours in the liver; FLARE's tumour label covers the organ's."""
-    rng, liver = patient.rng, ORGANS["liver"]
+    rng = patient.rng
     for number in range(len(diameters_mm) or int(rng.integers(1, 4))):
-        inside = np.flatnonzero(patient.tissue == liver)
+        inside = np.flatnonzero(patient.of("liver"))
         if not inside.size:
             return
         at = patient.space.places.reshape(3, -1)[:, int(rng.choice(inside))]
         radius = diameters_mm[number] / 2 if diameters_mm else float(rng.uniform(8, 22))
         ball = SolidEllipsoid((float(at[0]), float(at[1]), float(at[2])), (radius, radius, radius))
-        mask = patient.space.mask(ball.varied(rng)) & (patient.tissue == liver)
-        patient.tissue[mask] = ORGANS["tumour"]
+        patient.paint("tumour", (ball,), patient.of("liver"))
 
 
 def _contents(patient: _Patient) -> None:
     """Paint what lies inside a labelled organ: fluid and gas in the gut, vessels in the liver."""
-    tissue, rng = patient.tissue, patient.rng
+    rng = patient.rng
     lumps = smooth_noise(patient.grid, rng, 36.0)
     _, y, _ = patient.space.places
-    solids = anatomy.ORGANS_IN_CAVITY
-    stomach = patient.space.mask(*(solid.shrunk(5) for solid in solids["stomach"]))
-    stomach &= tissue == ORGANS["stomach"]
-    tissue[stomach] = FLUID
-    tissue[stomach & (y < float(rng.uniform(-58, -34)))] = GAS  # supine: gas rises to the front
-    colon = patient.space.mask(*(solid.shrunk(4) for solid in anatomy.COLON)) & (tissue == BOWEL)
-    tissue[colon & (lumps > 0.2)] = GAS
-    bowel = (tissue == BOWEL) & (lumps < -0.9)
-    tissue[bowel] = FLUID
-    duodenum = patient.space.mask(*(solid.shrunk(5) for solid in solids["duodenum"]))
-    tissue[duodenum & (tissue == ORGANS["duodenum"])] = FLUID
-    patient.paint(VESSEL, anatomy.LIVER_VESSELS, tissue == ORGANS["liver"])
+    solids, parts = anatomy.ORGANS_IN_CAVITY, anatomy.SURROUNDINGS
+    stomach = patient.inside(solids["stomach"], wall_mm=5) & patient.of("stomach")
+    patient.fill("fluid", stomach)
+    # Supine: gas rises to the front.
+    patient.fill("gas", stomach & (y < float(rng.uniform(-58, -34))))
+    colon = patient.inside(parts["colon"], wall_mm=4) & patient.of("bowel")
+    patient.fill("gas", colon & (lumps > 0.2))
+    patient.fill("fluid", patient.of("bowel") & (lumps < -0.9))
+    duodenum = patient.inside(solids["duodenum"], wall_mm=5) & patient.of("duodenum")
+    patient.fill("fluid", duodenum)
+    patient.paint("vessel", parts["liver_vessels"], patient.of("liver"))
 
 
 def _hounsfield(patient: _Patient) -> NDArray[np.int16]:
     """Turn tissues into a CT: means of a phase, grain, blurred edges, scanner noise."""
-    rng, tissue = patient.rng, patient.tissue
+    rng = patient.rng
     sampled = float(rng.uniform())
     phase = _ARTERIAL if sampled < 0.25 else _PORTAL if sampled < 0.7 else _NATIVE
     means = np.zeros(256, dtype=np.float32)
-    for code, phases in _HU.items():
-        means[code] = phases[phase] + rng.normal(0, 4)
-    hu = means[tissue]
+    for tissue, mean_hu in anatomy.MEAN_HU.items():
+        means[_CODES[tissue]] = mean_hu[phase] + rng.normal(0, 4)
+    hu = means[patient.tissue]
     grain = smooth_noise(patient.grid, rng, 12.0)
-    hu += np.where(np.isin(tissue, _PARENCHYMA), 4.0, 9.0).astype(np.float32) * grain
-    noise = _blurred(rng.standard_normal(tissue.shape, dtype=np.float32), 0.6)
+    hu += np.where(patient.of("liver", "spleen", "pancreas"), 4.0, 9.0).astype(np.float32) * grain
+    noise = _blurred(rng.standard_normal(hu.shape, dtype=np.float32), 0.6)
     noise *= np.float32(_NOISE_HU) / noise.std()
     hu = (_blurred(hu, 0.67) + noise).clip(-1024, 1500)
     return hu.round().astype(np.int16)

@@ -4,19 +4,25 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from imaging.errors import KitError
+from imaging.geometry import as_shape
 from imaging.organs import ORGANS
 from train.data.anatomy import IGNORE, Anatomy, read_anatomy
+from train.synthesis import contrast
 from train.synthesis.phantom import phantom
 from train.synthesis.phantom_release import CtAndLabels, Draw, PhantomCase, Phantoms
-from train.synthesis.registration import SHARED, fit_bend
-from train.synthesis.transplant import LabelledCT, laid_into
+from train.synthesis.registration import SHARED, Bend, LabelledCT, fit_bend, source_slices, warp
 
 _BOX_MM = (420.0, 320.0, 400.0)
 """What is painted before it is laid into another shape: all organs, and room around them."""
 _FEWEST = 4
 """Organs that a label map must have to be bent to."""
+_VESSELS = (5, 6)
+_MAX_FLARE = 14
+_MARGIN_SLICES = 24
+"""Slices kept beyond the source CT where the target's own organs (bowel, bladder) are annotated."""
 
 
 def from_anatomies(phantoms: Phantoms, folder: Path, ids: str) -> Draw:
@@ -28,7 +34,7 @@ def from_anatomies(phantoms: Phantoms, folder: Path, ids: str) -> Draw:
     Args:
         phantoms: Gives the voxel size, which must be one for all axes.
         folder: Holds *.nii.gz.
-        ids: What their numbers mean, a key of `train.data.anatomy.IDS`.
+        ids: What their numbers mean, for `train.data.anatomy.label_ids`.
 
     Raises:
         KitError: There is no label map, one cannot be read or shares too few organs, or the voxels
@@ -60,14 +66,67 @@ def _healthy(shape: Anatomy) -> Anatomy:
     """Return `shape` with its tumours filled by the liver; new ones are grown on request."""
     tumour, liver = ORGANS["tumour"], ORGANS["liver"]
     labels = np.where(shape.labels == tumour, np.uint8(liver), shape.labels)
-    return Anatomy(shape.name, labels, tuple(label for label in shape.annotated if label != tumour))
+    return Anatomy(labels, tuple(label for label in shape.annotated if label != tumour))
 
 
 def _painted(shape: Anatomy, spacing_mm: float, seed: int, tumour: bool) -> CtAndLabels:
     z, y, x = (round(mm / spacing_mm) for mm in _BOX_MM)
     hu, labels = phantom(seed, (z, y, x), (spacing_mm,) * 3, tumour=False)
-    source = LabelledCT(shape.name, hu.astype(np.float32), labels)
+    source = LabelledCT(hu.astype(np.float32), labels)
     bend = fit_bend(labels, shape.labels)
     made = laid_into(source, shape, bend, tumour, np.random.default_rng(seed))
     truth = np.where(made.labels == IGNORE, np.uint8(0), made.labels)
     return np.rint(made.hu).astype(np.int16), truth
+
+
+def laid_into(
+    ct: LabelledCT, target: Anatomy, bend: Bend, tumours: bool, rng: np.random.Generator
+) -> LabelledCT:
+    """Lay `ct` into the shape of `target`, whose annotated organs win; as another scanner shows it.
+
+    Args:
+        ct: What is bent.
+        target: The shape.
+        bend: The fitted deformation.
+        tumours: Whether to grow tumours.
+        rng: Where chance comes from.
+    """
+    shape = as_shape(target.labels)
+    places = source_slices(bend, shape[0])
+    outside = (places < -1) | (places > len(ct.hu))  # where the source's edge slice is repeated
+    hu, labels = _redraw(warp(ct, bend, shape), target, rng)
+    vessels = outside[:, np.newaxis, np.newaxis] & np.isin(labels, _VESSELS)
+    labels[vessels] = IGNORE
+    kept = _near(~outside, _MARGIN_SLICES)
+    hu, labels = hu[kept], labels[kept]
+    if tumours:
+        contrast.add_tumours(hu, labels, 3.0, rng)
+    hu = np.clip(contrast.degrade(hu, rng), -1024, 1500)
+    return LabelledCT(hu, labels)
+
+
+def _near(inside: NDArray[np.bool_], margin: int) -> slice:
+    """Return the slices from the first to the last of `inside`, and `margin` more on each side."""
+    found = np.flatnonzero(inside)
+    if not found.size:
+        return slice(None)
+    return slice(max(0, int(found[0]) - margin), int(found[-1]) + margin + 1)
+
+
+def _redraw(bent: LabelledCT, target: Anatomy, rng: np.random.Generator) -> LabelledCT:
+    """Replace bent organs by those annotated in `target`; keep the texture where both agree."""
+    (hu, labels), means = bent, contrast.organ_means(rng)
+    annotated = [organ for organ in target.annotated if organ <= _MAX_FLARE]
+    stale = np.isin(labels, annotated) & (labels != target.labels)
+    grain = contrast.tissue_grain(rng, as_shape(hu))
+    hu[stale] = rng.uniform(-110, 30) + grain[stale]
+    result = np.where(np.isin(labels, annotated), np.uint8(0), labels)
+    if rng.uniform() < 0.7:
+        contrast.paint_bowel(hu, target.labels, grain, rng)
+        result[target.labels > _MAX_FLARE] = 0
+    for organ in annotated:
+        wanted = target.labels == organ
+        gap = wanted & (labels != organ)
+        hu[gap] = means[organ] + grain[gap]
+        result[wanted] = organ
+    return LabelledCT(hu, result)

@@ -17,7 +17,7 @@ from imaging.files import make_folder
 from imaging.records import Positive, PositiveInt, read_table, to_record
 from imaging.terminal import terminal
 from imaging.volumes import write_volume
-from train.data.release import IMAGE_SUFFIX, LABEL_SUFFIX, Layout, case_list
+from train.data.release import IMAGE_SUFFIX, LABEL_SUFFIX, LAYOUT, case_list
 from train.pseudo_labels.fusion import ORGAN_LABELS
 from train.synthesis.phantom import phantom
 
@@ -135,7 +135,7 @@ def from_shapes(phantoms: Phantoms) -> Draw:
 
 
 def write_phantom_case(
-    case: PhantomCase, draw: Draw, phantoms: Phantoms, seed: int, folder: Path, layout: Layout
+    case: PhantomCase, draw: Draw, phantoms: Phantoms, seed: int, folder: Path
 ) -> None:
     """Write one case into `folder`: sampled from `seed` and its own name, whatever else is made.
 
@@ -148,16 +148,14 @@ def write_phantom_case(
     def write(array: NDArray[np.int16] | NDArray[np.uint8], place: str, suffix: str) -> None:
         write_volume(array, phantoms.spacing_mm, folder / place / f"{case.case}{suffix}")
 
-    write(hu, getattr(layout, case.kind, layout.images), IMAGE_SUFFIX)
+    write(hu, getattr(LAYOUT, case.kind, LAYOUT.images), IMAGE_SUFFIX)
     write(truth, HIDDEN, LABEL_SUFFIX)
     if case.annotated:
         labels = np.where(np.isin(truth, case.annotated), truth, np.uint8(0))
-        write(labels, layout.labels, LABEL_SUFFIX)
+        write(labels, LAYOUT.labels, LABEL_SUFFIX)
 
 
-def write_release(
-    phantoms: Phantoms, seed: int, draw: Draw, folder: Path, layout: Layout | None = None
-) -> int:
+def write_release(phantoms: Phantoms, seed: int, draw: Draw, folder: Path) -> int:
     """Write a release into `folder`, and the truth of every case into `folder`/hidden.
 
     Args:
@@ -165,7 +163,6 @@ def write_release(
         seed: The same seed gives the same bytes.
         draw: Makes a case; `from_shapes`, for one.
         folder: Must be new or empty.
-        layout: Names of the release's folders.
 
     Returns:
         The number of cases.
@@ -173,14 +170,13 @@ def write_release(
     Raises:
         KitError: `folder` holds something, or cannot be written.
     """
-    layout = layout or Layout()
     make_folder(folder)
     if any(folder.iterdir()):
         raise KitError(f"{folder} is not empty; give a new folder, or delete it")
-    for name in (*layout.folders, HIDDEN):
+    for name in (*LAYOUT.folders, HIDDEN):
         make_folder(folder / name)
     cases = list(phantom_cases(phantoms))
     console = terminal(stderr=True)
     for case in track(cases, description="phantoms", console=console, transient=True):
-        write_phantom_case(case, draw, phantoms, seed, folder, layout)
+        write_phantom_case(case, draw, phantoms, seed, folder)
     return len(cases)

@@ -5,6 +5,7 @@ fine. The result moves a real CT, with its labels, into another patient's organ 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,14 @@ _LEAST_SPREAD = 1.0
 
 Field = NDArray[np.float32]
 """float32 [3, z, y, x]: for points of the target, voxel coordinates in the source (Z, Y, X)."""
+
+
+class LabelledCT(NamedTuple):
+    """A CT on an isotropic grid with what is known of it, axes (Z, Y, X)."""
+
+    hu: NDArray[np.float32]
+    labels: Labels
+    """FLARE labels, or `IGNORE` where nobody may be taught anything."""
 
 
 @dataclass(frozen=True)
@@ -131,23 +140,20 @@ def _roughness(move: torch.Tensor) -> torch.Tensor:
     return torch.stack([move.diff(dim=axis).square().mean() for axis in (2, 3, 4)]).sum()
 
 
-def warp(
-    hu: NDArray[np.float32], labels: Labels, bend: Bend, shape: Shape
-) -> tuple[NDArray[np.float32], Labels]:
+def warp(ct: LabelledCT, bend: Bend, shape: Shape) -> LabelledCT:
     """Move a CT and its labels through a deformation onto a grid of `shape`.
 
     Args:
-        hu: float32 [Z, Y, X] in Hounsfield units; interpolated linearly.
-        labels: uint8 [Z, Y, X] on the same grid; the nearest voxel's label is taken.
+        ct: Its HU are interpolated linearly; of its labels the nearest voxel's is taken.
         bend: What `fit_bend` found.
         shape: Target shape (Z, Y, X).
     """
     places = (_indices(shape) - (bend.stride - 1) / 2) / bend.stride
     coarse = torch.from_numpy(bend.field)[None]
     fine = _sample(coarse, places, "bilinear") + (places - _held(places, coarse)) * bend.stride
-    moved = _sample(torch.from_numpy(hu)[None, None], fine, "bilinear")[0, 0].numpy()
-    named = torch.from_numpy(labels.astype(np.float32))[None, None]
-    return moved, _sample(named, fine, "nearest")[0, 0].numpy().astype(np.uint8)
+    moved = _sample(torch.from_numpy(ct.hu)[None, None], fine, "bilinear")[0, 0].numpy()
+    named = torch.from_numpy(ct.labels.astype(np.float32))[None, None]
+    return LabelledCT(moved, _sample(named, fine, "nearest")[0, 0].numpy().astype(np.uint8))
 
 
 def source_slices(bend: Bend, slices: int) -> NDArray[np.float64]:

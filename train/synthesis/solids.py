@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class SolidEllipsoid:
         a, b, c = (max(radius - by_mm, 0.1) for radius in self.radii)
         return replace(self, radii=(a, b, c))
 
-    def parts(self) -> Iterator[tuple[Point, Point, "SolidEllipsoid"]]:
+    def parts(self) -> Iterator[tuple[Point, Point, "Solid"]]:
         """Yield the lowest and highest corner around each piece, and the piece."""
         center, radii = np.array(self.center), np.array(self.radii)
         yield _point(center - radii), _point(center + radii), self
@@ -64,7 +65,7 @@ class Tube:
         """Return the tube whose wall is `by_mm` further in."""
         return replace(self, radii=tuple(max(radius - by_mm, 0.1) for radius in self.radii))
 
-    def parts(self) -> Iterator[tuple[Point, Point, "Tube"]]:
+    def parts(self) -> Iterator[tuple[Point, Point, "Solid"]]:
         """Yield the lowest and highest corner around each straight piece, and the piece."""
         for i in range(len(self.knots) - 1):
             ends, radii = self.knots[i : i + 2], self.radii[i : i + 2]
@@ -101,17 +102,12 @@ class WarpedSpace:
         ).astype(np.float32)
         """float32 [3, Z, Y, X]: where in the standard patient each voxel lies."""
 
-    def fill(self, mask: Mask, solid: Solid) -> None:
-        """Set `mask` [Z, Y, X] where `solid` is."""
-        for low, high, part in solid.parts():
-            box = self._box(low, high)
-            mask[box] |= part.holds(self.places[(slice(None), *box)])
-
     def mask(self, *solids: Solid) -> Mask:
         """Return where any of `solids` is, bool [Z, Y, X]."""
         mask = np.zeros(self.places.shape[1:], dtype=np.bool_)
-        for solid in solids:
-            self.fill(mask, solid)
+        for low, high, part in chain.from_iterable(solid.parts() for solid in solids):
+            box = self._box(low, high)
+            mask[box] |= part.holds(self.places[(slice(None), *box)])
         return mask
 
     def _box(self, low: Point, high: Point) -> Box:

@@ -24,7 +24,6 @@ def test_word_ids_become_flare_ids_on_the_lps_grid(tmp_path):
 
     assert anatomy.labels[0, 0].tolist() == [BOWEL, 13, 2, 1]
     assert anatomy.annotated == (1, 2, 13, BOWEL)
-    assert anatomy.name == "word_1"
 
 
 def test_a_coarser_grid_covers_the_same_box(tmp_path):

@@ -29,7 +29,7 @@ def test_ignore_is_declared_where_it_is_used(tmp_path, highest, ignore):
     links = [tmp_path / "raw" / "imagesTr" / "b_0000.nii.gz", tmp_path / "raw/labelsTr/a.nii.gz"]
     assert [link.resolve().name for link in links] == ["b.nii.gz", "a.nii.gz"]
     assert all(link.is_symlink() for link in links)
-    assert "drawn" not in description
+    assert "annotated" not in description
 
 
 def test_what_was_annotated_is_written_where_it_is_requested(tmp_path):
@@ -37,7 +37,7 @@ def test_what_was_annotated_is_written_where_it_is_requested(tmp_path):
     cases = {name: written(tmp_path / f"{name}.nii.gz", 15) for name in annotated}
     link_dataset(cases, tmp_path / "raw", annotated)
     description = json.loads((tmp_path / "raw" / "dataset.json").read_text())
-    assert description["drawn"] == {"a": [1, 4], "b": []}
+    assert description["annotated"] == {"a": [1, 4], "b": []}
 
 
 def test_a_label_that_nobody_knows_is_refused(tmp_path):

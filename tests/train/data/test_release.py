@@ -54,9 +54,9 @@ class TestReading:
         assert not found.problems
         by_name = {case.case: case for case in found.cases}
         assert len(by_name) == 12
-        assert by_name["FLARE23_0001"].drawn == tuple(range(1, 14))
+        assert by_name["FLARE23_0001"].annotated == tuple(range(1, 14))
         assert by_name["FLARE23_2201"].label is None
-        assert by_name["FLARE23_2201"].drawn == ()
+        assert by_name["FLARE23_2201"].annotated == ()
         assert by_name["FLARE23Ts_0001"].subset == "validation"
 
     def test_round_trip(self, release, tmp_path):
@@ -95,7 +95,7 @@ class TestPatterns:
             return Case(name, "i", "l", present, present, "partial")
 
         rows = [case(str(n), 1, 3) for n in range(3)] + [case("x", 1), case("y", 1, 2, 4)]
-        assert [row.drawn for row in with_annotated(rows)] == [(1, 3)] * 4 + [(1, 2, 4)]
+        assert [row.annotated for row in with_annotated(rows)] == [(1, 3)] * 4 + [(1, 2, 4)]
 
 
 class TestLists:

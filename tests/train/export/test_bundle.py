@@ -184,7 +184,7 @@ def test_folder_that_is_no_result_folder(tmp_path):
 
 
 def test_errors_worked_out_by_hand():
-    from inference.builders.logit_errors import logit_errors
+    from inference.builders.tensorrt_parity import logit_errors
 
     # Two voxels, two classes: [0, 2] and [4, 0]; the second voxel's winner changes.
     reference = np.array([[[0, 4], [2, 0]]], np.float32)

@@ -71,7 +71,7 @@ def test_each_batch_gives_the_loss_what_was_annotated(work, monkeypatch, workers
 def test_where_all_voxels_are_decided_it_is_the_plain_loss(work):
     path = work / "preprocessed" / SPEC.dataset / "dataset.json"
     description = json.loads(path.read_text())
-    assert description["drawn"] == {case: list(labels) for case, labels in ANNOTATED.items()}
+    assert description["annotated"] == {case: list(labels) for case, labels in ANNOTATED.items()}
     del description["labels"]["ignore"]  # as `link_dataset` leaves it out
     path.write_text(json.dumps(description))
     with trainer_of(SPEC, work) as trainer:

@@ -189,10 +189,10 @@ def partly(labelled, tmp_path, write_ct):
 
     def run(annotated=None):
         if isinstance(annotated, dict):
-            rows = [{"case": case, "drawn": labels} for case, labels in annotated.items()]
+            rows = [{"case": case, "annotated": labels} for case, labels in annotated.items()]
             (tmp_path / "cases.json").write_text(json.dumps({"cases": rows}))
             annotated = tmp_path / "cases.json"
-        result = labelled(*(() if annotated is None else ("--drawn", annotated)))
+        result = labelled(*(() if annotated is None else ("--annotated", annotated)))
         path = tmp_path / "out" / "calibration.json"
         return result, json.loads(path.read_text()) if result.exit_code == 0 else None
 
@@ -215,9 +215,9 @@ def test_what_was_annotated_is_what_a_truth_shows_unless_it_is_given(partly):
 @pytest.mark.parametrize(
     ("annotated", "code", "message"),
     [
-        ({"a": [1, 2]}, 1, "b.nii.gz shows labels that --drawn does not name"),
-        ({"a": [1], "b": [1]}, 1, "a.nii.gz shows labels that --drawn does not name"),
-        ("1", 1, "a.nii.gz shows labels that --drawn does not name"),
+        ({"a": [1, 2]}, 1, "b.nii.gz shows labels that --annotated does not name"),
+        ({"a": [1], "b": [1]}, 1, "a.nii.gz shows labels that --annotated does not name"),
+        ("1", 1, "a.nii.gz shows labels that --annotated does not name"),
         ("lung", 2, "no label 'lung'"),
     ],
 )

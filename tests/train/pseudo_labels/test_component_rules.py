@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.manifest import ComponentRule
-from train.pseudo_labels.component_rules import Chosen, add_pieces, choose_rules, least_ml, rules_of
-from train.pseudo_labels.selection import Pieces
+from train.pseudo_labels.component_rules import Chosen, choose_rules, least_ml, rules_of
+from train.pseudo_labels.selection import Pieces, components
 
 PIECES = st.lists(st.tuples(st.floats(0.001, 100), st.booleans()), min_size=1, max_size=12)
 
@@ -72,8 +72,8 @@ def test_pieces_are_judged_where_their_class_was_looked_for():
     pred[5, 0, 0] = 1  # apart from the liver by a slice
     pred[0, 4:8, 0] = 14  # tumour, which nobody looked for
     pieces = Pieces()
-    add_pieces(pieces, truth, pred, (1, 2), 0.5)
-    add_pieces(pieces, truth, np.zeros_like(pred), (1, 2), 0.5)
+    pieces.add(truth, components(pred), (1, 2), 0.5)
+    pieces.add(truth, components(np.zeros_like(pred)), (1, 2), 0.5)
     assert volumes_of(pieces, 1) == [
         (0.5, False),
         (1.0, False),
@@ -90,7 +90,7 @@ def test_half_right_is_right():
     truth[0, 0, :2] = pred[0, 0, :4] = 3
     pred[0, 0, 5:] = 3
     pieces = Pieces()
-    add_pieces(pieces, truth, pred, (3,), 1.0)
+    pieces.add(truth, components(pred), (3,), 1.0)
     assert volumes_of(pieces, 3) == [
         (3.0, False),
         (4.0, True),

@@ -173,9 +173,7 @@ def test_flips_of_a_network_that_looks_where_a_voxel_is_disagree(tmp_path, netwo
     ct = write_ct(tmp_path / "a_0000.nii.gz", hu)
     manifest = network(window=replace(network().window, patch=(4, 5, 8)))
     predictor = Predictor(manifest, LeftIsLiver(), Settings(threads=1))
-    found = label_with_confidence(
-        predictor, manifest.labels, ct, tmp_path / "a.nii.gz", Questions(flipped=True)
-    )
+    found = label_with_confidence(predictor, ct, tmp_path / "a.nii.gz", Questions(flipped=True))
     assert (found.classes[0].label, found.classes[0].ml) == ("liver", 4 * 5 * 3 * 0.008)
     assert found.classes[0].agreement == 0.0  # flipped, the liver is in the last three columns
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from train.data.anatomy import IGNORE
 from train.pseudo_labels.reliability import CLASSES
-from train.pseudo_labels.selection import Pieces, Thresholds, components, selected, thresholds_of
+from train.pseudo_labels.selection import Pieces, Threshold, components, selected, thresholds_of
 
 LIVER, TUMOUR = 1, 14
 ANY = tuple([(0.0, np.inf)] * CLASSES)
@@ -24,7 +24,7 @@ def sure(labels, value=1.0):
 
 
 def limits(keep=0.0, drop=0.0, volume_ml=ANY, score="probability"):
-    return Thresholds((score,) * CLASSES, (keep,) * CLASSES, (drop,) * CLASSES, volume_ml)
+    return tuple(Threshold(score, keep, drop, allowed) for allowed in volume_ml)
 
 
 def select(labels, probability, thresholds, voxel_ml=1.0):
@@ -117,9 +117,9 @@ def test_thresholds_by_the_stated_rule():
     rows = [(14, 0.95, True), (14, 0.9, True), (14, 0.8, False), (14, 0.7, True), (14, 0.2, False)]
     chosen = thresholds_of(held_out(*rows), 0.75)
     # 2 of 2, 2 of 3, 3 of 4 are right down to .7; 1 of 1 wrong up to .2, 1 of 2 up to .7
-    assert chosen.keep[14] == pytest.approx(0.7)
-    assert 0.2 < chosen.drop[14] < 0.2001
-    assert (chosen.keep[1], chosen.drop[1]) == (0.0, 0.0)
+    assert chosen[14].keep == pytest.approx(0.7)
+    assert 0.2 < chosen[14].drop < 0.2001
+    assert (chosen[1].keep, chosen[1].drop) == (0.0, 0.0)
 
 
 def test_a_class_is_judged_by_volume_where_that_keeps_more_of_what_is_right():
@@ -134,9 +134,9 @@ def test_a_class_is_judged_by_volume_where_that_keeps_more_of_what_is_right():
     chosen = thresholds_of(found, 0.9)
     # Of the tumours none may be kept by probability, where the first is wrong; 64 and 27 voxels by
     # volume. Of the livers both right ones by probability, and only the largest by volume.
-    assert (chosen.score[14], chosen.score[1]) == ("probable_ml", "probability")
-    assert chosen.keep[14] == pytest.approx(27 * 0.001 * 0.5)
-    assert chosen.keep[1] == pytest.approx(0.6)
+    assert (chosen[14].score, chosen[1].score) == ("probable_ml", "probability")
+    assert chosen[14].keep == pytest.approx(27 * 0.001 * 0.5)
+    assert chosen[1].keep == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(("voxel_ml", "expected"), [(0.1, LIVER), (0.5, IGNORE), (1.0, TUMOUR)])
@@ -150,8 +150,8 @@ def test_a_score_in_ml_is_of_the_voxels_of_the_case(voxel_ml, expected):
 
 def test_what_is_never_right_is_never_kept():
     chosen = thresholds_of(held_out((14, 0.9, False), (14, 0.6, False)), 0.9)
-    assert chosen.keep[14] == np.inf
-    assert chosen.drop[14] == pytest.approx(0.9)
+    assert chosen[14].keep == np.inf
+    assert chosen[14].drop == pytest.approx(0.9)
 
 
 def test_a_component_is_right_if_half_of_it_is():
@@ -177,4 +177,4 @@ def test_volumes_are_allowed_half_as_far_again():
     for size in (2, 3):  # 8 and 27 ml
         labels = body((LIVER, 0, size))
         found.add(labels, [], (LIVER,), 1.0)
-    assert thresholds_of(found, 0.9).volume_ml[LIVER] == pytest.approx((8 / 1.5, 27 * 1.5))
+    assert thresholds_of(found, 0.9)[LIVER].volume_ml == pytest.approx((8 / 1.5, 27 * 1.5))

@@ -26,8 +26,8 @@ from train.pseudo_labels.calibration.thresholds import (
     cross_validated,
     kept,
     scored,
+    selection_table,
     summary,
-    threshold_message,
     threshold_of,
 )
 
@@ -103,11 +103,10 @@ def test_where_the_others_are_never_right_nothing_is_kept():
     b = case([0.9, 0.7], [1, 1], [0, 0], [2], [2])
     selection = cross_validated({"a": a, "b": b}, {"a": 1.0, "b": 1.0})
     assert selection["margin"]["0.9"]["b"] == Kept(None, 1.0, 0.0, None)
-    whole = threshold_message(selection)["margin"]["0.9"]["all"]
+    whole = selection_table(selection)["margin"]["0.9"]["all"]
     assert (whole["reached"], whole["empty"], whole["worst"]) == (0, 1, 0.0)
-    assert json.loads(
-        json.dumps(threshold_message(selection), allow_nan=False)
-    ) == threshold_message(selection)
+    table = selection_table(selection)
+    assert json.loads(json.dumps(table, allow_nan=False)) == table
 
 
 def test_where_no_annotated_organ_is_called_nothing_is_judged():
@@ -116,9 +115,8 @@ def test_where_no_annotated_organ_is_called_nothing_is_judged():
     selection = cross_validated({"a": a, "b": nothing}, {"a": 1.0, "b": 1.0})
     assert list(selection["probability"]["0.9"]) == list(selection[COMPONENT]["0.9"]) == ["a"]
     assert selection["probability"]["0.9"]["a"].threshold == 0.0  # nothing to choose it by
-    assert json.loads(
-        json.dumps(threshold_message(selection), allow_nan=False)
-    ) == threshold_message(selection)
+    table = selection_table(selection)
+    assert json.loads(json.dumps(table, allow_nan=False)) == table
 
 
 @given(

@@ -82,8 +82,8 @@ def test_the_order_of_cases_does_not_matter(truth, labels, percents):
 
 def test_sources_without_confidence_have_no_uncertainty():
     uncertainty = Uncertainty((50,) * LABELS)
-    maps = [line(1, 1), line(2, 2), line(3, 3), line(40, 60), line(60, 40)]
-    first, second, third = unsure_of((uncertainty, None, uncertainty), maps)
+    maps, percents = [line(1, 1), line(2, 2), line(3, 3)], [line(40, 60), line(60, 40)]
+    first, second, third = unsure_of((uncertainty, None, uncertainty), maps, percents)
     assert first.tolist() == [[[True, False]]]
     assert second is None
     assert third.tolist() == [[[False, True]]]

@@ -27,8 +27,8 @@ from train.rounds.cards import VISIBLE, first_cards, hold_cards, lock_folder, re
 from train.rounds.command import Launch, run_recipe
 from train.rounds.graph import expand, find_stage, settings_of
 from train.rounds.recipe import load_rounds
-from train.rounds.resources import resources_of
 from train.rounds.run import Run
+from train.rounds.schedule import resources_of
 from train.rounds.stages import do_stage
 from train.synthesis.phantom_release import Phantoms, write_release
 

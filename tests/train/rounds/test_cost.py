@@ -24,7 +24,7 @@ from train.rounds.hardware import (
     training_gb,
 )
 from train.rounds.recipe import load_rounds
-from train.rounds.schedule import highest, planned
+from train.rounds.schedule import planned
 from train.synthesis.phantom_release import load_phantoms, phantom_cases, phantoms_of, write_release
 
 RECIPES = Path(__file__).parents[3] / "train" / "recipes"
@@ -79,7 +79,7 @@ def test_a_case_takes_its_windows_and_the_rest():
 def test_cases_and_disk_of_the_paper(paper):
     rows = RecipeCost(paper).rounds
     assert [row.cases for row in rows] == [222, 2199, 2199, 3999, 3987]
-    assert [row.found for row in rows] == [None] * 5
+    assert [row.counted for row in rows] == [222, 2199, 2199, 3999, 3987]
     assert [row.labelled for row in rows] == [2199, 2199, 3999, 0, 0]
     assert [row.judged for row in rows] == [0] * 5
     # the median case has 159.5 x 496 x 497 voxels at the paper's spacing, 4 bytes each
@@ -95,7 +95,7 @@ def test_held_out_cases_are_labelled_after_every_round_of_ours(ours):
 def test_costs_count_what_a_release_has(paper):
     rows = RecipeCost(paper, {f"FLARE23_{n:04d}" for n in (1, 2, 2201)}).rounds
     # of 1, 2 and 2201 only 1 is complete; 2201 is unlabelled
-    assert [row.found for row in rows] == [1, 2, 2, 3, 3]
+    assert [row.counted for row in rows] == [1, 2, 2, 3, 3]
     assert [row.labelled for row in rows] == [2, 2, 3, 0, 0]
 
 
@@ -133,7 +133,7 @@ class TestSchedule:
         return paper.training
 
     def ends(self, training, cards):
-        return {one.stage.key: one.end for one in planned(STAGES, training, HOURS, cards)}
+        return {one.stage.key: one.end for one in planned(STAGES, training, HOURS, cards).stages}
 
     def test_on_one_card_everything_is_in_turn(self, training):
         assert max(self.ends(training, 1).values()) == 4 + 4 + 10 + 1
@@ -150,24 +150,25 @@ class TestSchedule:
     def test_a_training_on_two_cards_waits_until_both_are_free(self, training):
         pair = replace(training, gpus=2)
         plan = planned(STAGES, pair, HOURS, 2)
-        spans = {one.stage.key: (one.start, one.end) for one in plan}
+        spans = {one.stage.key: (one.start, one.end) for one in plan.stages}
         first, second = sorted((spans["b/train"], spans["c/train"]))
         assert first[1] <= second[0]
 
     def test_the_most_that_is_held_at_once(self, training):
         plan = planned(STAGES, training, HOURS, 2)
-        assert highest(plan, lambda stage: float(stage.kind == "train")) == 2
-        assert highest(plan, lambda stage: {"b": 5.0, "c": 7.0}.get(stage.round, 0.0)) == 12
+        assert plan.highest(lambda stage: float(stage.kind == "train")) == 2
+        assert plan.highest(lambda stage: {"b": 5.0, "c": 7.0}.get(stage.round, 0.0)) == 12
 
 
 def test_plans_of_the_paper(paper):
-    one, four, eight = (RecipeCost(paper).plan(A100, cards) for cards in (1, 4, 8))
+    one, four, eight = (RecipeCost(paper).schedule(A100, cards) for cards in (1, 4, 8))
     assert one.hours > four.hours > eight.hours
     # `final` waits for no round: its sources are of others
-    assert [plan.trainings() for plan in (one, four, eight)] == [1, 2, 2]
+    trainings = [plan.highest(lambda stage: stage.kind == "train") for plan in (one, four, eight)]
+    assert trainings == [1, 2, 2]
     trained = RecipeCost(paper).train_hours(A100).most
     assert eight.hours > 4 * trained, "four trainings wait for each other"
-    assert eight.disk_gb == pytest.approx(
+    assert eight.highest(RecipeCost(paper).disk_gb) == pytest.approx(
         sum(row.disk_gb for row in RecipeCost(paper).rounds if row.round in ("final", "student")),
         0.5,
     )
@@ -211,7 +212,7 @@ def test_no_recipe_of_phantoms_counts_cases_that_are_not_made(name):
     names = {case.case for case in phantom_cases(described)}
     estimate = RecipeCost(load_rounds(path), names, described.mm)
     most = described.complete + described.partial + described.unlabelled
-    assert all(row.found <= most and row.labelled <= most for row in estimate.rounds)
+    assert all(row.counted <= most and row.labelled <= most for row in estimate.rounds)
     assert estimate.label_hours(A100).most < 1
 
 

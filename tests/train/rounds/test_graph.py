@@ -131,7 +131,7 @@ def test_every_so_many_th_case_of_each_annotation_is_held_out(phantom):
 
 def test_what_is_held_out_is_trained_on_in_no_round(phantom):
     recipe = replace(phantom, held_out=3)
-    cases = tuple(replace(case, drawn=(1,) if case.label else ()) for case in whole_release())
+    cases = tuple(replace(case, annotated=(1,) if case.label else ()) for case in whole_release())
     away = {case.case for case in held_out(recipe, cases)}
     assert len(away) == 2199 // 3
     for step in recipe.rounds:

@@ -57,6 +57,6 @@ def test_what_was_annotated_goes_from_the_release_to_the_trainer(run, tmp_path, 
     job.make(tmp_path / "made")
     raw = run.folder / "student" / "train.work" / "raw" / spec.dataset
     description = json.loads((raw / "dataset.json").read_text())
-    assert description["drawn"] == {"FLARE23_0001": [1, 2, 3], "FLARE23_2201": []}
+    assert description["annotated"] == {"FLARE23_0001": [1, 2, 3], "FLARE23_2201": []}
     assert job.inputs["run/data/cases.json"] == run.folder / "data" / "cases.json"
     assert all((tmp_path / "made" / name).is_file() for name in nnunet.MODEL_FILES)

@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imaging.errors import KitError
-from train.synthesis.registration import Bend, _start, fit_bend, source_slices, warp
+from train.synthesis.registration import (
+    Bend,
+    LabelledCT,
+    _start,
+    fit_bend,
+    source_slices,
+    warp,
+)
 
 
 def block(shape, corner, size, label, labels=None):
@@ -24,7 +31,7 @@ def test_a_shifted_anatomy_is_found_and_the_ct_goes_with_it():
     hu = np.where(source == 1, 100.0, np.where(source == 3, 60.0, 0.0)).astype(np.float32)
 
     bend = fit_bend(source, target, steps=15)
-    moved, labels = warp(hu, source, bend, (24, 30, 36))
+    moved, labels = warp(LabelledCT(hu, source), bend, (24, 30, 36))
 
     assert bend.overlap > 0.95
     for organ, mean in ((1, 100.0), (3, 60.0)):
@@ -43,7 +50,7 @@ def test_a_shift_moves_every_voxel_alike_whatever_the_size(size, stride, shift):
     bend = Bend(field, 1.0, stride)
     ramp = np.arange(size, dtype=np.float32)[:, None, None]
     hu = np.ascontiguousarray(np.broadcast_to(ramp, (size,) * 3))
-    moved, _ = warp(hu, np.zeros((size,) * 3, np.uint8), bend, (size,) * 3)
+    moved, _ = warp(LabelledCT(hu, np.zeros((size,) * 3, np.uint8)), bend, (size,) * 3)
     expected = np.clip(np.arange(size) + np.float32(shift), 0, size - 1)
     np.testing.assert_allclose(moved[:, 2, 2], expected, atol=1e-3)
     np.testing.assert_allclose(source_slices(bend, size), np.arange(size) + shift, atol=1e-3)

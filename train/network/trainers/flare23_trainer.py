@@ -100,7 +100,7 @@ class FLARE23Trainer(nnUNetTrainer):  # type: ignore[misc]
         """Give a marginal loss the annotated labels of each case of a batch."""
         if isinstance(self.loss.loss, MarginalLoss):
             self.loss.loss.set_annotated(
-                [self.dataset_json["drawn"][case] for case in batch["keys"]]
+                [self.dataset_json["annotated"][case] for case in batch["keys"]]
             )
 
     def get_dataloaders(self) -> tuple[Iterator[Batch], Iterator[Batch]]:

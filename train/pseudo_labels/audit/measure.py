@@ -13,7 +13,7 @@ from imaging.overlap import dice_by_label, joint_counts, label_counts
 from train.data.anatomy import IGNORE
 from train.pseudo_labels.fusion import Labels, read_flare_labels, same_shape
 from train.pseudo_labels.reliability import CLASSES, TUMOUR
-from train.pseudo_labels.selection import Component, components, is_alone, is_twin
+from train.pseudo_labels.selection import Component, components, is_odd
 
 NAMES = {label: organ for organ, label in ORGANS.items()}
 
@@ -105,13 +105,9 @@ def oddities(labels: Labels, voxel_ml: float) -> list[str]:
         voxel_ml: Volume of a voxel.
     """
     messages, largest = [], dict[int, Component]()
-    sure = np.broadcast_to(np.float32(1), labels.shape)
-    for piece in components(labels, sure):
-        first = largest.setdefault(piece.label, piece)
-        ml = f"{piece.voxels * voxel_ml:.1f} ml"
-        if piece.label == TUMOUR:
-            if is_alone(labels, piece):
-                messages.append(f"a tumour of {ml} touches no organ")
-        elif piece is not first and is_twin(piece, first.voxels):
-            messages.append(f"a second {NAMES[piece.label]} of {ml}")
+    for piece in components(labels):
+        if is_odd(labels, piece, largest.setdefault(piece.label, piece)):
+            ml = f"{piece.voxels * voxel_ml:.1f} ml"
+            alone, second = f"a tumour of {ml} touches no organ", f"a second {NAMES[piece.label]}"
+            messages.append(alone if piece.label == TUMOUR else f"{second} of {ml}")
     return messages

@@ -1,17 +1,16 @@
 """`train audit`: a round's labels as one HTML page, as JSON, and its first rows on screen."""
 
-import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from rich.progress import track
 from rich.table import Column, Table
 
 import inference
+from evaluation.report.page import page_templates
 from evaluation.report.pictures import Picture, draw_planes
 from evaluation.report.scene import Folders, read_scene, worst_organs
 from evaluation.scoring.scores import CaseScores, LabelScore
@@ -29,7 +28,6 @@ from train.rounds.recipe import Round
 from train.rounds.run import Run
 from viewer.linked import Link, write_linked
 
-_TEMPLATES = ("train.pseudo_labels.audit", "evaluation.report")
 _ON_SCREEN = 10
 _LISTED = 15
 """Rows of the page that are seen at once."""
@@ -66,7 +64,8 @@ def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6)
         KitError: There is no such round, or its stage `fuse` is not done.
     """
     step = run.recipe.step(name)
-    files = _files(run, step)
+    compared = _compared(run, step)
+    files = _files(run, step, compared.values())
     make_folder(output)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         console = terminal(stderr=True)
@@ -74,13 +73,13 @@ def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6)
         cases = list(track(found, "cases", len(files), console=console, transient=True))
     normals = normals_of(cases)
     ranked = rank_cases(cases, normals)
-    pair, page = _compared(run, step), output / "audit.html"
+    pair, page = tuple(compared), output / "audit.html"
+    disagreeing = [row for row in ranked if min(row.measured.agreement.values(), default=1) < 1]
     worst = [
-        _shown(row, files[row.measured.case], run, pair, page)
-        for row in _worth_drawing(ranked)[:pictures]
+        _shown(row, files[row.measured.case], run, pair, page) for row in disagreeing[:pictures]
     ]
     _write_json(ranked, normals, output / "audit.json")
-    html = _environment().get_template("audit.html").render(
+    html = page_templates("train.pseudo_labels.audit").get_template("audit.html").render(
         run=run, step=step, ranked=ranked, worst=worst, volumes=draw_volumes(ranked, normals),
         kit=inference.__version__, most_z=MOST_Z, flag=FLAG, pair=pair,
         most=_LISTED,
@@ -91,21 +90,19 @@ def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6)
     return sum(case.error is not None for case in cases)
 
 
-def _before(run: Run, step: Round) -> Round | None:
-    """Return the round before, whose labels a round of one source is compared with."""
-    place = run.recipe.rounds.index(step)
-    return run.recipe.rounds[place - 1] if place else None
+def _compared(run: Run, step: Round) -> dict[str, dict[str, Path]]:
+    """Return the maps that agreement is between, by their name and case.
 
-
-def _compared(run: Run, step: Round) -> tuple[str, ...]:
-    """Name the maps that agreement is between."""
+    Those of a round's sources; where it has one source or none, its own and the round's before it.
+    """
     if len(step.sources) > 1:
-        return step.sources
-    before = _before(run, step)
-    return (f"labels of round {before.name}", f"labels of round {step.name}") if before else ()
+        return {source: run.labels_of(source) for source in step.sources}
+    place = run.recipe.rounds.index(step)
+    pair = run.recipe.rounds[place - 1 : place + 1] if place else ()
+    return {f"labels of round {one.name}": run.fused_labels(one) for one in pair}
 
 
-def _files(run: Run, step: Round) -> dict[str, Files]:
+def _files(run: Run, step: Round, maps: Collection[Mapping[str, Path]]) -> dict[str, Files]:
     """Return every case's files.
 
     Raises:
@@ -117,24 +114,13 @@ def _files(run: Run, step: Round) -> dict[str, Files]:
             f"round {step.name!r} has no labels in {run.folder}; run its stage fuse first: "
             f"python -m train stage fuse … --round {step.name}"
         )
-    sources = [run.labels_of(source) for source in step.sources]
-    before, earlier = _before(run, step), dict[str, Path]()
-    if before:
-        earlier = {c.case: run.fused(before, c) for c in cases_of(run.recipe, before, run.cases)}
     found = {}
     for case in cases:
-        fused = run.fused(step, case)
-        compared = [of[case.case] for of in sources]
-        if len(sources) < 2:
-            compared = [earlier[case.case], fused] if case.case in earlier else []
+        name, everywhere = case.case, all(case.case in of for of in maps)
+        compared = tuple(of[name] for of in maps) if everywhere else ()
         real = None if case.label is None else run.release / case.label
-        found[case.case] = Files(case.case, fused, tuple(compared), real, case.drawn)
+        found[name] = Files(name, run.fused(step, case), compared, real, case.annotated)
     return found
-
-
-def _worth_drawing(ranked: Sequence[Ranked]) -> list[Ranked]:
-    """Return the cases in which maps disagree."""
-    return [row for row in ranked if any(value < 1 for value in row.measured.agreement.values())]
 
 
 def _shown(row: Ranked, files: Files, run: Run, pair: tuple[str, ...], page: Path) -> Shown:
@@ -154,19 +140,6 @@ def _shown(row: Ranked, files: Files, run: Run, pair: tuple[str, ...], page: Pat
     return Shown(row, text, scene.remark, tuple(draw_planes(scene)), link)
 
 
-def _environment() -> Environment:
-    """Return jinja2 with this page's template, and the style of the report of scores."""
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader(name) for name in _TEMPLATES]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
-    return environment
-
-
 def _write_json(ranked: Sequence[Ranked], normals: Mapping[str, Normal], path: Path) -> None:
     rows = [{**asdict(row), "worth": None if row.measured.error else row.worth} for row in ranked]
     table = {"labelled": {organ: asdict(one) for organ, one in normals.items()}, "cases": rows}
@@ -174,12 +147,8 @@ def _write_json(ranked: Sequence[Ranked], normals: Mapping[str, Normal], path: P
 
 
 def _show(ranked: Sequence[Ranked], name: str) -> None:
-    table = Table(
-        "case",
-        Column("worth", justify="right"),
-        "why",
-        title=f"{name}: the cases most worth a look",
-    )
+    title = f"{name}: the cases most worth a look"
+    table = Table("case", Column("worth", justify="right"), "why", title=title)
     for row in ranked[:_ON_SCREEN]:
         worth = "–" if row.measured.error else f"{row.worth:.2f}"
         table.add_row(row.measured.case, worth, "; ".join(row.reasons))

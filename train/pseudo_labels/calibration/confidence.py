@@ -1,7 +1,6 @@
 """Label a CT, and measure the network's confidence by voxel, class and component."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,13 @@ from train.pseudo_labels.calibration.sampling import in_middles, working_voxel_m
 from train.pseudo_labels.calibration.signals import Signals, WorkingSignals
 from train.pseudo_labels.selection import components
 
-FOLDER = "confidence"
+CONFIDENCE_FOLDER = "confidence"
 """Of a case's map of percents, beside its label map."""
 FLIP_X = (2,)
 PERCENT = 100
 Mask = NDArray[np.bool_]
+Voxel = tuple[int, int, int]
+"""(Z, Y, X)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Sureness:
     """In nats."""
     agreement: float | None
     """Share of which the network says the same with left and right flipped; None: not requested."""
-    voxel: tuple[int, int, int] | None = None
+    voxel: Voxel | None = None
     """Of a component: the CT's voxel (Z, Y, X), as stored, in the middle of its box."""
 
 
@@ -62,14 +63,18 @@ class Questions:
     """What the map shows, as `Signals.share`."""
 
 
+def percents_path(labels: Path) -> Path:
+    """Return where the map of percents of a label map is: in a folder beside it."""
+    return labels.parent / CONFIDENCE_FOLDER / labels.name
+
+
 def label_with_confidence(
-    predictor: Predictor, labels: dict[str, int], ct: Path, target: Path, questions: Questions
+    predictor: Predictor, ct: Path, target: Path, questions: Questions
 ) -> Confidence:
     """Label a CT; write the label map and, in percent, confidence/<the same name> beside it.
 
     Args:
         predictor: The network.
-        labels: Its classes by name.
         ct: The CT.
         target: Of the label map, `<case>.nii.gz`.
         questions: What is wanted.
@@ -85,10 +90,10 @@ def label_with_confidence(
     found = predictor.label(prepared, report, on_logits=seen.add)
     agreed = _agreement(predictor, prepared, seen.labels) if questions.flipped else None
     write_labels(found, header, target)
-    make_folder(target.parent / FOLDER)
+    make_folder(percents_path(target).parent)
+    labels = predictor.manifest.labels
     shown = seen.signals.share(questions.signal, len(labels) + 1)
-    percents = percents_on_ct(shown, prepared)
-    write_labels(percents, header, target.parent / FOLDER / target.name)
+    write_labels(percents_on_ct(shown, prepared), header, percents_path(target))
     return _confidence(in_middles(found, prepared), seen.signals, agreed, prepared, labels)
 
 
@@ -125,38 +130,35 @@ def _confidence(
     names = {value: name for name, value in labels.items()}
     voxel_ml = working_voxel_ml(prepared)
 
-    def sureness(label: int, place: tuple[slice, ...], mask: Mask) -> Sureness:
+    def sureness(
+        label: int, place: tuple[slice, ...], mask: Mask, voxel: Voxel | None = None
+    ) -> Sureness:
         means = (float(signal[place][mask].mean(dtype=np.float64)) for signal in signals)
         probability, margin, entropy = means
         same = None if agreed is None else float(agreed[place][mask].mean())
         ml = float(mask.sum() * voxel_ml)
-        return Sureness(names[label], ml, probability, margin, entropy, same)
-
-    def pieces() -> Iterator[Sureness]:
-        for piece in components(working, signals.probability):
-            middle = [(part.start + part.stop) / 2 for part in piece.place]
-            found = sureness(piece.label, piece.place, piece.mask)
-            yield replace(found, voxel=stored_voxel(middle, prepared))
+        return Sureness(names[label], ml, probability, margin, entropy, same, voxel)
 
     whole = (slice(None),) * 3
     present = [label for label in names if np.any(working == label)]
-    return Confidence([sureness(k, whole, working == k) for k in present], list(pieces()))
+    found = Confidence([sureness(label, whole, working == label) for label in present], [])
+    for piece in components(working, signals.probability):
+        middle = [(part.start + part.stop) / 2 for part in piece.place]
+        voxel = stored_voxel(middle, prepared)
+        found.components.append(sureness(piece.label, piece.place, piece.mask, voxel))
+    return found
 
 
-def stored_voxel(middle: list[float], prepared: Prepared) -> tuple[int, int, int]:
+def stored_voxel(middle: list[float], prepared: Prepared) -> Voxel:
     """Return the CT's voxel (Z, Y, X), as stored, at a place of the working grid.
 
     Args:
         middle: Distance from the corner of the grid, in its voxels.
         prepared: The CT.
     """
-    found = [0, 0, 0]
-    turn = prepared.turn
-    for axis, (place, part, size) in enumerate(
-        zip(middle, prepared.box, prepared.image.shape, strict=True)
-    ):
-        stored = turn.order[axis]
-        count = prepared.grid.shape[stored]
+    found, turn = [0, 0, 0], prepared.turn
+    axes = zip(turn.order, turn.flipped, prepared.box, prepared.image.shape, middle, strict=True)
+    for stored, flipped, part, size, place in axes:
         along = part.start + holding(place, part.stop - part.start, size)
-        found[stored] = count - 1 - along if turn.flipped[axis] else along
+        found[stored] = prepared.grid.shape[stored] - 1 - along if flipped else along
     return found[0], found[1], found[2]

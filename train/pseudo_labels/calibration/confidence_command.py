@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
 from imaging.errors import KitError, in_one_line
 from imaging.files import make_folder
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import numbers_table, show_table
 from imaging.records import read_table, write_json
 from imaging.terminal import terminal
 from inference.manifest import Manifest
@@ -95,9 +94,7 @@ def label_all_with_confidence(
         for case, ct in seen(cases.items(), CASE, len(cases)):
             try:
                 target = output / f"{case}{LABEL_SUFFIX}"
-                done.found[case] = label_with_confidence(
-                    predictor, manifest.labels, ct, target, questions
-                )
+                done.found[case] = label_with_confidence(predictor, ct, target, questions)
             except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on
                 done.failed[case] = in_one_line(error, ct.name)
     return done
@@ -132,9 +129,8 @@ def show_confidence(found: Mapping[str, Confidence]) -> None:
     every = itertools.chain(*classes.values())
     missing = {key for row in every for key in _MEANS if getattr(row, key) is None}
     queried = [key for key in _MEANS if key not in missing]
-    table = Table("class", "cases", "pieces", "ml", *queried, title="means over cases")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    headings = ("class", "cases", "pieces", "ml", *queried)
+    table = numbers_table(*headings, title="means over cases")
     for name, rows in classes.items():
         ml, *means = (float(np.mean([getattr(r, key) for r in rows])) for key in ("ml", *queried))
         values = (f"{mean:.3f}" for mean in means)

@@ -5,12 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.progress import track
-from rich.table import Table
 
 from evaluation.scoring.annotated import AnnotatedLabels
 from imaging.errors import KitError
 from imaging.files import make_folder
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import numbers_table, show_table
 from imaging.records import write_json
 from imaging.terminal import terminal
 from inference.manifest import Manifest
@@ -21,13 +20,12 @@ from train.data.release import LABEL_SUFFIX
 from train.pseudo_labels.calibration.figure import draw_calibration, draw_kept
 from train.pseudo_labels.calibration.sampling import sample_voxels
 from train.pseudo_labels.calibration.temperature import (
-    ConfidencePieces,
     Reliability,
     Samples,
     fit_temperature,
     reliability,
 )
-from train.pseudo_labels.calibration.thresholds import Selection, cross_validated, threshold_message
+from train.pseudo_labels.calibration.thresholds import Selection, cross_validated, selection_table
 
 SEED = 2310011597
 
@@ -79,31 +77,24 @@ def calibrate_network(
     Raises:
         KitError: Fewer than two labelled CTs, or a file or the network cannot be used.
     """
-    description, sampled = _sampled(manifest, images, truth, output, settings, annotated)
-    found = calibration_of(
-        manifest.name, description, {case: one for case, (one, _) in sampled.items()}
-    )
+    cases = _labelled(images, truth)
+    make_folder(output)
+    sampled = {}
+    with open_predictor(manifest, settings) as predictor:
+        engine = predictor.engine.description
+        rows = track(cases.items(), "cases", console=terminal(stderr=True), transient=True)
+        for number, (case, paths) in enumerate(rows):
+            sampled[case] = sample_voxels(predictor, *paths, SEED + number, annotated)
+    samples = {case: one for case, (one, _) in sampled.items()}
+    found = calibration_of(manifest.name, engine, samples)
     temperatures = {case: one.temperature for case, one in found.cases.items()}
     selection = cross_validated(sampled, temperatures)
-    draw_calibration(
-        found.network, found.temperature, found.before, found.after, output / "calibration.png"
-    )
-    draw_kept(found.network, selection, output / "selection.png")
-    write_json(asdict(found), output / "calibration.json")
-    table = {"network": found.network, "engine": description, **threshold_message(selection)}
-    write_json(table, output / "selection.json")
+    _write(found, selection, output)
     return found, selection
 
 
-def _sampled(
-    manifest: Manifest,
-    images: Path,
-    truth: Path,
-    output: Path,
-    settings: Settings,
-    annotated: AnnotatedLabels | None,
-) -> tuple[dict[str, str | int], dict[str, tuple[Samples, ConfidencePieces]]]:
-    """Run the network on the labelled CTs; return the engine, and what was kept of each case."""
+def _labelled(images: Path, truth: Path) -> dict[str, tuple[Path, Path]]:
+    """Return CT and labels of the cases that have both."""
     cases = {
         case: (ct, truth / f"{case}{LABEL_SUFFIX}")
         for case, ct in find_cases(images).items()
@@ -111,15 +102,17 @@ def _sampled(
     }
     if len(cases) < 2:
         raise KitError(f"{len(cases)} CTs of {images} have labels in {truth}; two are needed")
-    make_folder(output)
-    with open_predictor(manifest, settings) as predictor:
-        sampled = {
-            case: sample_voxels(predictor, *paths, SEED + number, annotated)
-            for number, (case, paths) in enumerate(
-                track(cases.items(), "cases", console=terminal(stderr=True), transient=True)
-            )
-        }
-        return predictor.engine.description, sampled
+    return cases
+
+
+def _write(found: Calibration, selection: Selection, output: Path) -> None:
+    draw_calibration(
+        found.network, found.temperature, found.before, found.after, output / "calibration.png"
+    )
+    draw_kept(found.network, selection, output / "selection.png")
+    write_json(asdict(found), output / "calibration.json")
+    table = {"network": found.network, "engine": found.engine, **selection_table(selection)}
+    write_json(table, output / "selection.json")
 
 
 def calibration_of(
@@ -150,9 +143,8 @@ def calibration_of(
 def show_calibration(found: Calibration) -> None:
     """Print a row a case, and all of them together."""
     title = f"{found.network}: temperature {found.temperature:.2f}"
-    table = Table("case", title=title)
-    for name in ("voxels", "temperature of the others", "ECE", "after", "NLL", "after"):
-        table.add_column(name, justify="right")
+    headings = ("voxels", "temperature of the others", "ECE", "after", "NLL", "after")
+    table = numbers_table("case", *headings, title=title)
     rows: Sequence[tuple[str, int, str, Reliability, Reliability]] = [
         *((case, c.voxels, f"{c.temperature:.2f}", c.before, c.after)
           for case, c in found.cases.items()),

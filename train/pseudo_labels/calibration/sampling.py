@@ -75,7 +75,7 @@ def _annotated(
         named = annotations.of(truth.name.removesuffix(LABEL_SUFFIX))
         if named is None or not named >= shown:
             raise KitError(
-                f"{truth.name} shows labels that --drawn does not name; mend one of them"
+                f"{truth.name} shows labels that --annotated does not name; mend one of them"
             )
         annotated = {k for k in named if k <= top}
     if not annotated:

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 from scipy.special import softmax
 
-from imaging.fitted_tables import show_table
+from imaging.fitted_tables import numbers_table, show_table
 from imaging.terminal import terminal
 from train.pseudo_labels.calibration.signals import signals_of
 from train.pseudo_labels.calibration.temperature import ConfidencePieces, Samples
@@ -155,7 +154,7 @@ def summary(rows: Sequence[Kept], wanted: float) -> Summary:
     )
 
 
-def threshold_message(selection: Selection) -> dict[str, Any]:
+def selection_table(selection: Selection) -> dict[str, Any]:
     """Return a selection, with its sums, in a form for JSON."""
     return {
         signal: {
@@ -171,10 +170,10 @@ def threshold_message(selection: Selection) -> dict[str, Any]:
 
 def show_kept(selection: Selection) -> None:
     """Print a row for each signal and wanted precision."""
-    table = Table(title="what is right of left-out cases, and kept by thresholds of the others")
-    table.add_column("signal", no_wrap=True)
-    for name in ("wanted", "kept", "before", "after", "worst", "reached"):
-        table.add_column(name, justify="right")
+    headings = ("signal", "wanted", "kept", "before", "after", "worst", "reached")
+    title = "what is right of left-out cases, and kept by thresholds of the others"
+    table = numbers_table(*headings, title=title)
+    table.columns[0].no_wrap = True
     for signal, of in selection.items():
         for wanted, rows in of.items():
             if rows:

@@ -10,7 +10,7 @@ import pytest
 from train.rounds.command import run_recipe
 from train.rounds.graph import expand
 from train.rounds.records import digests_path
-from train.rounds.resources import cards_of
+from train.rounds.schedule import cards_of
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from train.data.anatomy import BOWEL, Anatomy
 from train.synthesis import contrast
-from train.synthesis.registration import Bend
-from train.synthesis.transplant import IGNORE, LabelledCT, laid_into
+from train.synthesis.phantom_anatomies import IGNORE, laid_into
+from train.synthesis.registration import Bend, LabelledCT
 
 SHAPE = (20, 24, 28)
 
@@ -19,7 +19,7 @@ def ct():
     labels[4:16, 4:16, 2:14], labels[4:16, 4:16, 18:26] = 1, 11
     hu[labels == 1], hu[labels == 11] = 100, 40
     hu[10:12, 8:10, 20:23] = -900
-    return LabelledCT("made", hu, labels)
+    return LabelledCT(hu, labels)
 
 
 def rng(seed=0):
@@ -55,7 +55,7 @@ def identity(shape, drop=0):
 
 
 def test_slices_that_the_source_does_not_reach_are_left_out(ct):
-    target = Anatomy("t", np.zeros((60, 24, 28), dtype=np.uint8), ())
+    target = Anatomy(np.zeros((60, 24, 28), dtype=np.uint8), ())
     case = laid_into(ct, target, identity((60, 24, 28), drop=-30), False, rng())
     # Source slices -30..29: of the first 29 (place < -1) and those after the 51st (place > 20) the
     # 24 next to the source's own are kept.
@@ -65,7 +65,7 @@ def test_slices_that_the_source_does_not_reach_are_left_out(ct):
 def test_annotated_organs_replace_bent_ones_and_unknown_ones_stay(ct):
     annotated = np.zeros(SHAPE, dtype=np.uint8)
     annotated[4:16, 4:16, 4:16], annotated[1:3, 1:5, 1:5] = 1, BOWEL
-    target = Anatomy("t", annotated, (1, BOWEL))
+    target = Anatomy(annotated, (1, BOWEL))
     case = laid_into(ct, target, identity(SHAPE), False, rng())
     np.testing.assert_array_equal(case.labels == 1, annotated == 1)
     np.testing.assert_array_equal(case.labels == 11, ct.labels == 11)

@@ -4,7 +4,6 @@ Each line is a JSON object. A line is only ever added, at the end.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,7 +49,7 @@ def log_scoring(scores: Scores, truth: Path, log: Path) -> Looks:
     )
 
 
-def sentence(looks: Looks | None) -> str:
+def log_sentence(looks: Looks | None) -> str:
     """Say whether the scoring is blind, as far as the log knows; None: there is no log."""
     if looks is None:
         return "Nobody knows whether this is blind: no log of scorings is kept (--log)."
@@ -83,11 +82,8 @@ def _add(line: str, log: Path) -> None:
     """Add a line in one write, so that two scorings at once do not mix theirs."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        place = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(place, f"{line}\n".encode())
-        finally:
-            os.close(place)
+        with log.open("ab", buffering=0) as stream:
+            stream.write(f"{line}\n".encode())
     except OSError as error:
         raise KitError(f"cannot write the log {log}: {error.strerror}") from error
 
