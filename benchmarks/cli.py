@@ -212,14 +212,24 @@ def augmentation(
     show_default=True, help="How many; may be repeated, in rising order.",
 )  # fmt: skip
 @click.option("--folder", required=True, type=_PATH, help="New folder for releases and runs.")
+@click.option(
+    "--kills", type=click.IntRange(min=0), default=3, show_default=True,
+    help="How often a second run of each size is killed, and continued; 0: no second run.",
+)  # fmt: skip
+@click.option(
+    "--ct-mib", type=click.IntRange(min=1),
+    help="Fill every CT's file up to this size, by zeros behind its end.",
+)  # fmt: skip
 @_OUTPUT
-def scale(counts: tuple[int, ...], folder: Path, output: Path) -> None:
-    """Seconds, memory and files of every stage of a run, with few cases and with many."""
+def scale(
+    counts: tuple[int, ...], folder: Path, kills: int, ct_mib: int | None, output: Path
+) -> None:
+    """What whole runs take, stage by stage, with few cases and with many; and after kills."""
     from benchmarks.scale import benchmark_scale
 
     if list(counts) != sorted(set(counts)):
         raise click.UsageError("give --cases in rising order, each number once")
-    benchmark_scale(counts, folder.resolve(), output)
+    benchmark_scale(counts, folder.resolve(), output, kills=kills, ct_mib=ct_mib)
 
 
 @main.command()

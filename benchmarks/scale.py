@@ -1,48 +1,53 @@
-"""What grows faster than the number of cases: every stage of a run on 100, 1,000 and 4,000 cases.
+"""What grows faster than the number of cases: whole runs on 100, 1,000 and 4,000 cases.
 
 The cases are tiny, their names, folders, partial labels and counts FLARE23's. Networks are never
-trained: in the place of stages `train` and `export` lies a network that costs nothing, so that all
-else is seen. Every stage runs as `train run` runs it, in a process of its own.
+trained: stages `train` and `export` make one that costs nothing, so that all else is seen.
 """
 
+import os
+import random
 import re
-import shutil
-import signal
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
-from rich.table import Table
 
-from benchmarks.alternating import ROOT, Spent, python, timed
-from benchmarks.free_network import write_free_network
+from benchmarks.alternating import ROOT, python
+from benchmarks.run_cost import BETWEEN, RunCost, kill_when, run_costs
+from benchmarks.scale_table import Killed, Measured, StageCost, save_sizes, show_sizes
+from evaluation.efficiency.sampling import MIB
+from imaging.digest import file_sha256
 from imaging.errors import KitError
 from imaging.files import make_folder
-from imaging.fitted_tables import show_table
-from imaging.machine import cpu_name
-from imaging.records import write_json
-from imaging.terminal import terminal
+from train.data.release import IMAGE_SUFFIX
 from train.rounds.graph import Stage, expand
-from train.rounds.recipe import RoundsRecipe, load_rounds
-from train.rounds.records import RECORD, Work, digests_path, load_record, run_stage
-from train.synthesis.phantom_release import HIDDEN, CtAndLabels, PhantomCase, phantoms_of
+from train.rounds.recipe import load_rounds
+from train.rounds.records import RECORD, digests_path, load_record
+from train.rounds.stages import release_files
+from train.rounds.verify import compare_runs
+from train.synthesis.phantom_release import (
+    HIDDEN,
+    CtAndLabels,
+    PhantomCase,
+    from_shapes,
+    load_phantoms,
+    phantoms_of,
+    write_release,
+)
 
 RECIPE = ROOT / "train" / "recipes" / "scale.toml"
-FREE = ("train", "export")
-"""Stages that a network which costs nothing takes the place of."""
 NEAR = "near"
 """The recipe's external source."""
-_KILLED = ("data", "teacher/label/part000", "student/fuse")
-"""Stages that are killed when they have begun to write, and run again."""
+_ROUND = "student"
+"""The recipe's last, which is audited."""
+_ENTRY = "from benchmarks.free_rounds import main; main()"
+_STARTING = "starting stages"
+"""Snakemake, and `train run` itself."""
 _KINDS = ("complete", "partial", "unlabelled", "validation")
 _DRAWN = 25
 """Abdomens that are drawn, with tumours and without."""
-_WAIT_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -52,75 +57,56 @@ class Laid:
     recipe: Path
     release: Path
     run: Path
+    audit: Path
 
 
-@dataclass(frozen=True)
-class StageCost:
-    """What all stages of one kind took, or one command."""
-
-    seconds: float
-    cpu_s: float
-    peak_mib: float
-    """Of the largest of their processes."""
-    files: int
-    """That they wrote."""
-    parts: int
-    """Processes."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """All stages with so many cases."""
-
-    cases: int
-    stages: dict[str, StageCost]
-    killed_equal: bool
-    """Whether stages that were killed and run again wrote the same bytes."""
-
-
-def benchmark_scale(counts: Sequence[int], folder: Path, output: Path) -> None:
-    """Measure a run at several sizes; print and save seconds, memory and files by stage.
+def benchmark_scale(
+    counts: Sequence[int], folder: Path, output: Path, *, kills: int, ct_mib: int | None = None
+) -> None:
+    """Measure runs of several sizes; print and save what they took, stage by stage.
 
     Args:
         counts: Cases, in rising order.
         folder: For the releases and runs; what is measured stays there. Must be new or empty.
         output: JSON file.
+        kills: How often a second run of each size is killed before it may end; 0: there is none.
+        ct_mib: Size to which every CT's file is filled up; None: as it is.
 
     Raises:
-        KitError: `folder` holds something, a stage fails, or the recipe has fewer cases.
+        KitError: `folder` holds something, a run fails, or the recipe has fewer cases.
     """
     make_folder(folder)
     if any(folder.iterdir()):
         raise KitError(f"{folder} is not empty; give a new folder, or delete it")
     found = []
     for count in counts:
-        place = lay_release(count, folder / str(count))
-        found.append(Measured(count, _measured(place), _killed_equal(place)))
-        _save(found, output)
-    _show(found)
+        place = lay_release(count, folder / str(count), ct_mib)
+        size = sum(path.stat().st_size for path in release_files(place.release)) / MIB
+        stages = _measured(place)
+        killed = _killed_and_continued(place, kills) if kills else None
+        found.append(Measured(count, round(size, 1), stages, killed))
+        save_sizes(found, output)
+    show_sizes(found)
 
 
-def lay_release(count: int, folder: Path) -> Laid:
+def lay_release(count: int, folder: Path, ct_mib: int | None = None) -> Laid:
     """Write a recipe with FLARE23's shares of `count` cases, and its release, into `folder`."""
-    place = Laid(folder / "scale.toml", folder / "release", folder / "run")
+    place = Laid(
+        folder / "scale.toml", folder / "release", folder / "run", folder / "audit" / _ROUND
+    )
     make_folder(folder)
     text = RECIPE.read_text(encoding="utf-8")
     for kind, cases in shares(count).items():
         text = re.sub(rf"(?m)^{kind} = \d+$", f"{kind} = {cases}", text)
     place.recipe.write_text(text, encoding="utf-8")
-    # In a process of its own: the memory of this one is counted with the stages that it starts.
-    process = get_context("spawn").Process(target=_draw, args=(place,))
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise KitError(f"the release {place.release} could not be written; see above")
+    _draw(place)
+    if ct_mib is not None:
+        _fill_up(place.release, ct_mib * MIB)
     return place
 
 
 def _draw(place: Laid) -> None:
     """Write the release; of the abdomens `_DRAWN` are different."""
-    from train.synthesis.phantom_release import from_shapes, load_phantoms, write_release
-
     phantoms, seed = load_phantoms(place.recipe)
     draw, drawn = from_shapes(phantoms), dict[tuple[bool, int], CtAndLabels]()
 
@@ -131,6 +117,21 @@ def _draw(place: Laid) -> None:
         return drawn[key]
 
     write_release(phantoms, seed, repeated, place.release)
+
+
+def _fill_up(release: Path, size: int) -> None:
+    """Give every CT's file a size, by zeros behind its end that take no room on the disk.
+
+    Files with the same bytes become one with several names, so that they fit into memory.
+    """
+    same: dict[str, Path] = {}
+    for path in sorted(release.glob(f"*/*{IMAGE_SUFFIX}")):
+        first = same.setdefault(file_sha256(path), path)
+        if first != path:
+            path.unlink()
+            path.hardlink_to(first)
+    for path in same.values():
+        os.truncate(path, size)
 
 
 def shares(count: int) -> dict[str, int]:
@@ -152,136 +153,109 @@ def shares(count: int) -> dict[str, int]:
 
 
 def _measured(place: Laid) -> dict[str, StageCost]:
-    """Run everything once, and return what it took, in the order in which it ran."""
-    recipe = load_rounds(place.recipe)
-    spent: dict[str, list[tuple[Spent, int]]] = {}
-
-    def note(kind: str, took: Spent, files: int = 0) -> None:
-        spent.setdefault(kind, []).append((took, files))
-        click.echo(f"{place.run.parent.name}: {kind}: {took.seconds:.1f} s", err=True)
-
+    """Run everything once, and return what it took, by kind of stage and by command."""
     plan = python("-m", "train", "estimate", place.recipe, "--release", place.release)
-    note("plan", timed(plan))
-    for stage in expand(recipe, scored=True):
-        if stage.kind in FREE:
-            lay_free_stage(recipe, stage, place.run)
-            continue
-        kind = f"{stage.kind} ({stage.round})" if stage.round else stage.kind
-        took = timed(_stage_command(place, stage))
-        note(kind, took, _files(place.run / stage.key))
-    # Snakemake has seen none of these stages: their files are in the order that it asks for.
-    note("run, nothing to do", timed(_command(place, "run")))
-    page = place.run.parent / "audit"
-    audit = [*_command(place, "audit"), "--round", "student", "-o", str(page)]
-    took = timed(audit)
-    note("audit", took, _files(page))
-    return {kind: _summed(runs) for kind, runs in spent.items()}
-
-
-def lay_free_stage(recipe: RoundsRecipe, stage: Stage, run: Path) -> None:
-    """Put a network that costs nothing where stage `train` or `export` would put its own."""
-    z, y, x = recipe.training.patch
-
-    def make(folder: Path) -> None:
-        write_free_network(folder, (z, y, x), recipe.spacing_mm)
-
-    order = [other.key for other in expand(recipe, scored=True)]
-    run_stage(Work(stage.key, run, {"place": order.index(stage.key)}, {}), make)
+    found = {"plan": _of_command(place, "plan", plan)}
+    run = _command(place, "run", "--cores", "1")
+    costs = run_costs(run)
+    stages = expand(load_rounds(place.recipe), scored=True)
+    for kind in dict.fromkeys(map(_kind, stages)):
+        of = [stage.key for stage in stages if _kind(stage) == kind]
+        found[kind] = _summed([costs[key] for key in of], sum(map(_files, _in(place, of))))
+        _say(place, kind, found[kind])
+    others = _files(place.run) - sum(cost.files for cost in found.values())
+    found[_STARTING] = _summed([costs[BETWEEN]], others)
+    _say(place, _STARTING, found[_STARTING])
+    found["run, nothing to do"] = _of_command(place, "nothing to do", run)
+    found["run --paranoid"] = _of_command(place, "paranoid", [*run, "--paranoid"])
+    found["audit"] = _of_command(place, "audit", _audit(place), place.audit)
+    return found
 
 
 def _command(place: Laid, *words: str) -> list[str]:
     """Return a command about a run, with the options that say which."""
-    command = python("-m", "train", *words, place.recipe, "--run", place.run)
+    first, *others = words
+    command = python("-c", _ENTRY, first, place.recipe, "--run", place.run)
     command += ["--release", str(place.release), "--truth", str(place.release / HIDDEN)]
-    return [*command, "--source", f"{NEAR}={place.release / HIDDEN}"]
+    return [*command, "--source", f"{NEAR}={place.release / HIDDEN}", *others]
 
 
-def _stage_command(place: Laid, stage: Stage) -> list[str]:
-    command = _command(place, "stage", stage.kind)
-    command += ["--round", stage.round] if stage.round else []
-    return [*command, *([] if stage.part is None else ["--part", str(stage.part)])]
+def _audit(place: Laid) -> list[str]:
+    options = ("--round", _ROUND, "--jobs", "1", "-o", str(place.audit))
+    return _command(place, "audit", *options)
+
+
+def _kind(stage: Stage) -> str:
+    return f"{stage.kind} ({stage.round})" if stage.round else stage.kind
+
+
+def _in(place: Laid, keys: Sequence[str]) -> list[Path]:
+    return [place.run / key for key in keys]
 
 
 def _files(folder: Path) -> int:
     return sum(path.is_file() for path in folder.rglob("*"))
 
 
-def _summed(runs: Sequence[tuple[Spent, int]]) -> StageCost:
+def _of_command(
+    place: Laid, name: str, command: Sequence[str], written: Path | None = None
+) -> StageCost:
+    """Run a command, and return what it took, whatever stages it ran."""
+    costs = run_costs(command)
+    found = replace(_summed([*costs.values()], 0 if written is None else _files(written)), parts=1)
+    _say(place, name, found)
+    return found
+
+
+def _summed(costs: Sequence[RunCost], files: int) -> StageCost:
     return StageCost(
-        round(sum(spent.seconds for spent, _ in runs), 2),
-        round(sum(spent.cpu_s for spent, _ in runs), 2),
-        round(max(spent.peak_mib for spent, _ in runs), 1),
-        sum(files for _, files in runs),
-        len(runs),
+        round(sum(cost.seconds for cost in costs), 2),
+        round(sum(cost.cpu_s for cost in costs), 2),
+        round(max(cost.peak_mib for cost in costs), 1),
+        round(sum(cost.read_mib for cost in costs), 1),
+        files,
+        len(costs),
     )
 
 
-def _killed_equal(place: Laid) -> bool:
-    """Kill stages in the middle and run them again; return whether all outputs are as before."""
-    stages = {stage.key: stage for stage in expand(load_rounds(place.recipe), scored=True)}
-    equal = True
-    for key in _KILLED:
-        before = load_record(place.run / key / RECORD)["outputs"]
-        digests_path(place.run, key).unlink()
-        shutil.rmtree(place.run / key)
-        _kill(_stage_command(place, stages[key]), place.run / f"{key}.partial")
-        if (place.run / key).exists():
-            raise KitError(f"stage {key} was done before it could be killed; give more cases")
-        timed(_stage_command(place, stages[key]))
-        equal &= load_record(place.run / key / RECORD)["outputs"] == before
-    return equal
+def _say(place: Laid, name: str, cost: StageCost) -> None:
+    click.echo(f"{place.run.parent.name}: {name}: {cost.seconds:.1f} s", err=True)
 
 
-def _kill(command: Sequence[str], partial: Path) -> None:
-    """Start a stage, and kill it when it has begun to work."""
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, cwd=ROOT, stdout=quiet, stderr=quiet) as process:
-        while process.poll() is None and not partial.exists():
-            time.sleep(_WAIT_S)
-        process.send_signal(signal.SIGKILL)
+def _killed_and_continued(place: Laid, kills: int) -> Killed:
+    """Kill a second run in the middle of stages that are drawn, then let the same command end it.
 
-
-def growth(found: Sequence[Measured]) -> Iterator[tuple[str, float, float]]:
-    """Yield every stage's growth between the two largest sizes: 1 is as the number of cases.
-
-    First of CPU seconds; then of those beyond what one case more cost between the two sizes before,
-    which leaves out what starting costs; NaN with two sizes, or where nothing was spent before.
+    Raises:
+        KitError: The run was done before.
     """
-    *_, before, last = found
-    for kind, cost in last.stages.items():
-        ratio = last.cases / before.cases
-        whole = cost.cpu_s / max(before.stages[kind].cpu_s, 1e-9) / ratio
-        steps = [
-            (two.stages[kind].cpu_s - one.stages[kind].cpu_s) / (two.cases - one.cases)
-            for one, two in pairwise(found[-3:])
-        ]
-        each = steps[1] / steps[0] if len(steps) == 2 and steps[0] > 0 else float("nan")
-        yield kind, whole, each
+    twin = replace(place, run=place.run.with_name("killed"), audit=place.audit.with_name("killed"))
+    stages = [stage.key for stage in expand(load_rounds(place.recipe), scored=True)]
+    draws, killed = random.Random(len(release_files(place.release))), list[str]()
+    command = _command(twin, "run", "--cores", "1")
+    for _ in range(kills):
+        rest = [key for key in stages if not digests_path(twin.run, key).is_file()]
+        key = draws.choice(rest[: (len(rest) + 1) // 2])  # what is left is for the next kills
+        after_s = draws.random() * load_record(place.run / key / RECORD)["seconds"]
+        if not kill_when(command, _is_there(twin.run / f"{key}.partial", after_s)):
+            raise KitError(f"the run was done before stage {key} could be killed; give more cases")
+        cut = [path.relative_to(twin.run).as_posix() for path in twin.run.rglob("*.partial")]
+        killed.append(", ".join(sorted(cut)).replace(".partial", "") or f"after {key}")
+        click.echo(f"{place.run.parent.name}: killed in {killed[-1]}", err=True)
+    for last in (command, _audit(twin)):
+        run_costs(last)
+    equal, difference = compare_runs(place.run, twin.run)
+    what = None if difference is None else f"{difference.stage}: {difference.what}"
+    first, second = (file_sha256(one.audit / "audit.json") for one in (place, twin))
+    return Killed(tuple(killed), equal, what or (None if first == second else "audit.json"))
 
 
-def _save(found: Sequence[Measured], output: Path) -> None:
-    """Write what is measured so far: the largest size takes longest."""
-    rows = {} if len(found) < 2 else {kind: round(whole, 3) for kind, whole, _ in growth(found)}
-    sizes = [asdict(one) for one in found]
-    write_json({"cpu": cpu_name(), "sizes": sizes, "growth": rows}, output)
+def _is_there(path: Path, after_s: float) -> Callable[[], bool]:
+    """Return what tells whether a path has been there for so many seconds."""
+    since_s: list[float] = []
 
+    def is_time() -> bool:
+        if not since_s and path.exists():
+            since_s.append(time.monotonic())
+        return bool(since_s) and time.monotonic() - since_s[0] >= after_s
 
-def _show(found: Sequence[Measured]) -> None:
-    """Print a table a size, and how the stages grow."""
-    for one in found:
-        equal = "equal" if one.killed_equal else "NOT EQUAL"
-        title = f"{one.cases} cases; killed and run again: {equal}"
-        table = Table("stage", title=title)
-        for name in ("parts", "seconds", "CPU s", "peak MiB", "files"):
-            table.add_column(name, justify="right")
-        for kind, cost in one.stages.items():
-            numbers = (f"{cost.seconds:.1f}", f"{cost.cpu_s:.1f}", f"{cost.peak_mib:.0f}")
-            table.add_row(kind, str(cost.parts), *numbers, str(cost.files))
-        show_table(table, terminal())
-    if len(found) > 1:
-        table = Table("stage", title="CPU seconds, against the number of cases (1: as fast)")
-        table.add_column("growth", justify="right")
-        table.add_column("of one case more", justify="right")
-        for kind, whole, each in growth(found):
-            table.add_row(kind, f"{whole:.2f}", f"{each:.2f}")
-        show_table(table, terminal())
+    return is_time

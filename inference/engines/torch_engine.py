@@ -31,6 +31,7 @@ class TorchEngine:
         self,
         network: TorchNetwork,
         patch: Shape,
+        classes: int,
         device: torch.device,
         description: dict[str, str | int],
         record: Callable[[Compute], Compute] | None,
@@ -40,12 +41,13 @@ class TorchEngine:
         Args:
             network: On `device`.
             patch: What it takes (Z, Y, X).
+            classes: Logits that it answers for each voxel.
             device: A card, or the CPU.
             description: For run.json.
             record: Maps a computation to one that replays it; None: each runs as it is.
         """
         self._network = network
-        self._shape = (1, 1, *patch)
+        self._shape, self._answers = (1, 1, *patch), (1, classes, *patch)
         self._device = device
         self.description = description
         self._record = record
@@ -90,7 +92,10 @@ class TorchEngine:
             self._given = torch.zeros(self._shape, device=self._device)
             self._run = self._recorded(partial(self._network, self._given))
         self._given.copy_(patch)
-        return self._run()
+        answer = self._run()
+        if answer.shape != self._answers:  # torch would blend some other shapes too
+            raise RuntimeError(f"it answers {tuple(answer.shape)}, not {self._answers}")
+        return answer
 
     def _recorded(self, compute: Compute) -> Compute:
         """Record a computation where this can be done; warn once where it cannot."""
@@ -164,7 +169,8 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[TorchEngine]:
             network = network.to(device)
         except RuntimeError as error:
             raise EngineError(f"torch cannot load {path.name}: {one_line(error)[:300]}") from error
-        engine = TorchEngine(network, manifest.window.patch, device, description, record)
+        patch, classes = manifest.window.patch, len(manifest.labels) + 1
+        engine = TorchEngine(network, patch, classes, device, description, record)
         try:
             yield engine
         finally:

@@ -739,6 +739,28 @@ def test_a_gpu_that_fails_in_a_case_leaves_it_and_the_others_to_the_cpu(
         np.testing.assert_array_equal(found, labels)
 
 
+def test_a_case_that_cannot_be_captured_any_more_runs_without_a_graph(
+    trt, machine, planned, three_cases, tmp_path, monkeypatch, caplog
+):
+    cases, labels = three_cases
+    begun = []
+
+    def case(name, windows):
+        begun.append(name)
+        if len(begun) == 2:
+            capture_fails_at_its_end(machine, monkeypatch)
+
+    with caplog.at_level(logging.WARNING):
+        settings, out = Settings(threads=1), tmp_path / "out"
+        report = predict_folder(cases, out, planned(), settings, Progress(case=case))
+    assert [case.engine for case in report.cases] == ["tensorrt-rtx"] * 3
+    (message,) = caplog.messages
+    assert message.startswith("tensorrt-rtx runs without a CUDA graph, a little slower: ")
+    for name in cases:
+        found = read_label_map(out / f"{name}.nii.gz").labels
+        np.testing.assert_array_equal(found, labels)
+
+
 def test_an_engine_that_was_chosen_by_name_is_not_exchanged(
     trt, machine, planned, three_cases, tmp_path, monkeypatch
 ):
