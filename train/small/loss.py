@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import torch
+from torch.nn import functional
 
 from imaging.organs import ORGANS
-from train.small.sampling import Sample, halved
+from train.small.sampling import Sample
 
 TUMOUR = ORGANS["tumour"]
 
@@ -52,3 +53,10 @@ def _at_one_scale(logits: Tensor, target: Tensor, weight: Tensor, shares: Tensor
     dice = 2 * common / whole.clamp_min(1e-5)
     present = (wanted.sum(dim=1) >= _PRESENT).float() * shares
     return entropy + ((1 - dice) * present).sum() / present.sum().clamp_min(1)
+
+
+def halved(target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return target and weight on a grid twice as coarse; a voxel counts by how much is known."""
+    known = functional.avg_pool3d(weight, 2)
+    shares = functional.avg_pool3d(target * weight, 2) / known.clamp_min(1e-6)
+    return shares, known
