@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from imaging.digest import file_sha256
+
 Kind = Literal["application", "file", "library", "machine-learning-model", "platform"]
 """As CycloneDX calls it."""
 
@@ -27,6 +29,14 @@ class ListedComponent:
     """Where the file lies in the image, from /; "" for what is no single file."""
     sha256: str = ""
     parts: tuple["ListedComponent", ...] = ()
+
+    @classmethod
+    def of_file(
+        cls, kind: Kind, file: Path, root: Path, licences: tuple[str, ...] = ()
+    ) -> "ListedComponent":
+        """Return a file of the system at `root`, with its digest."""
+        place, digest = file.relative_to(root).as_posix(), file_sha256(file)
+        return cls(kind, file.name, licences=licences, path=place, sha256=digest)
 
     @property
     def title(self) -> str:
