@@ -93,7 +93,7 @@ for command in (
 def export(model_folder: Path, output: Path, **options: Any) -> None:
     """Turn the nnU-Net result folder MODEL_FOLDER into ONNX weights and their manifest."""
     from train.export.bundle import ExportRequest, export_bundle
-    from train.export.table import show_agreements
+    from train.export.parity import show_agreements
 
     request = ExportRequest(model_folder=model_folder, bundle=output, **options)
     done = export_bundle(request)

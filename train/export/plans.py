@@ -11,6 +11,7 @@ from imaging.errors import KitError
 from imaging.geometry import is_orientation
 from imaging.records import read_table
 from inference.engines import one_line
+from inference.manifest import Intensity
 
 # nnU-Net's readers by name -> where the axes are brought before the network sees them.
 _ORIENTATIONS: dict[str, str | None] = {
@@ -50,9 +51,7 @@ class PlannedModel:
     patch: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     orientation: str | None
-    clip_hu: tuple[float, float]
-    mean_hu: float
-    std_hu: float
+    intensity: Intensity
     labels: dict[str, int]
     warnings: tuple[str, ...]
 
@@ -119,24 +118,20 @@ def _planned_model(
 ) -> PlannedModel:
     _refuse_unsupported(plans, configuration, resolved)
     forward = _permutation(plans["transpose_forward"])
-    clip, mean, std = _intensity(plans, resolved)
+    intensity = _intensity(plans, resolved)
     architecture = _architecture(resolved["architecture"])
     _refuse_odd_patch(resolved["patch_size"], architecture.arguments["strides"])
     reader, reader_warnings = _reader(plans, dataset)
-    patch = _untransposed([int(n) for n in resolved["patch_size"]], forward)
-    spacing = _untransposed([float(s) for s in resolved["spacing"]], forward)
     return PlannedModel(
         dataset=str(plans["dataset_name"]),
         plans=str(plans["plans_name"]),
         configuration=configuration,
         architecture=architecture,
         axes_in_network=forward,
-        patch=patch,
-        spacing_mm=spacing,
+        patch=_untransposed([int(n) for n in resolved["patch_size"]], forward),
+        spacing_mm=_untransposed([float(s) for s in resolved["spacing"]], forward),
         orientation=_orientation(plans, reader),
-        clip_hu=clip,
-        mean_hu=mean,
-        std_hu=std,
+        intensity=intensity,
         labels=labels,
         warnings=(*reader_warnings, *_resampling_warnings(resolved)),
     )
@@ -208,9 +203,7 @@ def _refuse_several_channels(dataset: Mapping[str, Any]) -> None:
         )
 
 
-def _intensity(
-    plans: Mapping[str, Any], resolved: Mapping[str, Any]
-) -> tuple[tuple[float, float], float, float]:
+def _intensity(plans: Mapping[str, Any], resolved: Mapping[str, Any]) -> Intensity:
     (scheme,) = resolved["normalization_schemes"]
     if scheme != "CTNormalization":
         raise KitError(
@@ -226,7 +219,7 @@ def _intensity(
             f"the plans' intensities of the foreground are not those of a CT: {found}; "
             "plan the dataset again"
         )
-    return (low, high), mean, max(std, _MIN_STD)
+    return Intensity((low, high), mean, max(std, _MIN_STD))
 
 
 def _reader(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
