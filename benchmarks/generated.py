@@ -1,34 +1,50 @@
-"""A generated truth and a prediction that errs on every surface."""
+"""Generated abdomens that benchmarks run on, and predictions of them that err on every surface."""
 
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from benchmarks.alternating import in_own_process
 from imaging.geometry import Grid
-from imaging.volumes import read_header, write_labels
+from imaging.volumes import write_volume
 from train.synthesis.phantom import phantom
 
 GRID = Grid((200, 512, 512), (2.5, 0.8, 0.8))
+"""Of a pair."""
 _KNOT_VOXELS = 25
 _ERROR_MM = 1.6
 """Standard deviation of the displacement on each axis: DSC about 0.8 to 0.97 by organ."""
 
 
-def write_pair(folder: Path, grid: Grid = GRID, seed: int = 0) -> tuple[Path, Path]:
-    """Write one case into `folder`/truth and `folder`/pred; return the two folders."""
-    truth = phantom(seed, grid.shape, grid.spacing_mm)[1]
-    like = folder / "grid.nii.gz"
-    image = sitk.GetImageFromArray(np.zeros(grid.shape, np.uint8))
-    image.SetSpacing(grid.spacing_mm[::-1])
-    sitk.WriteImage(image, str(like), useCompression=True)
-    header = read_header(like)
-    for name, labels in (("truth", truth), ("pred", displaced(truth, grid, seed))):
-        (folder / name).mkdir()
-        write_labels(labels, header, folder / name / "case.nii.gz")
-    return folder / "truth", folder / "pred"
+def write_abdomens(folder: Path, count: int, grid: Grid) -> dict[str, tuple[Path, Path]]:
+    """Write CTs and label maps into a folder; return the two files of each case."""
+    cases = {}
+    for seed in range(count):
+        hu, labels = phantom(seed, grid.shape, grid.spacing_mm)
+        files = folder / f"p{seed}_0000.nii.gz", folder / f"p{seed}.nii.gz"
+        write_volume(hu, grid.spacing_mm, files[0])
+        write_volume(labels, grid.spacing_mm, files[1])
+        cases[f"p{seed}"] = files
+    return cases
+
+
+def write_pair(folder: Path) -> tuple[Path, Path]:
+    """Write one case into `folder`/truth and `folder`/pred; return the two folders.
+
+    In a process of its own: the peak of a child counts what its parent held at the fork.
+    """
+    return in_own_process(_write_pair, folder)
+
+
+def _write_pair(folder: Path) -> tuple[Path, Path]:
+    truth = phantom(0, GRID.shape, GRID.spacing_mm)[1]
+    folders = folder / "truth", folder / "pred"
+    for place, labels in zip(folders, (truth, displaced(truth, GRID, 0)), strict=True):
+        place.mkdir()
+        write_volume(labels, GRID.spacing_mm, place / "case.nii.gz")
+    return folders
 
 
 def displaced(labels: NDArray[np.uint8], grid: Grid, seed: int) -> NDArray[np.uint8]:
