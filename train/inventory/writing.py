@@ -8,8 +8,7 @@ from pathlib import Path
 from imaging.digest import sha256
 from imaging.files import KIT, make_folder, replacing
 from imaging.records import read_table, write_json
-from train.inventory.bom import cyclonedx
-from train.inventory.components import ListedComponent
+from train.inventory.components import ListedComponent, cyclonedx
 from train.inventory.debian import common_licences, debian_packages
 from train.inventory.python_packages import interpreter, python_packages
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from imaging.geometry import SpacingMm
 from imaging.organs import ORGANS
 from train.small.chance import Chance
 from train.small.recipe import Lesions
-from train.small.shapes import Ellipsoid, Tensor, ellipsoid
+from train.small.shapes import Ellipsoid, ellipsoid
 
 _TUMOUR = ORGANS["tumour"]
 # Organ, share of the tumours, least and greatest radius in mm.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from imaging.organs import ORGANS
@@ -14,8 +15,6 @@ SCALES = (1.0, 0.5, 0.25)
 """Weight of the outputs at full, half and quarter resolution."""
 _PRESENT = 1.0
 """Voxels of a class from which its Dice counts."""
-
-Tensor = torch.Tensor
 
 
 def soft_loss(outputs: Sequence[Tensor], sample: Sample, tumour_weight: float = 1.0) -> Tensor:

@@ -6,12 +6,13 @@ brightness does not rely on one scanner's or one phase's. The texture stays real
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from imaging.organs import ORGANS
 from train.small.chance import Chance
 from train.small.recipe import Contrast, Filling
-from train.small.shapes import Tensor, ellipsoid
+from train.small.shapes import ellipsoid
 
 _ORGANS = tuple(range(1, 14))
 # Mean HU by label 1 to 13: typical radiological values; what is sampled around them is wider than

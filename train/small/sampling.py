@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from imaging.organs import ORGANS
 from train.small.chance import Chance
@@ -21,8 +22,6 @@ CLASSES = 15
 """Background, thirteen organs, tumour."""
 _CENTRES = 4000
 """Voxels kept of each class of a case, to centre samples on."""
-
-Tensor = torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,12 @@ def _ordinary_kernels() -> Iterator[None]:
 
     On a GPU it would make enlargements and scatters out of a hundred kernels each.
     """
-    asked = torch.are_deterministic_algorithms_enabled()
+    before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(False)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(asked)
+        torch.use_deterministic_algorithms(before)
 
 
 class Sampler:

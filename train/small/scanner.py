@@ -4,11 +4,12 @@ import itertools
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from train.small.chance import Chance
 from train.small.recipe import Scanner
-from train.small.shapes import Tensor, blurred
+from train.small.shapes import blurred
 
 
 def scanned(hu: Tensor, scanner: Scanner, chance: Chance) -> Tensor:

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from imaging.geometry import Box
 from train.small.chance import Chance
-
-Tensor = torch.Tensor
 
 
 @dataclass(frozen=True)

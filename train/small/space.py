@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from train.small.recipe import SmallRecipe, Space
-
-Tensor = torch.Tensor
 
 
 @dataclass(frozen=True)
