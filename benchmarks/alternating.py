@@ -6,11 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from imaging.errors import KitError
 
+P = ParamSpec("P")
+T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
 
 
@@ -63,6 +68,15 @@ def alternate(
         name: Timing(tuple(run.seconds for run in runs), tuple(run.peak_mib for run in runs))
         for name, runs in found.items()
     }
+
+
+def in_own_process(call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Return what a function returns that is called in a process of its own.
+
+    That has this one's environment, and nothing of its memory.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(call, *arguments, **named).result()
 
 
 def python(*arguments: str | float | Path) -> list[str]:

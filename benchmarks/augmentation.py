@@ -22,9 +22,9 @@ from imaging.geometry import Shape
 from imaging.machine import cpu_name
 from imaging.organs import ORGANS
 from imaging.overlap import dice_by_label, joint_counts
-from imaging.records import write_json
+from imaging.records import read_table, write_json
 from imaging.resampling import resample_linear, resample_nearest
-from imaging.terminal import terminal
+from imaging.terminal import terminal, warn
 from inference.lattices import logit_slabs
 from inference.sliding_window import Window
 from train.small.compact import UNKNOWN, PreparedCase, read_case
@@ -33,6 +33,7 @@ from train.small.recipe import SmallRecipe, load_small_recipe
 
 WHOLE = "all families"
 FAMILIES = ("space", "contrast", "filling", "lesions", "scanner")
+VARIANTS = (WHOLE, *FAMILIES)
 _LEAST_ML = 1.0
 """An organ of which a case shows less is not compared there."""
 
@@ -40,7 +41,12 @@ Floats = NDArray[np.float32]
 
 
 def benchmark_augmentation(
-    work: Path, left_out: tuple[str, ...], steps: int, patch: Shape, output: Path
+    work: Path,
+    left_out: tuple[str, ...],
+    steps: int,
+    patch: Shape,
+    output: Path,
+    only: tuple[str, ...] = (),
 ) -> None:
     """Train every variant, compare it with the teacher on the cases left out, write and show.
 
@@ -50,29 +56,53 @@ def benchmark_augmentation(
         steps: Of each training.
         patch: Voxels (Z, Y, X) of a sample.
         output: JSON file.
+        only: The variants to train; what `output` has of the others stays. Empty: all, anew.
 
     Raises:
-        KitError: A case that is left out is none of the recipe's.
+        KitError: A case that is left out is none of the recipe's; or `output` is to be completed
+            and cannot be read, or is of other settings.
     """
-    recipe = load_small_recipe(work / "prepared" / RECIPE)
+    prepared = work / "prepared"
+    recipe = load_small_recipe(prepared / RECIPE)
     if unknown := set(left_out) - set(recipe.cases):
         raise KitError(f"no case of the recipe: {', '.join(sorted(unknown))}")
-    rest = tuple(case for case in recipe.cases if case not in left_out)
-    fit = replace(recipe.fit, steps=steps, horizon=steps, patch=patch, window=(), start_sha256="")
-    recipe = replace(recipe, cases=rest, fit=fit)
-    cases = [read_case(work / "prepared" / f"{case}.npz") for case in rest]
-    judges = [read_case(work / "prepared" / f"{case}.npz") for case in left_out]
-    found: dict[str, Any] = {}
-    for name in (WHOLE, *FAMILIES):
+    facts = {"cpu": cpu_name(), "steps": steps, "patch": [*patch], "left_out": [*left_out]}
+    variants = tuple(dict.fromkeys(only)) or VARIANTS
+    found = _kept(output, facts) if only else {}
+    recipe = _short(recipe, left_out, steps, patch)
+    cases = [read_case(prepared / f"{case}.npz") for case in recipe.cases]
+    judges = [read_case(prepared / f"{case}.npz") for case in left_out]
+    for name in variants:
         start_s = time.monotonic()
         network = trained(without(recipe, name), cases, torch.device("cpu"))
         dice = teacher_dice(network, recipe, judges)
         mean = float(np.mean(list(dice.values())))
         found[name] = {"mean": mean, "dice": dice, "train_s": round(time.monotonic() - start_s)}
         terminal(stderr=True).print(f"{name}: {mean:.3f}")
-        settings = {"steps": steps, "patch": patch, "left_out": left_out}
-        write_json({"cpu": cpu_name(), **settings, "variants": found}, output, indent=2)
+        ordered = {variant: found[variant] for variant in VARIANTS if variant in found}
+        write_json({**facts, "variants": ordered}, output, indent=2)
     _show(found)
+
+
+def _short(recipe: SmallRecipe, left_out: tuple[str, ...], steps: int, patch: Shape) -> SmallRecipe:
+    """Return the recipe of a short training without some cases, from random weights."""
+    rest = tuple(case for case in recipe.cases if case not in left_out)
+    fit = replace(recipe.fit, steps=steps, horizon=steps, patch=patch, window=(), start_sha256="")
+    return replace(recipe, cases=rest, fit=fit)
+
+
+def _kept(output: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variants that an earlier run wrote; none where there is no such file."""
+    if not output.is_file():
+        return {}
+    table, _ = read_table(output, "benchmark")
+    for key, value in facts.items():
+        if table.get(key) != value:
+            raise KitError(
+                f"{output} has {key} {table.get(key)!r}, requested is {value!r}; give another -o, "
+                "or leave --only out to train all variants anew"
+            )
+    return dict(table.get("variants", {}))
 
 
 def without(recipe: SmallRecipe, family: str) -> SmallRecipe:
@@ -135,11 +165,15 @@ def labels_of(network: torch.nn.Module, recipe: SmallRecipe, hu: Floats) -> NDAr
 
 def _show(found: Mapping[str, Any]) -> None:
     """Print organs down, variants across; each family's column is the loss against all of them."""
-    table = Table("organ", WHOLE, *(f"- {family}" for family in FAMILIES))
+    if WHOLE not in found:
+        warn(f"no table: the file has no {WHOLE!r} to compare with")
+        return
+    families = [family for family in FAMILIES if family in found]
+    table = Table("organ", WHOLE, *(f"- {family}" for family in families))
     whole = found[WHOLE]["dice"]
     for organ, dice in whole.items():
-        losses = (found[family]["dice"][organ] - dice for family in FAMILIES)
+        losses = (found[family]["dice"][organ] - dice for family in families)
         table.add_row(organ, f"{dice:.3f}", *(f"{loss:+.3f}" for loss in losses))
-    means = (found[family]["mean"] - found[WHOLE]["mean"] for family in FAMILIES)
+    means = (found[family]["mean"] - found[WHOLE]["mean"] for family in families)
     table.add_row("mean", f"{found[WHOLE]['mean']:.3f}", *(f"{loss:+.3f}" for loss in means))
     show_table(table, terminal())

@@ -2,10 +2,9 @@
 
 import math
 import os
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
+from statistics import median
+from timeit import repeat
 
 import numpy as np
 import onnx
@@ -108,14 +107,6 @@ def _matrix_rate(precision: Precision) -> float:
         "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else precision,
     }
     request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
-    return 2 * _SIDE**3 / _median_s(lambda: request.infer([right], share_inputs=True))
-
-
-def _median_s(call: Callable[[], object]) -> float:
-    call()
-    seconds = []
-    for _ in range(_RUNS):
-        start_s = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start_s)
-    return statistics.median(seconds)
+    request.infer([right])  # the first call is slower than the rest
+    seconds = repeat(lambda: request.infer([right], share_inputs=True), repeat=_RUNS, number=1)
+    return 2 * _SIDE**3 / median(seconds)

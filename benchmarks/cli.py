@@ -13,6 +13,10 @@ _OUTPUT = click.option("-o", "--output", required=True, type=OutputFile(), help=
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_CTS = click.argument("cts", nargs=-1, required=True, type=_FILE)
+_MANIFEST = click.option(
+    "--manifest", default=DEFAULT_MANIFEST, type=_FILE, help="Default: the default weights."
+)
 
 
 @click.group(cls=CommandGroup)
@@ -40,12 +44,10 @@ def distances(repeats: int) -> None:
 
 
 @main.command()
-@click.argument("cts", nargs=-1, required=True, type=_FILE)
-@click.option(
-    "--manifest", default=DEFAULT_MANIFEST, type=_FILE, help="Default: the default weights."
-)
+@_CTS
+@_MANIFEST
 @click.option("--model", type=_FOLDER, help="nnU-Net's folder of the same network.")
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+@_REPEATS
 @click.option("-o", "--output", required=True, type=_PATH, help="Folder of results.")
 def inference(
     cts: tuple[Path, ...], manifest: Path, model: Path | None, repeats: int, output: Path
@@ -58,9 +60,7 @@ def inference(
 
 @main.command()
 @click.argument("ct", type=_FILE)
-@click.option(
-    "--manifest", default=DEFAULT_MANIFEST, type=_FILE, help="Default: the default weights."
-)
+@_MANIFEST
 @click.option("--model", type=_FOLDER, help="nnU-Net's folder of the same network.")
 @click.option(
     "--most-baseline", type=click.IntRange(min=0), default=296, show_default=True,
@@ -80,9 +80,7 @@ def slices(
 @main.command("localiser")
 @click.argument("images", type=_FOLDER)
 @click.argument("labels", nargs=-1, type=_FOLDER)
-@click.option(
-    "--manifest", default=DEFAULT_MANIFEST, type=_FILE, help="Default: the default weights."
-)
+@_MANIFEST
 @click.option("--bodies", type=click.IntRange(min=0), default=10, show_default=True)
 @_OUTPUT
 def localiser_box(
@@ -122,18 +120,6 @@ def epochs(recipe: Path, repeats: int, epochs: int, iterations: int, output: Pat
     from benchmarks.epochs import benchmark_epochs
 
     benchmark_epochs(recipe, repeats, epochs, iterations, output)
-
-
-@main.command(hidden=True)
-@click.argument("trainer")
-@click.argument("epochs", type=int)
-@click.argument("iterations", type=int)
-@click.argument("threads", type=int)
-def epoch(trainer: str, epochs: int, iterations: int, threads: int) -> None:
-    """Train in this process."""
-    from benchmarks.epochs import train_once
-
-    train_once(trainer, epochs, iterations, threads)
 
 
 @main.command()
@@ -178,17 +164,6 @@ def sources(truth: Path, seed: int, output: Path) -> None:
     click.echo(json.dumps({"cases": write_sources(truth, seed, output)}))
 
 
-@main.command(hidden=True)
-@click.argument("way")
-@click.argument("logits", type=_FILE)
-@click.argument("target", type=_PATH)
-def restore(way: str, logits: Path, target: Path) -> None:
-    """Restore labels in this process."""
-    from benchmarks.labels import restore_once
-
-    restore_once(way, logits, target)
-
-
 @main.command()
 @click.argument("work", type=_FOLDER)
 @click.option(
@@ -196,14 +171,30 @@ def restore(way: str, logits: Path, target: Path) -> None:
 )
 @click.option("--steps", type=click.IntRange(min=1), default=800, show_default=True)
 @click.option("--patch", type=(int, int, int), default=(48, 64, 64), show_default=True)
+@click.option(
+    "--only", multiple=True, metavar="FAMILY",
+    help='Train only the variant without this, or "all families"; may be repeated.',
+)  # fmt: skip
 @_OUTPUT
 def augmentation(
-    work: Path, left_out: tuple[str, ...], steps: int, patch: tuple[int, int, int], output: Path
+    work: Path,
+    left_out: tuple[str, ...],
+    steps: int,
+    patch: tuple[int, int, int],
+    only: tuple[str, ...],
+    output: Path,
 ) -> None:
-    """What each family of sample changes brings to the default weights: WORK of `train small`."""
-    from benchmarks.augmentation import benchmark_augmentation
+    """What each family of sample changes brings to the default weights: WORK of `train small`.
 
-    benchmark_augmentation(work, left_out, steps, patch, output)
+    With --only, the other variants stay as an earlier run with the same settings wrote them.
+    """
+    from benchmarks.augmentation import VARIANTS, benchmark_augmentation
+
+    if unknown := set(only) - set(VARIANTS):
+        raise click.UsageError(
+            f"--only: no family {', '.join(sorted(unknown))}; choose from {', '.join(VARIANTS)}"
+        )
+    benchmark_augmentation(work, left_out, steps, patch, output, only)
 
 
 @main.command()
@@ -233,11 +224,9 @@ def scale(
 
 
 @main.command()
-@click.argument("cts", nargs=-1, required=True, type=_FILE)
+@_CTS
 @click.option("--truth", required=True, type=_FOLDER, help="Folder of <case>.nii.gz.")
-@click.option(
-    "--manifest", default=DEFAULT_MANIFEST, type=_FILE, help="Default: the default weights."
-)
+@_MANIFEST
 @_REPEATS
 @_OUTPUT
 def tta(cts: tuple[Path, ...], truth: Path, manifest: Path, repeats: int, output: Path) -> None:

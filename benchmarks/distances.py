@@ -3,10 +3,8 @@
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -18,7 +16,7 @@ from rich.table import Table
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from benchmarks.pairs import GRID, write_pair
+from benchmarks.generated import GRID, write_pair
 from evaluation.profiles.profile import FLARE23
 from evaluation.scoring.boxes import hull, label_boxes
 from evaluation.scoring.folders import read_map
@@ -66,11 +64,8 @@ def benchmark_distances(repeats: int) -> None:
     """
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            truth, pred = pool.submit(write_pair, Path(folder)).result()
-        surfaces = _surfaces(
-            *(read_map(f / "case.nii.gz", "official").labels for f in (truth, pred))
-        )
+        pair = write_pair(Path(folder))
+        surfaces = _surfaces(*(read_map(f / "case.nii.gz", "official").labels for f in pair))
     ways: dict[str, Way] = {"k-d tree": by_tree, "scipy": by_scipy, "SimpleITK": by_itk}
     if find_spec("edt"):
         ways["edt"] = by_edt

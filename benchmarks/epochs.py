@@ -6,29 +6,30 @@ does falls on all of them alike. CPU seconds are those of all their processes to
 programs hardly change them. Checkpoints are outside of an epoch's time, as in nnU-Net's log.
 """
 
-import json
+import io
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import click
 import psutil
-import SimpleITK as sitk
 
+from benchmarks.alternating import in_own_process
+from benchmarks.generated import write_abdomens
+from imaging.geometry import Grid
 from imaging.records import write_json
 from train.data.raw import link_dataset
 from train.network.naming import CONFIGURATION, DATASET, PLANS, TRAINER
 from train.network.nnunet import TrainingSpec, environment, prepare
+from train.network.recipe import Training
 from train.rounds.recipe import load_rounds
-from train.synthesis.phantom import phantom
 
 Seconds = tuple[float, float]
 """By the clock, and of CPUs."""
@@ -48,7 +49,7 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _VALIDATION = 2
 _CASES = 4
-_SHAPE, _SPACING_MM = (96, 128, 128), (3.0, 3.0, 3.0)
+_GRID = Grid((96, 128, 128), (3.0, 3.0, 3.0))
 
 
 def benchmark_epochs(
@@ -64,15 +65,15 @@ def benchmark_epochs(
         output: JSON file.
     """
     loaded = load_rounds(recipe)
-    spec = TrainingSpec(loaded.name, loaded.seed, loaded.spacing_mm, loaded.training)
     training = replace(
-        spec.training, epochs=epochs, iterations=iterations, validation_iterations=_VALIDATION
+        loaded.training, epochs=epochs, iterations=iterations, validation_iterations=_VALIDATION
     )
-    spec = replace(spec, training=training)
+    spec = TrainingSpec(loaded.name, loaded.seed, loaded.spacing_mm, training)
     found: dict[str, list[Seconds]] = {name: [] for name in _VARIANTS}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        _prepare(spec, work)
+        link_dataset(write_abdomens(work, _CASES, _GRID), work / "raw" / spec.dataset)
+        prepare(spec, work)
         for _ in range(repeats):
             for name, (trainer, changes) in _VARIANTS.items():
                 varied = replace(spec, training=replace(spec.training, **changes))
@@ -96,53 +97,36 @@ def _medians(runs: list[Seconds]) -> dict[str, float]:
     return {"wall_s": statistics.median(wall), "cpu_s": statistics.median(processors)}
 
 
-def _prepare(spec: TrainingSpec, work: Path) -> None:
-    cases = {}
-    for seed in range(_CASES):
-        files = work / f"p{seed}_0000.nii.gz", work / f"p{seed}.nii.gz"
-        hu, labels = phantom(seed, _SHAPE, _SPACING_MM)
-        for path, image in zip(
-            files, (sitk.GetImageFromArray(hu), sitk.GetImageFromArray(labels)), strict=True
-        ):
-            image.SetSpacing(_SPACING_MM)
-            sitk.WriteImage(image, str(path))
-        cases[f"p{seed}"] = files
-    link_dataset(cases, work / "raw" / spec.dataset)
-    prepare(spec, work)
-
-
 def _timed(trainer: str, spec: TrainingSpec, work: Path) -> list[Seconds]:
     """Return wall and CPU seconds of each epoch of one training."""
     from train.network.planning import write_plans
 
     shutil.rmtree(work / "results", ignore_errors=True)
     write_plans(spec, work / "preprocessed" / spec.dataset / f"{PLANS}.json")
-    variables: Mapping[str, str] = environment(work)
-    if trainer != _STOCK:
-        variables = {**variables, "nnUNet_n_proc_DA": "0"}
-    arguments = (trainer, spec.training.epochs, spec.training.iterations, spec.training.threads)
-    command = [sys.executable, "-m", "benchmarks", "epoch", *map(str, arguments)]
-    done = subprocess.run(command, env=variables, stdout=subprocess.PIPE, check=True, text=True)
-    return [(wall, processors) for wall, processors in json.loads(done.stdout.splitlines()[-1])]
+    workers = {} if trainer == _STOCK else {"nnUNet_n_proc_DA": "0"}
+    with mock.patch.dict(os.environ, {**environment(work), **workers}):
+        return in_own_process(_train, trainer, spec.training)
 
 
-def train_once(trainer: str, epochs: int, iterations: int, threads: int) -> None:
-    """Train in this process; the last line is a list of the epochs' seconds (wall, CPU)."""
+def _train(trainer: str, settings: Training) -> list[Seconds]:
+    """Train, in a process of its own; return each epoch's seconds."""
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args
 
-    torch.set_num_threads(threads)
+    sys.stdout = io.StringIO()  # nnU-Net says a lot
+    torch.set_num_threads(settings.threads)
     training = get_trainer_from_args(
         str(DATASET), CONFIGURATION, "all", trainer, PLANS, device=torch.device("cpu")
     )
-    training.num_epochs, training.num_iterations_per_epoch = epochs, iterations
+    training.num_epochs = settings.epochs
+    training.num_iterations_per_epoch = settings.iterations
     training.num_val_iterations_per_epoch = _VALIDATION
     marks: list[Seconds] = []
     for name in ("on_epoch_start", "on_epoch_end"):
         _mark(training, name, marks)
     training.run_training()
     pairs = zip(marks[::2], marks[1::2], strict=True)
-    click.echo(json.dumps([(end[0] - start[0], end[1] - start[1]) for start, end in pairs]))
+    return [(end[0] - start[0], end[1] - start[1]) for start, end in pairs]
 
 
 def _mark(training: Any, name: str, marks: list[Seconds]) -> None:

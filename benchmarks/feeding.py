@@ -17,18 +17,18 @@ from unittest import mock
 import click
 import SimpleITK as sitk
 
+from benchmarks.generated import write_abdomens
+from imaging.geometry import Grid
 from imaging.machine import cpu_name
 from imaging.records import write_json
-from imaging.volumes import write_volume
 from train.data.raw import link_dataset
 from train.network.naming import CONFIGURATION, DATASET, PLANS, TRAINER
 from train.network.nnunet import TrainingSpec, environment, prepare
 from train.rounds.cost import MEDIAN_SHAPE, MEDIAN_SPACING_MM
 from train.rounds.recipe import load_rounds
-from train.synthesis.phantom import phantom
 
-_CASES = (1, 3)
-"""Prepared in one call; what both calls take besides their cases falls out of the difference."""
+_CASES = 3
+"""Prepared in a second call, after one alone: the difference is without what both calls take."""
 
 
 def benchmark_feeding(recipe: Path, batches: int, output: Path) -> None:
@@ -43,10 +43,12 @@ def benchmark_feeding(recipe: Path, batches: int, output: Path) -> None:
     training = replace(loaded.training, threads=1, workers=0, validation_iterations=1)
     spec = TrainingSpec(loaded.name, loaded.seed, loaded.spacing_mm, training)
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        _write_cases(work)
-        few_s, more_s = (_prepared_s(spec, work, count) for count in _CASES)
-        drawn = _drawn_s(spec, work, batches)
+        few, more = Path(folder) / "few", Path(folder) / "more"
+        z, y, x = map(round, MEDIAN_SHAPE)
+        cases = write_abdomens(Path(folder), _CASES, Grid((z, y, x), MEDIAN_SPACING_MM))
+        few_s = _prepared_s(spec, few, {"p0": cases["p0"]})
+        more_s = _prepared_s(spec, more, cases)
+        drawn = _drawn_s(spec, more, batches)
     table = {
         "cpu": cpu_name(),
         "recipe": loaded.name,
@@ -54,7 +56,7 @@ def benchmark_feeding(recipe: Path, batches: int, output: Path) -> None:
         "patch": training.patch,
         "batch": training.batch,
         "augmentation": training.augmentation,
-        "prepare_case_cpu_s": round((more_s - few_s) / (_CASES[1] - _CASES[0]), 1),
+        "prepare_case_cpu_s": round((more_s - few_s) / (_CASES - 1), 1),
         "batches": len(drawn) - 1,
         "draw_batch_cpu_s": round(statistics.fmean(drawn[1:]), 3),
         "draw_batch_cpu_s_most": round(max(drawn[1:]), 3),
@@ -63,34 +65,18 @@ def benchmark_feeding(recipe: Path, batches: int, output: Path) -> None:
     click.echo(output.read_text(encoding="utf-8"), nl=False)
 
 
-def _files(work: Path, case: int) -> tuple[Path, Path]:
-    return work / f"p{case}_0000.nii.gz", work / f"p{case}.nii.gz"
-
-
-def _write_cases(work: Path) -> None:
-    shape = (round(MEDIAN_SHAPE[0]), round(MEDIAN_SHAPE[1]), round(MEDIAN_SHAPE[2]))
-    for case in range(_CASES[1]):
-        hu, labels = phantom(case, shape, MEDIAN_SPACING_MM)
-        image_file, labels_file = _files(work, case)
-        write_volume(hu, MEDIAN_SPACING_MM, image_file)
-        write_volume(labels, MEDIAN_SPACING_MM, labels_file)
-
-
-def _prepared_s(spec: TrainingSpec, work: Path, count: int) -> float:
-    """Return CPU seconds of fingerprint, plans and preprocessing of so many cases."""
-    place = work / str(count)
-    cases = {f"p{case}": _files(work, case) for case in range(count)}
-    link_dataset(cases, place / "raw" / spec.dataset)
+def _prepared_s(spec: TrainingSpec, work: Path, cases: dict[str, tuple[Path, Path]]) -> float:
+    """Return CPU seconds of fingerprint, plans and preprocessing of some cases."""
+    link_dataset(cases, work / "raw" / spec.dataset)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    prepare(spec, place)
+    prepare(spec, work)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _drawn_s(spec: TrainingSpec, work: Path, batches: int) -> list[float]:
     """Return CPU seconds of each batch, drawn as by a training's worker."""
-    place = work / str(_CASES[1])
-    with mock.patch.dict(os.environ, {**environment(place), "nnUNet_n_proc_DA": "0"}):
+    with mock.patch.dict(os.environ, {**environment(work), "nnUNet_n_proc_DA": "0"}):
         import torch
         from nnunetv2.run.run_training import get_trainer_from_args
 

@@ -1,22 +1,19 @@
 """Logits on the working grid to labels on the CT's: all classes at once, in slabs, the kit's."""
 
-import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.alternating import in_own_process
 from imaging.fitted_tables import show_table
 from imaging.geometry import as_shape
 from imaging.machine import cpu_name, peak_memory_mib
@@ -95,12 +92,7 @@ def benchmark_labels(repeats: int, output: Path) -> None:
         differ, reference = {}, None
         for _ in track(range(repeats), description="labels", transient=True):
             for way, seen in runs.items():
-                words = (sys.executable, "-m", "benchmarks", "restore", way, logits, made)
-                done = subprocess.run(
-                    [*map(str, words)], stdout=subprocess.PIPE, check=True, text=True
-                )
-                seconds, mib = json.loads(done.stdout)
-                seen.append((seconds, mib))
+                seen.append(in_own_process(_restore, way, logits, made))
                 labels = np.load(made)
                 reference = labels if reference is None else reference
                 differ[way] = int((labels != reference).sum())
@@ -133,8 +125,8 @@ def phantom_logits() -> Array:
     return found
 
 
-def restore_once(way: str, logits: Path, target: Path) -> None:
-    """Restore labels once, print seconds and the memory beyond the logits and the labels (MiB)."""
+def _restore(way: str, logits: Path, target: Path) -> tuple[float, float]:
+    """Restore labels; return seconds and the memory beyond the logits and the labels (MiB)."""
     source = np.load(logits)
     before_mib = peak_memory_mib()
     start_s = time.perf_counter()
@@ -142,4 +134,4 @@ def restore_once(way: str, logits: Path, target: Path) -> None:
     seconds = time.perf_counter() - start_s
     extra_mib = peak_memory_mib() - before_mib - labels.nbytes / 2**20
     np.save(target, labels)
-    click.echo(json.dumps([seconds, extra_mib]))
+    return seconds, extra_mib

@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from benchmarks.alternating import Timing, python
 from evaluation.agreement.label_maps import agree_case
 from evaluation.efficiency.protocol import Protocol, Subject, evaluate
+from evaluation.efficiency.results import EfficiencyRun
 from evaluation.efficiency.sampling import MemorySample
 from imaging.errors import KitError
 from imaging.fitted_tables import show_table
@@ -23,10 +24,7 @@ from imaging.terminal import terminal
 from inference.manifest import load_manifest
 
 STOCK = "nnU-Net"
-WAYS = (STOCK, "nnU-Net, tuned", "kit, exact", "kit")
-"""`nnUNetv2_predict --disable_tta`; nnU-Net as fast as it goes by its own means; the kit as exactly
-as nnU-Net; the kit as its manifest says."""
-TUNED_STEP = 0.8
+_TUNED_STEP = 0.8
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,39 @@ class Benchmark:
     """Seconds and MiB over the last run, by CT and way."""
 
 
+@dataclass(frozen=True)
+class _Run:
+    """One run of one way on one CT."""
+
+    efficiency: EfficiencyRun
+    samples: tuple[MemorySample, ...]
+    report: Mapping[str, Any]
+    """What the kit says of its run; empty of nnU-Net's."""
+
+    @property
+    def case(self) -> Mapping[str, Any]:
+        """What the kit says of the CT."""
+        (case,) = self.report.get("cases") or [{}]
+        return dict(case)
+
+    @property
+    def stages_s(self) -> dict[str, float]:
+        """Seconds of each stage of the kit."""
+        if not self.report:
+            return {}
+        stages = {name: s for name, s in self.case["seconds"].items() if name != "total"}
+        return {"engine": self.report["start_s"]["engine"], **stages}
+
+    @property
+    def memory(self) -> list[tuple[float, float]]:
+        """Seconds and MiB."""
+        return [
+            (round(s.seconds, 2), round(s.own_ram_mib, 1))
+            for s in self.samples
+            if s.own_ram_mib  # nothing of a process that has just ended
+        ]
+
+
 def benchmark_inference(
     cts: Sequence[Path], manifest: Path, model: Path | None, repeats: int, output: Path
 ) -> None:
@@ -77,7 +108,7 @@ def benchmark_inference(
     """
     from benchmarks.prediction_figure import draw_benchmark
 
-    ways = commands(manifest, model)
+    ways = _commands(manifest, model)
     seen: dict[str, dict[str, list[_Run]]] = {}
     with Progress(console=terminal(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=repeats * len(cts) * len(ways))
@@ -93,7 +124,7 @@ def benchmark_inference(
         cpu_name(),
         load_manifest(manifest).name,
         repeats,
-        {case: runs["kit"][-1].slices for case, runs in seen.items()},
+        {case: runs["kit"][-1].case["input_shape"][0] for case, runs in seen.items()},
         {case: _ways(case, runs, output) for case, runs in seen.items()},
         {case: {n: r[-1].memory for n, r in runs.items()} for case, runs in seen.items()},
     )
@@ -102,8 +133,12 @@ def benchmark_inference(
     show_benchmark(found)
 
 
-def commands(manifest: Path, model: Path | None) -> dict[str, tuple[str, ...]]:
-    """Return the command line of each way; {inputs}, {outputs} stand for its folders."""
+def _commands(manifest: Path, model: Path | None) -> dict[str, tuple[str, ...]]:
+    """Return the command line of each way; {inputs}, {outputs} stand for its folders.
+
+    `nnUNetv2_predict --disable_tta`; nnU-Net as fast as it goes by its own means; the kit as
+    exactly as nnU-Net; the kit as its manifest says.
+    """
     places = ("{inputs}", "{outputs}")
     kit = python("-m", "inference", "predict", *places, "--manifest", manifest.resolve())
     exact = ("--precision", "f32", "--step", "0.5", "--crop", "nonzero", "--no-clean")
@@ -111,18 +146,8 @@ def commands(manifest: Path, model: Path | None) -> dict[str, tuple[str, ...]]:
     if model is None:
         return ways
     baseline = python("-m", "benchmarks.baseline", model.resolve(), *places)
-    tuned = (*baseline, "--tuned", "--step", str(TUNED_STEP))
+    tuned = (*baseline, "--tuned", "--step", str(_TUNED_STEP))
     return {STOCK: tuple(baseline), "nnU-Net, tuned": tuned, **ways}
-
-
-@dataclass(frozen=True)
-class _Run:
-    seconds: float
-    peak_mib: float
-    memory: list[tuple[float, float]]
-    stages_s: dict[str, float]
-    windows: int
-    slices: int
 
 
 def _run(case: str, ct: Path, name: str, command: tuple[str, ...], output: Path) -> _Run:
@@ -138,31 +163,7 @@ def _run(case: str, ct: Path, name: str, command: tuple[str, ...], output: Path)
         kept.mkdir(parents=True, exist_ok=True)
         shutil.move(Path(folder) / "predictions" / f"{case}.nii.gz", kept / f"{case}.nii.gz")
         report = read_table(report_path, "report")[0] if kit else {}
-    (seen,) = report.get("cases") or [{}]
-    memory = _memory(measured.samples[1])
-    return _Run(
-        run.seconds,
-        run.loads["own_ram_mib"].peak,
-        memory,
-        _stages(report, seen),
-        seen.get("windows", 0),
-        seen.get("input_shape", [0])[0],
-    )
-
-
-def _memory(samples: Sequence[MemorySample]) -> list[tuple[float, float]]:
-    return [
-        (round(s.seconds, 2), round(s.own_ram_mib, 1))
-        for s in samples
-        if s.own_ram_mib  # nothing of a process that has just ended
-    ]
-
-
-def _stages(report: Mapping[str, Any], case: Mapping[str, Any]) -> dict[str, float]:
-    if not report:
-        return {}
-    stages = {name: s for name, s in case["seconds"].items() if name != "total"}
-    return {"engine": report["start_s"]["engine"], **stages}
+    return _Run(run, measured.samples[1], report)
 
 
 def _ways(case: str, runs: dict[str, list[_Run]], output: Path) -> dict[str, Way]:
@@ -174,10 +175,10 @@ def _ways(case: str, runs: dict[str, list[_Run]], output: Path) -> dict[str, Way
             agreement = {label.organ: label.dsc for label in agree_case(*pair).labels}
         stages = {s: median(run.stages_s[s] for run in each) for s in each[0].stages_s}
         found[name] = Way(
-            tuple(run.seconds for run in each),
-            tuple(run.peak_mib for run in each),
+            tuple(run.efficiency.seconds for run in each),
+            tuple(run.efficiency.loads["own_ram_mib"].peak for run in each),
             stages,
-            each[-1].windows,
+            each[-1].case.get("windows", 0),
             agreement,
         )
     return found

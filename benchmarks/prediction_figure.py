@@ -1,7 +1,7 @@
 """The picture of an inference benchmark: where time goes, memory over time, length against time."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
@@ -11,10 +11,10 @@ from evaluation.figures import save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
 
     from benchmarks.prediction import Benchmark
 
+Corner = Literal["lower right", "upper left"]
 _STAGES = ("engine", "read", "prepare", "network", "labels", "clean", "write")
 _SHADES = (PALE, LIGHT, DARK, BLACK, LIGHT, DARK, PALE)
 _HATCHES = ("", "", "", "", "//", "//", "//")
@@ -46,40 +46,23 @@ def _stages(axis: "Axes", found: "Benchmark") -> None:
         )
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axis.invert_yaxis()
-    axis.set_title("kit: where the time goes", loc="left", fontsize=10)
     axis.set_xlabel("seconds (reading runs beside the engine's start)")
-    axis.legend(ncols=4, fontsize=8, loc="lower right", framealpha=1, edgecolor="white")
     axis.set_ylim(len(cases) + 0.8, -0.6)
-    axis.spines[["top", "right"]].set_visible(False)
+    _finish(axis, "kit: where the time goes", "lower right", columns=4)
 
 
 def _slices(axis: "Axes", found: "Benchmark") -> None:
     ordered = sorted(found.slices, key=lambda case: found.slices[case])
+    slices = [found.slices[case] for case in ordered]
     for name in next(iter(found.ways.values())):
-        axis.plot(
-            [found.slices[case] for case in ordered],
-            [found.ways[case][name].median_s for case in ordered],
-            color=BLACK,
-            linestyle=_LINES[name],
-            marker=_MARKERS[name],
-            label=name,
-        )
-    axis.set(xscale="log", yscale="log", xlabel="slices", ylabel="seconds, whole process")
-    for side in (axis.xaxis, axis.yaxis):
-        plain_numbers(side)
-    axis.set_title("seconds by number of slices", loc="left", fontsize=10)
+        seconds = [found.ways[case][name].median_s for case in ordered]
+        line, marker = _LINES[name], _MARKERS[name]
+        axis.plot(slices, seconds, color=BLACK, linestyle=line, marker=marker, label=name)
+    axis.set(xlabel="slices", ylabel="seconds, whole process")
+    logarithmic(axis)
     low, high = axis.get_ylim()
     axis.set_ylim(low, 4 * high)  # room for the legend
-    axis.legend(fontsize=8, ncols=2, loc="upper left", framealpha=1, edgecolor="white")
-    axis.grid(color=PALE)
-    axis.spines[["top", "right"]].set_visible(False)
-
-
-def plain_numbers(side: "Axis") -> None:
-    """Write a logarithmic axis's numbers as people do; few of those between powers of ten."""
-    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    side.set_minor_locator(LogLocator(subs=(2, 5)))
-    side.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    _finish(axis, "seconds by number of slices", "upper left", columns=2)
 
 
 def _memory(axis: "Axes", found: "Benchmark", case: str) -> None:
@@ -87,10 +70,22 @@ def _memory(axis: "Axes", found: "Benchmark", case: str) -> None:
         times, mib = zip(*curve, strict=True)
         axis.plot(times, mib, color=BLACK, linestyle=_LINES[name], linewidth=1.2, label=name)
         axis.plot(times[-1], mib[-1], color=BLACK, marker=_MARKERS[name])
-    axis.set(xscale="log", yscale="log", xlabel="seconds since the start", ylabel="memory (MiB)")
-    for side in (axis.xaxis, axis.yaxis):
-        plain_numbers(side)
-    axis.set_title(f"{case}: memory of all processes over time", loc="left", fontsize=10)
-    axis.legend(fontsize=8, framealpha=1, edgecolor="white", loc="upper left")
+    axis.set(xlabel="seconds since the start", ylabel="memory (MiB)")
+    logarithmic(axis)
+    _finish(axis, f"{case}: memory of all processes over time", "upper left")
+
+
+def logarithmic(axis: "Axes") -> None:
+    """Scale both sides; write numbers as people do, and few of those between powers of ten."""
+    axis.set(xscale="log", yscale="log")
     axis.grid(color=PALE)
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_minor_locator(LogLocator(subs=(2, 5)))
+        for set_formatter in (side.set_major_formatter, side.set_minor_formatter):
+            set_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def _finish(axis: "Axes", title: str, legend: Corner, columns: int = 1) -> None:
+    axis.set_title(title, loc="left", fontsize=10)
+    axis.legend(fontsize=8, ncols=columns, loc=legend, framealpha=1, edgecolor="white")
     axis.spines[["top", "right"]].set_visible(False)

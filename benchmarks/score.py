@@ -3,24 +3,24 @@
 import json
 import subprocess
 import tempfile
-import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from statistics import median
+from timeit import repeat
 
 from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.alternating import ROOT, Timing, alternate, python
-from benchmarks.pairs import GRID, write_pair
+from benchmarks.generated import GRID, write_pair
 from evaluation.profiles.profile import FLARE23
 from evaluation.scoring.folders import Scoring, read_map
 from evaluation.scoring.official import score_labels
 from evaluation.scoring.scores import load_scores
 from imaging.errors import KitError
 from imaging.fitted_tables import show_table
+from imaging.label_maps import LabelMap
 from imaging.machine import cpu_name
 from imaging.organs import ORGANS
 from imaging.records import write_json
@@ -74,9 +74,7 @@ def benchmark_score(repeats: int, output: Path | None) -> None:
 def _measure(folder: Path, repeats: int) -> ScoreBenchmark:
     with Progress(console=terminal(stderr=True), transient=True) as progress:
         task = progress.add_task("benchmark", total=4 * repeats)
-        # In a process of its own: the peak of a child counts what its parent held at the fork.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            truth, pred = pool.submit(write_pair, folder).result()
+        truth, pred = write_pair(folder)
         out = folder / "scores"
         commands = {
             "plain": python(PLAIN, truth, pred, FLARE23.low_dsc),
@@ -101,20 +99,18 @@ def _measure(folder: Path, repeats: int) -> ScoreBenchmark:
 
 def _steps(runs: dict[str, Timing], scoring: Scoring, repeats: int) -> dict[str, float]:
     """Split the kit's median: what starts it, what it reads, what it computes, the rest."""
-    name = "case.nii.gz"
-    seconds: dict[str, list[float]] = {"read both maps, one by one": [], "score": []}
-    threads = scoring.threads
-    for _ in range(repeats):
-        start_s = time.perf_counter()
-        truth, pred = (read_map(f / name, "official") for f in (scoring.truth, scoring.pred))
-        read_s = time.perf_counter()
-        score_labels(truth.labels, pred.labels, truth.header.pixdim, threads=threads)
-        seconds["read both maps, one by one"].append(read_s - start_s)
-        seconds["score"].append(time.perf_counter() - read_s)
+    folders, threads = (scoring.truth, scoring.pred), scoring.threads
+
+    def read() -> list[LabelMap]:
+        return [read_map(folder / "case.nii.gz", "official") for folder in folders]
+
+    truth, pred = read()
+    score = partial(score_labels, truth.labels, pred.labels, truth.header.pixdim, threads=threads)
     steps = {
         "start Python": runs["start"].median_s,
         "import": runs["imports"].median_s - runs["start"].median_s,
-        **{step: median(values) for step, values in seconds.items()},
+        "read both maps, one by one": median(repeat(read, repeat=repeats, number=1)),
+        "score": median(repeat(score, repeat=repeats, number=1)),
     }
     return {**steps, "digests, tables, files": runs["kit"].median_s - sum(steps.values())}
 

@@ -16,9 +16,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.alternating import Timing, alternate, python
-from benchmarks.prediction_figure import plain_numbers
+from benchmarks.prediction_figure import logarithmic
 from benchmarks.scans import lay
-from evaluation.efficiency.figure import BLACK, PALE
+from evaluation.efficiency.figure import BLACK
 from evaluation.figures import save_png
 from imaging.files import make_folder
 from imaging.fitted_tables import show_table
@@ -124,13 +124,10 @@ def draw_slices(found: Sequence[Labelling], title: str, path: Path) -> None:
         line, marker = _STYLES[way]
         x, y = [run.slices for run in runs], [run.median_s for run in runs]
         axis.plot(x, y, color=BLACK, linestyle=line, marker=marker, label=way)
-    axis.set(xscale="log", yscale="log", xlabel="slices of 512×512", ylabel="seconds")
+    axis.set(xlabel="slices of 512×512", ylabel="seconds")
     axis.set_title(title, loc="left", fontsize=10)
+    logarithmic(axis)
     axis.set_xticks(sorted({run.slices for run in found}))
-    axis.minorticks_off()
-    for side in (axis.xaxis, axis.yaxis):
-        plain_numbers(side)
-    axis.grid(color=PALE)
     axis.legend(fontsize=9, framealpha=1, edgecolor="white")
     axis.spines[["top", "right"]].set_visible(False)
     save_png(figure, path, dpi=110)

@@ -6,7 +6,7 @@ windows for comparison, in turn on each CT, in one process with one engine.
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,19 +35,6 @@ from inference.segmentation import open_predictor
 _NARROWER = 0.6
 """Of the manifest's step: 0.3 for 0.5."""
 _CAPTION = "DSC and NSD in percent, with the points gained; DSC / s: points by CPU second more"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One augmentation and one step between windows."""
-
-    tta: str
-    step: float
-
-    @property
-    def settings(self) -> Settings:
-        """How the network is run."""
-        return Settings(tta=self.tta, step=self.step)
 
 
 @dataclass
@@ -85,7 +72,7 @@ def benchmark_tta(
     maps = [read_map(truth / f"{case_of(ct.name)}.nii.gz", "fixed") for ct in cts]
     found: dict[str, dict[str, Found]] = {}
     with open_predictor(described, Settings()) as predictor:
-        ways = list(usable(described, predictor))
+        ways = usable(described, predictor)
         for ct, mine in zip(track(cts, "CTs", console=terminal(stderr=True)), maps, strict=True):
             of_case = _measured(read_volume(ct), mine, ways, predictor, repeats)
             for way, result in of_case.items():
@@ -99,9 +86,10 @@ def benchmark_tta(
     show_table(table_of(described.name, len(cts), means), terminal())
 
 
-def usable(manifest: Manifest, predictor: Predictor) -> Iterator[Variant]:
-    """Yield the plain way first, every augmentation of the network, and a narrower step."""
+def usable(manifest: Manifest, predictor: Predictor) -> dict[str, Settings]:
+    """Return how the network is run: plainly, with every augmentation of it, in narrower steps."""
     step = manifest.window.step
+    ways = {}
     for tta in TTA:
         try:
             predictor.window_of(tta, step)
@@ -109,22 +97,22 @@ def usable(manifest: Manifest, predictor: Predictor) -> Iterator[Variant]:
             if tta not in FLIPS:
                 raise
             continue  # not mirrored in training
-        yield Variant(tta, step)
-    yield Variant("none", round(_NARROWER * step, 3))
-
-
-def _name(way: Variant, own: float) -> str:
-    return way.tta if way.step == own else f"step {way.step:g}"
+        ways[tta] = Settings(tta=tta, step=step)
+    narrower = round(_NARROWER * step, 3)
+    return {**ways, f"step {narrower:g}": Settings(tta="none", step=narrower)}
 
 
 def _measured(
-    volume: Volume, truth: LabelMap, ways: list[Variant], predictor: Predictor, repeats: int
+    volume: Volume,
+    truth: LabelMap,
+    ways: Mapping[str, Settings],
+    predictor: Predictor,
+    repeats: int,
 ) -> dict[str, Found]:
     """Label one CT in every way, in turn, after one run that is not measured."""
-    own = ways[0].step
     predictors = {
-        _name(way, own): Predictor(predictor.manifest, predictor.engine, way.settings)
-        for way in ways
+        name: Predictor(predictor.manifest, predictor.engine, settings)
+        for name, settings in ways.items()
     }
     found: dict[str, Found] = {}
     predictor.segment_case(lambda: volume, CaseReport("warm"), UNSEEN, now_s())

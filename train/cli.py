@@ -32,17 +32,8 @@ def main() -> None:
     """Train a segmentation network and export it."""
 
 
-for command in (
-    audit,
-    crate,
-    croissant,
-    estimate_recipe,
-    package,
-    run_all,
-    stage,
-    verify_runs,
-    small,
-):
+_OF_RUNS = (audit, estimate_recipe, run_all, stage, verify_runs)
+for command in (*_OF_RUNS, crate, croissant, package, small):
     main.add_command(command)
 
 
@@ -93,7 +84,7 @@ for command in (
 def export(model_folder: Path, output: Path, **options: Any) -> None:
     """Turn the nnU-Net result folder MODEL_FOLDER into ONNX weights and their manifest."""
     from train.export.bundle import ExportRequest, export_bundle
-    from train.export.table import show_agreements
+    from train.export.parity import show_agreements
 
     request = ExportRequest(model_folder=model_folder, bundle=output, **options)
     done = export_bundle(request)
@@ -121,9 +112,7 @@ def export(model_folder: Path, output: Path, **options: Any) -> None:
     help="Between its windows, as a share of its patch.",
 )
 @click.option(
-    "--crop",
-    type=click.Choice(CROPS),
-    help="MANIFEST's from now on; by default as it is.",
+    "--crop", type=click.Choice(CROPS), help="MANIFEST's from now on; by default as it is."
 )
 def localiser(manifest: Path, localiser: Path, **settings: Any) -> None:
     """Add the network of the manifest LOCALISER to MANIFEST: it finds the organs' box."""

@@ -69,3 +69,36 @@ def test_every_variant_is_trained_and_judged(tmp_path):
         main, ["augmentation", str(tmp_path), "--left-out", "x", *options[2:]]
     )
     assert (wrong.exit_code, "no case of the recipe: x" in wrong.output) == (1, True)
+
+
+def test_named_variants_are_trained_alone_and_complete_a_file_of_the_same_settings(tmp_path):
+    write_prepared(tmp_path / "prepared")
+    output = tmp_path / "out.json"
+    words = ["augmentation", str(tmp_path), "--left-out", "two", "--patch", "16", "24", "24"]
+    words += ["-o", str(output)]
+
+    def run(*more):
+        return CliRunner().invoke(main, [*words, *more])
+
+    first = run("--steps", "1", "--only", "space")
+    assert first.exit_code == 0, first.output
+    before = json.loads(output.read_text())
+    assert list(before["variants"]) == ["space"]
+    assert "no table: the file has no 'all families' to compare with" in first.output
+    second = run("--steps", "1", "--only", WHOLE, "--only", WHOLE)
+    assert second.exit_code == 0, second.output
+    after = json.loads(output.read_text())
+    assert list(after["variants"]) == [WHOLE, "space"]  # in the table's order
+    assert after["variants"]["space"] == before["variants"]["space"]
+    assert "- space" in second.output and "- scanner" not in second.output
+    content = output.read_bytes()
+    other = run("--steps", "2", "--only", "scanner")
+    assert other.exit_code == 1
+    assert other.output.splitlines()[-1] == (
+        f"Error: {output} has steps 1, requested is 2; give another -o, or leave --only out to "
+        "train all variants anew"
+    )
+    wrong = run("--steps", "1", "--only", "colour")
+    assert wrong.exit_code == 2
+    assert "no family colour; choose from all families, space" in wrong.output
+    assert output.read_bytes() == content

@@ -1,5 +1,7 @@
 """What the training side's benchmarks count, and that every way restores the same labels."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("torch")
 
 from benchmarks import labels
+from benchmarks.alternating import in_own_process
 from benchmarks.bound import flop
 
 
@@ -39,3 +42,10 @@ def test_every_way_restores_the_same_labels(monkeypatch, way):
     assert len(np.unique(expected)) == 5
     differ = labels.WAYS[way](logits) != expected
     assert differ.mean() < 1e-3  # ties within a rounding
+
+
+def test_a_process_of_its_own_gives_back_what_is_found_and_what_is_raised():
+    assert in_own_process(os.getpid) != os.getpid()
+    assert in_own_process(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        in_own_process(divmod, 7, 0)

@@ -321,8 +321,7 @@ def confidence_table():
 
 
 def parity_table():
-    from train.export.parity import LogitAgreement
-    from train.export.table import show_agreements
+    from train.export.parity import LogitAgreement, show_agreements
 
     show_agreements([LogitAgreement("onnxruntime", "1.20.1", "f32", True, 1e-6, 1e-3, 0.99999)])
     return ["onnxruntime", "tolerance"]

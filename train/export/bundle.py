@@ -5,23 +5,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from imaging.errors import KitError
 from imaging.records import write_json
-from inference.manifest import (
-    ComponentRule,
-    Intensity,
-    Manifest,
-    WeightsFile,
-    WindowSpec,
-    load_manifest,
-)
+from inference.manifest import ComponentRule, Manifest, WeightsFile, WindowSpec, load_manifest
 from train.export.checkpoint import Checkpoint, load_checkpoint
 from train.export.network import build_network, resolved_configuration, round_to_f16
 from train.export.onnx_graph import exported_program, write_onnx
@@ -85,19 +76,18 @@ def export_bundle(request: ExportRequest) -> Export:
     if request.storage == "f16":
         round_to_f16(network)
     with _staged(request.bundle) as stage:
-        files, opset = _write_weights(network, model, stage, name, request)
+        onnx = stage / "weights" / f"{name}.onnx"
+        onnx.parent.mkdir()
+        program = exported_program(network, model.patch)
+        opset = write_onnx(program, onnx, f16_storage=request.storage == "f16")
         provenance |= _origin(request, checkpoint, model, opset)
-        manifest = replace(
-            _manifest(name, files, stage, model, checkpoint, provenance, request.step),
-            postprocess=rules,
-            crop=request.crop,
-        )
+        manifest = _manifest(request, model, checkpoint, onnx, rules, provenance)
         manifest.write(stage / MANIFEST)
         load_manifest(stage / MANIFEST)  # what prediction would refuse is not published
         patches, sources = parity_patches(manifest, request.parity_cases)
         agreements = logit_agreements(network, patches, manifest, request.threads)
         refuse_disagreement(agreements)
-        parity = report(agreements, sources, files["onnx"].sha256)
+        parity = report(agreements, sources, manifest.files["onnx"].sha256)
         write_json(parity, stage / PARITY, indent=2)
         _put_in_place(stage, request.bundle)
     return Export(request.bundle / MANIFEST, tuple(agreements), model.warnings)
@@ -159,17 +149,6 @@ def _staged(bundle: Path) -> Iterator[Path]:
             bundle.rmdir()
 
 
-def _write_weights(
-    network: torch.nn.Module, model: PlannedModel, stage: Path, name: str, request: ExportRequest
-) -> tuple[dict[str, WeightsFile], int]:
-    """Write the ONNX file; return it and the version of its operator set."""
-    (stage / "weights").mkdir()
-    program = exported_program(network, model.patch)
-    onnx_path = stage / "weights" / f"{name}.onnx"
-    opset = write_onnx(program, onnx_path, f16_storage=request.storage == "f16")
-    return {"onnx": WeightsFile.of(onnx_path, onnx_path.relative_to(stage).as_posix())}, opset
-
-
 def _origin(
     request: ExportRequest, checkpoint: Checkpoint, model: PlannedModel, opset: int
 ) -> dict[str, Any]:
@@ -195,27 +174,26 @@ def _origin(
 
 
 def _manifest(
-    name: str,
-    files: dict[str, WeightsFile],
-    folder: Path,
+    request: ExportRequest,
     model: PlannedModel,
     checkpoint: Checkpoint,
+    onnx: Path,
+    rules: tuple[ComponentRule, ...],
     provenance: dict[str, Any],
-    step: float,
 ) -> Manifest:
-    axes = (model.axes_in_network[axis] for axis in checkpoint.mirror_axes)
+    axes = sorted(model.axes_in_network[axis] for axis in checkpoint.mirror_axes)
     return Manifest(
-        name=name,
-        files=files,
+        name=onnx.stem,
+        files={"onnx": WeightsFile.of(onnx, f"weights/{onnx.name}")},
         orientation=model.orientation,
         spacing_mm=model.spacing_mm,
-        crop="nonzero",
-        intensity=Intensity(model.clip_hu, model.mean_hu, model.std_hu),
-        window=WindowSpec(model.patch, step, "gaussian", "none", tuple(sorted(axes))),
+        crop=request.crop,
+        intensity=model.intensity,
+        window=WindowSpec(model.patch, request.step, "gaussian", "none", tuple(axes)),
         labels=model.labels,
-        postprocess=(),
+        postprocess=rules,
         provenance=provenance,
-        folder=folder,
+        folder=onnx.parents[1],
     )
 
 

@@ -69,13 +69,14 @@ def add_int8(
     }
     with tempfile.TemporaryDirectory(prefix=".int8-", dir=described.folder) as folder:
         stage = Path(folder)
-        paths = _write(described, calibration, stage)
-        trial = replace(described, folder=Path("/"), files=_absolute(described, paths))
-        gate = _gate(trial, cases, truth, threads, progress)
+        made = dict(zip(INT8, _write(described, calibration, stage), strict=True))
         files = {kind: file for kind, file in described.files.items() if kind not in INT8}
+        tried = {kind: WeightsFile.of(p, str(p.absolute())) for kind, p in made.items()}
+        trial = replace(described, files={**files, **tried})
+        gate = _gate(trial, cases, truth, threads, progress)
         # Cut off from here on, this leaves a bundle without integers, not one of two halves.
         replace(described, files=dict(files)).write(manifest)
-        for kind, path in zip(INT8, paths, strict=True):
+        for kind, path in made.items():
             place = described.weights("onnx").parent / path.name
             files[kind] = WeightsFile.of(path, place.relative_to(described.folder).as_posix())
             shutil.move(path, place)
@@ -103,9 +104,8 @@ def _gate(
 
 def _cases(images: Path, truth: Path) -> dict[str, Path]:
     """Return the labelled CTs by case."""
-    names = [
-        path.name.removesuffix(LABEL_SUFFIX) for path in sorted(truth.glob(f"*{LABEL_SUFFIX}"))
-    ]
+    labels = sorted(truth.glob(f"*{LABEL_SUFFIX}"))
+    names = [path.name.removesuffix(LABEL_SUFFIX) for path in labels]
     cases = {name: images / f"{name}{SUFFIX}" for name in names}
     if not cases:
         raise KitError(f"{truth} holds no <case>{LABEL_SUFFIX}; give labelled CTs")
@@ -143,19 +143,8 @@ def _spread(patches: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     return [patches[place] for place in np.rint(places).astype(int)]
 
 
-def _absolute(described: Manifest, paths: Sequence[Path]) -> dict[str, WeightsFile]:
-    """Return the manifest's files, the new ones in place of 8-bit ones, as seen from the root."""
-    kept = {kind: described.weights(kind) for kind in described.files if kind not in INT8}
-    found = {**kept, **dict(zip(INT8, paths, strict=True))}
-    return {kind: WeightsFile.of(p, p.absolute().as_posix()) for kind, p in found.items()}
-
-
 def _dsc(
-    manifest: Manifest,
-    cases: dict[str, Path],
-    truth: Path,
-    settings: Settings,
-    progress: Progress,
+    manifest: Manifest, cases: dict[str, Path], truth: Path, settings: Settings, progress: Progress
 ) -> float:
     """Predict and score; what nobody drew in a case does not count."""
     from evaluation.scoring.folders import score_files

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.table import Table
 
 from imaging.errors import KitError
+from imaging.fitted_tables import show_table
+from imaging.terminal import terminal
 from inference.builders.tensorrt_parity import logit_errors
 from inference.engines import EngineOptions, Precision, open_engine
 from inference.manifest import Manifest
@@ -113,3 +116,21 @@ def report(
         "tolerance": {"relative_rms": MOST_RELATIVE_RMS, "label_agreement": LEAST_LABEL_AGREEMENT},
         "engines": [asdict(row) for row in rows],
     }
+
+
+def show_agreements(rows: Sequence[LogitAgreement]) -> None:
+    """Print one line for each engine on stderr."""
+    table = Table("engine", "precision", title="Agreement with torch (eager, f32)")
+    for heading in ("relative RMS", "largest error", "same label"):
+        table.add_column(heading, justify="right")
+    table.add_column("held to")
+    for row in rows:
+        table.add_row(
+            f"{row.engine} {row.version.partition('-')[0]}",
+            row.precision,
+            f"{row.relative_rms:.1e}",
+            f"{row.max_abs:.1e}",
+            f"{100 * row.label_agreement:.3f} %",
+            "tolerance" if row.held_to_tolerance else "nothing",
+        )
+    show_table(table, terminal(stderr=True))

@@ -11,6 +11,7 @@ from imaging.errors import KitError
 from imaging.geometry import is_orientation
 from imaging.records import read_table
 from inference.engines import one_line
+from inference.manifest import Intensity
 
 # nnU-Net's readers by name -> where the axes are brought before the network sees them.
 _ORIENTATIONS: dict[str, str | None] = {
@@ -23,6 +24,8 @@ _SKIMAGE_RESAMPLING = "resample_data_or_seg_to_shape"
 _TORCH_RESAMPLING = ("resample_torch_fornnunet", "resample_torch_simple")
 _MIN_STD = 1e-8  # CTNormalization divides by no less
 _T = TypeVar("_T")
+Table = Mapping[str, Any]
+"""Content of a JSON file, or a part of it."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,7 @@ class PlannedModel:
     patch: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     orientation: str | None
-    clip_hu: tuple[float, float]
-    mean_hu: float
-    std_hu: float
+    intensity: Intensity
     labels: dict[str, int]
     warnings: tuple[str, ...]
 
@@ -75,10 +76,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def planned_model(
-    plans: Mapping[str, Any],
-    dataset: Mapping[str, Any],
-    configuration: str,
-    resolved: Mapping[str, Any],
+    plans: Table, dataset: Table, configuration: str, resolved: Table
 ) -> PlannedModel:
     """Gather what prediction needs.
 
@@ -91,16 +89,34 @@ def planned_model(
     Raises:
         KitError: The model uses a setting that inference cannot keep, or a key is missing or bad.
     """
-    with _said_of("dataset.json lacks", "was it written for nnU-Net v2?"):
+    with _named("dataset.json lacks", "was it written for nnU-Net v2?"):
         _refuse_several_channels(dataset)
         labels = _labels(dataset["labels"])
     where = f"configuration {configuration!r}: the plans lack"
-    with _said_of(where, "was the folder written by nnU-Net v2?"):
-        return _planned_model(plans, dataset, configuration, resolved, labels)
+    with _named(where, "was the folder written by nnU-Net v2?"):
+        _refuse_unsupported(plans, configuration, resolved)
+        forward = _permutation(plans["transpose_forward"])
+        intensity = _intensity(plans, resolved)
+        architecture = _architecture(resolved["architecture"])
+        _refuse_odd_patch(resolved["patch_size"], architecture.arguments["strides"])
+        reader, reader_warnings = _reader(plans, dataset)
+        return PlannedModel(
+            dataset=str(plans["dataset_name"]),
+            plans=str(plans["plans_name"]),
+            configuration=configuration,
+            architecture=architecture,
+            axes_in_network=forward,
+            patch=_untransposed([int(n) for n in resolved["patch_size"]], forward),
+            spacing_mm=_untransposed([float(s) for s in resolved["spacing"]], forward),
+            orientation=_orientation(plans, reader),
+            intensity=intensity,
+            labels=labels,
+            warnings=(*reader_warnings, *_resampling_warnings(resolved)),
+        )
 
 
 @contextmanager
-def _said_of(where: str, question: str) -> Iterator[None]:
+def _named(where: str, question: str) -> Iterator[None]:
     """Say what was wrong in one line: files of others are wrong in ways that nobody can list."""
     try:
         yield
@@ -110,41 +126,7 @@ def _said_of(where: str, question: str) -> Iterator[None]:
         raise KitError(f"{where} or garble {one_line(error)}; {question}") from error
 
 
-def _planned_model(
-    plans: Mapping[str, Any],
-    dataset: Mapping[str, Any],
-    configuration: str,
-    resolved: Mapping[str, Any],
-    labels: dict[str, int],
-) -> PlannedModel:
-    _refuse_unsupported(plans, configuration, resolved)
-    forward = _permutation(plans["transpose_forward"])
-    clip, mean, std = _intensity(plans, resolved)
-    architecture = _architecture(resolved["architecture"])
-    _refuse_odd_patch(resolved["patch_size"], architecture.arguments["strides"])
-    reader, reader_warnings = _reader(plans, dataset)
-    patch = _untransposed([int(n) for n in resolved["patch_size"]], forward)
-    spacing = _untransposed([float(s) for s in resolved["spacing"]], forward)
-    return PlannedModel(
-        dataset=str(plans["dataset_name"]),
-        plans=str(plans["plans_name"]),
-        configuration=configuration,
-        architecture=architecture,
-        axes_in_network=forward,
-        patch=patch,
-        spacing_mm=spacing,
-        orientation=_orientation(plans, reader),
-        clip_hu=clip,
-        mean_hu=mean,
-        std_hu=std,
-        labels=labels,
-        warnings=(*reader_warnings, *_resampling_warnings(resolved)),
-    )
-
-
-def _refuse_unsupported(
-    plans: Mapping[str, Any], configuration: str, resolved: Mapping[str, Any]
-) -> None:
+def _refuse_unsupported(plans: Table, configuration: str, resolved: Table) -> None:
     axes = len(resolved["patch_size"])
     if axes != 3:
         raise KitError(
@@ -168,7 +150,7 @@ def _refuse_unsupported(
             )
 
 
-def _architecture(entry: Mapping[str, Any]) -> Architecture:
+def _architecture(entry: Table) -> Architecture:
     class_path = str(entry["network_class_name"])
     if class_path.rpartition(".")[2] not in _NETWORKS:
         raise KitError(f"network {class_path!r} is not one of {', '.join(_NETWORKS)}")
@@ -198,7 +180,7 @@ def _refuse_odd_patch(patch: list[int], strides: list[int | list[int]]) -> None:
         )
 
 
-def _refuse_several_channels(dataset: Mapping[str, Any]) -> None:
+def _refuse_several_channels(dataset: Table) -> None:
     is_old = "modality" in dataset and "channel_names" not in dataset  # nnU-Net takes v1's too
     channels = dataset["modality" if is_old else "channel_names"]
     if len(channels) != 1:
@@ -208,9 +190,7 @@ def _refuse_several_channels(dataset: Mapping[str, Any]) -> None:
         )
 
 
-def _intensity(
-    plans: Mapping[str, Any], resolved: Mapping[str, Any]
-) -> tuple[tuple[float, float], float, float]:
+def _intensity(plans: Table, resolved: Table) -> Intensity:
     (scheme,) = resolved["normalization_schemes"]
     if scheme != "CTNormalization":
         raise KitError(
@@ -226,10 +206,10 @@ def _intensity(
             f"the plans' intensities of the foreground are not those of a CT: {found}; "
             "plan the dataset again"
         )
-    return (low, high), mean, max(std, _MIN_STD)
+    return Intensity((low, high), mean, max(std, _MIN_STD))
 
 
-def _reader(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+def _reader(plans: Table, dataset: Table) -> tuple[str, tuple[str, ...]]:
     """Name the reader nnU-Net predicts with: the plans' own; the dataset's where they name none."""
     requested = dataset.get("overwrite_image_reader_writer", "None")
     reader = plans.get("image_reader_writer") or requested
@@ -243,7 +223,7 @@ def _reader(plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> tuple[str, 
     return reader, ()
 
 
-def _orientation(plans: Mapping[str, Any], reader: str) -> str | None:
+def _orientation(plans: Table, reader: str) -> str | None:
     """Return how the network takes axes: as the kit's own training noted, or as the reader does."""
     noted = plans.get("orientation")
     if noted is None:
@@ -253,7 +233,7 @@ def _orientation(plans: Mapping[str, Any], reader: str) -> str | None:
     return noted
 
 
-def _labels(entries: Mapping[str, Any]) -> dict[str, int]:
+def _labels(entries: Table) -> dict[str, int]:
     """Give every foreground label's value; the network has one output for each, in this order."""
     if entries and all(isinstance(name, str) for name in entries.values()):
         raise KitError(
@@ -276,7 +256,7 @@ def _labels(entries: Mapping[str, Any]) -> dict[str, int]:
     return labels
 
 
-def _resampling_warnings(resolved: Mapping[str, Any]) -> tuple[str, ...]:
+def _resampling_warnings(resolved: Table) -> tuple[str, ...]:
     """Say where the training's resampling differs from inference's linear one."""
     found = []
     for what in ("data", "probabilities"):

@@ -7,7 +7,6 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
-from imaging.digest import file_sha256
 from train.inventory.components import ListedComponent
 
 _TEXT = re.compile(r"licen[cs]e|copying|notice|third[-_ ]?party", re.IGNORECASE)
@@ -41,8 +40,8 @@ def _package(distribution: Distribution, site: Path, root: Path) -> ListedCompon
         expression=expression,
         texts=tuple(site / file for file in there if _is_text(file)),
         parts=tuple(
-            ListedComponent("file", file.name, path=_inside(path, root), sha256=file_sha256(path))
-            for file, path in ((file, site / file) for file in there)
+            ListedComponent.of_file("file", site / file, root)
+            for file in there
             if file.parts[0].endswith(".libs")
         ),
     )
@@ -63,10 +62,6 @@ def _is_text(file: PurePath) -> bool:
     if file.suffix in _NO_TEXT:
         return False
     return bool(_TEXT.search(file.name)) or ".dist-info/licenses/" in file.as_posix()
-
-
-def _inside(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
 
 
 def interpreter(stdlib: Path, root: Path) -> tuple[ListedComponent, ...]:

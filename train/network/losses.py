@@ -60,7 +60,9 @@ class MarginalLoss(nn.Module):
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the loss of logits [N, C, Z, Y, X] and labels [N, 1, Z, Y, X]."""
         logits = logits.float()
-        annotated = self._annotated_classes(logits)
+        classes = range(logits.shape[1])
+        rows = [[label in labels for label in classes] for labels in self._annotated]
+        annotated = torch.tensor(rows, device=logits.device)[:, :, None, None, None]
         decided = target != self.ignore
         known = torch.where(decided, target, 0)
         dice: torch.Tensor = self.dice(logits, known, loss_mask=decided | annotated[:, 1:])
@@ -70,12 +72,6 @@ class MarginalLoss(nn.Module):
         each = torch.where(decided[:, 0], each, _none_of(annotated, logits))
         counted = decided | annotated.any(dim=1, keepdim=True)
         return each.sum() / counted.sum().clamp_min(1) + dice
-
-    def _annotated_classes(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return bool [N, C, 1, 1, 1]: whether a class was annotated in a sample."""
-        classes = range(logits.shape[1])
-        rows = [[label in labels for label in classes] for labels in self._annotated]
-        return torch.tensor(rows, device=logits.device)[:, :, None, None, None]
 
 
 def _none_of(annotated: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -76,7 +76,7 @@ def package(
     Exit code 1: a step failed; with --cases, also if the archive breaks a rule.
     """
     from inference.pipeline import find_cases
-    from train.package.request import BuildSettings, Int8Cases, PackageRequest
+    from train.package.request import Int8Cases, PackageRequest
     from train.package.screen import package_on_screen
 
     _refuse_unused(model)
@@ -88,9 +88,10 @@ def package(
         model=model,
         archive=output,
         work=work or output.with_name(f"{team}_package"),
-        build=BuildSettings(
-            checkout, target, network, _build_arguments(options["build_args"], options["base"])
-        ),
+        checkout=checkout,
+        target=target,
+        network=network,
+        build_arguments=_build_arguments(options["build_args"], options["base"]),
         export={name: options[name] for name in _EXPORT},
         int8=Int8Cases(*int8) if all(int8) else None,
         cases=None if cases is None else find_cases(cases),

@@ -130,12 +130,12 @@ def date_of(checkout: Path) -> int:
     Raises:
         KitError: SOURCE_DATE_EPOCH is no such number.
     """
-    asked = os.environ.get(_EPOCH)
-    if asked is None:
+    requested = os.environ.get(_EPOCH)
+    if requested is None:
         return int(_git(checkout, "log", "-1", "--format=%ct") or 0)
-    if not (asked.isascii() and asked.isdigit()):
-        raise KitError(f"{_EPOCH} is {asked!r}; give seconds since 1970, or unset it")
-    return int(asked)
+    if not (requested.isascii() and requested.isdigit()):
+        raise KitError(f"{_EPOCH} is {requested!r}; give seconds since 1970, or unset it")
+    return int(requested)
 
 
 def _git(checkout: Path, *arguments: str) -> str:

@@ -12,7 +12,7 @@ from evaluation.efficiency.outputs import printable, tail
 from imaging.errors import KitError
 from inference.manifest import Manifest
 from train.package.context import revision_of, version_of
-from train.package.request import TARGETS, BuildSettings
+from train.package.request import TARGETS, PackageRequest
 from train.package.rewriting import Rewritten, rewrite
 
 _CHUNK = 1 << 20
@@ -46,7 +46,7 @@ def image_bytes(tag: str) -> int:
 
 
 def build_image(
-    tag: str, context: Path, manifest: Manifest, settings: BuildSettings, epoch_s: int, log: Path
+    tag: str, context: Path, manifest: Manifest, request: PackageRequest, epoch_s: int, log: Path
 ) -> None:
     """Build an image, with Docker's own words in `log`.
 
@@ -54,7 +54,7 @@ def build_image(
         tag: The image's name and tag.
         context: What `write_context` wrote.
         manifest: The bundle's, for the image's labels.
-        settings: How it is built; its arguments come after the kit's own and so replace them.
+        request: Says how it is built.
         epoch_s: Seconds since 1970: the date of the list of what it holds.
         log: The file.
 
@@ -62,15 +62,15 @@ def build_image(
         KitError: Docker fails, or the log cannot be written.
     """
     arguments = {
-        "LOCK": TARGETS[settings.target],
-        "VERSION": version_of(settings.checkout),
-        "REVISION": revision_of(settings.checkout),
+        "LOCK": TARGETS[request.target],
+        "VERSION": version_of(request.checkout),
+        "REVISION": revision_of(request.checkout),
         "MANIFEST_SHA256": manifest.sha256,
         "SOURCE_DATE_EPOCH": str(epoch_s),
-        **settings.arguments,
+        **request.build_arguments,
     }
-    command = ["docker", "build", "--tag", tag, "--target", settings.target]
-    command += [] if settings.network is None else ["--network", settings.network]
+    command = ["docker", "build", "--tag", tag, "--target", request.target]
+    command += [] if request.network is None else ["--network", request.network]
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
     try:
@@ -103,19 +103,19 @@ def save_archive(tag: str, archive: Path, epoch_s: int, wanted: tuple[str, ...])
     try:
         with tempfile.TemporaryDirectory(prefix=".saved-", dir=archive.parent) as folder:
             saved = Path(folder) / "saved.tar"
-            told = _save(tag, saved)
-            if told is None:
+            problem = _save(tag, saved)
+            if problem is None:
                 return rewrite(saved, archive, epoch_s, wanted)
     except OSError as error:
         raise KitError(f"cannot write {archive}: {error.strerror or error}") from error
-    raise KitError(f"docker save: {told}; {archive} was not written")
+    raise KitError(f"docker save: {problem}; {archive} was not written")
 
 
 def _save(tag: str, saved: Path) -> str | None:
     """Write what `docker save` gives; return what Docker says where it fails."""
-    with saved.open("wb") as target, tempfile.TemporaryFile() as told:
+    with saved.open("wb") as target, tempfile.TemporaryFile() as errors:
         with subprocess.Popen(
-            ["docker", "save", tag], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told
+            ["docker", "save", tag], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
         ) as process:
             try:
                 shutil.copyfileobj(cast(IO[bytes], process.stdout), target, _CHUNK)
@@ -124,6 +124,6 @@ def _save(tag: str, saved: Path) -> str | None:
                 raise
         if process.returncode == 0:
             return None
-        told.seek(0)
-        lines = told.read().decode("utf-8", "replace").strip().splitlines() or ["no answer"]
+        errors.seek(0)
+        lines = errors.read().decode("utf-8", "replace").strip().splitlines() or ["no answer"]
         return printable(lines[-1])

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from evaluation.efficiency.archives import team_of
 from evaluation.efficiency.protocol import Protocol
@@ -41,8 +42,8 @@ from train.package.request import Outcome, Package, PackageRequest, Step
 from train.package.rewriting import Rewritten
 
 SCHEMA = 1
-CHECK = "check"
-"""Folder of what the check found, in the work folder."""
+BUNDLE, CHECK = "bundle", "check"
+"""Folders of the weights and of what the check found, in the work folder."""
 WORKSPACE = "workspace"
 """The image's WORKDIR, from /."""
 _MB = 1_000_000
@@ -60,19 +61,6 @@ class Watcher:
     """Called as labelled CTs are segmented, for 8-bit weights."""
 
 
-@dataclass
-class _Steps:
-    """The steps so far; each lasts from the one before it."""
-
-    rows: list[Step] = field(default_factory=list)
-    since_s: float = field(default_factory=time.monotonic)
-
-    def add(self, name: str, outcome: Outcome, found: str) -> None:
-        now_s = time.monotonic()
-        self.rows.append(Step(name, outcome, round(now_s - self.since_s, 1), found))
-        self.since_s = now_s
-
-
 def make_package(request: PackageRequest, watcher: Watcher) -> Package:
     """Export, quantize, build, save and check; write package.json at the end.
 
@@ -83,146 +71,154 @@ def make_package(request: PackageRequest, watcher: Watcher) -> Package:
     """
     if problem := wrong_name(request.archive):
         raise KitError(f"{problem}: the organisers take the team's name from it")
-    refuse_no_checkout(request.build.checkout)
+    refuse_no_checkout(request.checkout)
     refuse_no_docker()
     prepare_file(request.archive)
     make_folder(request.work)
-    steps = _Steps()
-    manifest = _bundle(request, watcher, steps)
-    _labels(manifest, steps)
-    epoch_s = date_of(request.build.checkout)
-    _build(request, manifest, epoch_s, watcher, steps)
-    saved = _save(request, epoch_s, watcher, steps)
-    _check(request, watcher, steps)
+    steps = _Steps(request, watcher, team_of(request.archive), date_of(request.checkout))
+    steps.export()
+    steps.quantize()
+    manifest = load_manifest(request.work / BUNDLE / MANIFEST)
+    verify_files(manifest)
+    steps.compare_labels(manifest)
+    steps.build(manifest)
+    saved = steps.save()
+    steps.check()
     done = Package(request.archive, tuple(steps.rows))
-    _write_record(done, manifest, request, saved)
+    write_json(_record(done, steps.tag, manifest, request, saved), request.work / "package.json")
     return done
 
 
-def _bundle(request: PackageRequest, watcher: Watcher, steps: _Steps) -> Manifest:
-    """Make the bundle that is packaged; one that was given stays as it is."""
-    bundle = request.work / "bundle"
-    if (request.model / MANIFEST).is_file():
-        given = load_manifest(request.model / MANIFEST)
-        refuse_weights_elsewhere(given)
-        verify_files(given)
-        copy_bundle(given, bundle)
-        steps.add("export", "not asked for", f"{request.model} is a bundle: {given.name}")
-    else:
+@dataclass
+class _Steps:
+    """The steps, each of which notes how it ended; it lasts from the one before it."""
+
+    request: PackageRequest
+    watcher: Watcher
+    team: str
+    epoch_s: int
+    """Date of all that is made."""
+    rows: list[Step] = field(default_factory=list)
+    since_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def tag(self) -> str:
+        """The image's name and tag."""
+        return f"{self.team}:latest"
+
+    def _add(self, name: str, outcome: Outcome, found: str) -> None:
+        now_s = time.monotonic()
+        self.rows.append(Step(name, outcome, round(now_s - self.since_s, 1), found))
+        self.since_s = now_s
+
+    def export(self) -> None:
+        """Make the bundle that is packaged; one that was given is copied, and stays as it is."""
+        model, bundle = self.request.model, self.request.work / BUNDLE
+        if (model / MANIFEST).is_file():
+            given = load_manifest(model / MANIFEST)
+            refuse_weights_elsewhere(given)
+            verify_files(given)
+            copy_bundle(given, bundle)
+            self._add("export", "not asked for", f"{model} is a bundle: {given.name}")
+            return
         from train.export.bundle import ExportRequest, export_bundle
 
-        watcher.say("exporting the network")
-        made = export_bundle(
-            ExportRequest(
-                model_folder=request.model,
-                bundle=bundle,
-                threads=request.threads,
-                **request.export,
-            )
-        )
+        self.watcher.say("exporting the network")
+        settings = {"threads": self.request.threads, **self.request.export}
+        made = export_bundle(ExportRequest(model, bundle, **settings))
         name = load_manifest(made.manifest).name
         outcome: Outcome = "warning" if made.warnings else "done"
-        steps.add("export", outcome, "; ".join((name, *made.warnings)))
-    _quantize(request, bundle / MANIFEST, watcher, steps)
-    manifest = load_manifest(bundle / MANIFEST)
-    verify_files(manifest)
-    return manifest
+        self._add("export", outcome, "; ".join((name, *made.warnings)))
+
+    def quantize(self) -> None:
+        """Add 8-bit weights to the bundle, where CTs for them are given."""
+        cases, threads = self.request.int8, self.request.threads
+        if cases is None:
+            self._add("quantize", "not asked for", "no --calibrate")
+            return
+        from train.export.int8 import add_int8
+
+        self.watcher.say("making 8-bit weights")
+        manifest, shown = self.request.work / BUNDLE / MANIFEST, self.watcher.progress
+        gate = add_int8(manifest, cases.calibration, cases.images, cases.truth, threads, shown)
+        dsc = f"mean DSC {gate.int8_dsc:.4f}, {gate.f32_dsc:.4f} before"
+        self._add("quantize", "done", f"{dsc}, on {number_of(len(gate.cases), 'CT')}")
+
+    def compare_labels(self, manifest: Manifest) -> None:
+        """Say where the network's labels are not FLARE23's: the scorer looks at values only."""
+        official = {value: name for name, value in ORGANS.items()}
+        found = [
+            f"{value} is {name!r}, in FLARE23 {official.get(value, 'nothing')!r}"
+            for name, value in manifest.labels.items()
+            if official.get(value) != name
+        ]
+        known = {*manifest.labels.values()}
+        if missing := [name for value, name in official.items() if value not in known]:
+            found.append(f"no {', '.join(missing)}")
+        message = "; ".join(found) or f"the {len(official)} of FLARE23"
+        self._add("labels", "warning" if found else "done", message)
+
+    def build(self, manifest: Manifest) -> None:
+        """Build the image from a folder that holds this bundle's weights and no others."""
+        request, log = self.request, self.request.work / "build.log"
+        before = image_id(self.tag)
+        self.watcher.say(f"building the image {self.tag}; Docker's words go to {log}")
+        try:
+            with tempfile.TemporaryDirectory(prefix=".context-", dir=request.work) as folder:
+                write_context(request.checkout, manifest, request.target, Path(folder))
+                build_image(self.tag, Path(folder), manifest, request, self.epoch_s, log)
+        except OSError as error:
+            raise KitError(f"cannot write to {request.work}: {error.strerror}") from error
+        size = f"{self.tag}, {image_bytes(self.tag) / _MB:,.0f} MB with its base"
+        if before not in (None, image_id(self.tag)):
+            size += f"; {str(before)[:19]} had this name before, it has none now"
+        self._add("build", "done", size)
+
+    def save(self) -> Rewritten:
+        """Write the archive, and what the image says that it holds beside it."""
+        archive = self.request.archive
+        self.watcher.say("saving the archive")
+        inside = {name: f"{WORKSPACE}/{name}" for name in (SBOM, LICENCES)}
+        saved = save_archive(self.tag, archive, self.epoch_s, tuple(inside.values()))
+        size = f"{archive.name}, {archive.stat().st_size / _MB:,.0f} MB"
+        if missing := sorted({*inside.values()} - saved.found.keys()):
+            raise KitError(
+                f"the image has no /{missing[0]}, which the kit's Dockerfile makes; "
+                f"{archive} was written"
+            )
+        texts = gzip.decompress(saved.found[inside[LICENCES]])
+        sbom = saved.found[inside[SBOM]]
+        beside = {f"{self.team}.cdx.json": sbom, f"{self.team}.licences.txt": texts}
+        for name, content in beside.items():
+            with replacing(archive.with_name(name)) as partial:
+                partial.write_bytes(content)
+        self._add("save", "done", f"{size}; {' and '.join(beside)} say what it holds")
+        return saved
+
+    def check(self) -> None:
+        """Have the archive checked on CTs, where some are given."""
+        cases, folder = self.request.cases, self.request.work / CHECK
+        if cases is None:
+            message = "no --cases: the image was never run"
+            if folder.exists():
+                message += f"; {folder} is of an earlier archive"
+            self._add("check", "not asked for", message)
+            return
+        self.watcher.say("checking the archive")
+        archive = str(self.request.archive)
+        result = self.watcher.check(CheckRequest(archive, cases, folder, Protocol()))
+        passed = sum(rule.status == "passed" for rule in result.results.values())
+        message = f"{passed} of {len(result.results)} rules passed on {number_of(len(cases), 'CT')}"
+        if result.failed:
+            message += f", failed: {', '.join(result.failed)}"
+        self._add("check", "failed" if result.failed else "done", message)
 
 
-def _quantize(request: PackageRequest, manifest: Path, watcher: Watcher, steps: _Steps) -> None:
-    if request.int8 is None:
-        steps.add("quantize", "not asked for", "no --calibrate")
-        return
-    from train.export.int8 import add_int8
-
-    watcher.say("making 8-bit weights")
-    cases = request.int8
-    gate = add_int8(
-        manifest, cases.calibration, cases.images, cases.truth, request.threads, watcher.progress
-    )
-    dsc = f"mean DSC {gate.int8_dsc:.4f}, {gate.f32_dsc:.4f} before"
-    steps.add("quantize", "done", f"{dsc}, on {number_of(len(gate.cases), 'CT')}")
-
-
-def _labels(manifest: Manifest, steps: _Steps) -> None:
-    """Say where the network's labels are not FLARE23's: the scorer looks at values only."""
-    official = {value: name for name, value in ORGANS.items()}
-    found = [
-        f"{value} is {name!r}, in FLARE23 {official.get(value, 'nothing')!r}"
-        for name, value in manifest.labels.items()
-        if official.get(value) != name
-    ]
-    if missing := [
-        name for value, name in official.items() if value not in {*manifest.labels.values()}
-    ]:
-        found.append(f"no {', '.join(missing)}")
-    told = "; ".join(found) or f"the {len(official)} of FLARE23"
-    steps.add("labels", "warning" if found else "done", told)
-
-
-def _build(
-    request: PackageRequest, manifest: Manifest, epoch_s: int, watcher: Watcher, steps: _Steps
-) -> None:
-    """Build the image from a folder that holds this bundle's weights and no others."""
-    tag, log = f"{team_of(request.archive)}:latest", request.work / "build.log"
-    before = image_id(tag)
-    watcher.say(f"building the image {tag}; Docker's words go to {log}")
-    try:
-        with tempfile.TemporaryDirectory(prefix=".context-", dir=request.work) as folder:
-            write_context(request.build.checkout, manifest, request.build.target, Path(folder))
-            build_image(tag, Path(folder), manifest, request.build, epoch_s, log)
-    except OSError as error:
-        raise KitError(f"cannot write to {request.work}: {error.strerror}") from error
-    size = f"{tag}, {image_bytes(tag) / _MB:,.0f} MB with its base"
-    if before not in (None, image_id(tag)):
-        size += f"; {str(before)[:19]} had this name before, it has none now"
-    steps.add("build", "done", size)
-
-
-def _save(request: PackageRequest, epoch_s: int, watcher: Watcher, steps: _Steps) -> Rewritten:
-    """Write the archive, and what the image says that it holds beside it."""
-    archive, team = request.archive, team_of(request.archive)
-    watcher.say("saving the archive")
-    inside = {name: f"{WORKSPACE}/{name}" for name in (SBOM, LICENCES)}
-    saved = save_archive(f"{team}:latest", archive, epoch_s, tuple(inside.values()))
-    size = f"{archive.name}, {archive.stat().st_size / _MB:,.0f} MB"
-    if missing := sorted({*inside.values()} - saved.found.keys()):
-        raise KitError(
-            f"the image has no /{missing[0]}, which the kit's Dockerfile makes; "
-            f"{archive} was written"
-        )
-    texts = gzip.decompress(saved.found[inside[LICENCES]])
-    beside = {f"{team}.cdx.json": saved.found[inside[SBOM]], f"{team}.licences.txt": texts}
-    for name, content in beside.items():
-        with replacing(archive.with_name(name)) as partial:
-            partial.write_bytes(content)
-    steps.add("save", "done", f"{size}; {' and '.join(beside)} say what it holds")
-    return saved
-
-
-def _check(request: PackageRequest, watcher: Watcher, steps: _Steps) -> None:
-    if request.cases is None:
-        told = "no --cases: the image was never run"
-        if (request.work / CHECK).exists():
-            told += f"; {request.work / CHECK} is of an earlier archive"
-        steps.add("check", "not asked for", told)
-        return
-    watcher.say("checking the archive")
-    asked = CheckRequest(str(request.archive), request.cases, request.work / CHECK, Protocol())
-    result = watcher.check(asked)
-    passed = sum(rule.status == "passed" for rule in result.results.values())
-    cts = number_of(len(request.cases), "CT")
-    told = f"{passed} of {len(result.results)} rules passed on {cts}"
-    if result.failed:
-        told += f", failed: {', '.join(result.failed)}"
-    steps.add("check", "failed" if result.failed else "done", told)
-
-
-def _write_record(
-    done: Package, manifest: Manifest, request: PackageRequest, saved: Rewritten
-) -> None:
-    tag = f"{team_of(done.archive)}:latest"
-    table = {
+def _record(
+    done: Package, tag: str, manifest: Manifest, request: PackageRequest, saved: Rewritten
+) -> dict[str, Any]:
+    """Return the content of package.json."""
+    return {
         "schema": SCHEMA,
         "kind": "package",
         "archive": {
@@ -232,8 +228,7 @@ def _write_record(
             "tar_sha256": saved.tar_sha256,
             "zlib": zlib.ZLIB_RUNTIME_VERSION,
         },
-        "image": {"tag": tag, "id": saved.image, "target": request.build.target},
+        "image": {"tag": tag, "id": saved.image, "target": request.target},
         "manifest": {"name": manifest.name, "sha256": manifest.sha256},
         "steps": [asdict(step) for step in done.steps],
     }
-    write_json(table, request.work / "package.json")

@@ -11,19 +11,6 @@ TARGETS = {"cpu": "locks/inference.txt", "gpu": "locks/gpu.txt"}
 
 
 @dataclass(frozen=True)
-class BuildSettings:
-    """How Docker builds the image."""
-
-    checkout: Path
-    """A checkout of the kit: its Dockerfile, imaging/, inference/, locks/ and predict.sh."""
-    target: str = "cpu"
-    network: str | None = None
-    """As `docker build --network` has it."""
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    """Build arguments by name: BASE_IMAGE and others."""
-
-
-@dataclass(frozen=True)
 class Int8Cases:
     """What 8-bit weights are made from and judged on, as for `train quantize`."""
 
@@ -42,7 +29,14 @@ class PackageRequest:
     """<team>.tar.gz."""
     work: Path
     """Gets bundle/, build.log, check/ and package.json."""
-    build: BuildSettings
+    checkout: Path
+    """A checkout of the kit: its Dockerfile, imaging/, inference/, locks/ and predict.sh."""
+    target: str = "cpu"
+    """One of `TARGETS`."""
+    network: str | None = None
+    """As `docker build --network` has it."""
+    build_arguments: Mapping[str, str] = field(default_factory=dict)
+    """By name: BASE_IMAGE and others; they replace the kit's own."""
     export: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of `train.export.bundle.ExportRequest`."""
     int8: Int8Cases | None = None

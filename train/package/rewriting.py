@@ -9,8 +9,6 @@ import gzip
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
@@ -24,6 +22,7 @@ from imaging.errors import KitError
 from imaging.files import replacing
 
 _LEVEL = 1
+"""Of zlib: the bytes of ISA-L, which is faster, depend on the CPU."""
 _XATTR = "SCHILY.xattr."
 _KEPT = (
     *("Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "Labels", "Shell", "StopSignal"),
@@ -58,22 +57,19 @@ def rewrite(saved: Path, archive: Path, epoch_s: int, wanted: tuple[str, ...] = 
     """
     with replacing(archive) as partial:
         try:
-            with _compressed(partial) as stream, tarfile.open(saved) as source:
-                with tarfile.open(fileobj=stream, mode="w") as target:
-                    writer = _Writer(source, target, archive.parent, epoch_s, wanted)
-                    image = writer.image()
+            with (
+                partial.open("wb") as raw,
+                gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as stream,
+                tarfile.open(saved) as source,
+                tarfile.open(fileobj=stream, mode="w") as target,
+            ):
+                writer = _Writer(source, target, archive.parent, epoch_s, wanted)
+                image = writer.image()
         except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError) as error:
             raise KitError(f"docker save: what it wrote cannot be read ({error})") from error
         with igzip.open(partial) as stream:
             digest = sha256(stream)
     return Rewritten(f"sha256:{image}", digest, writer.found)
-
-
-@contextmanager
-def _compressed(path: Path) -> Iterator[gzip.GzipFile]:
-    """Open a file for writing, compressed by zlib: ISA-L's bytes depend on the CPU."""
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as stream:
-        yield stream
 
 
 @dataclass

@@ -22,7 +22,6 @@ from train.rounds.records import RECORD, load_record
 METADATA = "ro-crate-metadata.json"
 _PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _TERMS = "https://w3id.org/ro/terms/workflow-run#"
-_KIT = "#flare23-kit"
 _FACTS = ("cpu", "gpu", "cores", "python", "seconds", "device", "seed", "threads")
 """What a stage's record says of its circumstances, as far as it has it."""
 NO_LICENSE = (
@@ -52,6 +51,13 @@ class _Described:
     digests: dict[str, str] = field(default_factory=dict)
     """sha256 by id, of every file that some stage read or wrote."""
 
+    def add(self, place: str, kind: str, **facts: Any) -> Any:
+        """Add and return an entity that is no file of the crate; the one at `place` if there is."""
+        found = self.crate.dereference(place)
+        if found is not None:
+            return found
+        return self.crate.add(ContextEntity(self.crate, place, {"@type": kind, **facts}))
+
     def file(self, name: str, sha256: str) -> Any:
         """Return the entity of a file, by its name in records: the same for whoever names it.
 
@@ -61,16 +67,16 @@ class _Described:
         place = path if inside else f"#{name}"
         if self.digests.setdefault(place, sha256) != sha256:
             place, inside = f"#{name}@{sha256[:12]}", False
-        found = self.crate.dereference(place)
-        if found is not None:
-            return found
-        facts = {"name": name, "sha256": sha256}
         if not inside:
-            return self.crate.add(
-                ContextEntity(self.crate, place, {"@type": "CreativeWork", **facts})
-            )
-        facts["contentSize"] = str((self.run / path).stat().st_size)
-        facts["encodingFormat"] = guess_type(path)[0] or "application/octet-stream"
+            return self.add(place, "CreativeWork", name=name, sha256=sha256)
+        if (found := self.crate.dereference(place)) is not None:
+            return found
+        facts = {
+            "name": name,
+            "sha256": sha256,
+            "contentSize": str((self.run / path).stat().st_size),
+            "encodingFormat": guess_type(path)[0] or "application/octet-stream",
+        }
         return self.crate.add(File(self.crate, self.run / path, path, properties=facts))
 
 
@@ -102,25 +108,17 @@ def write_crate(run: Path, text: CrateText) -> int:
     """
     crate = ROCrate(gen_preview=False, version="1.1")
     crate.metadata.extra_terms["sha256"] = f"{_TERMS}sha256"
+    described = _Described(crate, run)
     crate.name, crate.description = text.name, text.description
-    crate.license = _license(crate, text.license)
-    author = None
+    crate.license = _license(described, text.license)
     if text.author:
-        person = {"@type": "Person", "name": text.author}
-        author = crate.add(ContextEntity(crate, "#author", person))
-        crate.root_dataset["author"] = author
-    crate.root_dataset["conformsTo"] = crate.add(
-        ContextEntity(
-            crate,
-            _PROFILE,
-            {"@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"},
-        )
+        crate.root_dataset["author"] = described.add("#author", "Person", name=text.author)
+    crate.root_dataset["conformsTo"] = described.add(
+        _PROFILE, "CreativeWork", name="Process Run Crate", version="0.5"
     )
-    described, actions = _Described(crate, run), []
-    for folder, record in stage_records(run):
-        actions.append(_action(described, folder, record))
-        if author is not None:
-            actions[-1]["agent"] = author
+    actions = [_action(described, folder, record) for folder, record in stage_records(run)]
+    for action in actions if text.author else ():
+        action["agent"] = crate.root_dataset["author"]
     crate.root_dataset["mentions"] = _one_or_all(actions)
     crate.datePublished = max(action["endTime"] for action in actions)
     with replacing(run / METADATA) as partial:
@@ -128,12 +126,11 @@ def write_crate(run: Path, text: CrateText) -> int:
     return len(actions)
 
 
-def _license(crate: Any, text: str) -> Any:
+def _license(described: _Described, text: str) -> Any:
     """Return an entity: an address as such, a sentence as a work that says it."""
     if text.startswith(("http://", "https://")):
-        return crate.add(ContextEntity(crate, text, {"@type": "CreativeWork", "name": text}))
-    facts = {"@type": "CreativeWork", "name": "Licence", "description": text}
-    return crate.add(ContextEntity(crate, "#licence", facts))
+        return described.add(text, "CreativeWork", name=text)
+    return described.add("#licence", "CreativeWork", name="Licence", description=text)
 
 
 def _action(described: _Described, folder: Path, record: Mapping[str, Any]) -> Any:
@@ -150,27 +147,21 @@ def _action(described: _Described, folder: Path, record: Mapping[str, Any]) -> A
     stage = crate.add(Dataset(crate, folder, place, properties={"name": f"stage {key}"}))
     stage["hasPart"] = _one_or_all(outputs)
     for output in outputs:
-        described.crate.root_dataset["hasPart"].remove(output)
+        crate.root_dataset["hasPart"].remove(output)
     inputs = [described.file(name, digest) for name, digest in record["inputs"].items()]
-    action = {
-        "@type": "CreateAction",
-        "name": f"stage {key}",
-        "description": f"python -m train stage, {key}; its record is {place}/{RECORD}",
-        "startTime": started.isoformat(timespec="seconds"),
-        "endTime": ended.isoformat(timespec="seconds"),
-        "actionStatus": "http://schema.org/CompletedActionStatus",
-    }
-    entity = crate.add(ContextEntity(crate, f"#stage/{key}", action))
-    entity["instrument"] = _software(crate, record)
+    entity = described.add(
+        f"#stage/{key}",
+        "CreateAction",
+        name=f"stage {key}",
+        description=f"python -m train stage, {key}; its record is {place}/{RECORD}",
+        startTime=started.isoformat(timespec="seconds"),
+        endTime=ended.isoformat(timespec="seconds"),
+        actionStatus="http://schema.org/CompletedActionStatus",
+    )
+    entity["instrument"] = _software(described, record)
     entity["object"], entity["result"] = _one_or_all(inputs), _one_or_all([stage, *outputs])
     entity["additionalProperty"] = [
-        crate.add(
-            ContextEntity(
-                crate,
-                f"#stage/{key}/{name}",
-                {"@type": "PropertyValue", "name": name, "value": record[name]},
-            )
-        )
+        described.add(f"#stage/{key}/{name}", "PropertyValue", name=name, value=record[name])
         for name in _FACTS
         if record.get(name) is not None
     ]
@@ -182,27 +173,26 @@ def _one_or_all(entities: list[Any]) -> Any:
     return entities[0] if len(entities) == 1 else entities
 
 
-def _software(crate: Any, record: Mapping[str, Any]) -> Any:
+def _software(described: _Described, record: Mapping[str, Any]) -> Any:
     """Return the kit at this commit, with the packages that it needed."""
     commit = record.get("commit") or "no commit known"
-    place = f"{_KIT}@{record['kit']}-{commit}"
-    if (found := crate.dereference(place)) is not None:
-        return found
-    facts = {
-        "@type": "SoftwareApplication",
-        "name": "flare23-kit",
-        "softwareVersion": f"{record['kit']}, {commit}",
-        "url": "https://arxiv.org/abs/2310.01159",
-    }
-    kit = crate.add(ContextEntity(crate, place, facts))
+    kit = described.add(
+        f"#flare23-kit@{record['kit']}-{commit}",
+        "SoftwareApplication",
+        name="flare23-kit",
+        softwareVersion=f"{record['kit']}, {commit}",
+        url="https://arxiv.org/abs/2310.01159",
+    )
+    packages = record["packages"].items()
+    addresses = {name: f"https://pypi.org/project/{name}/{version}/" for name, version in packages}
     kit["softwareRequirements"] = [
-        crate.add(
-            ContextEntity(
-                crate,
-                f"https://pypi.org/project/{name}/{version}/",
-                {"@type": "SoftwareApplication", "name": name, "softwareVersion": version, "url": f"https://pypi.org/project/{name}/{version}/"},
-            )
+        described.add(
+            addresses[name],
+            "SoftwareApplication",
+            name=name,
+            softwareVersion=version,
+            url=addresses[name],
         )
-        for name, version in record["packages"].items()
-    ]  # fmt: skip
+        for name, version in packages
+    ]
     return kit

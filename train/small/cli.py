@@ -10,7 +10,8 @@ def small() -> None:
     """Make the default weights from few CTs and fresh samples."""
 
 
-_RECIPE = click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_RECIPE = click.argument("recipe", type=_FILE)
 _DATA = click.option(
     "--data",
     required=True,
@@ -29,7 +30,7 @@ _WORK = click.option(
 @click.option(
     "--teacher",
     default=Path(__file__).parents[1] / "teachers" / "flare25_student.json",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     help="Manifest of the external source.",
 )
 @click.option("--weights", required=True, type=click.Path(path_type=Path), help="Its ONNX file.")
@@ -51,7 +52,7 @@ def label(recipe: Path, data: Path, work: Path, teacher: Path, weights: Path) ->
 @click.option(
     "--weights",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     help="Keras file of the lesion network in pyliverlesionseg 0.3.",
 )
 def lesions(recipe: Path, data: Path, work: Path, weights: Path) -> None:
@@ -86,7 +87,7 @@ def prepare(recipe: Path, data: Path, work: Path) -> None:
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), show_default=True)
 @click.option(
     "--start",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     help="ONNX file of the weights that the recipe starts from, where it names one.",
 )
 def fit(work: Path, device: str, start: Path | None) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 
 import torch
+from torch import Tensor
 
 from train.small.loss import soft_loss
 from train.small.recipe import SmallRecipe
 from train.small.sampling import Sample, Sampler
 
-Tensor = torch.Tensor
 Gradients = Callable[[Sample], Tensor]
 """Adds a sample's gradients to those of the network; returns its share of the step's loss."""
 _TRIALS = 3

@@ -5,7 +5,6 @@ resumed from its last checkpoint ends with the same bytes as one that never stop
 """
 
 import copy
-import json
 import os
 import pickle
 from collections import deque
@@ -19,7 +18,8 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from imaging.errors import KitError
-from imaging.files import make_folder, replacing
+from imaging.files import make_folder
+from imaging.records import write_json
 from train.network.checkpoints import write_checkpoint
 from train.network.naming import CONFIGURATION, TRAINER, dataset_name, model_folder_name
 from train.network.streams import seed_everything
@@ -51,6 +51,7 @@ class TrainingProgress:
 class _Training:
     """All that changes while training."""
 
+    recipe: SmallRecipe
     network: torch.nn.Module
     mean: torch.nn.Module
     """The moving mean of the weights: what is exported."""
@@ -83,22 +84,21 @@ def fit(
         KitError: `prepared` is not such a folder, the last checkpoint is damaged or of another
             recipe, `start` is not what the recipe starts from, or there is no such device.
     """
-    place = _device(device)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise KitError("no CUDA device here; run with --device cpu")
     recipe = load_small_recipe(prepared / RECIPE)
     folder = results / dataset_name(recipe.name) / model_folder_name()
     fold = folder / "fold_all"
     make_folder(fold)
-    _write_json(folder / "plans.json", nnunet_plans(recipe))
-    _write_json(folder / "dataset.json", dataset_of(recipe))
+    write_json(nnunet_plans(recipe), folder / "plans.json", indent=2)
+    write_json(dataset_of(recipe), folder / "dataset.json", indent=2)
     if (fold / FINAL).is_file():
         return folder
-    _pin(recipe.fit.threads)
-    training = _start(recipe, place, start)
-    _resume(training, recipe, fold / LATEST)
-    cases = [read_case(prepared / f"{case}.npz") for case in recipe.cases]
-    sampler = Sampler(cases, recipe, place)
-    del cases
-    _train(training, sampler, recipe, until or recipe.fit.steps, fold, report)
+    training = _start(recipe, torch.device(device), start)
+    _resume(training, fold / LATEST)
+    cases = (read_case(prepared / f"{case}.npz") for case in recipe.cases)
+    sampler = Sampler(cases, recipe, torch.device(device))
+    _train(training, sampler, until or recipe.fit.steps, fold, report)
     return folder
 
 
@@ -106,9 +106,8 @@ def trained(
     recipe: SmallRecipe, cases: Sequence[PreparedCase], device: torch.device
 ) -> torch.nn.Module:
     """Return the mean network of a whole training in memory, from random weights, unsaved."""
-    _pin(recipe.fit.threads)
     training = _start(recipe, device, None)
-    for _ in _steps(training, Sampler(cases, recipe, device), recipe, recipe.fit.steps):
+    for _ in _steps(training, Sampler(cases, recipe, device), recipe.fit.steps):
         pass
     return training.mean
 
@@ -116,29 +115,23 @@ def trained(
 def _train(
     training: _Training,
     sampler: Sampler,
-    recipe: SmallRecipe,
     until: int,
     fold: Path,
     report: Callable[[TrainingProgress], None],
 ) -> None:
     """Train up to step `until`, with reports and checkpoints."""
-    last = min(until, recipe.fit.steps)
+    steps, save_every = training.recipe.fit.steps, training.recipe.fit.save_every
+    last = min(until, steps)
     recent: deque[torch.Tensor] = deque(maxlen=50)
-    for loss in _steps(training, sampler, recipe, last):
+    for loss in _steps(training, sampler, last):
         recent.append(loss)
         if training.step % 50 == 0 or training.step == last:
             mean = float(torch.stack(list(recent)).mean())
-            report(TrainingProgress(training.step, recipe.fit.steps, mean))
-        if training.step % recipe.fit.save_every == 0 or training.step == last:
-            write_checkpoint(_state(training, recipe), fold / LATEST)
-    if training.step == recipe.fit.steps:
-        write_checkpoint(_result(training, recipe), fold / FINAL)
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise KitError("no CUDA device here; run with --device cpu")
-    return torch.device(name)
+            report(TrainingProgress(training.step, steps, mean))
+        if training.step % save_every == 0 or training.step == last:
+            write_checkpoint(_state(training), fold / LATEST)
+    if training.step == steps:
+        write_checkpoint(_result(training), fold / FINAL)
 
 
 def _pin(threads: int) -> None:
@@ -154,6 +147,7 @@ def _pin(threads: int) -> None:
 
 def _start(recipe: SmallRecipe, device: torch.device, start: Path | None) -> _Training:
     """Build network and optimizer from the recipe's seed, or from the weights that it names."""
+    _pin(recipe.fit.threads)
     seed_everything(recipe.seed, 0)
     network = _network(recipe)
     for head in network.decoder.seg_layers:
@@ -167,7 +161,7 @@ def _start(recipe: SmallRecipe, device: torch.device, start: Path | None) -> _Tr
     optimizer = torch.optim.AdamW(
         network.parameters(), fit.learning_rate, weight_decay=fit.weight_decay
     )
-    return _Training(network, copy.deepcopy(network), optimizer)
+    return _Training(recipe, network, copy.deepcopy(network), optimizer)
 
 
 def _network(recipe: SmallRecipe) -> PlainConvUNet:
@@ -188,23 +182,19 @@ def _network(recipe: SmallRecipe) -> PlainConvUNet:
     return network
 
 
-def _steps(
-    training: _Training, sampler: Sampler, recipe: SmallRecipe, last: int
-) -> Iterator[torch.Tensor]:
+def _steps(training: _Training, sampler: Sampler, last: int) -> Iterator[torch.Tensor]:
     """Train up to step `last`; yield each step's loss, a scalar that lies on the device."""
-    gradients = gradients_of(training.network, recipe)
-    for samples in drawn_ahead(sampler, recipe.fit.batch, training.step, last):
+    gradients = gradients_of(training.network, training.recipe)
+    for samples in drawn_ahead(sampler, training.recipe.fit.batch, training.step, last):
         training.step += 1
-        yield _step(training, gradients, samples, recipe)
+        yield _step(training, gradients, samples)
 
 
-def _step(
-    training: _Training, gradients: Gradients, samples: Sequence[Sample], recipe: SmallRecipe
-) -> torch.Tensor:
+def _step(training: _Training, gradients: Gradients, samples: Sequence[Sample]) -> torch.Tensor:
     """Take one step; weights, loss and sums are float32, the network computes in bfloat16."""
-    fit = recipe.fit
+    fit = training.recipe.fit
     for group in training.optimizer.param_groups:
-        group["lr"] = _learning_rate(recipe, training.step)
+        group["lr"] = _learning_rate(training.recipe, training.step)
     training.optimizer.zero_grad(set_to_none=False)
     total = torch.zeros((), device=samples[0].image.device)
     for sample in samples:
@@ -228,16 +218,16 @@ def _learning_rate(recipe: SmallRecipe, step: int) -> float:
     return fit.learning_rate * grown * left * falling
 
 
-def _state(training: _Training, recipe: SmallRecipe) -> dict[str, Any]:
+def _state(training: _Training) -> dict[str, Any]:
     """Return what a killed training goes on from."""
     return {
-        **_result(training, recipe),
+        **_result(training),
         "trained_weights": training.network.state_dict(),
         "optimizer_state": training.optimizer.state_dict(),
     }
 
 
-def _result(training: _Training, recipe: SmallRecipe) -> dict[str, Any]:
+def _result(training: _Training) -> dict[str, Any]:
     """Return the checkpoint that nnU-Net and the export read: the mean of the weights."""
     return {
         "network_weights": training.mean.state_dict(),
@@ -247,17 +237,17 @@ def _result(training: _Training, recipe: SmallRecipe) -> dict[str, Any]:
         "_best_ema": None,
         "current_epoch": training.step,
         "init_args": {
-            "plans": nnunet_plans(recipe),
+            "plans": nnunet_plans(training.recipe),
             "configuration": CONFIGURATION,
             "fold": "all",
-            "dataset_json": dataset_of(recipe),
+            "dataset_json": dataset_of(training.recipe),
         },
         "trainer_name": TRAINER,
         "inference_allowed_mirroring_axes": None,
     }
 
 
-def _resume(training: _Training, recipe: SmallRecipe, path: Path) -> None:
+def _resume(training: _Training, path: Path) -> None:
     """Bring a training to where its last checkpoint is; nothing where there is none.
 
     Raises:
@@ -270,7 +260,7 @@ def _resume(training: _Training, recipe: SmallRecipe, path: Path) -> None:
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         raise KitError(f"{path}: damaged ({reason}); delete it to train from the start") from error
-    if stored["init_args"]["plans"] != nnunet_plans(recipe):
+    if stored["init_args"]["plans"] != nnunet_plans(training.recipe):
         raise KitError(
             f"{path} is of a recipe with another network; take another --work, or delete it"
         )
@@ -278,8 +268,3 @@ def _resume(training: _Training, recipe: SmallRecipe, path: Path) -> None:
     training.mean.load_state_dict(stored["network_weights"])
     training.optimizer.load_state_dict(stored["optimizer_state"])
     training.step = stored["current_epoch"]
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from imaging.geometry import Shape, as_shape
+from imaging.geometry import Shape, as_shape, foreground_box
 from imaging.resampling import resample_linear
 from train.small.lesion_network import INNER, MARGIN, TILE, LesionNetwork
 from train.small.targets import closed_liver
@@ -34,9 +34,9 @@ def find_lesions(hu: Hu, liver: Mask, spacing_mm: float, network: LesionNetwork)
         spacing_mm: Edge of a voxel.
         network: The second source.
     """
-    whole = closed_liver(liver, spacing_mm)
-    if not whole.any():
+    if not liver.any():
         return np.zeros_like(liver)
+    whole = closed_liver(liver, spacing_mm)
     grid = tuple(
         max(1, round(n * spacing_mm / mm)) for n, mm in zip(hu.shape, _SPACING_MM, strict=True)
     )
@@ -54,7 +54,9 @@ def find_lesions(hu: Hu, liver: Mask, spacing_mm: float, network: LesionNetwork)
         )[0, 0].numpy()
         > 0
     )
-    box = _box(near)
+    box = foreground_box(near.view(np.uint8))
+    if box is None:  # smaller than a voxel of the network's grid
+        return np.zeros_like(liver)
     seen = np.where(near, np.clip(image / 1000, -_CLIP, _CLIP) * _FACTOR, _OUTSIDE)[box]
     found[box] = _probabilities(seen.astype(np.float32), network)
     turned = np.ascontiguousarray(np.flip(found, (0, 1)).transpose(2, 1, 0))
@@ -62,18 +64,9 @@ def find_lesions(hu: Hu, liver: Mask, spacing_mm: float, network: LesionNetwork)
     return lesions
 
 
-def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
-    ranges = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    x, y, z = (slice(int(found[0]), int(found[-1]) + 1) for found in ranges)
-    return x, y, z
-
-
 def _probabilities(image: Hu, network: LesionNetwork) -> Hu:
     """Run the network tile by tile over `image` [X, Y, Z]; beyond its borders lies 0."""
-    padded = np.pad(
-        image,
-        [(m, m + i) for m, i in zip(MARGIN, INNER, strict=True)],
-    )
+    padded = np.pad(image, [(m, m + i) for m, i in zip(MARGIN, INNER, strict=True)])
     result = np.zeros(image.shape, dtype=np.float32)
     starts = itertools.product(
         *(_starts(size, inner) for size, inner in zip(image.shape, INNER, strict=True))

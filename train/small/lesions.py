@@ -3,12 +3,17 @@
 Synthetic tumours alone can reach what real ones teach (arXiv 2303.14869, for the liver).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
+from imaging.geometry import SpacingMm
 from imaging.organs import ORGANS
+from train.small.chance import Chance
 from train.small.recipe import Lesions
-from train.small.shapes import Tensor, ellipsoid, grain
+from train.small.shapes import Ellipsoid, ellipsoid
 
 _TUMOUR = ORGANS["tumour"]
 # Organ, share of the tumours, least and greatest radius in mm.
@@ -29,12 +34,7 @@ _LEAST_CONTRAST_HU = 14.0
 
 
 def grow(
-    hu: Tensor,
-    probabilities: Tensor,
-    working_mm: tuple[float, ...],
-    lesions: Lesions,
-    rng: np.random.Generator,
-    generator: torch.Generator,
+    hu: Tensor, probabilities: Tensor, working_mm: SpacingMm, lesions: Lesions, chance: Chance
 ) -> tuple[Tensor, Tensor]:
     """Return `hu` and `probabilities` with lesions in them.
 
@@ -43,69 +43,74 @@ def grow(
         probabilities: float32 [15, Z, Y, X]; tumours are added to the last.
         working_mm: Size of a voxel (Z, Y, X).
         lesions: How often.
-        rng: Where chance comes from.
-        generator: Where noise comes from.
+        chance: Where random numbers come from.
     """
-    if rng.uniform() < lesions.cysts:
+    if chance.happens(lesions.cysts):
         hu = hu.clone()
-        for _ in range(int(rng.integers(1, 4))):
-            _cyst(hu, probabilities, working_mm, rng)
-    if rng.uniform() < lesions.tumours:
+        for _ in range(chance.count(1, 4)):
+            _cyst(hu, probabilities, working_mm, chance)
+    if chance.happens(lesions.tumours):
         hu, probabilities = hu.clone(), probabilities.clone()
-        many = rng.uniform() < 0.15
-        for _ in range(int(rng.integers(4, 9)) if many else int(rng.integers(1, 4))):
-            _tumour(hu, probabilities, working_mm, rng, generator)
+        many = chance.happens(0.15)
+        for _ in range(chance.count(4, 9) if many else chance.count(1, 4)):
+            _tumour(hu, probabilities, working_mm, chance)
     return hu, probabilities
 
 
-def _place(host: Tensor, rng: np.random.Generator) -> tuple[int, ...] | None:
-    """Return a random voxel of an organ; None where the patch has too little of it."""
+def _lesion(
+    host: Tensor,
+    radius_mm: Sequence[float],
+    stretch: tuple[float, float],
+    working_mm: SpacingMm,
+    chance: Chance,
+    roughest: float = 0.0,
+) -> Ellipsoid | None:
+    """Return a lesion's place in an organ; None where the patch has too little of the organ.
+
+    Args:
+        host: Probability of the organ, float32 [Z, Y, X].
+        radius_mm: The least and the greatest.
+        stretch: Least and greatest factor of the three radii.
+        working_mm: Size of a voxel (Z, Y, X).
+        chance: Where random numbers come from.
+        roughest: How much the surface may wave, in radii.
+    """
     voxels = torch.nonzero(host > 0.8)
     if len(voxels) < 30:
         return None
-    return tuple(int(n) for n in voxels[int(rng.integers(len(voxels)))])
+    centre = chance.one_of(voxels)
+    radius = np.exp(chance.rng.uniform(*np.log(radius_mm)))
+    radii = radius * chance.rng.uniform(*stretch, 3) / np.array(working_mm)
+    roughness = chance.between(0, roughest) if roughest else 0.0
+    return ellipsoid(tuple(host.shape), centre, radii, chance, roughness)
 
 
-def _tumour(
-    hu: Tensor,
-    probabilities: Tensor,
-    working_mm: tuple[float, ...],
-    rng: np.random.Generator,
-    generator: torch.Generator,
-) -> None:
+def _tumour(hu: Tensor, probabilities: Tensor, working_mm: SpacingMm, chance: Chance) -> None:
     """Grow one tumour, in place."""
     shares = np.array([share for _, share, _, _ in _HOSTS])
-    organ, _, least, most = _HOSTS[int(rng.choice(len(_HOSTS), p=shares / shares.sum()))]
+    organ, _, *radius_mm = _HOSTS[int(chance.rng.choice(len(_HOSTS), p=shares / shares.sum()))]
     host = probabilities[ORGANS[organ]]
-    centre = _place(host, rng)
-    if centre is None:
+    body = _lesion(host, radius_mm, (0.75, 1.3), working_mm, chance, roughest=0.25)
+    if body is None:
         return
-    radius = np.exp(rng.uniform(np.log(least), np.log(most)))
-    radii = radius * rng.uniform(0.75, 1.3, 3) / np.array(working_mm)
-    shape = tuple(hu.shape)
-    body = ellipsoid(shape, centre, radii, rng, hu.device, roughness=float(rng.uniform(0, 0.25)))
-    mask = body.mask(float(rng.uniform(0.1, 0.7)))
-    allowed = host[body.box]
+    mask = body.mask(chance.between(0.1, 0.7))
+    here = (slice(None), *body.box)
+    part, allowed = hu[body.box], host[body.box]
+    level = float((part * allowed).sum() / allowed.sum().clamp_min(1))
     if organ != "liver":  # other tumours grow over the organ's border, but not into gas or bone
-        others = probabilities[(slice(None), *body.box)]
-        part = hu[body.box]
         soft = ((part > -150) & (part < 220)).float()
-        allowed = torch.maximum(allowed, others[0] * soft)
+        allowed = torch.maximum(allowed, probabilities[here][0] * soft)
     mask = mask * allowed
-    part = hu[body.box]
-    level = float((part * host[body.box]).sum() / host[body.box].sum().clamp_min(1))
-    inner = _appearance(body.distance, level, rng, generator)
+    inner = _appearance(body.distance, level, chance)
     hu[body.box] = part + mask * (inner - part)
     share = (mask * 1.6 - 0.3).clamp(0, 1)
-    here = (slice(None), *body.box)
     probabilities[here] *= 1 - share
     probabilities[(_TUMOUR, *body.box)] += share
 
 
-def _appearance(
-    distance: Tensor, level_hu: float, rng: np.random.Generator, generator: torch.Generator
-) -> Tensor:
+def _appearance(distance: Tensor, level_hu: float, chance: Chance) -> Tensor:
     """Return a tumour's HU by its distance from the middle: dark, bright, rimmed or necrotic."""
+    rng = chance.rng
     kind = rng.choice(["dark", "bright", "rim", "necrotic"], p=[0.5, 0.17, 0.15, 0.18])
     dark = max(_LEAST_CONTRAST_HU, rng.gamma(3.0, 14.0))
     value = level_hu + (
@@ -115,26 +120,21 @@ def _appearance(
     result = torch.full_like(distance, value)
     if kind == "rim":
         rim = (-(((distance - 0.85) / 0.15) ** 2)).exp()
-        result += float(rng.uniform(20, 60)) * rim
+        result += chance.between(20, 60) * rim
     if kind == "necrotic":
-        core = ((rng.uniform(0.4, 0.8) - distance) / 0.2).clamp(0, 1)
-        result += core * (float(rng.uniform(5, 35)) - result)
-    rough = float(rng.uniform(3, 14))
-    return result + rough * grain(tuple(distance.shape), float(rng.uniform(1.5, 4)), generator)
+        core = ((chance.between(0.4, 0.8) - distance) / 0.2).clamp(0, 1)
+        result += core * (chance.between(5, 35) - result)
+    rough = chance.between(3, 14)
+    return result + rough * chance.grain(tuple(distance.shape), chance.between(1.5, 4))
 
 
-def _cyst(
-    hu: Tensor, probabilities: Tensor, working_mm: tuple[float, ...], rng: np.random.Generator
-) -> None:
+def _cyst(hu: Tensor, probabilities: Tensor, working_mm: SpacingMm, chance: Chance) -> None:
     """Put one cyst into liver or kidney, in place: round, sharp, like water; the organ's label."""
-    organ = str(rng.choice(["liver", "right kidney", "left kidney"], p=[0.3, 0.35, 0.35]))
-    host = probabilities[ORGANS[organ]]
-    centre = _place(host, rng)
-    if centre is None:
+    organs = ["liver", "right kidney", "left kidney"]
+    host = probabilities[ORGANS[str(chance.rng.choice(organs, p=[0.3, 0.35, 0.35]))]]
+    body = _lesion(host, (3.0, 18.0), (0.9, 1.1), working_mm, chance)
+    if body is None:
         return
-    radius = np.exp(rng.uniform(np.log(3.0), np.log(18.0)))
-    radii = radius * rng.uniform(0.9, 1.1, 3) / np.array(working_mm)
-    body = ellipsoid(tuple(hu.shape), centre, radii, rng, hu.device)
     mask = body.mask(0.15) * host[body.box]
     part = hu[body.box]
-    hu[body.box] = part + mask * (float(rng.uniform(-4, 14)) - part)
+    hu[body.box] = part + mask * (chance.between(-4, 14) - part)

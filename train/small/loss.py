@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from imaging.organs import ORGANS
-from train.small.sampling import Sample, halved
+from train.small.sampling import Sample
 
 TUMOUR = ORGANS["tumour"]
 
@@ -13,8 +15,6 @@ SCALES = (1.0, 0.5, 0.25)
 """Weight of the outputs at full, half and quarter resolution."""
 _PRESENT = 1.0
 """Voxels of a class from which its Dice counts."""
-
-Tensor = torch.Tensor
 
 
 def soft_loss(outputs: Sequence[Tensor], sample: Sample, tumour_weight: float = 1.0) -> Tensor:
@@ -52,3 +52,10 @@ def _at_one_scale(logits: Tensor, target: Tensor, weight: Tensor, shares: Tensor
     dice = 2 * common / whole.clamp_min(1e-5)
     present = (wanted.sum(dim=1) >= _PRESENT).float() * shares
     return entropy + ((1 - dice) * present).sum() / present.sum().clamp_min(1)
+
+
+def halved(target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return target and weight on a grid twice as coarse; a voxel counts by how much is known."""
+    known = functional.avg_pool3d(weight, 2)
+    shares = functional.avg_pool3d(target * weight, 2) / known.clamp_min(1e-6)
+    return shares, known

@@ -6,11 +6,13 @@ brightness does not rely on one scanner's or one phase's. The texture stays real
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from imaging.organs import ORGANS
+from train.small.chance import Chance
 from train.small.recipe import Contrast, Filling
-from train.small.shapes import Tensor, ellipsoid, grain
+from train.small.shapes import ellipsoid
 
 _ORGANS = tuple(range(1, 14))
 # Mean HU by label 1 to 13: typical radiological values; what is sampled around them is wider than
@@ -39,11 +41,7 @@ def phase_means(rng: np.random.Generator, spread_hu: float) -> np.ndarray:
 
 
 def change_phase(
-    hu: Tensor,
-    probabilities: Tensor,
-    own: np.ndarray,
-    contrast: Contrast,
-    rng: np.random.Generator,
+    hu: Tensor, probabilities: Tensor, own: np.ndarray, contrast: Contrast, rng: np.random.Generator
 ) -> Tensor:
     """Return `hu` with every organ moved to its mean in another phase; gas stays gas.
 
@@ -65,84 +63,62 @@ def change_phase(
     return hu + even * fat_or_more
 
 
-def fill(
-    hu: Tensor,
-    probabilities: Tensor,
-    filling: Filling,
-    rng: np.random.Generator,
-    generator: torch.Generator,
-) -> Tensor:
+def fill(hu: Tensor, probabilities: Tensor, filling: Filling, chance: Chance) -> Tensor:
     """Return `hu` with stomach, duodenum or gallbladder filled anew, and with bowel loops."""
-    for organ, share in (
-        ("stomach", filling.stomach),
-        ("duodenum", filling.duodenum),
-        ("gallbladder", filling.gallbladder),
-    ):
-        if rng.uniform() < share:
+    for organ in ("stomach", "duodenum", "gallbladder"):
+        if chance.happens(getattr(filling, organ)):
             inside = functional.avg_pool3d(probabilities[ORGANS[organ]][None, None], 3, 1, 1)[0, 0]
             lumen = ((inside - 0.7) * 5).clamp(0, 1)
-            hu = hu + lumen * (_content(hu, lumen, organ, rng, generator) - hu)
-    if rng.uniform() < filling.bowel:
-        hu = _loops(hu, probabilities[0], rng, generator)
+            hu = hu + lumen * (_content(lumen, organ, chance) - hu)
+    if chance.happens(filling.bowel):
+        hu = _loops(hu, probabilities[0], chance)
     return hu
 
 
-def _content(
-    hu: Tensor,
-    lumen: Tensor,
-    organ: str,
-    rng: np.random.Generator,
-    generator: torch.Generator,
-) -> Tensor:
+def _content(lumen: Tensor, organ: str, chance: Chance) -> Tensor:
     """Return what a hollow organ holds, float32 [Z, Y, X] in HU, with a level where there is gas.
 
     The patient lies on the back: gas is in front. Y grows to the back.
     """
-    kind = rng.choice(["fluid", "contrast", "food", "gas"], p=[0.4, 0.2, 0.2, 0.2])
+    shape = tuple(lumen.shape)
+    kind = chance.rng.choice(["fluid", "contrast", "food", "gas"], p=[0.4, 0.2, 0.2, 0.2])
     if organ == "gallbladder":
-        kind = rng.choice(["fluid", "contrast", "food"], p=[0.7, 0.1, 0.2])
-    base = {"fluid": rng.uniform(-5, 40), "contrast": rng.uniform(100, 420)}.get(
-        str(kind), rng.uniform(10, 60)
+        kind = chance.rng.choice(["fluid", "contrast", "food"], p=[0.7, 0.1, 0.2])
+    base = {"fluid": chance.between(-5, 40), "contrast": chance.between(100, 420)}.get(
+        str(kind), chance.between(10, 60)
     )
-    content = base + rng.uniform(3, 10) * torch.randn(
-        hu.shape, generator=generator, device=hu.device, dtype=torch.float32
-    )
+    content = base + chance.between(3, 10) * chance.noise(shape)
     if kind == "food":
-        content = content + rng.uniform(10, 45) * grain(
-            tuple(hu.shape), rng.uniform(3, 6), generator
-        )
+        content = content + chance.between(10, 45) * chance.grain(shape, chance.between(3, 6))
     rows = lumen.amax(dim=(0, 2)) > 0.5
     found = torch.nonzero(rows).flatten()
-    if len(found) and (kind == "gas" or rng.uniform() < 0.3) and organ != "gallbladder":
-        share = rng.uniform(0.5, 1.0) if kind == "gas" else rng.uniform(0.1, 0.5)
+    if len(found) and (kind == "gas" or chance.happens(0.3)) and organ != "gallbladder":
+        share = chance.between(0.5, 1.0) if kind == "gas" else chance.between(0.1, 0.5)
         level = int(found[0]) + int(share * len(found))
-        content[:, :level] = -float(rng.uniform(700, 1000))
+        content[:, :level] = -chance.between(700, 1000)
     return content
 
 
-def _loops(
-    hu: Tensor, background: Tensor, rng: np.random.Generator, generator: torch.Generator
-) -> Tensor:
+def _loops(hu: Tensor, background: Tensor, chance: Chance) -> Tensor:
     """Return `hu` with a few walled loops in what is nobody's, between fat and soft tissue."""
-    hu = hu.clone()
-    shape = tuple(hu.shape)
+    hu, rng = hu.clone(), chance.rng
     free = torch.nonzero((background > 0.9) & (hu > -140) & (hu < 90))
-    for _ in range(int(rng.integers(1, 7)) if len(free) else 0):
-        centre = tuple(int(n) for n in free[int(rng.integers(len(free)))])
+    for _ in range(chance.count(1, 7) if len(free) else 0):
+        centre = chance.one_of(free)
         radii = rng.uniform(2.5, 8) * rng.uniform(0.7, 1.5, 3)
-        loop = ellipsoid(shape, centre, radii, rng, hu.device, roughness=0.1)
+        loop = ellipsoid(tuple(hu.shape), centre, radii, chance, roughness=0.1)
         part = hu[loop.box]
         mask = loop.mask(0.2) * background[loop.box]
-        wall = part + mask * (float(rng.uniform(25, 110)) - part)
+        wall = part + mask * (chance.between(25, 110) - part)
         kind = rng.choice(["fluid", "contrast", "stool", "gas"])
-        value = {"fluid": rng.uniform(0, 40), "contrast": rng.uniform(120, 400)}.get(
-            str(kind), rng.uniform(-60, 60)
+        value = {"fluid": chance.between(0, 40), "contrast": chance.between(120, 400)}.get(
+            str(kind), chance.between(-60, 60)
         )
         if kind == "gas":
-            value = -rng.uniform(700, 1000)
+            value = -chance.between(700, 1000)
         thick = 1.0 / float(radii.mean())
         lumen = ((1 - thick - loop.distance) / 0.15).clamp(0, 1) * background[loop.box]
         texture = 8.0 if kind != "stool" else 60.0
-        inner = float(value) + texture * grain(tuple(part.shape), 2.5, generator)
+        inner = value + texture * chance.grain(tuple(part.shape), 2.5)
         hu[loop.box] = wall + lumen * (inner - wall)
     return hu

@@ -12,7 +12,7 @@ from imaging.files import make_folder
 from imaging.geometry import Orientation, Shape, as_shape
 from imaging.label_maps import read_label_map
 from imaging.resampling import resample_linear, resample_nearest
-from imaging.volumes import read_volume
+from imaging.volumes import Volume, read_volume
 from inference.engines import EngineOptions, open_engine
 from inference.manifest import load_manifest
 from inference.pipeline import SUFFIX
@@ -60,9 +60,7 @@ def label_cases(
         for case in recipe.cases:
             target = work / "soft" / f"{case}.npz"
             if not target.is_file():
-                volume = read_volume(data / "ct" / f"{case}{SUFFIX}")
-                turn = Orientation.to(ORIENTATION, volume.direction)
-                shape = turn.grid(volume.grid).resampled((recipe.stored_mm,) * 3).shape
+                volume, _, shape = _read(recipe, data, case)
                 soft = ask(volume, manifest, engine, shape)
                 write_arrays(target, first=soft.first, second=soft.second, share=soft.share)
             report(case)
@@ -139,10 +137,15 @@ def _merged(recipe: SmallRecipe, data: Path, work: Path, case: str) -> PreparedC
 
 def _hounsfield(recipe: SmallRecipe, data: Path, case: str) -> NDArray[np.float32]:
     """Return a CT on the stored grid, float32 [Z, Y, X], as prediction resamples it."""
+    volume, turn, shape = _read(recipe, data, case)
+    return resample_linear(np.ascontiguousarray(turn.apply(volume.hu)), shape)
+
+
+def _read(recipe: SmallRecipe, data: Path, case: str) -> tuple[Volume, Orientation, Shape]:
+    """Return a CT, how it is turned, and its shape on the stored grid."""
     volume = read_volume(data / "ct" / f"{case}{SUFFIX}")
     turn = Orientation.to(ORIENTATION, volume.direction)
-    shape = turn.grid(volume.grid).resampled((recipe.stored_mm,) * 3).shape
-    return resample_linear(np.ascontiguousarray(turn.apply(volume.hu)), shape)
+    return volume, turn, turn.grid(volume.grid).resampled((recipe.stored_mm,) * 3).shape
 
 
 def _annotated(path: Path, shape: Shape) -> NDArray[np.uint8]:
@@ -154,16 +157,17 @@ def _annotated(path: Path, shape: Shape) -> NDArray[np.uint8]:
 
 def _soft(path: Path, shape: Shape) -> SoftLabels:
     soft = SoftLabels(*read_arrays(path, "label", "first", "second", "share"))
-    if soft.first.shape != shape:
-        raise KitError(
-            f"{path}: {soft.first.shape} voxels, the CT has {shape}; delete it, label again"
-        )
+    _refuse_other_shape(path, soft.first, shape, "label again")
     return soft
 
 
 def _lesions(work: Path, case: str, shape: Shape) -> NDArray[np.bool_]:
     path = work / "lesions" / f"{case}.npz"
-    lesions: NDArray[np.bool_] = read_arrays(path, "lesions", "lesions")[0] > 0
-    if lesions.shape != shape:
-        raise KitError(f"{path}: {lesions.shape} voxels, the CT has {shape}; delete it, ask again")
-    return lesions
+    (lesions,) = read_arrays(path, "lesions", "lesions")
+    _refuse_other_shape(path, lesions, shape, "ask again")
+    return lesions > 0
+
+
+def _refuse_other_shape(path: Path, stored: NDArray[np.uint8], shape: Shape, advice: str) -> None:
+    if stored.shape != shape:
+        raise KitError(f"{path}: {stored.shape} voxels, the CT has {shape}; delete it, {advice}")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from imaging.geometry import SpacingMm
 from imaging.records import read_record
 
 
@@ -115,7 +116,7 @@ class SmallRecipe:
 
     name: str
     seed: int
-    spacing_mm: tuple[float, ...]
+    spacing_mm: SpacingMm
     """Size of a voxel of the network's working grid (Z, Y, X)."""
     stored_mm: float
     """Edge of a voxel of the prepared cases."""

@@ -1,28 +1,27 @@
 """Generate a training sample from its number; the same number gives the same sample."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional
+from torch import Tensor
 
 from imaging.organs import ORGANS
+from train.small.chance import Chance
 from train.small.compact import UNKNOWN, PreparedCase
 from train.small.lesions import grow
 from train.small.phases import change_phase, fill
 from train.small.recipe import SmallRecipe
 from train.small.scanner import remapped, scanned
-from train.small.space import sample_space
+from train.small.space import Placed, sample_space
 
 LIVER, TUMOUR = ORGANS["liver"], ORGANS["tumour"]
 CLASSES = 15
 """Background, thirteen organs, tumour."""
 _CENTRES = 4000
 """Voxels kept of each class of a case, to centre samples on."""
-
-Tensor = torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Sample:
 class _Loaded:
     """A case in memory, on the device."""
 
+    name: str
     hu: Tensor
     labels: Tensor
     centres: dict[int, np.ndarray]
@@ -55,50 +55,45 @@ def _ordinary_kernels() -> Iterator[None]:
 
     On a GPU it would make enlargements and scatters out of a hundred kernels each.
     """
-    asked = torch.are_deterministic_algorithms_enabled()
+    before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(False)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(asked)
+        torch.use_deterministic_algorithms(before)
 
 
 class Sampler:
     """Draws samples from prepared cases."""
 
     def __init__(
-        self, cases: Sequence[PreparedCase], recipe: SmallRecipe, device: torch.device
+        self, cases: Iterable[PreparedCase], recipe: SmallRecipe, device: torch.device
     ) -> None:
         """Load `cases` to `device`."""
         self._recipe = recipe
         self.device = device
         self._cases = [_load(case, recipe.seed, device) for case in cases]
-        repeats = np.array([recipe.repeats.get(case.name, 1) for case in cases], float)
+        repeats = np.array([recipe.repeats.get(case.name, 1) for case in self._cases], float)
         self._shares = repeats / repeats.sum()
 
     @_ordinary_kernels()
     def draw(self, number: int) -> Sample:
         """Return sample `number`: the same for the same recipe, cases and kind of device."""
-        recipe = self._recipe
-        sequence = np.random.SeedSequence((recipe.seed, number))
-        rng = np.random.default_rng(sequence)
-        generator = torch.Generator(self.device)
-        generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        recipe, fit = self._recipe, self._recipe.fit
+        chance = Chance.of_sample(recipe.seed, number, self.device)
+        rng = chance.rng
         case = self._cases[int(rng.choice(len(self._cases), p=self._shares))]
-        placed = sample_space(
-            case.hu, case.labels, _centre(case, recipe, rng), recipe.fit.patch,
-            recipe.spacing_mm, recipe.stored_mm, recipe.space, rng,
-        )  # fmt: skip
+        centre = _centre(case, recipe, rng)
+        placed = sample_space(case.hu, case.labels, centre, recipe, rng)
         known = (placed.first != UNKNOWN) & placed.inside
-        hu, target = placed.hu, _dense(placed.first, placed.second, placed.share)
-        if rng.uniform() < recipe.contrast.share:
+        hu, target = placed.hu, _dense(placed)
+        if chance.happens(recipe.contrast.share):
             hu = change_phase(hu, target, case.own_hu, recipe.contrast, rng)
-        hu = fill(hu, target, recipe.filling, rng, generator)
-        hu, target = grow(hu, target, recipe.spacing_mm, recipe.lesions, rng, generator)
-        hu = scanned(hu, recipe.scanner, rng, generator)
-        fit = recipe.fit
+        hu = fill(hu, target, recipe.filling, chance)
+        hu, target = grow(hu, target, recipe.spacing_mm, recipe.lesions, chance)
+        hu = scanned(hu, recipe.scanner, chance)
         image = (hu.clamp(*fit.clip_hu) - fit.mean_hu) / fit.std_hu
-        image = remapped(image, recipe.scanner, rng, generator)
+        image = remapped(image, recipe.scanner, chance)
         image = torch.where(placed.inside, image, torch.zeros_like(image))
         return Sample(image[None, None], target[None], known.float()[None, None])
 
@@ -118,9 +113,8 @@ def _load(case: PreparedCase, seed: int, device: torch.device) -> _Loaded:
             sure = (labels.first == label) & (labels.share > 230) & (case.hu > -100)
             own[label] = np.median(case.hu[sure]) if sure.any() else np.nan
     planes = np.stack([labels.first, labels.second, labels.share]).astype(np.float32)
-    return _Loaded(
-        torch.from_numpy(case.hu).to(device), torch.from_numpy(planes).to(device), centres, own
-    )
+    hu, classes = (torch.from_numpy(array).to(device) for array in (case.hu, planes))
+    return _Loaded(case.name, hu, classes, centres, own)
 
 
 def _centre(case: _Loaded, recipe: SmallRecipe, rng: np.random.Generator) -> np.ndarray:
@@ -140,21 +134,15 @@ def _centre(case: _Loaded, recipe: SmallRecipe, rng: np.random.Generator) -> np.
     return anywhere
 
 
-def _dense(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+def _dense(placed: Placed) -> Tensor:
     """Return shares float32 [15, Z, Y, X] from the two best classes of each voxel.
 
     What is unknown lies in or at a liver and looks as the liver does: it counts as liver, so that
     it changes with it; the loss leaves it out.
     """
-    result = torch.zeros((CLASSES, *first.shape), device=first.device)
-    one, other = (torch.where(part == UNKNOWN, LIVER, part).long() for part in (first, second))
-    result.scatter_(0, one[None], share[None])
-    result.scatter_add_(0, other[None], (1 - share)[None])
+    result = torch.zeros((CLASSES, *placed.first.shape), device=placed.first.device)
+    classes = (placed.first, placed.second)
+    one, other = (torch.where(part == UNKNOWN, LIVER, part).long() for part in classes)
+    result.scatter_(0, one[None], placed.share[None])
+    result.scatter_add_(0, other[None], (1 - placed.share)[None])
     return result
-
-
-def halved(target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return target and weight on a grid twice as coarse; a voxel counts by how much is known."""
-    known = functional.avg_pool3d(weight, 2)
-    shares = functional.avg_pool3d(target * weight, 2) / known.clamp_min(1e-6)
-    return shares, known

@@ -4,49 +4,45 @@ import itertools
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
+from train.small.chance import Chance
 from train.small.recipe import Scanner
-from train.small.shapes import Tensor, blurred, grain
+from train.small.shapes import blurred
 
 
-def scanned(
-    hu: Tensor, scanner: Scanner, rng: np.random.Generator, generator: torch.Generator
-) -> Tensor:
+def scanned(hu: Tensor, scanner: Scanner, chance: Chance) -> Tensor:
     """Return `hu`, float32 [Z, Y, X], as another scanner would have given it."""
     shape = tuple(hu.shape)
-    if rng.uniform() < scanner.blur:
-        hu = blurred(hu, float(rng.uniform(0.4, 0.9)))
-    if rng.uniform() < scanner.bias:
-        hu = hu + float(rng.uniform(4, 16)) * grain(shape, 0.4 * min(shape), generator)
-    if rng.uniform() < scanner.white_noise:
-        deviation = 2 + 28 * float(rng.uniform()) ** 2
-        hu = hu + deviation * torch.randn(
-            shape, generator=generator, device=hu.device, dtype=torch.float32
-        )
-    if rng.uniform() < scanner.grainy_noise:
-        hu = hu + float(rng.uniform(2, 16)) * grain(shape, float(rng.uniform(1.3, 2.5)), generator)
-    if rng.uniform() < scanner.sharpen:
-        hu = hu + float(rng.uniform(0.2, 1.0)) * (hu - blurred(hu, 0.8))
-    if rng.uniform() < scanner.thick_slices:
-        hu = _thick(hu, float(rng.uniform(1.3, 3.2)))
-    if rng.uniform() < scanner.gain:
-        hu = hu * float(rng.uniform(0.9, 1.1)) + float(rng.uniform(-12, 12))
-    if rng.uniform() < scanner.eight_bits:
-        low, high = float(rng.uniform(-220, -100)), float(rng.uniform(230, 420))
+    if chance.happens(scanner.blur):
+        hu = blurred(hu, chance.between(0.4, 0.9))
+    if chance.happens(scanner.bias):
+        hu = hu + chance.between(4, 16) * chance.grain(shape, 0.4 * min(shape))
+    if chance.happens(scanner.white_noise):
+        deviation = 2 + 28 * chance.between(0, 1) ** 2
+        hu = hu + deviation * chance.noise(shape)
+    if chance.happens(scanner.grainy_noise):
+        hu = hu + chance.between(2, 16) * chance.grain(shape, chance.between(1.3, 2.5))
+    if chance.happens(scanner.sharpen):
+        hu = hu + chance.between(0.2, 1.0) * (hu - blurred(hu, 0.8))
+    if chance.happens(scanner.thick_slices):
+        hu = _thick(hu, chance.between(1.3, 3.2))
+    if chance.happens(scanner.gain):
+        hu = hu * chance.between(0.9, 1.1) + chance.between(-12, 12)
+    if chance.happens(scanner.eight_bits):
+        low, high = chance.between(-220, -100), chance.between(230, 420)
         step = (high - low) / 255
         hu = ((hu.clamp(low, high) - low) / step).round() * step + low
     return hu
 
 
-def remapped(
-    image: Tensor, scanner: Scanner, rng: np.random.Generator, generator: torch.Generator
-) -> Tensor:
+def remapped(image: Tensor, scanner: Scanner, chance: Chance) -> Tensor:
     """Return the normalized `image` with its intensities bent, or through a random network."""
-    if rng.uniform() < scanner.remap:
-        image = _bent(image, rng)
-    if rng.uniform() < scanner.random_network:
-        image = _through_random_network(image, rng, generator)
+    if chance.happens(scanner.remap):
+        image = _bent(image, chance.rng)
+    if chance.happens(scanner.random_network):
+        image = _through_random_network(image, chance)
     return image
 
 
@@ -70,23 +66,18 @@ def _bent(image: Tensor, rng: np.random.Generator) -> Tensor:
     return low + (high - low) * (start + (end - start) * (position - left))
 
 
-def _through_random_network(
-    image: Tensor, rng: np.random.Generator, generator: torch.Generator
-) -> Tensor:
+def _through_random_network(image: Tensor, chance: Chance) -> Tensor:
     """Blend the image with what a shallow random network makes of it (GIN, arXiv 2111.12525)."""
     mean, deviation = image.mean(), image.std().clamp_min(1e-6)
     result = ((image - mean) / deviation)[None, None]
     channels = (1, 2, 2, 1)
     for number, (before, after) in enumerate(itertools.pairwise(channels)):
-        edge = int(rng.choice([1, 3]))
-        kernel = (
-            torch.randn((after, before, edge, edge, edge), generator=generator, device=image.device)
-            / (before * edge**3) ** 0.5
-        )
+        edge = int(chance.rng.choice([1, 3]))
+        kernel = chance.noise((after, before, edge, edge, edge)) / (before * edge**3) ** 0.5
         result = functional.conv3d(result, kernel, padding=edge // 2)
         if number < len(channels) - 2:
             result = functional.leaky_relu(result, 0.2)
     strange = result[0, 0]
     strange = (strange - strange.mean()) / strange.std().clamp_min(1e-6)
-    share = float(rng.uniform(0, 0.6))
+    share = chance.between(0, 0.6)
     return ((1 - share) * (image - mean) / deviation + share * strange) * deviation + mean

@@ -1,13 +1,14 @@
-"""Soft ellipsoids, blurs and noise for generated samples, all on the training device."""
+"""Soft ellipsoids and blurs for generated samples, all on the training device."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-Tensor = torch.Tensor
-Box = tuple[slice, slice, slice]
+from imaging.geometry import Box
+from train.small.chance import Chance
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,7 @@ def ellipsoid(
     shape: tuple[int, ...],
     centre: tuple[int, ...],
     radii: np.ndarray,
-    rng: np.random.Generator,
-    device: torch.device,
+    chance: Chance,
     roughness: float = 0.0,
 ) -> Ellipsoid:
     """Return an ellipsoid of `radii` voxels around `centre`, turned at random about Z.
@@ -37,10 +37,10 @@ def ellipsoid(
         shape: Of the patch (Z, Y, X).
         centre: Voxel (Z, Y, X).
         radii: Three lengths in voxels.
-        rng: Where chance comes from.
-        device: Where the result lies.
+        chance: Where random numbers come from; the result lies on its device.
         roughness: How much the surface waves, in radii.
     """
+    rng, device = chance.rng, chance.generator.device
     reach = int(np.ceil(radii.max() * 1.5)) + 2
     box = tuple(
         slice(max(0, c - reach), min(n, c + reach + 1)) for c, n in zip(centre, shape, strict=True)
@@ -76,16 +76,3 @@ def blurred(image: Tensor, sigma: float) -> Tensor:
         view[2 + axis] = 2 * reach + 1
         result = functional.conv3d(functional.pad(result, pad, mode="replicate"), kernel.view(view))
     return result[0, 0]
-
-
-def grain(shape: tuple[int, ...], width: float, generator: torch.Generator) -> Tensor:
-    """Return smooth noise of unit deviation, float32, its grains about `width` voxels wide.
-
-    It is sampled on a grid as coarse as its grains and enlarged.
-    """
-    coarse = [max(2, round(n / width)) for n in shape]
-    points = torch.randn(
-        [1, 1, *coarse], generator=generator, device=generator.device, dtype=torch.float32
-    )
-    noise = functional.interpolate(points, list(shape), mode="trilinear", align_corners=True)[0, 0]
-    return noise / noise.std().clamp_min(1e-6)

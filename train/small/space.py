@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-from train.small.recipe import Space
-
-Tensor = torch.Tensor
+from train.small.recipe import SmallRecipe, Space
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,7 @@ class Placed:
 
 
 def sample_space(
-    hu: Tensor,
-    labels: Tensor,
-    centre: np.ndarray,
-    patch: tuple[int, ...],
-    working_mm: tuple[float, ...],
-    stored_mm: float,
-    space: Space,
-    rng: np.random.Generator,
+    hu: Tensor, labels: Tensor, centre: np.ndarray, recipe: SmallRecipe, rng: np.random.Generator
 ) -> Placed:
     """Cut a patch around `centre`, turned, scaled and bent at random.
 
@@ -40,16 +32,13 @@ def sample_space(
         hu: float32 [Z, Y, X] of the case.
         labels: float32 [3, Z, Y, X]: first and second class, share of the first in 255ths.
         centre: The stored voxel (Z, Y, X) in the middle of the patch.
-        patch: Voxels of the result.
-        working_mm: Size of the patch's voxels (Z, Y, X).
-        stored_mm: Edge of a stored voxel.
-        space: How far.
+        recipe: Says the patch, both sizes of voxels, and how far it is changed.
         rng: Where chance comes from.
     """
-    where = _coordinates(centre, patch, working_mm, stored_mm, space, rng, hu.device)
+    where = _coordinates(centre, recipe, rng, hu.device)
     size = torch.tensor(hu.shape, dtype=torch.float32, device=hu.device)
     inside = ((where > -0.5) & (where < size - 0.5)).all(dim=-1)
-    inside &= _seen(where, size, space, rng)
+    inside &= _seen(where, size, recipe.space, rng)
     grid = (2 * where / (size - 1).clamp_min(1) - 1).flip(-1)[None]  # grid_sample wants X first
     cut = functional.grid_sample(hu[None, None], grid, "bilinear", "border", align_corners=True)
     planes = functional.grid_sample(labels[None], grid, "nearest", "border", align_corners=True)
@@ -58,27 +47,23 @@ def sample_space(
 
 
 def _coordinates(
-    centre: np.ndarray,
-    patch: tuple[int, ...],
-    working_mm: tuple[float, ...],
-    stored_mm: float,
-    space: Space,
-    rng: np.random.Generator,
-    device: torch.device,
+    centre: np.ndarray, recipe: SmallRecipe, rng: np.random.Generator, device: torch.device
 ) -> Tensor:
     """Return float32 [Z, Y, X, 3]: the stored voxel that each voxel of the patch shows."""
+    space = recipe.space
     low, high = space.scale
     common = np.exp(rng.uniform(np.log(low), np.log(high)))
     scale = common * np.exp(rng.uniform(-space.stretch, space.stretch, 3))
     limits = (space.rotation_z, space.rotation_xy, space.rotation_xy)
     angles = np.deg2rad([rng.uniform(-limit, limit) for limit in limits])
-    matrix = _rotation(angles) @ np.diag(np.array(working_mm) / stored_mm / scale)
-    axes = [torch.arange(n, dtype=torch.float32, device=device) - (n - 1) / 2 for n in patch]
+    matrix = _rotation(angles) @ np.diag(np.array(recipe.spacing_mm) / recipe.stored_mm / scale)
+    axes = [
+        torch.arange(n, dtype=torch.float32, device=device) - (n - 1) / 2 for n in recipe.fit.patch
+    ]
     offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     turned = offsets @ torch.tensor(matrix.T, dtype=torch.float32, device=device)
     middle = torch.tensor(centre, dtype=torch.float32, device=device)
-    bend = _bend(patch, working_mm, space, rng, device)
-    return turned + middle + bend / stored_mm
+    return turned + middle + _bend_mm(recipe, rng, device) / recipe.stored_mm
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:
@@ -93,15 +78,10 @@ def _rotation(angles: np.ndarray) -> np.ndarray:
     return result
 
 
-def _bend(
-    patch: tuple[int, ...],
-    working_mm: tuple[float, ...],
-    space: Space,
-    rng: np.random.Generator,
-    device: torch.device,
-) -> Tensor:
-    """Return a smooth random displacement in mm, float32 [Z, Y, X, 3]."""
-    lengths_mm = [n * mm for n, mm in zip(patch, working_mm, strict=True)]
+def _bend_mm(recipe: SmallRecipe, rng: np.random.Generator, device: torch.device) -> Tensor:
+    """Return a smooth random displacement, float32 [Z, Y, X, 3]."""
+    patch, space = recipe.fit.patch, recipe.space
+    lengths_mm = [n * mm for n, mm in zip(patch, recipe.spacing_mm, strict=True)]
     counts = [max(2, round(length / space.bend_every_mm) + 1) for length in lengths_mm]
     points = np.clip(rng.normal(0, space.bend_mm, (3, *counts)), -15, 15)
     field = torch.tensor(points, dtype=torch.float32, device=device)[None]

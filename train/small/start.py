@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from imaging.digest import file_sha256
 from imaging.errors import KitError
 
-Tensor = torch.Tensor
 HEADS = "seg_layers"
 """In the name of the output layers."""
 

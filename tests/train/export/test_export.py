@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from imaging.errors import KitError
+from inference.manifest import Intensity
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -46,7 +47,7 @@ def noise(shape):
 def test_numbers_of_the_plans_are_kept(model_folder):
     model = planned(model_folder())
     assert (model.patch, model.spacing_mm) == (PATCH, (5.0, 2.0, 1.5))
-    assert (model.clip_hu, model.mean_hu, model.std_hu) == ((-150.0, 250.0), 80.0, 100.0)
+    assert model.intensity == Intensity((-150.0, 250.0), 80.0, 100.0)
     assert model.orientation is None
     assert model.warnings == ()
 

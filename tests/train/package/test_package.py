@@ -23,7 +23,7 @@ from tests.evaluation.archives import saved_by_docker, tar_of
 from train.cli import main
 from train.package import context
 from train.package.packaging import Watcher, make_package
-from train.package.request import BuildSettings, PackageRequest
+from train.package.request import PackageRequest
 
 ROOT = Path(__file__).parents[3]
 MANIFEST = "weights_manifest.json"
@@ -217,7 +217,7 @@ def test_the_bundle_that_it_made_can_be_given_again(fake, bundle):
 
 def test_a_rule_that_fails_leaves_the_archive_and_says_so(fake, bundle, write_ct):
     request = PackageRequest(
-        bundle, Path("team.tar.gz"), Path("work"), BuildSettings(ROOT), cases={"a": Path("a")}
+        bundle, Path("team.tar.gz"), Path("work"), ROOT, cases={"a": Path("a")}
     )
     found = complete({"runs": RuleResult("failed", "a: exit status 1")}, "not here")
     checks = []

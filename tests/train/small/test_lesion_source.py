@@ -83,3 +83,9 @@ def test_the_network_sees_right_anterior_superior(liver):
 def test_a_ct_without_a_liver_is_not_queried():
     empty = np.zeros((5, 6, 7), bool)
     assert not find_lesions(empty.astype(np.float32), empty, MM, None).any()
+
+
+def test_a_liver_smaller_than_a_voxel_of_the_network_is_not_queried():
+    liver = np.zeros((30, 30, 30), bool)
+    liver[15, 15, 15] = True
+    assert not find_lesions(liver.astype(np.float32), liver, 1.0, None).any()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from imaging.organs import ORGANS
+from train.small.chance import Chance
 from train.small.lesions import grow
 from train.small.recipe import Lesions
 
@@ -23,8 +24,8 @@ def liver():
 
 
 def grown(hu, probabilities, lesions, seed):
-    generator = torch.Generator().manual_seed(seed)
-    return grow(hu, probabilities, MM, lesions, np.random.default_rng(seed), generator)
+    chance = Chance(np.random.default_rng(seed), torch.Generator().manual_seed(seed))
+    return grow(hu, probabilities, MM, lesions, chance)
 
 
 def test_tumours_change_picture_and_target_at_the_same_place(liver):

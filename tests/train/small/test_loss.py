@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from train.small.loss import _at_one_scale as at_one_scale
-from train.small.loss import soft_loss
-from train.small.sampling import CLASSES, Sample, halved
+from train.small.loss import halved, soft_loss
+from train.small.sampling import CLASSES, Sample
 
 EVEN = log(CLASSES)
 """Cross-entropy of a network that knows nothing."""

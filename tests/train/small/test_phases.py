@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from imaging.organs import ORGANS
+from train.small.chance import Chance
 from train.small.phases import PHASES, change_phase, fill, phase_means
 from train.small.recipe import Contrast, Filling
 
@@ -80,8 +81,8 @@ def test_the_means_lie_between_the_phases_and_pairs_agree():
 
 
 def filled(hu, probabilities, filling, seed):
-    generator = torch.Generator().manual_seed(seed)
-    return fill(hu, probabilities, filling, np.random.default_rng(seed), generator)
+    chance = Chance(np.random.default_rng(seed), torch.Generator().manual_seed(seed))
+    return fill(hu, probabilities, filling, chance)
 
 
 def test_a_stomach_is_filled_within_its_wall_and_gas_lies_in_front(abdomen):

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tests.train.small.small_training import QUIET
+from train.small.chance import Chance
 from train.small.scanner import remapped, scanned
-from train.small.shapes import blurred, grain
+from train.small.shapes import blurred
 
 SHAPE = (12, 14, 16)
 SEEDS = range(4)
@@ -20,8 +21,8 @@ def noise(shape=SHAPE):
 
 def through(function, image, effect, seed):
     scanner = replace(QUIET, **{effect: 1.0}) if effect else QUIET
-    generator = torch.Generator().manual_seed(seed)
-    return function(image, scanner, np.random.default_rng(seed), generator)
+    chance = Chance(np.random.default_rng(seed), torch.Generator().manual_seed(seed))
+    return function(image, scanner, chance)
 
 
 def test_a_scanner_without_effects_changes_nothing():
@@ -114,6 +115,7 @@ def test_a_blurred_point_is_a_gaussian():
 
 
 def test_grains_have_unit_deviation_and_neighbours_are_alike():
-    grains = grain((30, 30, 30), 4.0, torch.Generator().manual_seed(0))
+    chance = Chance(np.random.default_rng(0), torch.Generator().manual_seed(0))
+    grains = chance.grain((30, 30, 30), 4.0)
     assert float(grains.std()) == pytest.approx(1, abs=1e-5)
     assert float((grains[:, :, 1:] - grains[:, :, :-1]).std()) < 0.6

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.small.small_training import STILL
+from tests.train.small.small_training import DEFAULT, STILL
+from train.small.recipe import load_small_recipe
 from train.small.space import _coordinates, sample_space
 
 
@@ -20,11 +21,23 @@ class Highest:
         return np.full(size, float(mean))
 
 
+def recipe(patch, space, ratio=1.0):
+    """Return the default recipe with other patches, the working voxels `ratio` times the stored."""
+    default = load_small_recipe(DEFAULT)
+    return replace(
+        default,
+        spacing_mm=(2.5 * ratio,) * 3,
+        stored_mm=2.5,
+        space=space,
+        fit=replace(default.fit, patch=patch),
+    )
+
+
 def sampled(hu, centre, patch, space=STILL, ratio=1.0, rng=None):
     hu = torch.as_tensor(hu, dtype=torch.float32)
     labels = torch.stack([hu % 15, hu % 7, hu % 256])
     rng = rng or np.random.default_rng(0)
-    return sample_space(hu, labels, np.array(centre), patch, (2.5 * ratio,) * 3, 2.5, space, rng)
+    return sample_space(hu, labels, np.array(centre), recipe(patch, space, ratio), rng)
 
 
 def test_without_changes_a_sample_is_a_crop_voxel_for_voxel():
@@ -89,7 +102,7 @@ def test_a_quarter_turn_moves_a_voxel_where_geometry_says(space, found):
 def test_rotation_keeps_lengths_and_handedness():
     space = replace(STILL, rotation_z=20.0, rotation_xy=10.0)
     rng = np.random.default_rng(1)
-    where = _coordinates(np.zeros(3), (3, 3, 3), (2.5,) * 3, 2.5, space, rng, torch.device("cpu"))
+    where = _coordinates(np.zeros(3), recipe((3, 3, 3), space), rng, torch.device("cpu"))
     axes = np.stack([(where[2, 1, 1], where[1, 2, 1], where[1, 1, 2])[n] for n in range(3)])
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-5)
     assert np.linalg.det(axes) == pytest.approx(1, abs=1e-5)
@@ -98,7 +111,7 @@ def test_rotation_keeps_lengths_and_handedness():
 def test_bends_are_smooth_and_of_the_requested_size():
     patch, cpu = (32, 40, 48), torch.device("cpu")
     straight, bent = (
-        _coordinates(np.zeros(3), patch, (2.5,) * 3, 2.5, space, np.random.default_rng(2), cpu)
+        _coordinates(np.zeros(3), recipe(patch, space), np.random.default_rng(2), cpu)
         for space in (STILL, replace(STILL, bend_mm=5.0))
     )
     moved_mm = 2.5 * (bent - straight).numpy()
