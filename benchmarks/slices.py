@@ -83,7 +83,7 @@ def benchmark_slices(
             inputs.mkdir()
             lay(ct, grid, inputs / "scan_0000.nii.gz")
             baseline = model if slices <= most_baseline else None
-            ways = slices_commands(inputs, Path(folder) / "labels", manifest, baseline)
+            ways = commands(inputs, Path(folder) / "labels", manifest, baseline)
             timings = alternate(ways, repeats)
             found += [_labelling(slices, way, timing) for way, timing in timings.items()]
             (inputs / "scan_0000.nii.gz").unlink()
@@ -97,7 +97,7 @@ def benchmark_slices(
     _show(found, title)
 
 
-def slices_commands(
+def commands(
     inputs: Path, outputs: Path, manifest: Path, model: Path | None
 ) -> dict[str, Sequence[str]]:
     """Return the command of each way; nnU-Net's only where there is a model folder."""

@@ -50,7 +50,11 @@ class CommandGroup(click.Group):
         """Write the commands, each with the whole first sentence of its help."""
         for section, names in self.sections(ctx).items():
             found = ((name, self.get_command(ctx, name)) for name in names)
-            rows = [(name, command.get_short_help_str(400)) for name, command in found if command]
+            rows = [
+                (name, command.get_short_help_str(400))
+                for name, command in found
+                if command and not command.hidden
+            ]
             with formatter.section(section):
                 formatter.write_dl(rows)
 

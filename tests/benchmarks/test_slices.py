@@ -33,10 +33,8 @@ def test_scans_of_two_lengths_are_labelled_both_ways(tmp_path, write_ct, boxes, 
 
 
 def test_nnunet_is_run_where_it_has_a_model(tmp_path):
-    ways = slices.slices_commands(tmp_path, tmp_path / "labels", DEFAULT_MANIFEST, None)
+    ways = slices.commands(tmp_path, tmp_path / "labels", DEFAULT_MANIFEST, None)
     assert [*ways] == [slices.BODY, slices.ORGANS]
     assert ways[slices.ORGANS] == [*ways[slices.BODY], "--crop", "organs"]
-    ways = slices.slices_commands(
-        tmp_path, tmp_path / "labels", DEFAULT_MANIFEST, tmp_path / "model"
-    )
+    ways = slices.commands(tmp_path, tmp_path / "labels", DEFAULT_MANIFEST, tmp_path / "model")
     assert str(tmp_path / "model") in ways[slices.BASELINE]
