@@ -21,11 +21,10 @@ from evaluation.efficiency.sampling import MIB
 from imaging.digest import file_sha256
 from imaging.errors import KitError
 from imaging.files import make_folder
-from train.data.release import IMAGE_SUFFIX
+from train.data.release import IMAGE_SUFFIX, release_files
 from train.rounds.graph import Stage, expand
 from train.rounds.recipe import load_rounds
 from train.rounds.records import RECORD, digests_path, load_record
-from train.rounds.stages import release_files
 from train.rounds.verify import compare_runs
 from train.synthesis.phantom_release import (
     HIDDEN,
