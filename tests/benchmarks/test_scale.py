@@ -22,13 +22,13 @@ from benchmarks.scale_table import (
 )
 from evaluation.efficiency.sampling import MIB
 from imaging.errors import KitError
-from train.data.release import IMAGE_SUFFIX
+from train.data.release import IMAGE_SUFFIX, release_files
 from train.pseudo_labels.audit.page import audit_round
 from train.rounds import known
 from train.rounds.graph import cases_to_label, expand
 from train.rounds.recipe import load_rounds
 from train.rounds.run import Run
-from train.rounds.stages import JOBS, do_stage, release_files
+from train.rounds.stages import JOBS, do_stage
 from train.synthesis.phantom_release import (
     HIDDEN,
     PhantomCase,
