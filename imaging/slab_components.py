@@ -83,13 +83,14 @@ def _touching(below: _Slice, above: _Slice) -> list[tuple[int, int]]:
     labels, numbers = below
     padded_labels, padded_numbers = (np.pad(plane, 1) for plane in above)
     height, width = labels.shape
-    found: list[tuple[int, int]] = []
+    beyond = int(padded_numbers.max()) + 1
+    found: set[int] = set()
     for y, x in product(range(3), repeat=2):
         place = (slice(y, y + height), slice(x, x + width))
         same = (labels > 0) & (labels == padded_labels[place])
-        pairs = np.stack([numbers[same], padded_numbers[place][same]], axis=1)
-        found += map(tuple, np.unique(pairs, axis=0).tolist())
-    return found
+        pairs = numbers[same] * beyond + padded_numbers[place][same]
+        found.update(pairs[np.diff(pairs, prepend=-1) != 0].tolist())  # most are as the one before
+    return [divmod(pair, beyond) for pair in found]
 
 
 def _united(count: int, touching: list[tuple[int, int]]) -> Numbers:
@@ -105,5 +106,6 @@ def _united(count: int, touching: list[tuple[int, int]]) -> Numbers:
     for pair in touching:
         one, other = sorted(map(first_part, pair))
         parents[other] = one
-    firsts = [first_part(part) for part in range(count)]
-    return np.unique(np.array(firsts, np.int64), return_inverse=True)[1]
+    numbers: dict[int, int] = {}
+    found = [numbers.setdefault(first_part(part), len(numbers)) for part in range(count)]
+    return np.array(found, np.int64)
