@@ -22,7 +22,7 @@ _UNIT_AFTER = re.compile(r"[\s\u00a0]{0,3}" + _UNIT)
 _UNIT_IN_HEAD = re.compile(r"(?:^|[\s,])" + _UNIT + r"(?=$|,|\s\(|\sof\b)")
 _NUMBER = re.compile(
     r"(?<![\w.×])(?<![A-Za-z]-)(?<!\d,)"
-    r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+)(?:e-?\d+)?"
+    r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+)(?:e-?\d{1,2})?"
     r"(?![\w×]|\.\d|,\d{3}\b|-[A-Za-z])"
 )
 _LENGTH_AFTER = re.compile(r"\s?(?:mm|cm|m|HU|°|GHz|px|years)(?!\w)")
