@@ -40,6 +40,7 @@ def test_what_is_a_figure(text, expected):
         "```sh\nsleep 3 s\n```",
         "two cores, step 0.5, 13 organs, label 14, 8-bit integers, FLARE23, CT2",
         "<!-- 1.25 s -->",
+        "the code of 946e420 and 007ca3c, which are commits",
     ],
 )
 def test_what_is_none(text):
