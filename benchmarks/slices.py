@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from rich.progress import Progress
 from rich.table import Table
 
@@ -128,6 +129,7 @@ def draw_slices(found: Sequence[Labelling], title: str, path: Path) -> None:
     axis.set_title(title, loc="left", fontsize=10)
     logarithmic(axis)
     axis.set_xticks(sorted({run.slices for run in found}))
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.legend(fontsize=9, framealpha=1, edgecolor="white")
     axis.spines[["top", "right"]].set_visible(False)
     save_png(figure, path, dpi=110)
