@@ -131,7 +131,7 @@ def test_component_rules_are_applied_unless_switched_off(label, network, boxes):
 
 
 @pytest.fixture
-def three_cases(tmp_path, write_ct, boxes):
+def one_broken(tmp_path, write_ct, boxes):
     """Cases a and c are good, b is broken."""
     for name in "abc":
         write_ct(tmp_path / "inputs" / f"{name}_0000.nii.gz", boxes[0])
@@ -139,14 +139,14 @@ def three_cases(tmp_path, write_ct, boxes):
     return find_cases(tmp_path / "inputs")
 
 
-def test_a_case_that_fails_does_not_stop_the_others(three_cases, tmp_path, network, boxes):
+def test_a_case_that_fails_does_not_stop_the_others(one_broken, tmp_path, network, boxes):
     seen = []
     progress = Progress(
         case=lambda name, windows: seen.append(f"{name}: {windows} windows"),
         done=lambda case: seen.append(f"{case.case}: {case.status}"),
     )
     report = predict_folder(
-        three_cases, tmp_path / "out", network(), Settings(**ONE_THREAD), progress
+        one_broken, tmp_path / "out", network(), Settings(**ONE_THREAD), progress
     )
     assert seen == ["a: 8 windows", "a: done", "b: failed", "c: 8 windows", "c: done"]
     assert [case.case for case in report.failed] == ["b"]
@@ -155,9 +155,9 @@ def test_a_case_that_fails_does_not_stop_the_others(three_cases, tmp_path, netwo
         np.testing.assert_array_equal(labels, boxes[1])
 
 
-def test_run_json(three_cases, tmp_path, network):
+def test_run_json(one_broken, tmp_path, network):
     manifest = network()
-    report = predict_folder(three_cases, tmp_path / "out", manifest, Settings(**ONE_THREAD))
+    report = predict_folder(one_broken, tmp_path / "out", manifest, Settings(**ONE_THREAD))
     report.write(tmp_path / "run.json")
     table = json.loads((tmp_path / "run.json").read_text())
     assert table["schema"] == 1
@@ -174,9 +174,9 @@ def test_run_json(three_cases, tmp_path, network):
     assert bad["volumes_ml"] == {}
 
 
-def test_a_second_run_gives_the_same_bytes(three_cases, tmp_path, network):
+def test_a_second_run_gives_the_same_bytes(one_broken, tmp_path, network):
     for folder in ("one", "two"):
-        predict_folder(three_cases, tmp_path / folder, network(), Settings(**ONE_THREAD))
+        predict_folder(one_broken, tmp_path / folder, network(), Settings(**ONE_THREAD))
     for name in ("a.nii.gz", "c.nii.gz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -190,9 +190,9 @@ def test_labels_keep_the_place_of_their_ct(label, boxes, tmp_path):
     assert labels.GetDirection() == ct.GetDirection()
 
 
-def test_a_network_of_other_classes_than_the_manifest_is_refused(three_cases, tmp_path, network):
+def test_a_network_of_other_classes_than_the_manifest_is_refused(one_broken, tmp_path, network):
     manifest = network(labels={"liver": 1})
-    report = predict_folder(three_cases, tmp_path / "out", manifest, Settings(**ONE_THREAD))
+    report = predict_folder(one_broken, tmp_path / "out", manifest, Settings(**ONE_THREAD))
     message = "the network says 3 classes, the manifest names 1 and background; "
     assert report.cases[0].error.startswith(message)
     assert report.cases[0].warnings == ("an empty label map was written in its place",)
@@ -219,17 +219,17 @@ def test_organ_volumes():
     assert found == {"liver": 0.12, "spleen": 0.0, "tumour": 0.012}
 
 
-def test_a_flip_that_was_not_trained_stops_the_run(three_cases, tmp_path, network):
+def test_a_flip_that_was_not_trained_stops_the_run(one_broken, tmp_path, network):
     manifest = network(window=network().window.__class__((4, 5, 6), 0.5, "gaussian", "none", ()))
     with pytest.raises(KitError, match="trained"):
-        predict_folder(three_cases, tmp_path / "out", manifest, Settings(tta="full", **ONE_THREAD))
+        predict_folder(one_broken, tmp_path / "out", manifest, Settings(tta="full", **ONE_THREAD))
 
 
-def test_weights_are_checked_before_anything_is_labelled(three_cases, tmp_path, network):
+def test_weights_are_checked_before_anything_is_labelled(one_broken, tmp_path, network):
     manifest = network()
     manifest.weights("onnx").write_bytes(b"changed")
     with pytest.raises(ManifestError, match="7 bytes, the manifest says"):
-        predict_folder(three_cases, tmp_path / "out", manifest, Settings(**ONE_THREAD))
+        predict_folder(one_broken, tmp_path / "out", manifest, Settings(**ONE_THREAD))
     assert list((tmp_path / "out").iterdir()) == []
 
 

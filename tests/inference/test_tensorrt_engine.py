@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from imaging.errors import EngineError
-from imaging.label_maps import read_label_map
 from inference.builders.tensorrt_build import Request, build_plans
 from inference.engines import EngineOptions, infer_many, open_engine, plan_folder
 from inference.engines.tensorrt_index import UNCHECKED, EnginePlan, add_plan, plans_of
 from inference.pipeline import predict_folder
 from inference.predictor import Progress, Settings
+from tests.inference.failing_cards import check_maps, check_the_cpu_went_on
 
 real = pytest.importorskip("cuda.bindings.runtime")
 from inference.engines.cuda import Gpu  # noqa: E402
@@ -692,14 +692,6 @@ FAULTS = {
 and what is said of it."""
 
 
-@pytest.fixture
-def three_cases(boxes, write_ct, tmp_path):
-    """Three cases, and what their label maps shall be."""
-    hu, labels = boxes
-    places = {name: tmp_path / "in" / f"{name}_0000.nii.gz" for name in "abc"}
-    return {name: write_ct(path, hu) for name, path in places.items()}, labels
-
-
 def breaking(fault, monkeypatch, machine):
     """Let a fault begin in the second case."""
     reached = []
@@ -726,17 +718,9 @@ def test_a_gpu_that_fails_in_a_case_leaves_it_and_the_others_to_the_cpu(
     with caplog.at_level(logging.WARNING):
         settings = Settings(threads=1, **limits)
         report = predict_folder(cases, tmp_path / "out", planned(), settings, progress)
-    assert [case.status for case in report.cases] == ["done"] * 3
     assert report.engine["name"] == "tensorrt-rtx"
-    assert [case.engine for case in report.cases] == ["tensorrt-rtx", "openvino", "openvino"]
-    (why,) = report.cases[1].warnings
-    assert why.startswith(f"tensorrt-rtx failed ({FAULTS[fault][1]}); openvino ")
-    assert why.endswith(" labelled this case instead")
-    assert "\n" not in why
-    assert not report.cases[0].warnings + report.cases[2].warnings
-    for name in cases:
-        found = read_label_map(tmp_path / "out" / f"{name}.nii.gz").labels
-        np.testing.assert_array_equal(found, labels)
+    reason = f"({FAULTS[fault][1]}); openvino "
+    check_the_cpu_went_on(report, "tensorrt-rtx", reason, tmp_path / "out", labels)
 
 
 def test_a_case_that_cannot_be_captured_any_more_runs_without_a_graph(
@@ -756,9 +740,7 @@ def test_a_case_that_cannot_be_captured_any_more_runs_without_a_graph(
     assert [case.engine for case in report.cases] == ["tensorrt-rtx"] * 3
     (message,) = caplog.messages
     assert message.startswith("tensorrt-rtx runs without a CUDA graph, a little slower: ")
-    for name in cases:
-        found = read_label_map(out / f"{name}.nii.gz").labels
-        np.testing.assert_array_equal(found, labels)
+    check_maps(out, labels)
 
 
 def test_an_engine_that_was_chosen_by_name_is_not_exchanged(

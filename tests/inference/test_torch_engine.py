@@ -17,6 +17,7 @@ from inference.predictor import Predictor, Progress, Settings
 from inference.shipped import DEFAULT_MANIFEST
 from inference.sliding_window import Window
 from tests.conftest import weights_file
+from tests.inference.failing_cards import check_maps, check_the_cpu_went_on
 
 onnx = pytest.importorskip("onnx")
 torch = pytest.importorskip("torch")
@@ -428,14 +429,6 @@ IN_A_CASE = {
 """A card that is lost fails as one whose recording and running do."""
 
 
-@pytest.fixture
-def three_cases(boxes, write_ct, tmp_path):
-    """Three cases, and what their label maps shall be."""
-    hu, labels = boxes
-    places = {name: tmp_path / "in" / f"{name}_0000.nii.gz" for name in "abc"}
-    return {name: write_ct(path, hu) for name, path in places.items()}, labels
-
-
 def breaking(fault, monkeypatch):
     """Let a fault begin when the second case reaches the network."""
     reached = []
@@ -455,17 +448,7 @@ def test_a_card_that_fails_in_a_case_leaves_it_and_the_others_to_the_cpu(
     cases, labels = three_cases
     progress = breaking(fault, monkeypatch)
     report = predict_folder(cases, tmp_path / "out", network(), Settings(threads=1), progress)
-    assert [case.status for case in report.cases] == ["done"] * 3
-    assert [case.engine for case in report.cases] == ["torch", "openvino", "openvino"]
-    (why,) = report.cases[1].warnings
-    assert why.startswith("torch failed (")
-    assert IN_A_CASE[fault] in why
-    assert why.endswith(" labelled this case instead")
-    assert "\n" not in why
-    assert not report.cases[0].warnings + report.cases[2].warnings
-    for name in cases:
-        found = read_label_map(tmp_path / "out" / f"{name}.nii.gz").labels
-        np.testing.assert_array_equal(found, labels)
+    check_the_cpu_went_on(report, "torch", IN_A_CASE[fault], tmp_path / "out", labels)
 
 
 def test_a_case_that_cannot_be_captured_any_more_runs_without_a_graph(
@@ -480,9 +463,7 @@ def test_a_case_that_cannot_be_captured_any_more_runs_without_a_graph(
     assert caplog.messages == [
         "torch runs without a CUDA graph, a little slower: not permitted when capturing"
     ]
-    for name in cases:
-        found = read_label_map(tmp_path / "out" / f"{name}.nii.gz").labels
-        np.testing.assert_array_equal(found, labels)
+    check_maps(tmp_path / "out", labels)
 
 
 def test_torch_that_was_chosen_by_name_is_not_exchanged(
