@@ -60,9 +60,10 @@ class SlabComponents:
             gone: bool [components]: which.
         """
         for slab, components in zip(self._slabs, self._components, strict=True):
-            lost = np.concatenate([[False], gone[components]])
-            if lost.any():
-                slab[lost[connected(slab).numbers]] = 0
+            kept = np.concatenate([[True], ~gone[components]]).astype(np.uint8)
+            if not kept.all():
+                for part, numbers in zip(slab, connected(slab).numbers, strict=True):
+                    part *= kept.take(numbers)
 
 
 def _measured(

@@ -8,6 +8,7 @@ as deep as the largest window, however long the image is and however many there 
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -136,7 +137,11 @@ def resizing_s(window: Window, logits: Array) -> float:
 
 
 def logit_slabs(
-    image: Array, infer: Infer, window: Window, advance: Callable[[], None] = lambda: None
+    image: Array,
+    infer: Infer,
+    window: Window,
+    advance: Callable[[], None] = lambda: None,
+    threads: int = 1,
 ) -> Iterator[Array]:
     """Run the network on every window; yield blended logits from the first slice to the last.
 
@@ -150,6 +155,8 @@ def logit_slabs(
             are requested.
         window: How to move, show and blend.
         advance: Called after each window.
+        threads: Classes that are added at a time, between two windows; NumPy releases Python's
+            lock. The logits do not depend on it.
 
     Yields:
         float32 [K, some slices, Y, X], good until the next is requested.
@@ -165,26 +172,31 @@ def logit_slabs(
         for start, number in windows
         for axes in window.flips
     )
-    blend = _Blend(laid, (z, y, x), (window.largest[0], *whole.shape[1:]))
-    for first, level in itertools.groupby(windows, lambda found: found[0][0]):
-        yield from blend.until(first)
-        for start, number in level:
-            blend.add(_averaged(answers, window.flips), laid[number], start)
-            advance()
-    yield from blend.until(len(whole))
+    with ThreadPoolExecutor(threads) as pool:
+        blend = _Blend(laid, (z, y, x), (window.largest[0], *whole.shape[1:]), pool)
+        for first, level in itertools.groupby(windows, lambda found: found[0][0]):
+            yield from blend.until(first)
+            for start, number in level:
+                blend.add(_averaged(answers, window.flips), laid[number], start)
+                advance()
+        yield from blend.until(len(whole))
 
 
 class _Blend:
     """The sum of weighted logits, as deep as the largest window, of an image that was padded."""
 
-    def __init__(self, laid: list[LaidLattice], inner: Box, shape: Shape) -> None:
+    def __init__(
+        self, laid: list[LaidLattice], inner: Box, shape: Shape, pool: ThreadPoolExecutor
+    ) -> None:
         """Begin.
 
         Args:
             laid: The lattices.
             inner: The place of the image in the padded one.
             shape: Of the buffer: as deep as the largest window, as wide as the padded image.
+            pool: Works on several classes at a time.
         """
+        self._pool = pool
         self._laid = laid
         self._inner = inner
         self._shape = shape
@@ -197,8 +209,15 @@ class _Blend:
         if not self._total.size:
             self._total = np.zeros((len(logits), *self._shape), np.float32)
         depth, (_, y, x) = lattice.size[0], lattice.box(start)
-        for label in range(len(logits)):
+
+        def add(label: int) -> None:
             self._total[label, :depth, y, x] += lattice.weighted(logits[label])
+
+        self._by_class(add)
+
+    def _by_class(self, work: Callable[[int], None]) -> None:
+        for _ in self._pool.map(work, range(len(self._total))):
+            pass
 
     def until(self, stop: int) -> Iterator[Array]:
         """Yield the image's slices before `stop`, which no later window touches; then forget them.
@@ -212,12 +231,15 @@ class _Blend:
             slab = total[:, shown.start - self._first : shown.stop - self._first, y, x]
             plane = (slice(0, y.stop - y.start), slice(0, x.stop - x.start))
             place = (slice(shown.start - z.start, shown.stop - z.start), *plane)
-            slab /= np.sum([lattice.sums(place) for lattice in self._laid], axis=0)
+            sums = np.sum([lattice.sums(place) for lattice in self._laid], axis=0)
+            self._by_class(lambda label: np.divide(slab[label], sums, out=slab[label]))
             yield slab
-        if total.size:
-            for label in range(len(total)):
-                total[label, :-done] = total[label, done:]
-            total[:, -done:] = 0
+
+        def forget(label: int) -> None:
+            total[label, :-done] = total[label, done:]
+            total[label, -done:] = 0
+
+        self._by_class(forget)
         self._first = stop
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,6 +92,8 @@ class Prepared:
     """The part of the turned CT that `image` shows."""
     grid: Grid
     """Of the CT as stored."""
+    header: Header
+    """Of the CT as stored."""
     step: float
     """Between windows, as a share of the patch."""
     tta: str = "none"
@@ -118,6 +119,7 @@ class Predictor:
         self.settings = settings
         self.instead = instead
         self.localiser = localiser
+        self.threads = EngineOptions(settings.threads).pinned_threads
         self.tta = settings.tta or spec.tta
         self.window = self.window_of(self.tta, settings.step or spec.step)
 
@@ -151,31 +153,13 @@ class Predictor:
         begun_s = now_s()
         with opened_ct(ct, spacing_mm, direction) as source:
             report = CaseReport(case_name(source))
-            read = partial(read_ct, source, report, strict=self.settings.strict)
             with report.timed():
-                found = self.segment_case(read, report, progress, begun_s)
-        return replace(found, source=None if isinstance(source, Volume) else source)
-
-    def segment_case(
-        self, read: Callable[[], Volume], report: CaseReport, progress: Progress, begun_s: float
-    ) -> Segmentation:
-        """Label the CT that `read` returns; its memory is freed before the network runs.
-
-        Args:
-            read: Called once.
-            report: Filled in.
-            progress: Called with every window.
-            begun_s: When the case began, on the clock of `now_s`; a time limit counts from there.
-
-        Raises:
-            KitError: The CT or the network cannot be used.
-        """
-        volume = read()
-        prepared, header = self.prepare(volume, report), volume.header
-        del volume
-        if report.localiser == "no organ":
-            return Segmentation(self._without_organs(prepared, report), report, header)
-        return Segmentation(labelled(self, prepared, report, progress, begun_s), report, header)
+                volume = read_ct(source, report, strict=self.settings.strict)
+                prepared = self.prepare(volume, report)
+                del volume  # unless the caller holds it, its memory is free before the network runs
+                labels = labelled(self, prepared, report, progress, begun_s)
+        known = None if isinstance(source, Volume) else source
+        return Segmentation(labels, report, prepared.header, known)
 
     def prepare(self, volume: Volume, report: CaseReport) -> Prepared:
         """Turn, crop, clip, resample and normalize a CT.
@@ -200,7 +184,16 @@ class Predictor:
         report.localiser = view.region.found
         report.certainty = view.region.certainty
         report.working_shape = image.shape
-        return Prepared(image, view.turn, box, volume.grid, self.window.step, self.tta, view.blank)
+        return Prepared(
+            image,
+            view.turn,
+            box,
+            volume.grid,
+            volume.header,
+            self.window.step,
+            self.tta,
+            view.blank,
+        )
 
     def label(
         self,
@@ -224,14 +217,15 @@ class Predictor:
             ManifestError: The network has other labels than the manifest.
             EngineError: The logits are not finite.
         """
-        window = self.window_of(prepared.tta, prepared.step)
-        report.step, report.tta = prepared.step, prepared.tta
-        report.windows = window_count(as_shape(prepared.image), window)
-        progress.case(report.case, report.windows)
+        report.step = prepared.step
         labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
+        if report.localiser == "no organ":  # no window is computed
+            return self._chosen(labels, prepared, report)
+        window = self.window_of(prepared.tta, prepared.step)
+        report.tta, report.windows = prepared.tta, window_count(as_shape(prepared.image), window)
+        progress.case(report.case, report.windows)
         part = prepared.turn.apply(labels)[prepared.box]
-        threads = EngineOptions(self.settings.threads).pinned_threads
-        native = NativeLabels(as_shape(prepared.image), part, threads)
+        native = NativeLabels(as_shape(prepared.image), part, self.threads)
         slabs = self.logits(prepared, progress.window)
         while True:
             with report.stage("network"):
@@ -248,16 +242,16 @@ class Predictor:
                 report.removed_ml = clean(labels, rules, values, prepared.grid.voxel_ml)
         for start, stop in prepared.blank:
             prepared.turn.apply(labels)[start:stop] = 0
-        if self.settings.organs:
-            keep_only(labels, self.manifest.chosen(self.settings.organs).values())
-        count_chosen(labels, self.manifest, self.settings.organs, prepared.grid.voxel_ml, report)
-        return labels
+        return self._chosen(labels, prepared, report)
 
-    def _without_organs(self, prepared: Prepared, report: CaseReport) -> NDArray[np.uint8]:
-        """Return the labels of a CT in which the localiser sees no organ: no window is computed."""
-        report.step = prepared.step
-        labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
-        count_chosen(labels, self.manifest, self.settings.organs, prepared.grid.voxel_ml, report)
+    def _chosen(
+        self, labels: NDArray[np.uint8], prepared: Prepared, report: CaseReport
+    ) -> NDArray[np.uint8]:
+        """Return `labels` with the requested organs alone, and count them."""
+        organs = self.settings.organs
+        if organs:
+            keep_only(labels, self.manifest.chosen(organs).values())
+        count_chosen(labels, self.manifest, organs, prepared.grid.voxel_ml, report)
         return labels
 
     def logits(
@@ -284,7 +278,7 @@ class Predictor:
         window = self.window_of(prepared.tta, prepared.step)
         if flips is not None:
             window = replace(window, flips=flips, lattices=(PLAIN,))
-        for slab in blended_logits(self.engine, prepared.image, window, advance):
+        for slab in blended_logits(self.engine, prepared.image, window, advance, self.threads):
             self._check(slab)
             yield slab
 

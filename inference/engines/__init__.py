@@ -102,7 +102,11 @@ def infer_many(engine: Engine, patches: Iterable[Array]) -> Iterator[Array]:
 
 
 def blended_logits(
-    engine: Engine, image: Array, window: Window, advance: Callable[[], None] = lambda: None
+    engine: Engine,
+    image: Array,
+    window: Window,
+    advance: Callable[[], None] = lambda: None,
+    threads: int = 1,
 ) -> Iterator[Array]:
     """Run an engine on every window, as `logit_slabs` does.
 
@@ -112,7 +116,7 @@ def blended_logits(
     own: Slabs | None = getattr(engine, "logit_slabs", None)
     if own is not None and len(window.lattices) == 1:
         return own(image, window, advance)
-    return logit_slabs(image, partial(infer_many, engine), window, advance)
+    return logit_slabs(image, partial(infer_many, engine), window, advance, threads)
 
 
 def one_line(error: BaseException) -> str:

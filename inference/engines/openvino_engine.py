@@ -1,9 +1,8 @@
 """OpenVINO: the embedded CPU default."""
 
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from types import ModuleType
@@ -45,65 +44,28 @@ def _runtime() -> Any:
 
 
 ov = _runtime()
-STREAMS = 2
-"""Patches that are computed at once, each with its share of the threads. Two patches with a thread
-each take less time than one after the other with two, and summing windows is hidden meanwhile."""
 
 
 class OpenVINOEngine:
     """One compiled network on the CPU."""
 
-    def __init__(self, model: Any, streams: int, description: dict[str, str | int]) -> None:
-        self._requests = [model.create_infer_request() for _ in range(streams)]
+    def __init__(self, model: Any, description: dict[str, str | int]) -> None:
+        self._request = model.create_infer_request()
         self.description = description
 
     def infer(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X]."""
-        (logits,) = self.infer_many([patches])
-        return logits
-
-    def infer_many(self, patches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        """Map each patch as `infer` does, in their order; the next ones are computed meanwhile."""
-        idle = deque(self._requests)
-        running: deque[tuple[Any, NDArray[np.float32]]] = deque()
+        """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X], valid until the next."""
         try:
-            for patch in patches:
-                request = idle.popleft()
-                running.append((request, patch))
-                _start(request, patch)
-                if not idle:
-                    yield _logits(*running[0])
-                    idle.append(running.popleft()[0])
-            while running:
-                yield _logits(*running[0])
-                running.popleft()
-        finally:
-            for request, _ in running:  # not used any more, but they still read their patches
-                request.cancel()
-                with suppress(RuntimeError):  # "cancelled"
-                    request.wait()
-
-
-def _start(request: Any, patch: NDArray[np.float32]) -> None:
-    try:
-        request.set_input_tensor(ov.Tensor(patch, shared_memory=True))
-        request.start_async({}, None)
-    except RuntimeError as error:
-        raise _refused(patch, error) from error
-
-
-def _logits(request: Any, patch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Wait for a patch; return its logits, which are valid until the request is used again."""
-    try:
-        request.wait()
-    except RuntimeError as error:
-        raise _refused(patch, error) from error
-    logits: NDArray[np.float32] = request.get_output_tensor(0).data
-    return logits
-
-
-def _refused(patch: NDArray[np.float32], error: RuntimeError) -> EngineError:
-    return EngineError(f"OpenVINO cannot run a patch of shape {patch.shape}: {one_line(error)}")
+            self._request.set_input_tensor(ov.Tensor(patches, shared_memory=True))
+            self._request.start_async({}, None)
+            self._request.wait()
+        except RuntimeError as error:
+            shape = patches.shape
+            raise EngineError(
+                f"OpenVINO cannot run a patch of shape {shape}: {one_line(error)}"
+            ) from error
+        logits: NDArray[np.float32] = self._request.get_output_tensor(0).data
+        return logits
 
 
 _INSTRUCTIONS = {
@@ -166,10 +128,9 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[OpenVINOEngine]
     precision = chosen_precision(options.precision, capabilities, flags, has_int8)
     rest = beside_int8(capabilities, flags) if precision == "int8" else precision
     threads = options.pinned_threads
-    streams = min(STREAMS, threads)
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": str(streams),
+        "NUM_STREAMS": "1",  # a second has buffers of its own, and saves no time
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": rest,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # off: it would quantize activations to int8
@@ -182,7 +143,6 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[OpenVINOEngine]
         raise EngineError(f"OpenVINO cannot compile {path.name}: {one_line(error)}") from error
     engine = OpenVINOEngine(
         model,
-        streams,
         {
             "name": "openvino",
             "version": ov.get_version(),

@@ -18,6 +18,7 @@ from imaging.machine import cpu_flags, cpu_name
 from imaging.overlap import label_counts
 from imaging.records import read_record, write_json
 from imaging.volumes import write_labels
+from imaging.words import number_of
 from inference.engines import Precision
 from inference.manifest import Manifest
 from inference.predictor import Segmentation, Settings
@@ -48,8 +49,6 @@ LIMITS = {"f32": 0.0005, "bf16": 0.003, "int8": 0.015}
 Two to ten times what the sample showed (docs/claims.md): float32 in another engine 0.016 %,
 bfloat16 without AMX 0.031 %, int8 without AMX 0.399 % and on an AMD EPYC, with other threads, 0.57.
 """
-_SAME_THREADS = 2
-"""Up to here each patch is computed by one thread: the number makes no difference."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,8 @@ class GoldenMap:
             )
             if getattr(self, name) != getattr(other, name)
         ]
-        if self.threads != other.threads and max(self.threads, other.threads) > _SAME_THREADS:
-            found.append(f"{other.threads} threads")
+        if self.threads != other.threads:
+            found.append(number_of(other.threads, "thread"))
         return tuple(found)
 
 

@@ -105,7 +105,7 @@ def compared(differ, **changed):
         ({"device": "another"}, ("another device",)),
         ({"instructions": "avx2"}, ("another instruction set",)),
         ({"engine_version": "1"}, ("another version of openvino",)),
-        ({"threads": 1}, ()),
+        ({"threads": 1}, ("1 thread",)),
         ({"threads": 8}, ("8 threads",)),
     ],
 )

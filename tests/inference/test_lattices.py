@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,18 @@ def window(*lattices, patch=PATCH, step=0.5, blending="gaussian", flips=((),)):
 def logits_of(image, infer, window, advance=lambda: None):
     found = logit_slabs(image, partial(map, infer), window, advance)
     return np.concatenate([slab.copy() for slab in found], axis=1)
+
+
+@pytest.mark.parametrize("lattices", [(PLAIN,), MANY])
+def test_the_logits_do_not_depend_on_the_number_of_threads(lattices):
+    image = image_of((9, 11, 13))
+    found = []
+    for threads in (1, 3):
+        infer = partial(map, lambda x: np.concatenate([x, 2 * x, -x, x + 1, x * x], axis=1))
+        slabs = logit_slabs(image, infer, window(*lattices), threads=threads)
+        found.append(np.concatenate([slab.copy() for slab in slabs], axis=1))
+    assert found[0].shape == (5, 9, 11, 13)
+    np.testing.assert_array_equal(*found)
 
 
 def image_of(shape):
