@@ -1,6 +1,7 @@
 """A case from file to file: labels worked out by hand, reports, and cases that fail."""
 
 import json
+import threading
 from typing import ClassVar
 
 import numpy as np
@@ -179,6 +180,29 @@ def test_a_second_run_gives_the_same_bytes(one_broken, tmp_path, network):
         predict_folder(one_broken, tmp_path / folder, network(), Settings(**ONE_THREAD))
     for name in ("a.nii.gz", "c.nii.gz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_the_next_ct_is_prepared_while_one_is_labelled(
+    boxes, write_ct, tmp_path, network, monkeypatch
+):
+    for name in "ab":
+        write_ct(tmp_path / "in" / f"{name}_0000.nii.gz", boxes[0])
+    ready = {name: threading.Event() for name in "ab"}
+    prepare = Predictor.prepare
+
+    def prepared(self, volume, report):
+        found = prepare(self, volume, report)
+        ready[report.case].set()
+        return found
+
+    monkeypatch.setattr(Predictor, "prepare", prepared)
+    in_time = []
+    # "a" is at its first window and "b" is not its turn: whoever reads ahead prepares it meanwhile
+    seen = Progress(window=lambda: in_time.append(ready["b"].wait(20)))
+    cases = find_cases(tmp_path / "in")
+    report = predict_folder(cases, tmp_path / "out", network(), Settings(**ONE_THREAD), seen)
+    assert in_time and all(in_time)
+    assert not report.failed
 
 
 def test_labels_keep_the_place_of_their_ct(label, boxes, tmp_path):
