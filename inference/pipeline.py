@@ -2,9 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from imaging.volumes import Volume, write_labels
 from inference.attempts import labelled
 from inference.ct import Source, header_of, read_ct
 from inference.manifest import Manifest
-from inference.predictor import UNSEEN, Predictor, Prepared, Progress, Segmentation, Settings
+from inference.predictor import UNSEEN, Predictor, Progress, Segmentation, Settings
 from inference.report import CaseReport, RunReport, now_s, process_start_s
 from inference.segmentation import open_predictor
 
@@ -55,8 +55,8 @@ def predict_folder(
 ) -> RunReport:
     """Label every case; one that fails gets a background map and the others go on.
 
-    Each CT is read and prepared while the one before it is labelled. Maps of these cases that an
-    earlier run left, and what it wrote beside them, are removed before the first case.
+    Each CT is read while the one before it is labelled. Maps of these cases that an earlier run
+    left, and what it wrote beside them, are removed before the first case.
 
     Args:
         cases: Files and DICOM series by case name.
@@ -75,26 +75,23 @@ def predict_folder(
     report.left_over = _prepare_folder(cases, outputs)
     start_s = time.perf_counter()
     reports = [CaseReport(case, "not reached") for case in cases]
-    opened: Future[Predictor] = Future()
-
-    def prepared(done: CaseReport) -> Prepared:
-        volume = read_ct(cases[done.case], done, strict=settings.strict)
-        return opened.result().prepare(volume, done)
-
-    with ThreadPoolExecutor(1) as reader, _ending(opened):
+    with ThreadPoolExecutor(1) as reader:
         report.start_s["imports"] = round(now_s() - process_start_s(), 4)
-        waiting = deque([reader.submit(prepared, reports[0])])
+
+        def read(done: CaseReport) -> Future[Volume]:
+            return reader.submit(read_ct, cases[done.case], done, strict=settings.strict)
+
+        waiting = deque([read(reports[0])])
         with open_predictor(manifest, settings) as predictor:
-            opened.set_result(predictor)
             report.engine = predictor.engine.description
             report.start_s["engine"] = round(time.perf_counter() - start_s, 4)
             report.cases = reports
             _remove_old(outputs, cases)
             begun_s = process_start_s()  # starting counts for the first case
             for done, following in zip(reports, [*reports[1:], None], strict=True):
-                waiting[0].exception()  # at most one volume is held while another case is labelled
+                waiting[0].exception()  # at most one volume waits while another is computed
                 if following is not None:
-                    waiting.append(reader.submit(prepared, following))
+                    waiting.append(read(following))
                 label = partial(_labelled, predictor, waiting, done, progress, begun_s)
                 _one_case(label, cases[done.case], _target(outputs, done.case), done, beside)
                 progress.done(done)
@@ -102,24 +99,15 @@ def predict_folder(
     return report
 
 
-@contextmanager
-def _ending(opened: Future[Predictor]) -> Iterator[None]:
-    """Let nobody wait for a predictor that was not opened."""
-    try:
-        yield
-    finally:
-        opened.cancel()
-
-
 def _labelled(
     predictor: Predictor,
-    waiting: deque[Future[Prepared]],
+    waiting: deque[Future[Volume]],
     report: CaseReport,
     progress: Progress,
     begun_s: float,
 ) -> Segmentation:
-    """Label the case that was prepared first; its image is held no longer than it is needed."""
-    prepared = waiting.popleft().result()
+    """Label the case that was read first; its CT is held no longer than it is needed."""
+    prepared = predictor.prepare(waiting.popleft().result(), report)
     labels = labelled(predictor, prepared, report, progress, begun_s)
     return Segmentation(labels, report, prepared.header)
 

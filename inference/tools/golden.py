@@ -46,8 +46,8 @@ INSTRUCTIONS = {
 LIMITS = {"f32": 0.0005, "bf16": 0.003, "int8": 0.015}
 """Share of the labelled voxels that may differ on another CPU, version or number of threads.
 
-Two to ten times what the sample showed (docs/claims.md): float32 in another engine 0.016 %,
-bfloat16 without AMX 0.031 %, int8 without AMX 0.399 % and on an AMD EPYC, with other threads, 0.57.
+Two to ten times what the sample showed (docs/claims.md): float32 with one thread 0.017 %, bfloat16
+0.048 %, int8 0.394 %; int8 on an AMD EPYC, with other threads, 0.57 %.
 """
 
 

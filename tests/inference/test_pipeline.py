@@ -12,6 +12,7 @@ from imaging.errors import EngineError, KitError, ManifestError, VolumeError
 from imaging.geometry import Grid
 from imaging.volumes import read_volume
 from inference.counts import volumes_ml
+from inference.ct import read_ct
 from inference.manifest import ComponentRule
 from inference.pipeline import find_cases, predict_folder
 from inference.predictor import Predictor, Progress, Settings
@@ -182,26 +183,24 @@ def test_a_second_run_gives_the_same_bytes(one_broken, tmp_path, network):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_the_next_ct_is_prepared_while_one_is_labelled(
-    boxes, write_ct, tmp_path, network, monkeypatch
-):
+def test_the_next_ct_is_read_meanwhile(boxes, write_ct, tmp_path, network, monkeypatch):
     for name in "ab":
         write_ct(tmp_path / "in" / f"{name}_0000.nii.gz", boxes[0])
-    ready = {name: threading.Event() for name in "ab"}
-    prepare = Predictor.prepare
+    done = {name: threading.Event() for name in "ab"}
 
-    def prepared(self, volume, report):
-        found = prepare(self, volume, report)
-        ready[report.case].set()
-        return found
+    def read(ct, report, **strict):
+        volume = read_ct(ct, report, **strict)
+        done[report.case].set()
+        return volume
 
-    monkeypatch.setattr(Predictor, "prepare", prepared)
+    monkeypatch.setattr("inference.pipeline.read_ct", read)
     in_time = []
-    # "a" is at its first window and "b" is not its turn: whoever reads ahead prepares it meanwhile
-    seen = Progress(window=lambda: in_time.append(ready["b"].wait(20)))
+    # at the first window of "a" it is not the turn of "b": whoever reads ahead reads it meanwhile
+    seen = Progress(window=lambda: in_time.append(done["b"].wait(20)))
     cases = find_cases(tmp_path / "in")
     report = predict_folder(cases, tmp_path / "out", network(), Settings(**ONE_THREAD), seen)
-    assert in_time and all(in_time)
+    assert in_time
+    assert all(in_time)
     assert not report.failed
 
 
