@@ -107,9 +107,10 @@ def _labelled(
     begun_s: float,
 ) -> Segmentation:
     """Label the case that was read first; its CT is held no longer than it is needed."""
-    prepared = predictor.prepare(waiting.popleft().result(), report)
-    labels = labelled(predictor, prepared, report, progress, begun_s)
-    return Segmentation(labels, report, prepared.header)
+    volume = waiting.popleft().result()
+    prepared, header = predictor.prepare(volume, report), volume.header
+    del volume
+    return Segmentation(labelled(predictor, prepared, report, progress, begun_s), report, header)
 
 
 def _one_case(

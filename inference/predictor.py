@@ -92,8 +92,6 @@ class Prepared:
     """The part of the turned CT that `image` shows."""
     grid: Grid
     """Of the CT as stored."""
-    header: Header
-    """Of the CT as stored."""
     step: float
     """Between windows, as a share of the patch."""
     tta: str = "none"
@@ -155,11 +153,10 @@ class Predictor:
             report = CaseReport(case_name(source))
             with report.timed():
                 volume = read_ct(source, report, strict=self.settings.strict)
-                prepared = self.prepare(volume, report)
+                prepared, header = self.prepare(volume, report), volume.header
                 del volume  # unless the caller holds it, its memory is free before the network runs
                 labels = labelled(self, prepared, report, progress, begun_s)
-        known = None if isinstance(source, Volume) else source
-        return Segmentation(labels, report, prepared.header, known)
+        return Segmentation(labels, report, header, None if isinstance(source, Volume) else source)
 
     def prepare(self, volume: Volume, report: CaseReport) -> Prepared:
         """Turn, crop, clip, resample and normalize a CT.
@@ -184,16 +181,7 @@ class Predictor:
         report.localiser = view.region.found
         report.certainty = view.region.certainty
         report.working_shape = image.shape
-        return Prepared(
-            image,
-            view.turn,
-            box,
-            volume.grid,
-            volume.header,
-            self.window.step,
-            self.tta,
-            view.blank,
-        )
+        return Prepared(image, view.turn, box, volume.grid, self.window.step, self.tta, view.blank)
 
     def label(
         self,

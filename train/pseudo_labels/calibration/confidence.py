@@ -83,15 +83,17 @@ def label_with_confidence(
         KitError: A file cannot be read or written, or the network cannot be used.
     """
     report = CaseReport(ct.name)
-    prepared = predictor.prepare(read_volume(ct), report)
+    volume = read_volume(ct)
+    prepared, header = predictor.prepare(volume, report), volume.header
+    del volume
     seen = WorkingSignals(as_shape(prepared.image), questions.temperature)
     found = predictor.label(prepared, report, on_logits=seen.add)
     agreed = _agreement(predictor, prepared, seen.labels) if questions.flipped else None
-    write_labels(found, prepared.header, target)
+    write_labels(found, header, target)
     make_folder(percents_path(target).parent)
     labels = predictor.manifest.labels
     shown = seen.signals.share(questions.signal, len(labels) + 1)
-    write_labels(percents_on_ct(shown, prepared), prepared.header, percents_path(target))
+    write_labels(percents_on_ct(shown, prepared), header, percents_path(target))
     return _confidence(in_middles(found, prepared), seen.signals, agreed, prepared, labels)
 
 
