@@ -28,8 +28,8 @@ from imaging.volumes import Volume, read_volume
 from imaging.words import number_of
 from inference.augmentation import FLIPS, TTA
 from inference.manifest import Manifest, load_manifest
-from inference.predictor import Predictor, Settings
-from inference.report import CaseReport
+from inference.predictor import UNSEEN, Predictor, Settings
+from inference.report import CaseReport, now_s
 from inference.segmentation import open_predictor
 
 _NARROWER = 0.6
@@ -115,12 +115,12 @@ def _measured(
         for name, settings in ways.items()
     }
     found: dict[str, Found] = {}
-    predictor.segment(volume)
+    predictor.segment_case(lambda: volume, CaseReport("warm"), UNSEEN, now_s())
     for _ in range(repeats):
         for name, mine in predictors.items():
             report = CaseReport(name)
             cpu_s, wall_s = time.process_time(), time.perf_counter()
-            labels = mine.label(mine.prepare(volume, report), report)
+            labels = mine.segment_case(lambda: volume, report, UNSEEN, now_s()).labels
             cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
             if name not in found:
                 scores = score_labels(truth.labels, labels, truth.grid)

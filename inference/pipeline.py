@@ -15,10 +15,9 @@ from imaging.errors import KitError, in_one_line
 from imaging.files import passed_over, passed_over_message
 from imaging.left_over import left_over
 from imaging.volumes import Volume, write_labels
-from inference.attempts import labelled
 from inference.ct import Source, header_of, read_ct
 from inference.manifest import Manifest
-from inference.predictor import UNSEEN, Predictor, Progress, Segmentation, Settings
+from inference.predictor import UNSEEN, Progress, Segmentation, Settings
 from inference.report import CaseReport, RunReport, now_s, process_start_s
 from inference.segmentation import open_predictor
 
@@ -81,7 +80,7 @@ def predict_folder(
         def read(done: CaseReport) -> Future[Volume]:
             return reader.submit(read_ct, cases[done.case], done, strict=settings.strict)
 
-        waiting = deque([read(reports[0])])
+        reading = deque([read(reports[0])])
         with open_predictor(manifest, settings) as predictor:
             report.engine = predictor.engine.description
             report.start_s["engine"] = round(time.perf_counter() - start_s, 4)
@@ -89,28 +88,20 @@ def predict_folder(
             _remove_old(outputs, cases)
             begun_s = process_start_s()  # starting counts for the first case
             for done, following in zip(reports, [*reports[1:], None], strict=True):
-                waiting[0].exception()  # at most one volume waits while another is computed
+                reading[0].exception()  # at most one volume waits while another is computed
                 if following is not None:
-                    waiting.append(read(following))
-                label = partial(_labelled, predictor, waiting, done, progress, begun_s)
+                    reading.append(read(following))
+                take = partial(_taken, reading)
+                label = partial(predictor.segment_case, take, done, progress, begun_s)
                 _one_case(label, cases[done.case], _target(outputs, done.case), done, beside)
                 progress.done(done)
                 begun_s = now_s()
     return report
 
 
-def _labelled(
-    predictor: Predictor,
-    waiting: deque[Future[Volume]],
-    report: CaseReport,
-    progress: Progress,
-    begun_s: float,
-) -> Segmentation:
-    """Label the case that was read first; its CT is held no longer than it is needed."""
-    volume = waiting.popleft().result()
-    prepared, header = predictor.prepare(volume, report), volume.header
-    del volume
-    return Segmentation(labelled(predictor, prepared, report, progress, begun_s), report, header)
+def _taken(reading: deque[Future[Volume]]) -> Volume:
+    """Take the next volume out: its memory ends with its use."""
+    return reading.popleft().result()
 
 
 def _one_case(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -151,12 +152,31 @@ class Predictor:
         begun_s = now_s()
         with opened_ct(ct, spacing_mm, direction) as source:
             report = CaseReport(case_name(source))
+            read = partial(read_ct, source, report, strict=self.settings.strict)
             with report.timed():
-                volume = read_ct(source, report, strict=self.settings.strict)
-                prepared, header = self.prepare(volume, report), volume.header
-                del volume  # unless the caller holds it, its memory is free before the network runs
-                labels = labelled(self, prepared, report, progress, begun_s)
-        return Segmentation(labels, report, header, None if isinstance(source, Volume) else source)
+                found = self.segment_case(read, report, progress, begun_s)
+        return replace(found, source=None if isinstance(source, Volume) else source)
+
+    def segment_case(
+        self, read: Callable[[], Volume], report: CaseReport, progress: Progress, begun_s: float
+    ) -> Segmentation:
+        """Label the CT that `read` returns; its memory is freed before the network runs.
+
+        Args:
+            read: Called once.
+            report: Filled in.
+            progress: Called with every window.
+            begun_s: When the case began, on the clock of `now_s`; a time limit counts from there.
+
+        Raises:
+            KitError: The CT or the network cannot be used.
+        """
+        volume = read()
+        prepared, header = self.prepare(volume, report), volume.header
+        del volume
+        if report.localiser == "no organ":
+            return Segmentation(self._without_organs(prepared, report), report, header)
+        return Segmentation(labelled(self, prepared, report, progress, begun_s), report, header)
 
     def prepare(self, volume: Volume, report: CaseReport) -> Prepared:
         """Turn, crop, clip, resample and normalize a CT.
@@ -205,13 +225,11 @@ class Predictor:
             ManifestError: The network has other labels than the manifest.
             EngineError: The logits are not finite.
         """
-        report.step = prepared.step
-        labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
-        if report.localiser == "no organ":  # no window is computed
-            return self._chosen(labels, prepared, report)
         window = self.window_of(prepared.tta, prepared.step)
-        report.tta, report.windows = prepared.tta, window_count(as_shape(prepared.image), window)
+        report.step, report.tta = prepared.step, prepared.tta
+        report.windows = window_count(as_shape(prepared.image), window)
         progress.case(report.case, report.windows)
+        labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
         part = prepared.turn.apply(labels)[prepared.box]
         native = NativeLabels(as_shape(prepared.image), part, self.threads)
         slabs = self.logits(prepared, progress.window)
@@ -230,16 +248,16 @@ class Predictor:
                 report.removed_ml = clean(labels, rules, values, prepared.grid.voxel_ml)
         for start, stop in prepared.blank:
             prepared.turn.apply(labels)[start:stop] = 0
-        return self._chosen(labels, prepared, report)
+        if self.settings.organs:
+            keep_only(labels, self.manifest.chosen(self.settings.organs).values())
+        count_chosen(labels, self.manifest, self.settings.organs, prepared.grid.voxel_ml, report)
+        return labels
 
-    def _chosen(
-        self, labels: NDArray[np.uint8], prepared: Prepared, report: CaseReport
-    ) -> NDArray[np.uint8]:
-        """Return `labels` with the requested organs alone, and count them."""
-        organs = self.settings.organs
-        if organs:
-            keep_only(labels, self.manifest.chosen(organs).values())
-        count_chosen(labels, self.manifest, organs, prepared.grid.voxel_ml, report)
+    def _without_organs(self, prepared: Prepared, report: CaseReport) -> NDArray[np.uint8]:
+        """Return the labels of a CT in which the localiser sees no organ: no window is computed."""
+        report.step = prepared.step
+        labels = np.zeros(prepared.grid.shape, dtype=np.uint8)
+        count_chosen(labels, self.manifest, self.settings.organs, prepared.grid.voxel_ml, report)
         return labels
 
     def logits(

@@ -111,7 +111,7 @@ def blended_logits(
     """Run an engine on every window, as `logit_slabs` does.
 
     An engine with a `logit_slabs` of its own takes the image whole, and blends where it computes,
-    unless there is more than one lattice.
+    without `threads`, unless there is more than one lattice.
     """
     own: Slabs | None = getattr(engine, "logit_slabs", None)
     if own is not None and len(window.lattices) == 1:

@@ -54,16 +54,14 @@ class OpenVINOEngine:
         self.description = description
 
     def infer(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X], valid until the next."""
+        """Map float32 [N, 1, Z, Y, X] to float32 logits [N, K, Z, Y, X], until the next call."""
         try:
             self._request.set_input_tensor(ov.Tensor(patches, shared_memory=True))
             self._request.start_async({}, None)
             self._request.wait()
         except RuntimeError as error:
-            shape = patches.shape
-            raise EngineError(
-                f"OpenVINO cannot run a patch of shape {shape}: {one_line(error)}"
-            ) from error
+            message = f"OpenVINO cannot run a patch of shape {patches.shape}: {one_line(error)}"
+            raise EngineError(message) from error
         logits: NDArray[np.float32] = self._request.get_output_tensor(0).data
         return logits
 

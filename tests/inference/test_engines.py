@@ -45,8 +45,10 @@ def test_patches_come_in_their_order(network, threads, count):
         several = [logits.copy() for logits in infer_many(engine, iter(given))]
         one_by_one = [engine.infer(patch).copy() for patch in given]
     assert len(several) == count
-    for many, one in zip(several, one_by_one, strict=True):
+    centers = CENTERS.reshape(3, 1, 1, 1)
+    for many, one, patch in zip(several, one_by_one, given, strict=True):
         np.testing.assert_array_equal(many, one)
+        np.testing.assert_allclose(many[0], centers * patch[0] - centers**2 / 2, atol=1e-4)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
