@@ -47,15 +47,21 @@ def distances(repeats: int) -> None:
 @_CTS
 @_MANIFEST
 @click.option("--model", type=_FOLDER, help="nnU-Net's folder of the same network.")
+@click.option("--int8", is_flag=True, help="Also the kit with the manifest's 8-bit weights.")
 @_REPEATS
 @click.option("-o", "--output", required=True, type=_PATH, help="Folder of results.")
 def inference(
-    cts: tuple[Path, ...], manifest: Path, model: Path | None, repeats: int, output: Path
+    cts: tuple[Path, ...],
+    manifest: Path,
+    model: Path | None,
+    int8: bool,
+    repeats: int,
+    output: Path,
 ) -> None:
     """`inference predict` against nnU-Net, stock and tuned, on CTS (<case>_0000.nii.gz)."""
     from benchmarks.prediction import benchmark_inference
 
-    benchmark_inference(cts, manifest, model, repeats, output)
+    benchmark_inference(cts, manifest, model, repeats, output, int8=int8)
 
 
 @main.command()

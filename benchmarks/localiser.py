@@ -14,12 +14,12 @@ from rich.table import Table
 
 from imaging.fitted_tables import show_table
 from imaging.geometry import Box, SpacingMm, foreground_box
+from imaging.hounsfield import Hu
 from imaging.label_maps import read_label_map
 from imaging.machine import cpu_name
 from imaging.records import write_json
 from imaging.terminal import terminal
 from imaging.volumes import read_volume
-from inference.blank import Hu
 from inference.localiser import Localiser, open_localiser
 from inference.manifest import Manifest, load_manifest
 from inference.pipeline import SUFFIX

@@ -92,7 +92,13 @@ class _Run:
 
 
 def benchmark_inference(
-    cts: Sequence[Path], manifest: Path, model: Path | None, repeats: int, output: Path
+    cts: Sequence[Path],
+    manifest: Path,
+    model: Path | None,
+    repeats: int,
+    output: Path,
+    *,
+    int8: bool = False,
 ) -> None:
     """Measure, print the table, write `output`/inference.json and inference.png.
 
@@ -102,13 +108,14 @@ def benchmark_inference(
         model: nnU-Net's folder of the same network; None leaves nnU-Net out.
         repeats: Runs of each way.
         output: Folder of the results and of the last predictions.
+        int8: Also the kit with 8-bit weights, which the manifest must have.
 
     Raises:
         KitError: A run fails.
     """
     from benchmarks.prediction_figure import draw_benchmark
 
-    ways = _commands(manifest, model)
+    ways = _commands(manifest, model, int8)
     seen: dict[str, dict[str, list[_Run]]] = {}
     with Progress(console=terminal(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=repeats * len(cts) * len(ways))
@@ -133,16 +140,18 @@ def benchmark_inference(
     show_benchmark(found)
 
 
-def _commands(manifest: Path, model: Path | None) -> dict[str, tuple[str, ...]]:
+def _commands(manifest: Path, model: Path | None, int8: bool) -> dict[str, tuple[str, ...]]:
     """Return the command line of each way; {inputs}, {outputs} stand for its folders.
 
     `nnUNetv2_predict --disable_tta`; nnU-Net as fast as it goes by its own means; the kit as
-    exactly as nnU-Net; the kit as its manifest says.
+    exactly as nnU-Net; the kit as its manifest says, and with `int8` in 8-bit integers too.
     """
     places = ("{inputs}", "{outputs}")
     kit = python("-m", "inference", "predict", *places, "--manifest", manifest.resolve())
     exact = ("--precision", "f32", "--step", "0.5", "--crop", "nonzero", "--no-clean")
     ways = {"kit, exact": (*kit, *exact), "kit": tuple(kit)}
+    if int8:
+        ways["kit, 8-bit"] = (*kit, "--precision", "int8")
     if model is None:
         return ways
     baseline = python("-m", "benchmarks.baseline", model.resolve(), *places)

@@ -18,8 +18,13 @@ Corner = Literal["lower right", "upper left"]
 _STAGES = ("engine", "read", "prepare", "network", "labels", "clean", "write")
 _SHADES = (PALE, LIGHT, DARK, BLACK, LIGHT, DARK, PALE)
 _HATCHES = ("", "", "", "", "//", "//", "//")
-_LINES = {"nnU-Net": "-", "nnU-Net, tuned": "--", "kit, exact": "-.", "kit": ":"}
-_MARKERS = {"nnU-Net": "s", "nnU-Net, tuned": "D", "kit, exact": "^", "kit": "o"}
+_LINES = {
+    "nnU-Net": "-", "nnU-Net, tuned": "--", "kit, exact": "-.", "kit": ":",
+    "kit, 8-bit": (0, (1, 4)),
+}  # fmt: skip
+_MARKERS = {
+    "nnU-Net": "s", "nnU-Net, tuned": "D", "kit, exact": "^", "kit": "o", "kit, 8-bit": "P",
+}  # fmt: skip
 
 
 def draw_benchmark(found: "Benchmark", path: Path) -> None:

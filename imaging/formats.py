@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from imaging.errors import GeometryError, VolumeError
 from imaging.geometry import Shape, SpacingMm, as_shape
+from imaging.hounsfield import hounsfield
 from imaging.volumes import (
     MOST_VOXELS,
     Header,
     Volume,
     check_spacing,
-    hounsfield,
     made_header,
     place_in,
     read_header,
@@ -91,7 +91,7 @@ def volume_of_image(image: "sitk.Image", name: str = "ct") -> Volume:
 
     header = _header(name, image)
     voxels: NDArray[Any] = sitk.GetArrayFromImage(image)
-    return volume_of(name, hounsfield(name, voxels.reshape(header.shape), None), header)
+    return volume_of(name, hounsfield(name, voxels.reshape(header.shape)), header)
 
 
 def volume_of_array(
@@ -120,7 +120,7 @@ def volume_of_array(
         raise VolumeError(f"direction is {direction}; give three columns of length 1")
     header = made_header(as_shape(array), np.zeros(3), axes * size[::-1])
     assumed = None if direction is not None else f"no direction was given; {_LPS} were assumed"
-    return volume_of("array", hounsfield("array", array, None), header, assumed)
+    return volume_of("array", hounsfield("array", array), header, assumed)
 
 
 def _read_by_itk(path: Path) -> Volume:
@@ -134,7 +134,7 @@ def _read_by_itk(path: Path) -> Volume:
         voxels: NDArray[Any] = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise VolumeError(f"{path.name}: damaged or truncated; copy the file again") from error
-    hu = hounsfield(path.name, voxels.reshape(header.shape), None)
+    hu = hounsfield(path.name, voxels.reshape(header.shape))
     return volume_of(path.name, hu, header, *_assumed(path))
 
 

@@ -11,6 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.hounsfield import Hu
+
 Floats = NDArray[np.float64]
 _VOXELS = 1 << 16
 """Most voxels that are read."""
@@ -32,7 +34,7 @@ _WINDOW = 300
 """The HU of a body have a wider range."""
 
 
-def warning(hu: NDArray[np.int16] | NDArray[np.float32]) -> str | None:
+def warning(hu: Hu) -> str | None:
     """Say what numbers look like that are not Hounsfield units; None where they may be.
 
     Args:
@@ -76,7 +78,7 @@ def _looks_like(seen: Floats) -> str | None:
     return None
 
 
-def _some(hu: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int16] | NDArray[np.float32]:
+def _some(hu: Hu) -> Hu:
     """Return voxels from all over a volume, flat."""
     steps = [1, 1, 1]
     counts = list(hu.shape)

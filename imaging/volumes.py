@@ -11,6 +11,8 @@ import gzip
 import math
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,12 @@ from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from imaging import intensities
-from imaging.compressed import fill_from_gzip, is_gzip
+from imaging.compressed import fill_from_gzip, is_gzip, parts_from_gzip
 from imaging.errors import GeometryError, VolumeError
 from imaging.files import replacing
 from imaging.geometry import Grid, Shape, SpacingMm, as_shape, nearest_rotation
+from imaging.hounsfield import UNSCALED, Hu, hounsfield_of_parts
 from imaging.nifti_header import HEADER_BYTES, LEAST_MM, MOST_MM, Place, new_header, place_of
-from imaging.words import number_of
 
 _VOXELS_AT = 352  # in NIfTI-1; offsets below are of its fields, from nifti1.h
 MOST_VOXELS = 1 << 31  # 512 x 512 x 8192; a damaged header can claim 2**45
@@ -88,8 +90,8 @@ class Header:
 class Volume:
     """A CT as stored."""
 
-    hu: NDArray[np.int16] | NDArray[np.float32]
-    """[Z, Y, X] in Hounsfield units."""
+    hu: Hu
+    """[Z, Y, X] in Hounsfield units; int16 where they all are such integers."""
     grid: Grid
     direction: NDArray[np.float64]
     """float64 [3, 3], orthonormal; column i is the LPS direction of index axis i in (X, Y, Z)."""
@@ -142,7 +144,7 @@ def read_volume(path: Path) -> Volume:
     """
     header = read_header(path)
     check_spacing(path.name, read_place(path, header))
-    hu = hounsfield(path.name, stored_voxels(path, header), header.scaling)
+    hu = _hounsfield_of(path, header)
     return volume_of(path.name, hu, header, header.scaling_warning)
 
 
@@ -160,9 +162,7 @@ def check_spacing(name: str, place: Place) -> None:
         )
 
 
-def volume_of(
-    name: str, hu: NDArray[np.int16] | NDArray[np.float32], header: Header, *warnings: str | None
-) -> Volume:
+def volume_of(name: str, hu: Hu, header: Header, *warnings: str | None) -> Volume:
     """Return the volume of voxels that were read, from a file of any format.
 
     Args:
@@ -209,47 +209,46 @@ def place_in(name: str, header: Header) -> Place:
         raise VolumeError(f"{name}: {error}") from error
 
 
-def hounsfield(
-    name: str, voxels: NDArray[Any], scaling: tuple[float, float] | None
-) -> NDArray[np.int16] | NDArray[np.float32]:
-    """Return stored numbers [Z, Y, X] in HU: int16 where they are that, else float32.
-
-    Args:
-        name: What messages call the file.
-        voxels: As stored, of any type of real numbers.
-        scaling: Slope and intercept; None for numbers that are HU already.
-
-    Raises:
-        VolumeError: Some are NaN or infinite.
-    """
-    if voxels.dtype.newbyteorder("=") == np.int16 and scaling is None:
-        return voxels.astype(np.int16, copy=False)
-    with np.errstate(over="ignore", invalid="ignore"):
-        hu = voxels.astype(np.float32, copy=False)
-        if scaling is not None:
-            hu = hu * np.float32(scaling[0]) + np.float32(scaling[1])
-    if broken := int(np.count_nonzero(~np.isfinite(hu))):
-        odd = number_of(broken, "voxel is", "voxels are")
-        raise VolumeError(f"{name}: {odd} NaN or infinite; mend the file")
-    return hu
-
-
 def stored_voxels(path: Path, header: Header) -> NDArray[Any]:
     """Read the numbers [Z, Y, X] as they are stored, before slope and intercept.
 
     Raises:
         VolumeError: The file is cut or damaged, or holds no real numbers.
     """
+    voxels = np.empty(header.shape, _dtype_of(path, header))
+    with _naming(path):
+        fill_from_gzip(voxels.reshape(-1).view(np.uint8), path, header.voxels_at)
+    return voxels
+
+
+def _hounsfield_of(path: Path, header: Header) -> Hu:
+    """Read the voxels [Z, Y, X] in HU; as long as they are not int16, never all at once."""
+    dtype = _dtype_of(path, header)
+    if dtype == np.int16 and header.scaling is None:
+        return stored_voxels(path, header)
+    parts = parts_from_gzip(path, header.voxels_at, math.prod(header.shape) * dtype.itemsize)
+    scaling = header.scaling or UNSCALED
+    with _naming(path):
+        return hounsfield_of_parts(
+            path.name, header.shape, ((part.view(dtype), scaling) for part in parts)
+        )
+
+
+def _dtype_of(path: Path, header: Header) -> np.dtype[np.generic]:
     if header.dtype is None:
         raise VolumeError(f"{path.name}: not one number per voxel; give a CT or a label map")
-    voxels = np.empty(header.shape, header.dtype)
+    return header.dtype
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file that is damaged."""
     try:
-        fill_from_gzip(voxels.reshape(-1).view(np.uint8), path, header.voxels_at)
+        yield
     except (OSError, EOFError, igzip_lib.error) as error:  # type: ignore[misc]  # wrong stub
         raise VolumeError(
             f"{path.name}: damaged or truncated ({error}); copy the file again"
         ) from error
-    return voxels
 
 
 def write_labels(labels: NDArray[np.uint8], like: Header, path: Path) -> None:

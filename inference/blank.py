@@ -10,11 +10,10 @@ import math
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imaging.geometry import SpacingMm
+from imaging.hounsfield import Hu
 
-Hu = NDArray[np.int16] | NDArray[np.float32]
 Runs = tuple[tuple[int, int], ...]
 """First and last + 1 slice of each gap."""
 DENSE_HU = -300

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imaging.components import connected
 from imaging.errors import EngineError
 from imaging.geometry import Shape, SpacingMm, as_shape, foreground_box
-from inference.blank import Hu
+from imaging.hounsfield import Hu
 from inference.engines import AUTO, Array, Engine, EngineOptions, blended_logits, open_engine
 from inference.manifest import LocaliserSpec, Manifest, verify_weights
 from inference.region import Region, at_least

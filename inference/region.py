@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from imaging.axis import strided, widened
 from imaging.components import connected
 from imaging.geometry import Box, Shape, SpacingMm, as_shape
-from inference.blank import DENSE_HU, Hu
+from imaging.hounsfield import Hu
+from inference.blank import DENSE_HU
 
 Mask = NDArray[np.bool_]
 MARGIN_MM = 10.0

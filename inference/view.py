@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.geometry import Grid, Orientation, SpacingMm, as_shape
+from imaging.hounsfield import Hu
 from imaging.resampling import resample_linear
 from imaging.volumes import Volume
 from imaging.words import number_of
-from inference.blank import Hu, Runs, blank_slices, bridged
+from inference.blank import Runs, blank_slices, bridged
 from inference.manifest import Manifest
 from inference.region import Region, region
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from imaging.errors import GeometryError
 from imaging.geometry import Box, Grid, Orientation, foreground_box
+from imaging.hounsfield import Hu
 from imaging.label_maps import read_label_map
 from imaging.organs import COLORS, ORGANS, OTHER_COLOR
 from imaging.overlap import Labels, dice_by_label, joint_counts, label_counts
 from imaging.volumes import place_in
-from inference.blank import Hu
 from inference.ct import Source, case_name, opened_ct, read_ct
 from inference.region import Cells, body_box
 from inference.report import CaseReport

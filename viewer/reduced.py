@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imaging.errors import KitError
 from imaging.geometry import Grid, Shape, SpacingMm, as_shape
+from imaging.hounsfield import Hu
 from imaging.resampling import linear_slabs, resample_nearest
 from inference.tools.show import busiest_slice
 from viewer.case import ViewedCase
@@ -76,7 +76,7 @@ def _coarser(grid: Grid, wanted_mm: float) -> Grid:
 def _at(case: ViewedCase, part: Grid, wanted_mm: float) -> Reduced:
     shape = _coarser(part, wanted_mm).shape
     codes = np.empty(shape, np.uint8)
-    hu: NDArray[np.int16] | NDArray[np.float32] = np.ascontiguousarray(case.hu[case.box])
+    hu: Hu = np.ascontiguousarray(case.hu[case.box])
     if shape == part.shape:
         codes[:] = codes_of(hu)
     else:

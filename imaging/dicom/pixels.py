@@ -27,6 +27,8 @@ from pydicom.uid import (
 from imaging.dicom.headers import quietly
 from imaging.dicom.series import Image, Series
 from imaging.errors import VolumeError
+from imaging.geometry import Shape
+from imaging.hounsfield import Scaling, hounsfield_of_parts
 from imaging.volumes import Volume, volume_of
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -56,34 +58,16 @@ def read_series(series: Series) -> Volume:
     if series.left_out or series.problem or series.header is None:
         raise VolumeError(f"{series.name}: {series.left_out or series.problem}")
     shape = series.header.shape
-    whole = all(number.is_integer() for one in series.slices for number in one.scaling)
-    try:
-        hu: NDArray[Any] = np.empty(shape, np.int16 if whole else np.float32)
-        _fill(hu, series.slices)
-    except OverflowError:
-        hu = np.empty(shape, np.float32)
-        _fill(hu, series.slices)
+    hu = hounsfield_of_parts(series.name, shape, _scaled(series.slices, shape))
     return volume_of(series.name, hu, series.header, *series.warnings)
 
 
-def _fill(hu: NDArray[Any], slices: tuple[Image, ...]) -> None:
-    """Fill `hu` [Z, Y, X].
-
-    Raises:
-        OverflowError: Its type does not hold the numbers.
-    """
-    for at, (one, stored) in enumerate(_all_stored(slices)):
-        if stored.shape != hu.shape[1:]:
-            raise VolumeError(f"{one.file.name}: {stored.shape} pixels, not {hu.shape[1:]}")
-        slope, intercept = one.scaling
-        if hu.dtype == np.float32:
-            hu[at] = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-            continue
-        values = stored.astype(np.int64) * int(slope) + int(intercept)
-        limits = np.iinfo(np.int16)
-        if values.min() < limits.min or values.max() > limits.max:
-            raise OverflowError
-        hu[at] = values
+def _scaled(slices: tuple[Image, ...], shape: Shape) -> Iterator[tuple[NDArray[Any], Scaling]]:
+    """Yield the stored numbers [Y, X] of each slice of a volume, with slope and intercept."""
+    for one, stored in _all_stored(slices):
+        if stored.shape != shape[1:]:
+            raise VolumeError(f"{one.file.name}: {stored.shape} pixels, not {shape[1:]}")
+        yield stored, one.scaling
 
 
 def _all_stored(slices: tuple[Image, ...]) -> Iterator[tuple[Image, NDArray[Any]]]:

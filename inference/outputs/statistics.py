@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 import inference
 from imaging.components import connected
 from imaging.geometry import Grid, foreground_box
+from imaging.hounsfield import Hu
 from imaging.records import write_json
 from imaging.tables import write_csv
 from inference.manifest import Manifest
@@ -68,9 +69,7 @@ class StatisticsTable:
         write_csv(outputs / STATISTICS_CSV, rows[0], cells, line_end="\n")
 
 
-def organ_statistics(
-    mask: NDArray[np.bool_], hu: NDArray[np.int16] | NDArray[np.float32], grid: Grid
-) -> Row:
+def organ_statistics(mask: NDArray[np.bool_], hu: Hu, grid: Grid) -> Row:
     """Measure one organ.
 
     Args:

@@ -16,11 +16,11 @@ from PIL.PngImagePlugin import PngInfo
 from imaging.errors import GeometryError, KitError
 from imaging.files import KIT, replacing
 from imaging.geometry import Grid, Orientation, SpacingMm
+from imaging.hounsfield import Hu
 from imaging.label_maps import read_label_map
 from imaging.organs import COLORS, ORGANS, OTHER_COLOR
 from imaging.overlap import Labels, label_counts
 from imaging.volumes import Volume, place_in
-from inference.blank import Hu
 from inference.ct import read_one
 
 WINDOW_HU = (-160.0, 240.0)

@@ -11,6 +11,7 @@ from PIL import Image
 from benchmarks.cli import main
 from benchmarks.scans import lay, mirrored_indices
 from imaging.geometry import Grid
+from imaging.machine import cpu_flags
 from imaging.volumes import read_volume, write_volume
 
 
@@ -58,12 +59,13 @@ def test_the_kit_alone_is_run_timed_and_plotted(tmp_path):
 
     ct = write_phantom(tmp_path / "in", 0)
     out = tmp_path / "out"
-    command = ["inference", str(ct), "--repeats", "2", "-o", str(out)]
+    int8 = ["--int8"] if {"avx512_vnni", "avx_vnni", "amx_int8"} & cpu_flags() else []
+    command = ["inference", str(ct), "--repeats", "2", "-o", str(out), *int8]
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     found = json.loads((out / "inference.json").read_text())
     (ways,) = found["ways"].values()
-    assert list(ways) == ["kit, exact", "kit"]
+    assert list(ways) == ["kit, exact", "kit", *(["kit, 8-bit"] if int8 else [])]
     for way in ways.values():
         assert len(way["seconds"]) == len(way["peak_mib"]) == 2
         inside = sum(s for stage, s in way["stages_s"].items() if stage != "read")

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from imaging.compressed import PART_BYTES
 from imaging.errors import GeometryError, VolumeError
 from imaging.volumes import read_header, read_volume, write_labels, write_volume
 
@@ -163,7 +165,7 @@ def test_a_new_volume_goes_to_superior_posterior_left(tmp_path, dtype):
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_every_integer_and_float_is_read(stored, kind, order):
     volume = read_volume(stored(nifti(numbers(order + kind), order)))
-    assert volume.hu.dtype == (np.int16 if kind == "i2" else np.float32)
+    assert volume.hu.dtype == np.int16
     assert volume.hu.dtype.isnative
     np.testing.assert_array_equal(volume.hu, numbers())
     assert volume.grid.shape == SHAPE
@@ -173,6 +175,25 @@ def test_slope_and_intercept_are_applied(stored):
     volume = read_volume(stored(nifti(numbers("<u2"), slope=(0.5, -1024.0))))
     assert volume.hu.dtype == np.float32
     assert volume.hu.ravel()[:4].tolist() == [-1024.0, -1023.5, -1023.0, -1022.5]
+
+
+def test_an_intercept_that_is_a_whole_number_leaves_int16(stored):
+    volume = read_volume(stored(nifti(numbers("<u2"), slope=(1.0, -1024.0))))
+    assert volume.hu.dtype == np.int16
+    np.testing.assert_array_equal(volume.hu, numbers() - 1024)
+
+
+@pytest.mark.parametrize(("kind", "slope"), [("<i2", (1.0, -1024.0)), ("<f8", (1.0, 0.0))])
+def test_a_long_ct_is_held_once(stored, kind, slope):
+    voxels = np.random.default_rng(0).integers(0, 2000, (40, 512, 512)).astype(kind)
+    path = stored(nifti(voxels, slope=slope), "ct_0000.nii")
+    tracemalloc.start()
+    volume = read_volume(path)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(volume.hu, voxels + slope[1])
+    # its 21 MB as int16, a part of 4 MB and what is made of it
+    assert volume.hu.nbytes < peak_bytes < volume.hu.nbytes + 4 * PART_BYTES
 
 
 @pytest.mark.parametrize("slope", [(0.0, 5.0), (1.0, 0.0), (float("nan"), 0.0)])

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from imaging.axis import from_corner
 from imaging.geometry import Shape, SpacingMm
+from imaging.hounsfield import Hu
 from train.synthesis.phantom import phantom
 
 TRUNK_MM, LEGS_MM, HEAD_MM = 620.0, 860.0, 280.0
@@ -18,7 +19,6 @@ _NOISE_HU = 11.0
 _STREAM = 29
 """Set apart from other users of the same seed."""
 
-Hu = NDArray[np.float32] | NDArray[np.int16]
 Places = NDArray[np.float64]
 Rings = tuple[tuple[float | Places, int], ...]
 
