@@ -25,7 +25,10 @@ def open_table(title: TextType, *columns: Column | str, caption: str | None = No
 def with_interval(
     value: float, low: float | None, high: float | None, digits: int, *, sign: bool = False
 ) -> str:
-    """Return a figure with its interval: "1.2 (−0.3 to 2.6)", or with `sign` "+1.2 (…"."""
+    """Return a figure with its interval, "1.2 (−0.3 to 2.6)", or with `sign` "+1.2 (…".
+
+    Where there is no interval: "1.2 (–)".
+    """
     form = f"{'+' if sign else ''}.{digits}f"
-    texts = ("–" if x is None else format(x, form).replace("-", "−") for x in (value, low, high))
-    return "{} ({} to {})".format(*texts)
+    ends = "–" if low is None or high is None else f"{low:{form}} to {high:{form}}"
+    return f"{value:{form}} ({ends})".replace("-", "−")

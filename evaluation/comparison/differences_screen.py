@@ -22,8 +22,8 @@ def show_differences(rows: Sequence[DifferenceRow], console: Console) -> None:
         "first is",
         *numbers("more"),
         caption="first less second, percent points (ranks: less is better); 95 % bootstrap "
-        "intervals; more: cases that would settle it, if the difference is what it seems "
-        "(power 80 %)",
+        "intervals, (–) where the cases are too few for one; more: cases that would settle it, "
+        "if the difference is what it seems (power 80 %)",
     )
     before = None
     for row in rows:
@@ -41,5 +41,4 @@ def show_differences(rows: Sequence[DifferenceRow], console: Console) -> None:
 
 def _difference_text(row: DifferenceRow) -> str:
     change, digits = row.difference, 2 if row.unit == RANKS else 1
-    text = with_interval(change.value, change.low, change.high, digits, sign=True)
-    return text.replace("(– to –)", "(–)")  # too few cases for an interval
+    return with_interval(change.value, change.low, change.high, digits, sign=True)

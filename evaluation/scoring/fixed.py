@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evaluation.profiles.profile import FLARE23, Profile
 from evaluation.scoring.boxes import box_in_any, label_boxes
+from evaluation.scoring.intervals import enough
 from evaluation.scoring.lesions import lesions_of_both, size_names, size_of
 from evaluation.scoring.official import NO_TOLERANCE
 from evaluation.scoring.scores import METRICS, CaseScores, LabelScore, Lesion, Mean
@@ -84,7 +85,7 @@ def means(cases: Sequence[CaseScores], profile: Profile = FLARE23) -> dict[str, 
     """Return every mean with its bootstrap 95 % interval.
 
     Cases are sampled with replacement, all labels of a case together, so the interval of the mean
-    over organs knows that a bad case is bad for many organs.
+    over organs knows that a bad case is bad for many organs. Fewer than six cases have none.
     """
     scored = [case for case in cases if case.labels]
     return {metric: _means(scored, metric, tuple(profile.labels)) for metric in METRICS}
@@ -140,7 +141,7 @@ def _column_means(values: NDArray[np.float64], draws: NDArray[np.int64]) -> NDAr
 def _mean(value: float, count: np.integer[Any] | int, sampled: NDArray[np.float64]) -> Mean:
     if not count:
         return Mean(None, 0)
-    if count == 1:
+    if not enough(int(count)):
         return Mean(float(value), int(count))
     low, high = np.nanpercentile(sampled, _PERCENTILES)
     return Mean(float(value), int(count), float(low), float(high))

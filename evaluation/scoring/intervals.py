@@ -5,9 +5,14 @@ of n - 1, and the normal's, not Student's. So the percentiles are moved outwards
 be right for normal data: the expanded percentiles of T. C. Hesterberg, "What Teachers Should Know
 about the Bootstrap", arXiv 1411.5279 (short form: The American Statistician 69, 2015, 371-386), as
 his R package `resample` has them (ExpandProbs): z(p') sqrt((n - 1) / n) = t(p, n - 1).
+
+No sample's mean lies outside of the cases it is made of, so of two or three cases even the moved
+percentiles end at the least and the greatest. With so few cases there is no interval (`enough`).
 """
 
 from dataclasses import dataclass
+from itertools import count
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +23,7 @@ RESAMPLES = 2000
 POWER = 0.8
 _SEED = 23
 _LEVEL = 0.95
-_LEAST = 2
+_SPREAD_OF = 2
 """With fewer cases nothing is known of the spread."""
 
 
@@ -28,7 +33,7 @@ class Difference:
 
     value: float
     low: float | None
-    """Lower end of the 95 % interval; None with fewer than two cases."""
+    """Lower end of the 95 % interval; None where the cases are too few for one."""
     high: float | None
     first_cases: int
     second_cases: int
@@ -95,32 +100,47 @@ def _difference(
     groups: list[Floats], value: float, sampled: Floats, counts: tuple[int, int], *, paired: bool
 ) -> Difference:
     """Return a difference of the means of `groups`, or of one group from 0, with its interval."""
-    if min(counts) < _LEAST:
+    if min(counts) < _SPREAD_OF:
         return Difference(value, None, None, *counts, paired)
-    needed = _needed(value, sum(float(group.var(ddof=1)) for group in groups))
+    needed = _needed(value, sum(float(group.var(ddof=1)) for group in groups), len(groups))
+    if not enough(*map(len, groups)):
+        return Difference(value, None, None, *counts, paired, needed)
     return Difference(value, *_ends(sampled, *_spread(groups)), *counts, paired, needed)
 
 
-def _needed(value: float, variance: float) -> int | None:
+def enough(*counts: int) -> bool:
+    """Tell whether so many cases, in one or two groups, can show anything at a level of 5 %.
+
+    Where there is nothing to show, all n differences have one sign by chance in 2 of 2ⁿ draws (the
+    sign test), and all n cases of a group lie on one side of the other's m in 2 of the
+    (n + m)!/(n! m!) ways to share them out (the rank-sum test). Nothing is a clearer sign than
+    that, so it must be rarer than 5 %: six cases, or four in each of two groups.
+    """
+    ways = comb(sum(counts), counts[0]) if len(counts) > 1 else 2 ** counts[0]
+    return 2 / ways <= 1 - _LEVEL
+
+
+def _needed(value: float, variance: float, groups: int) -> int | None:
     """Return the cases for a power of 80 % at a two-sided level of 5 %.
 
     n = (z(0.975) + z(0.8))² · variance / value²: the normal approximation; for two groups the
     variance is the sum of both and n is of each. Source: powerandsamplesize.com, "Compare 2 Means"
     (kappa = 1, alpha halved), which names Chow, Shao and Wang, Sample Size Calculations in Clinical
-    Research, 2nd edition 2008, page 58.
+    Research, 2nd edition 2008, page 58. At least as many as there must be for an interval.
     """
     if abs(value) < 1e-12:
         return None
     z = special.ndtri((1 + _LEVEL) / 2) + special.ndtri(POWER)
-    return max(_LEAST, int(np.ceil(z**2 * variance / value**2)))
+    least = next(n for n in count(1) if enough(*[n] * groups))
+    return max(least, int(np.ceil(z**2 * variance / value**2)))
 
 
 def _resampled(values: Floats, stream: int) -> Floats:
     """Return the means of RESAMPLES samples with replacement."""
-    count = len(values)
+    size = len(values)
     rng = np.random.default_rng((_SEED, stream))
-    draws = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    return np.asarray(draws @ values / count, np.float64)
+    draws = rng.multinomial(size, np.full(size, 1 / size), RESAMPLES)
+    return np.asarray(draws @ values / size, np.float64)
 
 
 def _spread(groups: list[Floats]) -> tuple[float, float]:

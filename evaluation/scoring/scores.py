@@ -123,7 +123,7 @@ class Mean:
     count: int
     """Cases that have the metric."""
     low: float | None = None
-    """Lower end of the bootstrap 95 % interval; None with the official rules."""
+    """Lower end of the bootstrap 95 % interval; None with the official rules, or with few cases."""
     high: float | None = None
 
 

@@ -80,6 +80,7 @@ def show_scores(scores: Scores, console: Console) -> None:
         show_table(_strata(column, of, group), console)
     if scores.by_stratum:
         console.print(Text("Differences from the first row, the reference. NSD: strata.csv."))
+        console.print(Text("(–): too few cases for an interval; nothing is settled by them."))
     console.print(Text(log_sentence(scores.looks)))
 
 

@@ -15,15 +15,16 @@ from tests.evaluation.coverage import coverage
 
 
 def test_a_paired_difference_is_that_of_the_cases():
-    first, second = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.8, 0.8, 0.6, 0.4])
+    first, second = np.array([9, 8, 7, 6, 5, 5]) / 10, np.array([8, 8, 6, 4, 3, 5]) / 10
     found = paired_difference(first, second)
-    assert found.value == pytest.approx(0.1)  # (0.1 + 0 + 0.1 + 0.2) / 4
+    assert found.value == pytest.approx(0.1)  # (0.1 + 0 + 0.1 + 0.2 + 0.2 + 0) / 6
     assert found.low < 0.1 < found.high
-    assert (found.first_cases, found.second_cases, found.paired) == (4, 4, True)
+    assert (found.first_cases, found.second_cases, found.paired) == (6, 6, True)
 
 
 def test_the_same_change_in_every_case_is_certain():
-    found = paired_difference(np.array([2.0, 4.0, 8.0]), np.array([1.0, 3.0, 7.0]))
+    second = np.array([1.0, 3.0, 7.0, 2.0, 2.0, 5.0])
+    found = paired_difference(second + 1, second)
     assert (found.value, found.low, found.high) == (1, 1, 1)
     assert found.verdict() == "better"
     assert found.verdict(more_is_better=False) == "worse"
@@ -70,8 +71,32 @@ def test_one_case_has_no_interval():
         assert found.verdict() == "not settled"
 
 
+@pytest.mark.parametrize("counts", [(5,), (3, 4), (2, 7), (1, 38)])
+def test_with_few_cases_nothing_is_settled(counts):
+    """As clear as it can be, but chance alone would show it in more than one of twenty draws."""
+    first, *others = (np.arange(n, dtype=np.float64) for n in counts)
+    found = unpaired_difference(first + 100, *others) if others else against_a_figure(first, -100)
+    assert (found.low, found.high, found.verdict()) == (None, None, "not settled")
+
+
+@pytest.mark.parametrize("counts", [(6,), (4, 4), (3, 5), (2, 8), (2, 40)])
+def test_with_one_more_it_can_be(counts):
+    first, *others = (np.arange(n, dtype=np.float64) for n in counts)
+    found = unpaired_difference(first + 100, *others) if others else against_a_figure(first, -100)
+    assert found.low > 0
+    assert found.verdict() == "better"
+
+
+def test_those_that_are_needed_suffice_for_an_interval():
+    # mean 10, variance 2: (1.95996 + 0.84162)^2 * 2 / 10^2 = 0.16
+    found = paired_difference(np.array([9.0, 11.0]), np.zeros(2))
+    assert (found.cases_needed, found.more_cases) == (6, 4)
+    groups = unpaired_difference(np.array([9.0, 11.0]), np.array([0.0, 1.0]))
+    assert (groups.cases_needed, groups.more_cases) == (4, 2)
+
+
 def test_a_figure_counts_as_exact():
-    values = np.array([90.0, 80.0, 85.0])
+    values = np.array([90.0, 80.0, 85.0, 91.0, 79.0, 85.0])
     found = against_a_figure(values, 84.0)
     assert found.value == pytest.approx(1)
     mean = against_a_figure(values, 0.0)
