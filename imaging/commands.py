@@ -31,6 +31,18 @@ class OutputFile(click.Path):
         return super().convert(value, param, ctx)
 
 
+class InputPath(click.Path):
+    """A file or folder that has a name: "." and ".." become the whole path."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        path = super().convert(value, param, ctx)
+        return path.resolve() if path.name in ("", "..") else path
+
+
 class CommandGroup(click.Group):
     """A package's commands.
 

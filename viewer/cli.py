@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from imaging.commands import CommandGroup
+from imaging.commands import CommandGroup, InputPath
 
-_PATH = click.Path(path_type=Path)
+_PATH = InputPath()
 
 
 @click.group(cls=CommandGroup)

@@ -116,3 +116,14 @@ def test_warnings_about_a_ct_that_is_no_nifti_file_are_shown(tmp_path, boxes):
     done = CliRunner().invoke(main, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     assert "ct.mhd: the header says nothing of orientation" in done.output
+
+
+def test_the_folder_that_one_stands_in_has_a_name(manifest_path, boxes, tmp_path, monkeypatch):
+    hu, labels = boxes
+    sitk.WriteImage(image_of(labels), str(tmp_path / "a.nii.gz"))
+    monkeypatch.chdir(dicom_folder(hu, tmp_path))
+    for command, more in (("estimate", []), ("outside", ["../a.nii.gz"])):
+        words = [command, ".", *more, "--manifest", str(manifest_path), "-o", "../out.json"]
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 0, done.output
+        assert json.loads((tmp_path / "out.json").read_text())["case"] == "series"

@@ -2,12 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
 from importlib.resources import files
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +14,7 @@ from imaging.label_maps import read_label_map
 from imaging.nifti_header import LEAST_MM, MOST_MM, Place
 from imaging.organs import ORGANS
 from imaging.overlap import labels_in
+from imaging.processes import in_processes
 from imaging.records import read_record, write_json
 from imaging.volumes import read_header, read_place, read_volume
 
@@ -149,16 +147,10 @@ def check_cases(
     """Check `cases` in `jobs` processes, as `check_case` does; yield in their order.
 
     Raises:
-        KitError: The system killed one of the processes.
+        KitError: The system ended one of the processes.
     """
     check = partial(check_case, folder, deep=deep)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(check, cases, chunksize=4)
-        except BrokenProcessPool as error:
-            raise KitError(
-                "a process was killed while it checked (out of memory?); use fewer --jobs"
-            ) from error
+    yield from in_processes(check, cases, jobs)
 
 
 def check_case(folder: Path, case: Case, *, deep: bool = False) -> Case | Problem:

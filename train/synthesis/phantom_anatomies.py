@@ -73,14 +73,18 @@ def _painted(shape: Anatomy, spacing_mm: float, seed: int, tumour: bool) -> CtAn
     z, y, x = (round(mm / spacing_mm) for mm in _BOX_MM)
     hu, labels = phantom(seed, (z, y, x), (spacing_mm,) * 3, tumour=False)
     source = LabelledCT(hu.astype(np.float32), labels)
-    bend = fit_bend(labels, shape.labels)
-    made = laid_into(source, shape, bend, tumour, np.random.default_rng(seed))
+    bend, chance = fit_bend(labels, shape.labels), np.random.default_rng(seed)
+    made = laid_into(source, shape, bend, spacing_mm if tumour else None, chance)
     truth = np.where(made.labels == IGNORE, np.uint8(0), made.labels)
     return np.rint(made.hu).astype(np.int16), truth
 
 
 def laid_into(
-    ct: LabelledCT, target: Anatomy, bend: Bend, tumours: bool, rng: np.random.Generator
+    ct: LabelledCT,
+    target: Anatomy,
+    bend: Bend,
+    tumours_at_mm: float | None,
+    rng: np.random.Generator,
 ) -> LabelledCT:
     """Lay `ct` into the shape of `target`, whose annotated organs win; as another scanner shows it.
 
@@ -88,7 +92,7 @@ def laid_into(
         ct: What is bent.
         target: The shape.
         bend: The fitted deformation.
-        tumours: Whether to grow tumours.
+        tumours_at_mm: Size of the voxels, for tumours of the right size; None grows none.
         rng: Where chance comes from.
     """
     shape = as_shape(target.labels)
@@ -99,8 +103,8 @@ def laid_into(
     labels[vessels] = IGNORE
     kept = _near(~outside, _MARGIN_SLICES)
     hu, labels = hu[kept], labels[kept]
-    if tumours:
-        contrast.add_tumours(hu, labels, 3.0, rng)
+    if tumours_at_mm is not None:
+        contrast.add_tumours(hu, labels, tumours_at_mm, rng)
     hu = np.clip(contrast.degrade(hu, rng), -1024, 1500)
     return LabelledCT(hu, labels)
 

@@ -3,7 +3,6 @@ import gzip
 import shutil
 import struct
 import subprocess
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -296,14 +295,6 @@ class TestBadInput:
 
     def test_the_number_of_processes_changes_nothing(self, release):
         assert read_release(release, 2) == read_release(release, 1)
-
-    def test_a_killed_process(self, release, monkeypatch):
-        def killed(*_, **__):
-            raise BrokenProcessPool
-
-        monkeypatch.setattr("train.data.release.ProcessPoolExecutor.map", killed)
-        with pytest.raises(KitError, match="use fewer --jobs"):
-            read_release(release)
 
     @pytest.mark.parametrize("folder", [*FOLDERS])
     def test_a_missing_folder(self, release, tmp_path, folder):

@@ -7,13 +7,14 @@ from imaging.errors import KitError
 from imaging.machine import cpu_flags
 from imaging.volumes import write_volume
 from inference.engines import EngineOptions, open_engine
-from inference.manifest import load_manifest, verify_files
+from inference.manifest import INT8, load_manifest, verify_files
 from inference.pipeline import find_cases, predict_folder
 from inference.predictor import Settings
 
 pytest.importorskip("nncf")
 pytest.importorskip("openvino")
 
+from inference.engines.openvino_engine import _INSTRUCTIONS
 from train.export import int8
 
 pytestmark = pytest.mark.slow
@@ -29,12 +30,24 @@ def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle")
     (folder / "weights").mkdir()
     torch.manual_seed(0)
-    network = torch.nn.Sequential(
-        torch.nn.Conv3d(1, 16, 3, padding=1),
-        torch.nn.InstanceNorm3d(16, affine=True),
-        torch.nn.LeakyReLU(),
-        torch.nn.Conv3d(16, 3, 3, padding=1),
-    ).eval()
+
+    def stage(before, **how):
+        norm = torch.nn.InstanceNorm3d(16, affine=True)
+        return torch.nn.Sequential(torch.nn.Conv3d(before, 16, **how), norm, torch.nn.LeakyReLU())
+
+    class SmallUNet(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = stage(1, kernel_size=3, padding=1)
+            self.down = stage(16, kernel_size=2, stride=2)
+            self.up = torch.nn.ConvTranspose3d(16, 4, 2, stride=2)
+            self.last = torch.nn.Conv3d(20, 3, 3, padding=1)
+
+        def forward(self, patch):
+            skip = self.first(patch)
+            return self.last(torch.cat([self.up(self.down(skip)), skip], dim=1))
+
+    network = SmallUNet().eval()
     onnx = folder / "weights" / "small.onnx"
     example = torch.zeros(1, 1, 16, 16, 16)
     torch.onnx.export(network, (example,), onnx, dynamo=True, external_data=False, verbose=False)
@@ -124,8 +137,6 @@ def test_cut_off_in_the_middle_it_leaves_a_bundle_without_integers(bundle, monke
 
 def test_the_engine_opens_integers_where_it_is_requested(bundle):
     manifest = load_manifest(bundle / "weights_manifest.json")
-    from inference.engines.openvino_engine import _INSTRUCTIONS
-
     if not cpu_flags() & _INSTRUCTIONS["int8"]:
         pytest.skip("this CPU has no instructions for 8-bit integers")
     patch = np.random.default_rng(2).normal(size=(1, 1, 16, 16, 16)).astype(np.float32)
@@ -137,3 +148,27 @@ def test_the_engine_opens_integers_where_it_is_requested(bundle):
     error = logits["int8"] - logits["f32"]
     relative = float(np.sqrt((error**2).mean() / (logits["f32"] ** 2).mean()))
     assert 0 < relative < 0.2  # integers, and the same network: random weights on noise
+
+
+def test_a_transposed_convolution_is_computed_with_integers(bundle):
+    """OpenVINO does so if the integers of its input are symmetric about 0."""
+    import openvino as ov
+
+    manifest = load_manifest(bundle / "weights_manifest.json")
+    model = ov.Core().read_model(*(manifest.weights(kind) for kind in INT8))
+    (step,) = (op for op in model.get_ops() if op.get_type_name() == "ConvolutionBackpropData")
+    rounding = step.input_value(0).get_node()
+    ends = (rounding.input_value(end).get_node() for end in range(1, 5))
+    low, high, *out = (end.get_data().item() for end in ends)
+    assert low < 0 < high
+    assert high == pytest.approx(-low * 127 / 128)
+    assert out == [low, high]
+    if not cpu_flags() & _INSTRUCTIONS["int8"]:
+        pytest.skip("this CPU has no instructions for 8-bit integers")
+    compiled = ov.Core().compile_model(model, "CPU")
+    (run,) = (
+        info
+        for info in (op.get_rt_info() for op in compiled.get_runtime_model().get_ops())
+        if info["layerType"].astype(str) == "Deconvolution"
+    )
+    assert run["runtimePrecision"].astype(str) in {"i8", "u8"}

@@ -56,7 +56,7 @@ def identity(shape, drop=0):
 
 def test_slices_that_the_source_does_not_reach_are_left_out(ct):
     target = Anatomy(np.zeros((60, 24, 28), dtype=np.uint8), ())
-    case = laid_into(ct, target, identity((60, 24, 28), drop=-30), False, rng())
+    case = laid_into(ct, target, identity((60, 24, 28), drop=-30), None, rng())
     # Source slices -30..29: of the first 29 (place < -1) and those after the 51st (place > 20) the
     # 24 next to the source's own are kept.
     assert case.hu.shape == (60 - 5, 24, 28)
@@ -66,10 +66,24 @@ def test_annotated_organs_replace_bent_ones_and_unknown_ones_stay(ct):
     annotated = np.zeros(SHAPE, dtype=np.uint8)
     annotated[4:16, 4:16, 4:16], annotated[1:3, 1:5, 1:5] = 1, BOWEL
     target = Anatomy(annotated, (1, BOWEL))
-    case = laid_into(ct, target, identity(SHAPE), False, rng())
+    case = laid_into(ct, target, identity(SHAPE), None, rng())
     np.testing.assert_array_equal(case.labels == 1, annotated == 1)
     np.testing.assert_array_equal(case.labels == 11, ct.labels == 11)
     assert case.labels.max() <= IGNORE
+
+
+def test_tumours_are_as_large_in_mm_whatever_the_voxels():
+    liver = np.ones((72, 72, 72), np.uint8)
+    filled = LabelledCT(np.full(liver.shape, 100, np.float32), liver)
+    target = Anatomy(np.zeros_like(liver), ())
+    ml = [
+        np.count_nonzero(laid_into(filled, target, identity(liver.shape), mm, rng(2)).labels == 14)
+        * mm**3
+        / 1000
+        for mm in (3.0, 1.5)
+    ]
+    assert ml[0] > 1
+    assert ml[1] == pytest.approx(ml[0], rel=0.4)  # 8 times the voxels, other lumps
 
 
 @given(st.integers(1, 40), st.integers(2, 5))

@@ -1,9 +1,7 @@
 """`train audit`: a round's labels as one HTML page, as JSON, and its first rows on screen."""
 
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from rich.progress import track
@@ -17,6 +15,7 @@ from evaluation.scoring.scores import CaseScores, LabelScore
 from imaging.errors import KitError, in_one_line
 from imaging.files import make_folder, replacing
 from imaging.fitted_tables import show_table
+from imaging.processes import in_processes
 from imaging.records import write_json
 from imaging.terminal import terminal
 from train.data.anatomy import IGNORE
@@ -61,16 +60,16 @@ def audit_round(run: Run, name: str, output: Path, jobs: int, pictures: int = 6)
         The number of cases that could not be read.
 
     Raises:
-        KitError: There is no such round, or its stage `fuse` is not done.
+        KitError: There is no such round, or its stage `fuse` is not done; or the system ended one
+            of the processes.
     """
     step = run.recipe.step(name)
     compared = _compared(run, step)
     files = _files(run, step, compared.values())
     make_folder(output)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        console = terminal(stderr=True)
-        found = pool.map(measure, files.values(), chunksize=4)
-        cases = list(track(found, "cases", len(files), console=console, transient=True))
+    found = in_processes(measure, [*files.values()], jobs)
+    console = terminal(stderr=True)
+    cases = list(track(found, "cases", len(files), console=console, transient=True))
     normals = normals_of(cases)
     ranked = rank_cases(cases, normals)
     pair, page = tuple(compared), output / "audit.html"
