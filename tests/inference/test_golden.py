@@ -1,6 +1,9 @@
 """The golden case: equal labels pass, another network does not, and another CPU is explained."""
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -92,6 +95,17 @@ def test_a_weight_that_changed_under_its_manifest_is_found_before_anything_runs(
     done = verify(tmp_path / "a.json", "--run")
     assert done.exit_code == 1
     assert "the manifest says" in done.stderr
+
+
+def test_instructions_that_are_left_out_are_another_instruction_set():
+    if "amx_int8" not in module.cpu_flags():
+        pytest.skip("this CPU has no better instructions than those that are left")
+    words = [sys.executable, "-m", "inference", "verify", "--run", "--precision", "int8"]
+    chosen = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}
+    done = subprocess.run(words, env=chosen, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "expected" in done.stdout
+    assert "another instruction set" in done.stdout
 
 
 def compared(differ, **changed):
