@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -110,7 +111,8 @@ def test_compare_shows_them_and_writes_them(tmp_path):
 
 
 def test_rank_compares_neighbours(tmp_path):
-    values = ([0.9, 0.8, 0.7, 0.6], [0.89, 0.79, 0.69, 0.59], [0.3, 0.2, 0.1, 0.2])
+    first = np.array([0.9, 0.8, 0.7, 0.6, 0.8, 0.9])
+    values = (first, first - 0.01, [0.3, 0.2, 0.1, 0.2, 0.1, 0.3])
     folders = [
         write_scores(tmp_path / name, *team("", *dsc).cases)
         for name, dsc in zip("abc", values, strict=True)
