@@ -31,7 +31,7 @@ class OutputFile(click.Path):
         return super().convert(value, param, ctx)
 
 
-class InputPath(click.Path):
+class NamedPath(click.Path):
     """A file or folder that has a name: "." and ".." become the whole path."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaging.commands import CommandGroup, InputPath, OutputFile
+from imaging.commands import CommandGroup, NamedPath, OutputFile
 from imaging.errors import KitError
 from imaging.words import number_of
 from inference.shipped import DEFAULT_MANIFEST
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inference.manifest import Manifest
     from inference.pipeline import Beside
 
-FILE = InputPath()
+FILE = NamedPath()
 KINDS = ("dicom-seg", "seg-nrrd", "itk-snap", "masks", "statistics", "preview")
 """As in `inference.outputs.writing`, which is imported only if one is requested."""
 CROPS = click.Choice(["none", "nonzero", "body", "organs"])

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from imaging.commands import CommandGroup, InputPath
+from imaging.commands import CommandGroup, NamedPath
 
-_PATH = InputPath()
+_PATH = NamedPath()
 
 
 @click.group(cls=CommandGroup)

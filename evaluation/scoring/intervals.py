@@ -115,6 +115,9 @@ def enough(*counts: int) -> bool:
     sign test), and all n cases of a group lie on one side of the other's m in 2 of the
     (n + m)!/(n! m!) ways to share them out (the rank-sum test). Nothing is a clearer sign than
     that, so it must be rarer than 5 %: six cases, or four in each of two groups.
+
+    Args:
+        counts: Cases of one group, whose differences from something are known; or of two groups.
     """
     ways = comb(sum(counts), counts[0]) if len(counts) > 1 else 2 ** counts[0]
     return 2 / ways <= 1 - _LEVEL
