@@ -28,9 +28,9 @@ from imaging.volumes import Volume, read_volume
 from imaging.words import number_of
 from inference.augmentation import FLIPS, TTA
 from inference.manifest import Manifest, load_manifest
-from inference.predictor import UNSEEN, Predictor, Settings
-from inference.report import CaseReport, now_s
+from inference.predictor import Predictor
 from inference.segmentation import open_predictor
+from inference.settings import Settings
 
 _NARROWER = 0.6
 """Of the manifest's step: 0.3 for 0.5."""
@@ -115,17 +115,16 @@ def _measured(
         for name, settings in ways.items()
     }
     found: dict[str, Found] = {}
-    predictor.segment_case(lambda: volume, CaseReport("warm"), UNSEEN, now_s())
+    predictor.segment(volume)
     for _ in range(repeats):
         for name, mine in predictors.items():
-            report = CaseReport(name)
             cpu_s, wall_s = time.process_time(), time.perf_counter()
-            labels = mine.segment_case(lambda: volume, report, UNSEEN, now_s()).labels
+            segmented = mine.segment(volume)
             cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
             if name not in found:
-                scores = score_labels(truth.labels, labels, truth.grid)
+                scores = score_labels(truth.labels, segmented.labels, truth.grid)
                 seen = {organ: score for organ, score in scores.items() if score.truth_ml}
-                found[name] = Found(report.windows, seen, [], [])
+                found[name] = Found(segmented.report.windows, seen, [], [])
             found[name].cpu_s.append(round(cpu_s, 3))
             found[name].wall_s.append(round(wall_s, 3))
     return found

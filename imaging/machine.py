@@ -1,5 +1,6 @@
 """The machine's processor, and the memory of this process."""
 
+import os
 import platform
 import resource
 from pathlib import Path
@@ -15,6 +16,12 @@ def peak_memory_mib() -> float:
     if held is None:  # a sandbox without this figure
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
     return int(held.split()[1]) / 1024.0
+
+
+def resident_mib() -> float:
+    """Return the memory that this process has now, in MiB."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 def cpu_name() -> str:

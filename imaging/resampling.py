@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from imaging.axis import Linear, nearest
 from imaging.geometry import Shape, as_shape
+from imaging.memory import give_back
 
 SLAB_SLICES = 32
 """Slices of the result at a time: no float32 copy of a long CT is ever held."""
@@ -22,7 +23,11 @@ _Axis = tuple[NDArray[np.intp], NDArray[np.intp], Floats]
 
 
 def resample_linear(
-    array: Stored, shape: Shape, clip: tuple[float, float] | None = None
+    array: Stored,
+    shape: Shape,
+    clip: tuple[float, float] | None = None,
+    *,
+    consume: bool = False,
 ) -> NDArray[np.float32]:
     """Resample [Z, Y, X] to float32 of `shape`, covering the same box.
 
@@ -30,6 +35,8 @@ def resample_linear(
         array: float32 or int16 [Z, Y, X]; may be a flipped or transposed view.
         shape: Shape of the result.
         clip: Least and greatest value, enforced before interpolation; None leaves them.
+        consume: Give the memory of `array` back as it is read, where there are slabs: it holds
+            zeros afterwards.
 
     Returns:
         float32; `array` itself if there is nothing to do.
@@ -38,8 +45,13 @@ def resample_linear(
         values = array.astype(np.float32, copy=False)
         return values if clip is None else np.clip(values, *clip)
     result = np.empty(shape, dtype=np.float32)
+    done = 0
     for place, slab in linear_slabs(array, shape, clip):
         result[place] = slab
+        if consume:
+            needed = Linear(array.shape[0], shape[0]).first_needed(place.stop)
+            give_back(array[done:needed])
+            done = needed
     return result
 
 

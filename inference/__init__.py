@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 from imaging import __version__
 
 if TYPE_CHECKING:
-    from inference.predictor import Progress, Segmentation, Settings
+    from inference.predictor import Progress, Segmentation
     from inference.segmentation import open_predictor, segment
+    from inference.settings import Settings
 
 __all__ = ["Progress", "Segmentation", "Settings", "__version__", "open_predictor", "segment"]
 

@@ -9,7 +9,8 @@ from imaging.errors import EngineError
 from inference.report import CaseReport
 
 if TYPE_CHECKING:
-    from inference.predictor import Predictor, Prepared, Progress
+    from inference.predictor import Predictor, Progress
+    from inference.preparing import Prepared
 
 
 def labelled(

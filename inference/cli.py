@@ -157,8 +157,8 @@ def predict(
     from inference.termination import ending_on_sigterm
 
     with ending_on_sigterm():
-        from inference.predictor import Settings
         from inference.screen import predict_inputs
+        from inference.settings import Settings
 
         described = described_network(manifest, weights)
         run_json = report or outputs / "run.json"

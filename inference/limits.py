@@ -5,21 +5,21 @@ What is given up first is test-time augmentation, then the step between windows 
 """
 
 import math
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.geometry import Shape, as_shape
+from imaging.machine import resident_mib
 from imaging.slab_components import SLAB_SLICES
 from inference.engines import Engine, infer_many
 from inference.lattices import resizing_s
-from inference.predictor import Predictor, Prepared
+from inference.predictor import Predictor
+from inference.preparing import Prepared
 from inference.report import CaseReport
 from inference.sliding_window import PLAIN, Window, window_count
 
@@ -226,9 +226,3 @@ def memory_mib(now_mib: float, native: Shape, region: Shape, working: Shape, win
     logits = 2 * slab + 4 * classes * math.prod(window.patch)
     components = 4 * min(region[0], SLAB_SLICES) * region[1] * region[2]
     return now_mib + (math.prod(native) + max(logits, components)) / _MIB
-
-
-def resident_mib() -> float:
-    """Return the memory that this process has now, in MiB."""
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / _MIB

@@ -13,7 +13,7 @@ from imaging.errors import EngineError
 from imaging.geometry import Shape, SpacingMm, as_shape, foreground_box
 from imaging.hounsfield import Hu
 from inference.engines import AUTO, Array, Engine, EngineOptions, blended_logits, open_engine
-from inference.manifest import LocaliserSpec, Manifest, verify_weights
+from inference.manifest import LocaliserSpec, Manifest
 from inference.region import Region, at_least
 from inference.sliding_window import Window
 from inference.view import network_image
@@ -157,6 +157,5 @@ def open_localiser(manifest: Manifest, threads: int) -> Iterator[Localiser]:
         EngineError: No engine can run it here.
     """
     network, spec = manifest.of_localiser()
-    verify_weights(network, "onnx")
     with open_engine(AUTO[0], network, EngineOptions(threads, "f32")) as engine:
         yield Localiser(network, engine, spec)

@@ -259,8 +259,8 @@ def _complaints_of_files(files: Mapping[str, WeightsFile]) -> Iterator[str]:
             yield f"files.{kind}.path: {file.path!r} leaves the manifest's folder"
 
 
-def verify_weights(manifest: Manifest, kind: str) -> None:
-    """Check that the manifest's file in format `kind` exists and is unchanged and self-contained.
+def checked_weights(manifest: Manifest, kind: str) -> Path:
+    """Return the manifest's file in format `kind`, which is there, unchanged and self-contained.
 
     Raises:
         ManifestError: It is missing, its size or digest differs, or it is an ONNX file that reads
@@ -269,7 +269,7 @@ def verify_weights(manifest: Manifest, kind: str) -> None:
     path = manifest.weights(kind)
     _verify_file(path, manifest.files[kind])
     if kind not in ("onnx", LOCALISER):
-        return
+        return path
     try:
         others = other_files(path)
     except (OSError, ValueError) as error:
@@ -279,6 +279,7 @@ def verify_weights(manifest: Manifest, kind: str) -> None:
             f"weights {path} read others from {', '.join(others)}, of which the manifest has no "
             "digest; save the network as one file"
         )
+    return path
 
 
 def _verify_file(path: Path, expected: WeightsFile) -> None:
@@ -292,6 +293,6 @@ def _verify_file(path: Path, expected: WeightsFile) -> None:
 
 
 def verify_files(manifest: Manifest) -> None:
-    """Check every file of `manifest` as `verify_weights` does."""
+    """Check every file of `manifest` as `checked_weights` does."""
     for kind in manifest.files:
-        verify_weights(manifest, kind)
+        checked_weights(manifest, kind)

@@ -1,4 +1,4 @@
-"""Label all cases of a folder: read ahead, label, write; a failed case does not stop the others."""
+"""Label all cases of a folder: prepare ahead, label, write; a failed case does not stop others."""
 
 import time
 from collections import deque
@@ -17,9 +17,11 @@ from imaging.left_over import left_over
 from imaging.volumes import Volume, write_labels
 from inference.ct import Source, header_of, read_ct
 from inference.manifest import Manifest
-from inference.predictor import UNSEEN, Progress, Segmentation, Settings
+from inference.predictor import UNSEEN, Progress, Segmentation
+from inference.preparing import Prepared
 from inference.report import CaseReport, RunReport, now_s, process_start_s
-from inference.segmentation import open_predictor
+from inference.segmentation import open_preparer, with_engine
+from inference.settings import Settings
 
 SUFFIX = "_0000.nii.gz"
 Beside = Callable[[Segmentation, Callable[[], Volume]], None]
@@ -54,7 +56,8 @@ def predict_folder(
 ) -> RunReport:
     """Label every case; one that fails gets a background map and the others go on.
 
-    Each CT is read while the one before it is labelled. Maps of these cases that an earlier run
+    The first CT is read and prepared while the engine starts, each other while the one before it is
+    labelled. Maps of these cases that an earlier run
     left, and what it wrote beside them, are removed before the first case.
 
     Args:
@@ -73,25 +76,25 @@ def predict_folder(
     report = report or RunReport.of(manifest, asdict(settings))
     report.left_over = _prepare_folder(cases, outputs)
     start_s = time.perf_counter()
+    report.start_s["imports"] = round(now_s() - process_start_s(), 4)
     reports = [CaseReport(case, "not reached") for case in cases]
-    with ThreadPoolExecutor(1) as reader:
-        report.start_s["imports"] = round(now_s() - process_start_s(), 4)
+    with open_preparer(manifest, settings) as preparer, ThreadPoolExecutor(1) as reader:
 
-        def read(done: CaseReport) -> Future[Volume]:
-            return reader.submit(read_ct, cases[done.case], done, strict=settings.strict)
+        def ahead(of: CaseReport) -> Future[Prepared]:
+            return reader.submit(preparer.prepare_ct, cases[of.case], of)
 
-        reading = deque([read(reports[0])])
-        with open_predictor(manifest, settings) as predictor:
+        waiting = deque([ahead(reports[0])])
+        with with_engine(preparer) as predictor:
             report.engine = predictor.engine.description
             report.start_s["engine"] = round(time.perf_counter() - start_s, 4)
             report.cases = reports
             _remove_old(outputs, cases)
             begun_s = process_start_s()  # starting counts for the first case
             for done, following in zip(reports, [*reports[1:], None], strict=True):
-                reading[0].exception()  # at most one volume waits while another is computed
+                waiting[0].exception()  # at most one CT is held while another is labelled
                 if following is not None:
-                    reading.append(read(following))
-                take = partial(_taken, reading)
+                    waiting.append(ahead(following))
+                take = partial(_taken, waiting)
                 label = partial(predictor.segment_case, take, done, progress, begun_s)
                 _one_case(label, cases[done.case], _target(outputs, done.case), done, beside)
                 progress.done(done)
@@ -99,9 +102,9 @@ def predict_folder(
     return report
 
 
-def _taken(reading: deque[Future[Volume]]) -> Volume:
-    """Take the next volume out: its memory ends with its use."""
-    return reading.popleft().result()
+def _taken(waiting: deque[Future[Prepared]]) -> Prepared:
+    """Take the next CT out: its memory ends with its use."""
+    return waiting.popleft().result()
 
 
 def _one_case(

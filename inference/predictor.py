@@ -9,48 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.errors import EngineError, ManifestError
-from imaging.geometry import Box, Grid, Orientation, SpacingMm, as_shape
+from imaging.geometry import SpacingMm, as_shape
 from imaging.volumes import Header, Volume
 from inference.attempts import labelled
-from inference.blank import Runs
 from inference.counts import count_chosen
-from inference.ct import AnyCt, Direction, Source, case_name, opened_ct, read_ct
-from inference.engines import Engine, EngineOptions, Instead, Precision, blended_logits, no_other
-from inference.fewest_windows import fewest_windows
+from inference.ct import AnyCt, Direction, Source, case_name, opened_ct
+from inference.engines import Engine, EngineOptions, Instead, blended_logits, no_other
 from inference.labels import NativeLabels, keep_only
 from inference.manifest import Manifest
 from inference.postprocess import clean
+from inference.preparing import Prepared, Preparer
 from inference.report import CaseReport, now_s
-from inference.sliding_window import PLAIN, Window, window_count
-from inference.view import network_image, view_of
+from inference.settings import Settings
+from inference.sliding_window import PLAIN, window_count
 
 if TYPE_CHECKING:
     from inference.localiser import Localiser
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of a run; None means as in the manifest."""
-
-    engine: str = "auto"
-    threads: int = 0
-    device: int = 0
-    """Number of the GPU, for an engine that runs on one."""
-    precision: Precision = "auto"
-    step: float | None = None
-    blending: str | None = None
-    tta: str | None = None
-    crop: str | None = None
-    clean: bool = True
-    strict: bool = False
-    """Refuse a CT about which there is a warning."""
-    time_limit_s: float | None = None
-    memory_limit_mib: float | None = None
-    organs: tuple[str, ...] = ()
-    """The labels that are kept, by name; all if there is none."""
-
-
-AS_THE_MANIFEST = Settings()
 
 
 @dataclass(frozen=True)
@@ -82,26 +56,7 @@ class Segmentation:
     """What the CT was read from; None for one in memory."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """The network's input, and how to map its labels back; the CT itself is no longer needed."""
-
-    image: NDArray[np.float32]
-    """[Z, Y, X], normalized, on the working grid, in the network's orientation."""
-    turn: Orientation
-    box: Box
-    """The part of the turned CT that `image` shows."""
-    grid: Grid
-    """Of the CT as stored."""
-    step: float
-    """Between windows, as a share of the patch."""
-    tta: str = "none"
-    """Test-time augmentation."""
-    blank: Runs = ()
-    """Blank slices of the turned CT; `image` has copies of their neighbours there."""
-
-
-class Predictor:
+class Predictor(Preparer):
     """A network, ready to label volumes."""
 
     def __init__(
@@ -112,33 +67,10 @@ class Predictor:
         instead: Instead = no_other,
         localiser: "Localiser | None" = None,
     ) -> None:
-        spec = manifest.window
-        self.manifest = manifest
+        super().__init__(manifest, settings, localiser)
         self.engine = engine
-        self.settings = settings
         self.instead = instead
-        self.localiser = localiser
         self.threads = EngineOptions(settings.threads).pinned_threads
-        self.tta = settings.tta or spec.tta
-        self.window = self.window_of(self.tta, settings.step or spec.step)
-
-    def window_of(self, tta: str, step: float) -> Window:
-        """Return how windows are laid, shown and blended.
-
-        Args:
-            tta: Test-time augmentation, one of `inference.augmentation.TTA`.
-            step: Between windows, as a share of the patch.
-
-        Raises:
-            GeometryError: The augmentation is unknown, or flips what training did not.
-        """
-        spec = self.manifest.window
-        plain = Window(spec.patch, step, self.settings.blending or spec.blending, ((),))
-        if tta == "none":
-            return plain
-        from inference.augmentation import augmented  # imported only if there is one
-
-        return augmented(plain, tta, spec.mirror_axes)
 
     def segment(
         self,
@@ -152,18 +84,18 @@ class Predictor:
         begun_s = now_s()
         with opened_ct(ct, spacing_mm, direction) as source:
             report = CaseReport(case_name(source))
-            read = partial(read_ct, source, report, strict=self.settings.strict)
+            take = partial(self.prepare_ct, source, report)
             with report.timed():
-                found = self.segment_case(read, report, progress, begun_s)
+                found = self.segment_case(take, report, progress, begun_s)
         return replace(found, source=None if isinstance(source, Volume) else source)
 
     def segment_case(
-        self, read: Callable[[], Volume], report: CaseReport, progress: Progress, begun_s: float
+        self, take: Callable[[], Prepared], report: CaseReport, progress: Progress, begun_s: float
     ) -> Segmentation:
-        """Label the CT that `read` returns; its memory is freed before the network runs.
+        """Label the prepared CT that `take` returns.
 
         Args:
-            read: Called once.
+            take: Called once.
             report: Filled in.
             progress: Called with every window.
             begun_s: When the case began, on the clock of `now_s`; a time limit counts from there.
@@ -171,37 +103,12 @@ class Predictor:
         Raises:
             KitError: The CT or the network cannot be used.
         """
-        volume = read()
-        prepared, header = self.prepare(volume, report), volume.header
-        del volume
+        prepared = take()
         if report.localiser == "no organ":
-            return Segmentation(self._without_organs(prepared, report), report, header)
-        return Segmentation(labelled(self, prepared, report, progress, begun_s), report, header)
-
-    def prepare(self, volume: Volume, report: CaseReport) -> Prepared:
-        """Turn, crop, clip, resample and normalize a CT.
-
-        Args:
-            volume: The CT as stored.
-            report: Filled with grids and seconds.
-        """
-        manifest = self.manifest
-        report.warnings = volume.warnings
-        report.input_shape = volume.grid.shape
-        report.input_spacing_mm = volume.grid.spacing_mm
-        with report.stage("prepare"):
-            crop = self.settings.crop or manifest.crop
-            view = view_of(volume, manifest, crop, self.localiser)
-            box = fewest_windows(view, manifest.spacing_mm, self.window)
-            image = network_image(view.hu[box], view.spacing_mm, manifest)
-        report.warnings += view.warnings
-        report.blank_slices = view.blank
-        report.region = tuple((part.start, part.stop) for part in box)
-        report.outside_ml = round(view.region.outside_ml, 1)
-        report.localiser = view.region.found
-        report.certainty = view.region.certainty
-        report.working_shape = image.shape
-        return Prepared(image, view.turn, box, volume.grid, self.window.step, self.tta, view.blank)
+            labels = self._without_organs(prepared, report)
+        else:
+            labels = labelled(self, prepared, report, progress, begun_s)
+        return Segmentation(labels, report, prepared.header)
 
     def label(
         self,

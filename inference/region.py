@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from imaging.axis import strided, widened
 from imaging.components import connected
-from imaging.geometry import Box, Shape, SpacingMm, as_shape
+from imaging.geometry import Box, Shape, SpacingMm, as_shape, foreground_box
 from imaging.hounsfield import Hu
 from inference.blank import DENSE_HU
 
@@ -125,14 +125,21 @@ def body_box(cells: Cells) -> Box | None:
     millimetres; separate arms and the couch are not part of it. Where it is in pieces at an end of
     the scan (legs or raised arms), only the next five centimetres are kept.
     """
-    pieces = connected(cells.tissue, 6)
+    tissue = foreground_box(cells.tissue.view(np.uint8))
+    if tissue is None:
+        return None
+    pieces = connected(cells.tissue[tissue], 6)  # the numbers of all cells take four bytes each
     largest = int(pieces.sizes.argmax())
     if pieces.sizes[largest] * cells.cell_ml < _LEAST_ML:
         return None
     slices, *plane = pieces.box(largest)
     trunk = _trunk(pieces.numbers[slices] == largest, cells.strides[0] * cells.spacing_mm[0])
-    around = slice(slices.start + trunk.start, slices.start + trunk.stop)
-    axes = zip((around, *plane), cells.strides, cells.spacing_mm, cells.shape, strict=True)
+    trunk = slice(slices.start + trunk.start, slices.start + trunk.stop)
+    body = (
+        slice(first.start + part.start, first.start + part.stop)
+        for first, part in zip(tissue, (trunk, *plane), strict=True)
+    )
+    axes = zip(body, cells.strides, cells.spacing_mm, cells.shape, strict=True)
     z, y, x = (
         widened(part, stride, math.ceil(MARGIN_MM / mm), size) for part, stride, mm, size in axes
     )

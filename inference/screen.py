@@ -15,8 +15,9 @@ from imaging.verbosity import Verbosity, verbosity
 from inference.ct import Source
 from inference.manifest import Manifest
 from inference.pipeline import SUFFIX, Beside, find_cases, predict_folder
-from inference.predictor import Progress, Settings
+from inference.predictor import Progress
 from inference.report import CaseReport, RunReport
+from inference.settings import Settings
 
 
 def predict_inputs(

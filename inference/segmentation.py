@@ -1,14 +1,16 @@
 """`segment` labels one CT; `open_predictor` opens a network for several."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from imaging.geometry import SpacingMm
 from inference.ct import AnyCt, Direction
-from inference.engines import EngineOptions, open_engines, weights_of
-from inference.manifest import Manifest, load_manifest, verify_weights
-from inference.predictor import AS_THE_MANIFEST, UNSEEN, Predictor, Progress, Segmentation, Settings
+from inference.engines import EngineOptions, open_engines
+from inference.manifest import Manifest, load_manifest
+from inference.predictor import UNSEEN, Predictor, Progress, Segmentation
+from inference.preparing import Preparer
+from inference.settings import AS_THE_MANIFEST, Settings
 from inference.shipped import DEFAULT_MANIFEST
 
 
@@ -49,21 +51,44 @@ def segment(
 
 @contextmanager
 def open_predictor(manifest: Manifest, settings: Settings) -> Iterator[Predictor]:
-    """Check the weights, open the engine, and close it at the end of the block.
+    """Open the network, its weights checked, and close it at the end of the block.
 
     Raises:
-        ManifestError: A weights file is missing or damaged, or the network was not
-            trained with the requested flips.
+        ManifestError: A weights file is missing or damaged.
+        GeometryError: The network was not trained with the requested flips.
         EngineError: The engine cannot be used here.
     """
-    for kind in weights_of(settings.engine, manifest):
-        verify_weights(manifest, kind)
-    options = EngineOptions(settings.threads, settings.precision, settings.device)
-    with ExitStack() as stack:
-        engines = stack.enter_context(open_engines(settings.engine, manifest, options))
-        localiser = None
-        if (settings.crop or manifest.crop) == "organs":
-            from inference.localiser import open_localiser  # not loaded where it is not used
+    with open_preparer(manifest, settings) as preparer, with_engine(preparer) as predictor:
+        yield predictor
 
-            localiser = stack.enter_context(open_localiser(manifest, settings.threads))
-        yield Predictor(manifest, engines.current, settings, engines.instead, localiser)
+
+@contextmanager
+def open_preparer(manifest: Manifest, settings: Settings) -> Iterator[Preparer]:
+    """Open what prepares CTs: with the localiser, where the region of interest is the organs' box.
+
+    Raises:
+        ManifestError: The localiser's weights are missing or damaged.
+        GeometryError: The network was not trained with the requested flips.
+        EngineError: No engine can run the localiser here.
+    """
+    if (settings.crop or manifest.crop) != "organs":
+        yield Preparer(manifest, settings)
+        return
+    from inference.localiser import open_localiser  # not loaded where it is not used
+
+    with open_localiser(manifest, settings.threads) as localiser:
+        yield Preparer(manifest, settings, localiser)
+
+
+@contextmanager
+def with_engine(preparer: Preparer) -> Iterator[Predictor]:
+    """Open the engine of a network whose CTs are prepared already, and close it after the block.
+
+    Raises:
+        ManifestError: A weights file is missing or damaged.
+        EngineError: The engine cannot be used here.
+    """
+    manifest, settings = preparer.manifest, preparer.settings
+    options = EngineOptions(settings.threads, settings.precision, settings.device)
+    with open_engines(settings.engine, manifest, options) as engines:
+        yield Predictor(manifest, engines.current, settings, engines.instead, preparer.localiser)

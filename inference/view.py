@@ -92,11 +92,16 @@ def view_of(
     return View(turn, hu, spacing_mm, blank, found)
 
 
-def network_image(hu: Hu, spacing_mm: SpacingMm, manifest: Manifest) -> NDArray[np.float32]:
-    """Return what a network gets of `hu` [Z, Y, X]: clipped, on its grid, normalized; float32."""
+def network_image(
+    hu: Hu, spacing_mm: SpacingMm, manifest: Manifest, *, consume: bool = False
+) -> NDArray[np.float32]:
+    """Return what a network gets of `hu` [Z, Y, X]: clipped, on its grid, normalized; float32.
+
+    `consume` is that of `resample_linear`.
+    """
     intensity = manifest.intensity
     shape = Grid(as_shape(hu), spacing_mm).resampled(manifest.spacing_mm).shape
-    image = resample_linear(hu, shape, intensity.clip_hu)
+    image = resample_linear(hu, shape, intensity.clip_hu, consume=consume)
     image -= np.float32(intensity.mean_hu)
     image /= np.float32(intensity.std_hu)
     return image

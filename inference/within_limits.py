@@ -22,7 +22,8 @@ from inference.limits import (
     over_memory,
     over_time,
 )
-from inference.predictor import Predictor, Prepared, Progress
+from inference.predictor import Predictor, Progress
+from inference.preparing import Prepared
 from inference.report import CaseReport, now_s
 from inference.sliding_window import window_count
 

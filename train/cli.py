@@ -162,7 +162,7 @@ def calibrate(
     confidence that were chosen on the others.
     """
     from inference.manifest import load_manifest
-    from inference.predictor import Settings
+    from inference.settings import Settings
     from train.pseudo_labels.calibration.cross_validation import calibrate_network, show_calibration
     from train.pseudo_labels.calibration.thresholds import show_kept
 
@@ -206,7 +206,7 @@ def confidence(
     done.
     """
     from inference.manifest import load_manifest
-    from inference.predictor import Settings
+    from inference.settings import Settings
     from train.pseudo_labels.calibration.confidence import Questions
     from train.pseudo_labels.calibration.confidence_command import temperature_in, write_confidence
 

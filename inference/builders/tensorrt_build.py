@@ -20,7 +20,7 @@ from inference.builders.tensorrt_parity import measured
 from inference.engines import one_line
 from inference.engines.tensorrt_index import UNCHECKED, EnginePlan, add_plan
 from inference.engines.tensorrt_runtime import complaint, listener, runtime_module
-from inference.manifest import Manifest, verify_weights
+from inference.manifest import Manifest, checked_weights
 
 if TYPE_CHECKING:
     from inference.engines.cuda import Gpu
@@ -55,9 +55,7 @@ def build_plans(request: Request, built: Callable[[EnginePlan], None]) -> None:
     manifest, trt = request.manifest, runtime_module(request.engine)
     gpu, nowhere = _gpu_here()
     targets = _checked_targets(request, trt, gpu, nowhere)
-    onnx = manifest.weights("onnx")
-    verify_weights(manifest, "onnx")
-    graph = _float16(onnx)
+    graph = _float16(checked_weights(manifest, "onnx"))
     make_folder(request.folder)
     for target in targets:
         content, plan = _built(trt, request, graph, target, gpu)

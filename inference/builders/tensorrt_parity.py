@@ -16,8 +16,9 @@ from imaging.volumes import read_volume
 from inference.engines import EngineOptions, open_engine
 from inference.engines.tensorrt_index import EnginePlan
 from inference.manifest import Manifest
-from inference.predictor import Predictor, Settings
+from inference.predictor import Predictor
 from inference.report import CaseReport
+from inference.settings import Settings
 from inference.sliding_window import Window, window_slices
 from inference.tools.sample import sample_ct
 

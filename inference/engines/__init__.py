@@ -58,11 +58,6 @@ class EngineOptions:
         return self.threads or len(os.sched_getaffinity(0))
 
 
-def weights_of(name: str, manifest: Manifest) -> list[str]:
-    """Return the kinds of the manifest's files that the engine called `name` may open."""
-    return [] if name in PLANNED else [*manifest.files]  # a plan's digest is in its own index
-
-
 def plan_folder(manifest: Manifest) -> Path:
     """Return the folder of the plans of the manifest's network."""
     return manifest.weights("onnx").parent / "plans"
@@ -208,7 +203,10 @@ def open_engines(name: str, manifest: Manifest, options: EngineOptions) -> Itera
     An engine that may run on a GPU is tried with a patch first. If its GPU or its runtime fails,
     then or in a later case, "auto" goes on with an engine for the CPU.
 
+    The weights that the engine opens are checked; a plan has its digest in its own index.
+
     Raises:
+        ManifestError: A weights file is missing or damaged.
         EngineError: No such engine, its runtime is not installed, or it cannot do the precision or
             run the plan.
     """

@@ -10,7 +10,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from imaging.errors import EngineError
 from inference.engines import EngineOptions, one_line
-from inference.manifest import Manifest
+from inference.manifest import Manifest, checked_weights
 
 _ERRORS = (  # they share no base but Exception
     RuntimeError,
@@ -57,7 +57,7 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[OnnxRuntimeEngi
     settings.intra_op_num_threads = options.pinned_threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
-    path = manifest.weights("onnx")
+    path = checked_weights(manifest, "onnx")
     try:
         session = ort.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
     except _ERRORS as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from imaging.errors import EngineError
 from imaging.machine import cpu_flags
 from inference.engines import EngineOptions, one_line
-from inference.manifest import INT8, Manifest
+from inference.manifest import INT8, Manifest, checked_weights
 
 # The whole package sends telemetry and keeps an id in the home folder, if it can import this.
 sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
@@ -133,7 +133,7 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[OpenVINOEngine]
         "INFERENCE_PRECISION_HINT": rest,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # off: it would quantize activations to int8
     }
-    paths = [manifest.weights(kind) for kind in (INT8 if precision == "int8" else ("onnx",))]
+    paths = [checked_weights(manifest, k) for k in (INT8 if precision == "int8" else ("onnx",))]
     path = paths[0]
     try:
         model = core.compile_model(core.read_model(*map(str, paths)), "CPU", settings)

@@ -17,7 +17,7 @@ from imaging.geometry import Shape
 from inference.engines import Array, EngineOptions, one_line, too_few_gpus
 from inference.engines.torch_network import Tensor, TorchNetwork
 from inference.engines.torch_windows import as_tensor, logit_slabs_on
-from inference.manifest import Manifest
+from inference.manifest import Manifest, checked_weights
 from inference.sliding_window import Window
 
 Compute = Callable[[], Tensor]
@@ -154,7 +154,7 @@ def load(manifest: Manifest, options: EngineOptions) -> Iterator[TorchEngine]:
     device = _device(options.device)
     is_card = device.type == "cuda"
     half = is_card and options.precision == "auto"
-    path, threads = manifest.weights("onnx"), options.pinned_threads
+    path, threads = checked_weights(manifest, "onnx"), options.pinned_threads
     description: dict[str, str | int] = {
         "name": "torch",
         "version": torch.__version__,

@@ -26,7 +26,7 @@ def estimate(
 
     Exit code 1: no step keeps the limits.
     """
-    from inference.predictor import Settings
+    from inference.settings import Settings
     from inference.tools.estimate import estimate_on_screen
 
     described = described_network(manifest, weights)

@@ -8,12 +8,12 @@ from rich.table import Table
 from imaging.fitted_tables import show_table
 from imaging.records import write_json
 from imaging.terminal import terminal, warn
-from inference.ct import opened_ct, read_ct
+from inference.ct import opened_ct
 from inference.limits import Estimate, estimate_case
 from inference.manifest import Manifest
-from inference.predictor import Settings
 from inference.report import CaseReport, now_s, process_start_s
 from inference.segmentation import open_predictor
+from inference.settings import Settings
 
 
 def estimate_on_screen(
@@ -35,7 +35,7 @@ def estimate_on_screen(
     """
     report = CaseReport(ct.name.removesuffix("_0000.nii.gz"))
     with opened_ct(ct) as source, open_predictor(manifest, settings) as predictor:
-        prepared = predictor.prepare(read_ct(source, report), report)
+        prepared = predictor.prepare_ct(source, report)
         found = estimate_case(predictor, prepared, report, now_s() - process_start_s())
         description = predictor.engine.description
     show_table(_table(report, found, settings.time_limit_s), terminal())

@@ -22,8 +22,9 @@ from imaging.volumes import write_labels
 from imaging.words import number_of
 from inference.engines import Precision
 from inference.manifest import Manifest
-from inference.predictor import Segmentation, Settings
+from inference.predictor import Segmentation
 from inference.segmentation import open_predictor
+from inference.settings import Settings
 from inference.shipped import GOLDEN
 from inference.tools.sample import sample_ct
 

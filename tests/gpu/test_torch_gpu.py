@@ -12,7 +12,8 @@ from inference import open_predictor
 from inference.builders.tensorrt_parity import fullest_patch, logit_errors
 from inference.engines import EngineOptions, infer_many, open_engine
 from inference.manifest import load_manifest
-from inference.predictor import Predictor, Settings
+from inference.predictor import Predictor
+from inference.settings import Settings
 from inference.shipped import DEFAULT_MANIFEST
 from inference.tools.sample import sample_ct
 

@@ -12,7 +12,7 @@ from imaging.files import passed_over
 from imaging.label_maps import read_label_map
 from inference.manifest import WindowSpec
 from inference.pipeline import find_cases, predict_folder
-from inference.predictor import Settings
+from inference.settings import Settings
 from tests.imaging.encodings import METRES, MICROMETRES, TURNS, Encoding
 from train.synthesis.phantom import phantom
 

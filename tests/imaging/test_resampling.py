@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.transform import resize
 
+from imaging.machine import resident_mib
 from imaging.resampling import SLAB_SLICES, resample_linear, resample_nearest
 
 shapes = st.tuples(*[st.integers(1, 9)] * 3)
@@ -51,6 +52,26 @@ def test_a_large_anisotropic_volume_agrees_to_its_last_voxel():
         tensor, size=goal, mode="trilinear", align_corners=False
     )
     np.testing.assert_allclose(resample_linear(image, goal), expected[0, 0], atol=1e-4)
+
+
+@given(st.integers(1, 80), st.integers(1, 80), st.booleans(), st.booleans())
+def test_what_gives_its_memory_back_is_resampled_alike(size, goal, flipped, boxed):
+    stored = np.random.default_rng(0).integers(-1000, 1000, (size, 40, 60)).astype(np.int16)
+    view = stored[::-1] if flipped else stored
+    view = view[:, 5:30, 10:] if boxed else view
+    expected = resample_linear(view, (goal, 20, 30), (-500, 500))
+    found = resample_linear(view, (goal, 20, 30), (-500, 500), consume=True)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_long_ct_is_gone_once_it_is_resampled():
+    stored = np.ones((256, 256, 256), np.int16)  # 32 MiB
+    before_mib = resident_mib()
+    assert (resample_linear(stored, (64, 64, 64), consume=True) == 1).all()
+    assert before_mib - resident_mib() > 28
+    again = np.ones((256, 256, 256), np.int16)
+    resample_linear(again, (64, 64, 64))
+    assert (again == 1).all()
 
 
 def test_the_same_shape_is_the_same_array():

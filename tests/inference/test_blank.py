@@ -12,9 +12,9 @@ from imaging.volumes import read_volume
 from inference.blank import blank_slices, bridged
 from inference.manifest import ComponentRule
 from inference.pipeline import predict_folder
-from inference.predictor import Settings
 from inference.region import region
 from inference.results_table import volumes_table
+from inference.settings import Settings
 from inference.view import view_of
 from train.synthesis.phantom import phantom
 

@@ -1,17 +1,19 @@
 """Engines are chosen by name, say why one is passed over, and agree."""
 
 import logging
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from imaging.errors import EngineError
+from imaging.errors import EngineError, KitError, ManifestError
 from imaging.extras import how_to_install
 from inference import engines
 from inference.engines import EngineOptions, infer_many, open_engine
 from inference.manifest import load_manifest
+from tests.conftest import weights_file
 
 for needed in ("onnx", "onnxruntime", "openvino", "torch"):
     pytest.importorskip(needed)
@@ -117,10 +119,11 @@ def test_unknown_engine(network):
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch", "auto"])
 @pytest.mark.parametrize("content", [b"", b"no network"], ids=["nothing", "text"])
-def test_a_file_that_is_no_network_is_an_engine_error(network, name, content):
-    manifest = network()
-    manifest.weights("onnx").write_bytes(content)
-    with pytest.raises(EngineError) as caught, open_engine(name, manifest, ONE_THREAD):
+def test_a_file_that_is_no_network_is_named(network, name, content):
+    path = network().weights("onnx")
+    path.write_bytes(content)
+    manifest = network(files={"onnx": weights_file(path)})
+    with pytest.raises(KitError) as caught, open_engine(name, manifest, ONE_THREAD):
         pass
     assert "\n" not in str(caught.value)
     assert "tiny" in str(caught.value)
@@ -194,6 +197,36 @@ def test_what_an_int8_network_does_not_compute_with_integers(capabilities, flags
     from inference.engines.openvino_engine import beside_int8
 
     assert beside_int8(capabilities, flags) == expected
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
+def test_an_engine_checks_the_weights_that_it_opens(network, name):
+    manifest = network()
+    path = manifest.weights("onnx")
+    path.write_bytes(path.read_bytes()[::-1])
+    with (
+        pytest.raises(ManifestError, match=r"tiny\.onnx: sha256 "),
+        open_engine(name, manifest, ONE_THREAD),
+    ):
+        pass
+
+
+def test_an_engine_checks_no_weights_that_it_does_not_open(network, monkeypatch):
+    import inference.engines.openvino_engine as module
+
+    if "INT8" not in module.ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU computes nothing in 8-bit integers")
+    monkeypatch.setattr(module, "cpu_flags", lambda: {"avx512_vnni"})
+    onnx = network().files["onnx"]
+    damaged = replace(onnx, sha256="0" * 64)
+    manifest = network(files={"onnx": onnx, "int8": damaged, "int8_weights": damaged})
+    with open_engine("openvino", manifest, EngineOptions(1, "f32")) as engine:
+        assert engine.description["precision"] == "f32"
+    with (
+        pytest.raises(ManifestError, match=f"the manifest says {damaged.sha256}"),
+        open_engine("openvino", manifest, EngineOptions(1, "int8")),
+    ):
+        pass
 
 
 def test_int8_without_its_weights_says_how_to_make_them(network):

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from inference.manifest import load_manifest
 from inference.pipeline import predict_folder
-from inference.predictor import Settings
+from inference.settings import Settings
 
 pytest.importorskip("openvino")
 

@@ -11,7 +11,8 @@ import pytest
 from inference.builders.tensorrt_parity import fullest_patch, logit_errors
 from inference.engines import EngineOptions, open_engine
 from inference.manifest import load_manifest
-from inference.predictor import Predictor, Settings
+from inference.predictor import Predictor
+from inference.settings import Settings
 
 onnx = pytest.importorskip("onnx")
 torch = pytest.importorskip("torch")

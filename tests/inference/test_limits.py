@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from imaging.machine import peak_memory_mib
+from imaging.machine import peak_memory_mib, resident_mib
 from inference.augmentation import augmented, lesser
 from inference.cli import main
-from inference.limits import STEPS, Choice, Costs, choose, memory_mib, resident_mib
+from inference.limits import STEPS, Choice, Costs, choose, memory_mib
 from inference.pipeline import predict_folder
-from inference.predictor import Settings
 from inference.report import now_s, process_start_s
 from inference.segmentation import open_predictor
+from inference.settings import Settings
 from inference.sliding_window import PLAIN, Lattice, Window
 
 MIB = 1 << 20

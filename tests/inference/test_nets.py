@@ -16,9 +16,9 @@ from imaging.label_maps import read_label_map
 from imaging.volumes import write_volume
 from inference.cli import main
 from inference.pipeline import find_cases, predict_folder
-from inference.predictor import Settings
 from inference.results_table import volumes_table
 from inference.screen import predict_inputs
+from inference.settings import Settings
 from tests.imaging.bad_files import SFORM_CODE, SFORM_ROW_X, patched
 
 pytest.importorskip("onnx")
@@ -56,11 +56,11 @@ def in_the_middle(monkeypatch, error):
 
     real, calls = inference.view.resample_linear, []
 
-    def fails(*arguments):
+    def fails(*arguments, **options):
         calls.append(1)
         if len(calls) == 2:
             raise error
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr("inference.view.resample_linear", fails)
 

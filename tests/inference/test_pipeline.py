@@ -12,11 +12,13 @@ from imaging.errors import EngineError, KitError, ManifestError, VolumeError
 from imaging.geometry import Grid
 from imaging.volumes import read_volume
 from inference.counts import volumes_ml
-from inference.ct import read_ct
+from inference.engines import open_engines
 from inference.manifest import ComponentRule
 from inference.pipeline import find_cases, predict_folder
-from inference.predictor import Predictor, Progress, Settings
+from inference.predictor import Predictor, Progress
+from inference.preparing import Preparer
 from inference.report import CaseReport
+from inference.settings import Settings
 
 pytest.importorskip("onnx")
 pytest.importorskip("openvino")
@@ -183,20 +185,41 @@ def test_a_second_run_gives_the_same_bytes(one_broken, tmp_path, network):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_the_next_ct_is_read_meanwhile(boxes, write_ct, tmp_path, network, monkeypatch):
+@pytest.fixture
+def prepared(boxes, write_ct, tmp_path, monkeypatch):
+    """Two cases, "a" and "b", in the folder "in"; an event of each, set once it is prepared."""
     for name in "ab":
         write_ct(tmp_path / "in" / f"{name}_0000.nii.gz", boxes[0])
     done = {name: threading.Event() for name in "ab"}
 
-    def read(ct, report, **strict):
-        volume = read_ct(ct, report, **strict)
+    def prepare(self, ct, report):
+        found = prepare_ct(self, ct, report)
         done[report.case].set()
-        return volume
+        return found
 
-    monkeypatch.setattr("inference.pipeline.read_ct", read)
+    prepare_ct = Preparer.prepare_ct
+    monkeypatch.setattr(Preparer, "prepare_ct", prepare)
+    return done
+
+
+def test_the_first_ct_is_prepared_while_the_engine_starts(prepared, tmp_path, network, monkeypatch):
     in_time = []
-    # at the first window of "a" it is not the turn of "b": whoever reads ahead reads it meanwhile
-    seen = Progress(window=lambda: in_time.append(done["b"].wait(20)))
+
+    def opened(*arguments):
+        in_time.append(prepared["a"].wait(20))
+        return open_engines(*arguments)
+
+    monkeypatch.setattr("inference.segmentation.open_engines", opened)
+    cases = find_cases(tmp_path / "in")
+    report = predict_folder(cases, tmp_path / "out", network(), Settings(**ONE_THREAD))
+    assert in_time == [True]
+    assert not report.failed
+
+
+def test_the_next_ct_is_prepared_meanwhile(prepared, tmp_path, network):
+    in_time = []
+    # at the first window of "a" it is not the turn of "b": whoever works ahead does it meanwhile
+    seen = Progress(window=lambda: in_time.append(prepared["b"].wait(20)))
     cases = find_cases(tmp_path / "in")
     report = predict_folder(cases, tmp_path / "out", network(), Settings(**ONE_THREAD), seen)
     assert in_time

@@ -19,7 +19,8 @@ from inference.builders.tensorrt_build import Request, build_plans
 from inference.engines import EngineOptions, infer_many, open_engine, plan_folder
 from inference.engines.tensorrt_index import UNCHECKED, EnginePlan, add_plan, plans_of
 from inference.pipeline import predict_folder
-from inference.predictor import Progress, Settings
+from inference.predictor import Progress
+from inference.settings import Settings
 from tests.inference.failing_cards import check_maps, check_the_cpu_went_on
 
 real = pytest.importorskip("cuda.bindings.runtime")

@@ -13,7 +13,8 @@ from inference.engines import EngineOptions, blended_logits, infer_many, open_en
 from inference.lattices import logit_slabs
 from inference.manifest import load_manifest
 from inference.pipeline import predict_folder
-from inference.predictor import Predictor, Progress, Settings
+from inference.predictor import Predictor, Progress
+from inference.settings import Settings
 from inference.shipped import DEFAULT_MANIFEST
 from inference.sliding_window import Window
 from tests.conftest import weights_file

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from imaging.errors import KitError
 from inference.manifest import INT8, Manifest, WeightsFile, load_manifest, verify_files
 from inference.pipeline import SUFFIX, predict_folder
-from inference.predictor import UNSEEN, Progress, Settings
+from inference.predictor import UNSEEN, Progress
+from inference.settings import Settings
 from train.data.release import LABEL_SUFFIX
 from train.export.patches import all_patches
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.manifest import Intensity, Manifest
-from inference.predictor import Predictor, Settings
+from inference.predictor import Predictor
+from inference.settings import Settings
 
 PATCHES_A_CASE = 4
 _SOFT_TISSUE_HU = (-150.0, 250.0)

@@ -19,8 +19,9 @@ from imaging.records import read_table, write_json
 from inference.engines import Precision
 from inference.manifest import Manifest, load_manifest
 from inference.pipeline import predict_folder
-from inference.predictor import Progress, Settings
+from inference.predictor import Progress
 from inference.report import CaseReport
+from inference.settings import Settings
 from train.data.release import LABEL_SUFFIX, Case
 from train.progress import CASE, counting
 from train.pseudo_labels.calibration.confidence import Questions

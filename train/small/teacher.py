@@ -14,8 +14,9 @@ from imaging.geometry import Shape
 from imaging.volumes import Volume
 from inference.engines import Engine
 from inference.manifest import Manifest
-from inference.predictor import Predictor, Settings
+from inference.predictor import Predictor
 from inference.report import CaseReport
+from inference.settings import Settings
 from train.small.compact import SoftLabels
 
 

@@ -9,7 +9,7 @@ from imaging.volumes import write_volume
 from inference.engines import EngineOptions, open_engine
 from inference.manifest import INT8, load_manifest, verify_files
 from inference.pipeline import find_cases, predict_folder
-from inference.predictor import Settings
+from inference.settings import Settings
 
 pytest.importorskip("nncf")
 pytest.importorskip("openvino")

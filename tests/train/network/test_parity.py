@@ -252,7 +252,7 @@ def compared(nnunet):
 def kit_prediction(nnunet: NnUnet, run: Run) -> Path:
     from inference.manifest import load_manifest
     from inference.pipeline import find_cases, predict_folder
-    from inference.predictor import Settings
+    from inference.settings import Settings
     from train.export.bundle import ExportRequest, export_bundle
 
     model = nnunet.model(run.configuration, run.plans)

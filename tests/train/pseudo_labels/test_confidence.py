@@ -14,8 +14,10 @@ pytest.importorskip("openvino")
 
 from imaging.geometry import Grid, Orientation
 from imaging.label_maps import read_label_map
-from imaging.volumes import read_place
-from inference.predictor import Predictor, Prepared, Settings
+from imaging.volumes import made_header, read_place
+from inference.predictor import Predictor
+from inference.preparing import Prepared
+from inference.settings import Settings
 from tests.conftest import boxes, network, write_ct
 from train.cli import main
 from train.pseudo_labels.calibration.confidence import (
@@ -61,6 +63,10 @@ def test_signals_stay_in_their_ranges(logits, temperature):
     assert margin <= probability
 
 
+def plain(shape):
+    return made_header(shape, np.zeros(3), np.eye(3))
+
+
 turns = st.builds(
     Orientation, st.permutations(range(3)).map(tuple), st.tuples(*[st.booleans()] * 3)
 )
@@ -76,7 +82,7 @@ def test_percents_and_places_turn_back_with_the_ct(turn, shape, draw):
     )
     inner = tuple(part.stop - part.start for part in box)
     image = np.zeros(inner, np.float32)
-    prepared = Prepared(image, turn, box, stored, 0.5)
+    prepared = Prepared(image, turn, box, stored, plain(shape), 0.5)
     place = tuple(draw.draw(st.integers(0, n - 1)) for n in inner)
     shares = image.copy()
     shares[place] = 0.5
@@ -95,7 +101,7 @@ def test_percents_are_interpolated_between_working_voxels():
     box = (slice(0, 1), slice(0, 1), slice(0, 4))
     shares = np.float32([[[0.0, 1.0]]])
     # centers at -0.25, 0.25, 0.75, 1.25 of the working voxels; the edges are extended
-    prepared = Prepared(shares, turn, box, grid, 0.5)
+    prepared = Prepared(shares, turn, box, grid, plain(grid.shape), 0.5)
     assert percents_on_ct(shares, prepared).tolist() == [[[0, 25, 75, 100]]]
 
 

@@ -13,7 +13,8 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("openvino")
 
 from imaging.geometry import Grid, Orientation
-from inference.predictor import Prepared
+from imaging.volumes import made_header
+from inference.preparing import Prepared
 from tests.conftest import network, write_ct
 from train.cli import main
 from train.pseudo_labels.calibration.sampling import in_middles, pieces_of, working_voxel_ml
@@ -30,6 +31,8 @@ from train.pseudo_labels.calibration.thresholds import (
     summary,
     threshold_of,
 )
+
+PLAIN = made_header((1, 1, 6), np.zeros(3), np.diag((3.0, 2.0, 1.0)))
 
 
 def case(probabilities, truth, of, voxels=(), right=(), annotated=(1, 2)):
@@ -152,7 +155,7 @@ def test_middles_of_coarse_voxels():
     turn = Orientation((0, 1, 2), (False, False, True))
     image = np.zeros((1, 1, 2), np.float32)
     box = (slice(0, 1), slice(0, 1), slice(0, 6))
-    prepared = Prepared(image, turn, box, Grid((1, 1, 6), (1.0, 2.0, 3.0)), 0.5)
+    prepared = Prepared(image, turn, box, Grid((1, 1, 6), (1.0, 2.0, 3.0)), PLAIN, 0.5)
     # turned 6 5 4 3 2 1; the middles of two voxels of three are 5 and 2
     assert in_middles(np.uint8([[[1, 2, 3, 4, 5, 6]]]), prepared).tolist() == [[[5, 2]]]
     assert working_voxel_ml(prepared) == pytest.approx(0.018)  # three of 6 mm³

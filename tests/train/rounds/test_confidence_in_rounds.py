@@ -14,7 +14,7 @@ from imaging.errors import KitError
 from imaging.label_maps import read_label_map
 from imaging.volumes import write_volume
 from inference.pipeline import predict_folder
-from inference.predictor import Settings
+from inference.settings import Settings
 from tests.conftest import boxes, network, write_ct
 from train.data.release import Case, write_cases
 from train.rounds import network as stages

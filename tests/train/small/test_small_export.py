@@ -12,7 +12,7 @@ import torch
 
 from inference.manifest import load_manifest
 from inference.pipeline import find_cases, predict_folder
-from inference.predictor import Settings
+from inference.settings import Settings
 from tests.imaging.bad_files import write_ct
 from tests.train.small.small_training import write_prepared
 from train.network.naming import CONFIGURATION, DATASET, PLANS, TRAINER

@@ -11,7 +11,8 @@ from imaging.files import make_folder
 from imaging.geometry import as_shape
 from imaging.resampling import linear_slabs
 from imaging.volumes import read_volume, write_labels
-from inference.predictor import Predictor, Prepared
+from inference.predictor import Predictor
+from inference.preparing import Prepared
 from inference.report import CaseReport
 from train.pseudo_labels.calibration.sampling import in_middles, working_voxel_ml
 from train.pseudo_labels.calibration.signals import Signals, WorkingSignals

@@ -15,8 +15,8 @@ from imaging.records import read_table, write_json
 from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import find_cases
-from inference.predictor import Settings
 from inference.segmentation import open_predictor
+from inference.settings import Settings
 from train.data.release import LABEL_SUFFIX
 from train.progress import CASE, seen
 from train.pseudo_labels.calibration.confidence import (

@@ -14,8 +14,8 @@ from imaging.records import write_json
 from imaging.terminal import terminal
 from inference.manifest import Manifest
 from inference.pipeline import find_cases
-from inference.predictor import Settings
 from inference.segmentation import open_predictor
+from inference.settings import Settings
 from train.data.release import LABEL_SUFFIX
 from train.pseudo_labels.calibration.figure import draw_calibration, draw_kept
 from train.pseudo_labels.calibration.sampling import sample_voxels

@@ -14,7 +14,8 @@ from imaging.label_maps import read_label_map
 from imaging.overlap import labels_in
 from imaging.volumes import read_place, read_volume
 from inference.postprocess import clean
-from inference.predictor import Predictor, Prepared
+from inference.predictor import Predictor
+from inference.preparing import Prepared
 from inference.report import CaseReport
 from train.data.release import LABEL_SUFFIX
 from train.pseudo_labels.calibration.temperature import ConfidencePieces, Samples
