@@ -176,6 +176,7 @@ def logit_slabs(
         blend = _Blend(laid, (z, y, x), (window.largest[0], *whole.shape[1:]), pool)
         for first, level in itertools.groupby(windows, lambda found: found[0][0]):
             yield from blend.until(first)
+            blend.forget(first)
             for start, number in level:
                 blend.add(_averaged(answers, window.flips), laid[number], start)
                 advance()
@@ -220,12 +221,12 @@ class _Blend:
             pass
 
     def until(self, stop: int) -> Iterator[Array]:
-        """Yield the image's slices before `stop`, which no later window touches; then forget them.
+        """Yield the image's slices before `stop`, which no later window touches.
 
         The logits are good until the next are requested.
         """
         z, y, x = self._inner
-        done, total = stop - self._first, self._total
+        total = self._total
         shown = slice(max(z.start, self._first), min(z.stop, stop))
         if total.size and shown.start < shown.stop:
             slab = total[:, shown.start - self._first : shown.stop - self._first, y, x]
@@ -235,11 +236,15 @@ class _Blend:
             self._by_class(lambda label: np.divide(slab[label], sums, out=slab[label]))
             yield slab
 
-        def forget(label: int) -> None:
+    def forget(self, stop: int) -> None:
+        """Make room for the windows that begin at `stop`: slices before it are not needed again."""
+        done, total = stop - self._first, self._total
+
+        def move(label: int) -> None:
             total[label, :-done] = total[label, done:]
             total[label, -done:] = 0
 
-        self._by_class(forget)
+        self._by_class(move)
         self._first = stop
 
 

@@ -1,6 +1,7 @@
 """Label one CT in memory; the only module that knows the order of the steps."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -202,5 +203,13 @@ class Predictor(Preparer):
                 f"the network says {logits.shape[0]} classes, the manifest names "
                 f"{names} and background; give them the same labels"
             )
-        if not all(np.isfinite([of.min(), of.max()]).all() for of in logits):
+        with ThreadPoolExecutor(self.threads) as pool:  # NumPy releases Python's lock
+            finite = all(pool.map(_is_finite, logits))
+        if not finite:
             raise EngineError("the network answers NaN or infinity; try --precision f32")
+
+
+def _is_finite(numbers: NDArray[np.float32]) -> bool:
+    """Tell whether all numbers are finite: a sum is so only if all that is added is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(numbers.sum()))

@@ -244,12 +244,17 @@ def test_a_network_of_other_classes_than_the_manifest_is_refused(one_broken, tmp
     assert report.cases[0].warnings == ("an empty label map was written in its place",)
 
 
-def test_a_network_that_answers_nan_fails_the_case(network, boxes, write_ct, tmp_path):
+@pytest.mark.parametrize(
+    "odd", [(np.nan,), (np.inf,), (-np.inf,), (np.inf, -np.inf), (3e38, 3e38, 3e38)], ids=str
+)
+def test_a_network_that_answers_no_numbers_fails_the_case(network, boxes, write_ct, tmp_path, odd):
     class Broken:
         description: ClassVar = {}
 
         def infer(self, patches):
-            return np.concatenate([patches, np.full_like(patches, np.nan), patches], axis=1)
+            answer = np.repeat(patches, 3, axis=1)
+            answer[0, 1].flat[: len(odd)] = odd
+            return answer
 
     volume = read_volume(write_ct(tmp_path / "a_0000.nii.gz", boxes[0]))
     predictor, report = Predictor(network(), Broken(), Settings()), CaseReport("a")
