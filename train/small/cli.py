@@ -95,3 +95,15 @@ def fit(work: Path, device: str, start: Path | None) -> None:
     from train.small.screen import fit_on_screen
 
     click.echo(fit_on_screen(work, device, start))
+
+
+@small.command()
+@_RECIPE
+@_WORK
+@click.option("--weights", required=True, type=_FILE, help="ONNX file of RECIPE's network.")
+def nnunet(recipe: Path, work: Path, weights: Path) -> None:
+    """Write exported weights as nnU-Net has them, for nnUNetv2_predict: WORK/results."""
+    from train.small.fit import results_of
+    from train.small.recipe import load_small_recipe
+
+    click.echo(results_of(load_small_recipe(recipe), weights, work / "results"))

@@ -9,7 +9,7 @@ import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
+from imaging.digest import file_sha256
 from imaging.errors import KitError
 from imaging.files import make_folder
 from imaging.records import write_json
@@ -87,19 +88,48 @@ def fit(
     if device == "cuda" and not torch.cuda.is_available():
         raise KitError("no CUDA device here; run with --device cpu")
     recipe = load_small_recipe(prepared / RECIPE)
-    folder = results / dataset_name(recipe.name) / model_folder_name()
-    fold = folder / "fold_all"
-    make_folder(fold)
-    write_json(nnunet_plans(recipe), folder / "plans.json", indent=2)
-    write_json(dataset_of(recipe), folder / "dataset.json", indent=2)
+    fold = _fold_of(recipe, results)
     if (fold / FINAL).is_file():
-        return folder
+        return fold.parent
     training = _start(recipe, torch.device(device), start)
     _resume(training, fold / LATEST)
     cases = (read_case(prepared / f"{case}.npz") for case in recipe.cases)
     sampler = Sampler(cases, recipe, torch.device(device))
     _train(training, sampler, until or recipe.fit.steps, fold, report)
-    return folder
+    return fold.parent
+
+
+def results_of(recipe: SmallRecipe, weights: Path, results: Path) -> Path:
+    """Write an exported network as the nnU-Net result folder that it may have come from.
+
+    So nnU-Net itself can predict with it. The output layers that an export leaves out, which only
+    a training uses, are random.
+
+    Args:
+        recipe: Of the network.
+        weights: Its ONNX file.
+        results: Folder for nnU-Net's result folder.
+
+    Returns:
+        nnU-Net's result folder.
+
+    Raises:
+        KitError: `weights` cannot be read, or are of another network.
+    """
+    fit = replace(recipe.fit, start_sha256=file_sha256(weights))
+    started = _start(replace(recipe, fit=fit), torch.device("cpu"), weights)
+    fold = _fold_of(recipe, results)
+    write_checkpoint(_result(started), fold / FINAL)
+    return fold.parent
+
+
+def _fold_of(recipe: SmallRecipe, results: Path) -> Path:
+    """Make nnU-Net's result folder, without a checkpoint; return the folder of its fold."""
+    folder = results / dataset_name(recipe.name) / model_folder_name()
+    make_folder(folder / "fold_all")
+    write_json(nnunet_plans(recipe), folder / "plans.json", indent=2)
+    write_json(dataset_of(recipe), folder / "dataset.json", indent=2)
+    return folder / "fold_all"
 
 
 def trained(

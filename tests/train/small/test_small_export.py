@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from click.testing import CliRunner
 
 from inference.manifest import load_manifest
 from inference.pipeline import find_cases, predict_folder
 from inference.settings import Settings
 from tests.imaging.bad_files import write_ct
-from tests.train.small.small_training import write_prepared
+from tests.train.small.small_training import write_prepared, write_recipe
 from train.network.naming import CONFIGURATION, DATASET, PLANS, TRAINER
 from train.network.nnunet import environment
 from train.small.compact import ORIENTATION
@@ -75,3 +76,34 @@ def test_the_export_and_nnunets_predictor_draw_the_same_labels(work):
     assert np.count_nonzero(np.bincount(theirs.ravel()) > 100) >= 3, "nothing to compare"
     # nnU-Net sums logits in float16: voxels with nearly tied classes may differ
     assert np.mean(ours != theirs) < 0.005
+
+
+def test_an_export_goes_back_to_what_nnunet_reads(work):
+    from train.network.checkpoints import write_checkpoint
+    from train.small.cli import small
+    from train.small.fit import FINAL
+
+    folder, model = work
+    content = torch.load(model / "fold_all" / FINAL, weights_only=True)
+    for number, weight in enumerate(content["network_weights"].values()):
+        weight += 0.01 * number  # an export has weights that are all alike once
+    write_checkpoint(content, model / "fold_all" / FINAL)
+    kits(*work)
+    (onnx,) = (folder / "bundle").rglob("*.onnx")
+    recipe = write_recipe(folder / "recipe.toml", steps=1)
+    words = ["nnunet", str(recipe), "--weights", str(onnx), "--work", str(folder / "again")]
+    done = CliRunner().invoke(small, words)
+    assert done.exit_code == 0, done.output
+    again = Path(done.output.strip())
+    assert again == folder / "again" / "results" / model.parent.name / model.name
+    for name in ("plans.json", "dataset.json"):
+        assert (again / name).read_bytes() == (model / name).read_bytes()
+    stored, back = (
+        torch.load(of / "fold_all" / FINAL, weights_only=True)["network_weights"]
+        for of in (model, again)
+    )
+    assert stored.keys() == back.keys()
+    finest = max(name for name in stored if "seg_layers" in name).removesuffix("weight")
+    for name, weight in stored.items():
+        if "seg_layers" not in name or name.startswith(finest):
+            np.testing.assert_array_equal(back[name], weight, err_msg=name)
