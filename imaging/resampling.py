@@ -45,11 +45,11 @@ def resample_linear(
         values = array.astype(np.float32, copy=False)
         return values if clip is None else np.clip(values, *clip)
     result = np.empty(shape, dtype=np.float32)
-    done = 0
+    slices, done = Linear(array.shape[0], shape[0]), 0
     for place, slab in linear_slabs(array, shape, clip):
         result[place] = slab
         if consume:
-            needed = Linear(array.shape[0], shape[0]).first_needed(place.stop)
+            needed = slices.first_needed(place.stop)
             give_back(array[done:needed])
             done = needed
     return result
