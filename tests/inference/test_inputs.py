@@ -1,24 +1,18 @@
-"""What `predict` and `segment` take: any format, one CT or many; one line for the rest."""
+"""What `predict` takes: any format, one CT or many."""
 
 import json
 import shutil
-import sys
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from click.testing import CliRunner
 
-from imaging.errors import KitError, VolumeError
-from imaging.extras import how_to_install
 from imaging.label_maps import read_label_map
 from imaging.volumes import read_volume
-from inference import Settings, open_predictor, segment
-from inference.cli import main
-from inference.inputs import found_inputs, one_ct
+from inference import Settings, open_predictor
+from inference.inputs import found_inputs
 from inference.pipeline import predict_folder
 
 pytest.importorskip("onnx")
@@ -26,25 +20,11 @@ pytest.importorskip("openvino")
 pytest.importorskip("pydicom")
 
 from tests.imaging.dicom_files import images, phantom, write
+from tests.inference.ct_files import as_dicom, write_as, zipped
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "TS_example_0000.nii.gz"
 ONE_THREAD = Settings(threads=1, precision="f32")
-LPS = np.eye(3)
-
-
-@pytest.fixture
-def predict(manifest_path):
-    """Run `predict` as the command line does; a traceback fails the test."""
-
-    def run(inputs, outputs, *options):
-        words = ["predict", inputs, outputs, "--manifest", manifest_path, "--threads", 1, *options]
-        done = CliRunner(env={"COLUMNS": "80"}).invoke(main, [str(word) for word in words])
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return done
-
-    return run
 
 
 def report_of(folder):
@@ -53,40 +33,6 @@ def report_of(folder):
 
 def maps_in(folder):
     return sorted(path.name for path in folder.iterdir() if path.name != "run.json")
-
-
-def write_as(path, source, **options):
-    image = sitk.ReadImage(str(source))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(image, str(path), **options)
-    return path
-
-
-def as_dicom(source, folder, series="1.2.3.4"):
-    image = sitk.ReadImage(str(source))
-    turn = np.array(image.GetDirection()).reshape(3, 3)
-    x, y, z = image.GetSpacing()
-    made = images(
-        sitk.GetArrayFromImage(image),
-        series,
-        step_mm=(turn[:, 2] * z).tolist(),
-        origin_mm=image.GetOrigin(),
-        ImageOrientationPatient=[*turn[:, 0], *turn[:, 1]],
-        PixelSpacing=[y, x],
-        PixelRepresentation=1,
-        BitsStored=16,
-        HighBit=15,
-        RescaleIntercept=0,
-    )
-    return write(made, folder)
-
-
-def zipped(folder, path):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.rglob("*")):
-            if file.is_file():
-                archive.write(file, file.relative_to(folder.parent))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -242,116 +188,6 @@ def test_a_zip_with_several_series_and_files(tmp_path, write_ct, boxes, predict)
     assert not unpacked.exists()
 
 
-def same_case(folder, ct):
-    shutil.copy(ct, folder / "ct.nii.gz")
-    return folder, "ct.nii.gz and ct_0000.nii.gz would both be case ct; rename one"
-
-
-def series_and_file(folder, ct):
-    as_dicom(ct, folder / "ct")
-    return folder, "ct_0000.nii.gz and the DICOM series in ct would both be case ct"
-
-
-def nothing(folder, ct):
-    (folder / "none").mkdir()
-    return folder / "none", "none holds no CT; .nii, .nii.gz, .nrrd"
-
-
-def not_there(folder, ct):
-    return folder / "none", "none does not exist; give a CT or a folder of CTs"
-
-
-def text(folder, ct):
-    (folder / "a.txt").write_text("text")
-    return folder / "a.txt", "a.txt is no CT; .nii, .nii.gz, .nrrd"
-
-
-def only_a_scout(folder, ct):
-    scout = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
-    below = write(images(phantom(2), **scout), folder / "P1")
-    return below, "DICOM series left out: P1_2 (a localiser)"
-
-
-def one_slice_of_a_series(folder, ct):
-    below = write(images(phantom()), folder / "P1", "{}.dcm")
-    return below / "3.dcm", "DICOM series left out: 3_2 (one image, no volume)"
-
-
-def damaged_zip(folder, ct):
-    (folder / "a.zip").write_bytes(b"PK\x03\x04" + bytes(50))
-    return folder / "a.zip", "a.zip: damaged .zip ("
-
-
-def empty_zip(folder, ct):
-    zipfile.ZipFile(folder / "a.zip", "w").close()
-    return folder / "a.zip", "a.zip holds no CT; .nii, .nii.gz"
-
-
-def encrypted_zip(folder, ct):
-    path = zipped(write(images(phantom(2)), folder / "P1"), folder / "a.zip")
-    content = bytearray(path.read_bytes())
-    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        start = content.find(mark)
-        while start >= 0:
-            content[start + at] |= 1
-            start = content.find(mark, start + 1)
-    path.write_bytes(content)
-    return path, "a.zip: an encrypted .zip; unpack it first"
-
-
-@pytest.mark.parametrize(
-    "arrange",
-    [
-        same_case,
-        series_and_file,
-        nothing,
-        not_there,
-        text,
-        only_a_scout,
-        one_slice_of_a_series,
-        damaged_zip,
-        empty_zip,
-        encrypted_zip,
-    ],
-)
-def test_what_cannot_start_says_why_in_one_line(tmp_path, write_ct, boxes, predict, arrange):
-    ct = write_ct(tmp_path / "in" / "ct_0000.nii.gz", boxes[0])
-    inputs, message = arrange(ct.parent, ct)
-    done = predict(inputs, tmp_path / "out")
-    assert done.exit_code == 1
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("Error: ")
-    assert message in line
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_zip_that_does_not_fit_on_the_disk(tmp_path, monkeypatch):
-    path = zipped(write(images(phantom()), tmp_path / "P1"), tmp_path / "a.zip")
-    full = shutil.disk_usage(tmp_path)._replace(free=100)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
-    with (
-        pytest.raises(KitError, match=r"a\.zip unpacks to 0 MiB, .* has 0 MiB; set TMPDIR"),
-        found_inputs(path),
-    ):
-        pass
-
-
-def test_without_pydicom_it_says_what_to_type(tmp_path, predict, monkeypatch, write_ct, boxes):
-    write(images(phantom()), tmp_path / "in")
-    write_ct(tmp_path / "nifti" / "a.nii.gz", boxes[0])
-    (tmp_path / "nifti" / "b.txt").write_text("text")
-    for name in ("scan", "stack", "pixels", "headers"):
-        monkeypatch.delitem(sys.modules, f"imaging.dicom.{name}", raising=False)
-    monkeypatch.setitem(sys.modules, "pydicom", None)
-    done = predict(tmp_path / "in", tmp_path / "out")
-    assert done.exit_code == 1
-    advice = how_to_install("dicom")
-    assert done.stderr == (
-        f"Error: a DICOM file cannot be read: pydicom is not installed; {advice}\n"
-    )
-    assert predict(tmp_path / "nifti", tmp_path / "out").exit_code == 0
-
-
 def test_a_second_run_does_not_take_its_own_results(tmp_path, predict, write_ct, boxes):
     folder = write(images(phantom()), tmp_path / "P1")
     for _ in range(2):
@@ -369,95 +205,6 @@ def test_a_map_is_not_written_over_its_ct(tmp_path, predict, write_ct, boxes):
     done = predict(ct, tmp_path)
     assert done.exit_code == 1
     assert "the label map of a would be written over the CT" in done.stderr
-
-
-def test_a_damaged_nrrd_has_an_empty_map(tmp_path, predict, write_ct, boxes):
-    ct = write_ct(tmp_path / "a.nii.gz", boxes[0])
-    path = write_as(tmp_path / "in" / "b.nrrd", ct)
-    path.write_bytes(path.read_bytes()[:-9])
-    done = predict(path, tmp_path / "out")
-    assert done.exit_code == 1
-    assert "b: failed: b.nrrd: damaged or truncated" in done.stderr
-    assert "an empty label map was written in its place" in done.stderr
-    found = read_label_map(tmp_path / "out" / "b.nii.gz")
-    assert found.labels.shape == boxes[0].shape
-    assert not found.labels.any()
-
-
-def test_an_unreadable_slice_leaves_an_empty_map(tmp_path, predict):
-    made = images(phantom())
-    made[1].PixelData = made[1].PixelData[:-20]
-    done = predict(write(made, tmp_path / "P1"), tmp_path / "out")
-    assert done.exit_code == 1
-    assert "P1: failed: IM0001: truncated (80 of 90 pixels)" in done.stderr
-    assert read_label_map(tmp_path / "out" / "P1.nii.gz").labels.shape == (6, 9, 10)
-
-
-def test_what_a_series_warns_of_is_in_the_report_and_strict_refuses_it(tmp_path, predict):
-    made = images(phantom())
-    folder = write([*made, made[2]], tmp_path / "P1")
-    said = "1 doubled image with the same pixels dropped"
-    assert predict(folder, tmp_path / "out").exit_code == 0
-    assert said in report_of(tmp_path / "out")["cases"][0]["warnings"]
-    done = predict(folder, tmp_path / "out", "--strict")
-    assert f"P1: failed: P1: {said}; refused by --strict" in done.stderr
-
-
-def test_segment_takes_one_ct(tmp_path, network, write_ct, boxes):
-    ct = write_ct(tmp_path / "in" / "a_0000.nii.gz", boxes[0])
-    manifest = network()
-    found = segment(str(ct), str(manifest.folder / "weights_manifest.json"), ONE_THREAD)
-    np.testing.assert_array_equal(found.labels, boxes[1])
-    assert (found.report.case, found.source) == ("a", ct)
-    shutil.copy(ct, ct.with_name("b.nii.gz"))
-    with pytest.raises(KitError, match=r"holds 2 CTs \(a, b\); give one of them"):
-        segment(ct.parent, manifest, ONE_THREAD)
-    with one_ct(ct) as source:
-        assert source == ct
-
-
-def test_an_array_without_direction_is_said_to_be_lps(network, boxes):
-    hu, expected = boxes
-    found = segment(hu, network(), ONE_THREAD, spacing_mm=(2, 2, 2))
-    np.testing.assert_array_equal(found.labels, expected)
-    assert found.report.warnings[0] == (
-        "no direction was given; axes to Left, Posterior, Superior were assumed"
-    )
-    assert found.header.shape == hu.shape
-    found = segment(hu, network(), ONE_THREAD, spacing_mm=(2, 2, 2), direction=LPS)
-    assert found.report.warnings == ()
-
-
-@pytest.mark.parametrize(
-    ("array", "options", "message"),
-    [
-        (np.zeros((3, 4), np.int16), {}, r"array of int16 \(3, 4\); give numbers \[Z, Y, X\]"),
-        (np.zeros((3, 4, 5), bool), {}, "array of bool"),
-        (np.zeros((3, 4, 5)), {"spacing_mm": (1, 1, 1)}, "array: every voxel is 0"),
-        (np.ones((3, 4, 5)), {}, "spacing_mm is None; give an array's voxel size"),
-        (np.ones((3, 4, 5)), {"spacing_mm": (1, 1, 0)}, r"spacing_mm is \(1, 1, 0\)"),
-        (np.ones((3, 4, 5)), {"spacing_mm": 2.0}, "spacing_mm is 2.0"),
-        (
-            np.ones((3, 4, 5)),
-            {"spacing_mm": (1, 1, 1), "direction": 2 * LPS},
-            "three columns of length 1",
-        ),
-        (
-            np.full((3, 4, 5), np.nan),
-            {"spacing_mm": (1, 1, 1)},
-            "array: 60 voxels are NaN or infinite",
-        ),
-    ],
-)
-def test_arrays_that_are_no_ct(network, array, options, message):
-    with pytest.raises(VolumeError, match=message):
-        segment(array, network(), ONE_THREAD, **options)
-
-
-def test_spacing_is_only_for_arrays(tmp_path, network, write_ct, boxes):
-    ct = write_ct(tmp_path / "a.nii.gz", boxes[0])
-    with pytest.raises(KitError, match="are for arrays; every other CT has its own"):
-        segment(ct, network(), ONE_THREAD, spacing_mm=(2, 2, 2))
 
 
 def test_a_series_knows_its_place_in_a_folder_of_cases(tmp_path, network):

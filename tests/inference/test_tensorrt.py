@@ -1,280 +1,33 @@
-"""Plans for GPUs: the float16 graph, the index, the gate, and TensorRT-RTX's builds on a CPU."""
+"""Plans for GPUs, built on a CPU, and the engine where there is none."""
 
 import hashlib
 import json
 import logging
 import re
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from imaging.errors import EngineError, KitError
+from imaging.errors import EngineError
 from imaging.extras import how_to_install
-from inference.builders.tensorrt_parity import plan_agreement
 from inference.cli import main
 from inference.engines import EngineOptions, open_engine, plan_folder
-from inference.engines import tensorrt_index as index
 from inference.engines.tensorrt_index import (
-    EnginePlan,
-    add_plan,
-    fitting,
     plans_of,
     read_plan,
 )
 from inference.engines.tensorrt_runtime import listener
 from inference.manifest import WeightsFile, load_manifest
+from tests.inference.normed_network import normed_network
 
 onnx = pytest.importorskip("onnx")
-evaluators = pytest.importorskip("onnx.reference")
 ROOT = Path(__file__).parents[2]
-PATCH = (4, 5, 6)
 RTX = "tensorrt-rtx"
 TARGETS = ("sm75", "sm86", "sm89", "sm120")
-
-
-def normed_network(path, *, weight=0.5, operator="LeakyRelu", stored_as_f16=False):
-    """Write conv, instance norm, activation, conv: what every stage of an nnU-Net is made of."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(0)
-    first = np.full((2, 1, 1, 1, 1), weight, dtype=np.float32)
-    last = rng.normal(size=(3, 2, 1, 1, 1)).astype(np.float16).astype(np.float32)
-    nodes = [
-        helper.make_node("Conv", ["patches", "first"], ["a"]),
-        helper.make_node("InstanceNormalization", ["a", "scale", "shift"], ["b"], epsilon=1e-5),
-        helper.make_node(operator, ["b"], ["c"]),
-        helper.make_node("Conv", ["c", "last"], ["logits"]),
-    ]
-    weights = {"first": first, "scale": np.float32([1.5, 2]), "shift": np.float32([0.1, -1e-5])}
-    if stored_as_f16:
-        nodes.insert(0, helper.make_node("Cast", ["last_f16"], ["last"], to=TensorProto.FLOAT))
-        weights["last_f16"] = last.astype(np.float16)
-    else:
-        weights["last"] = last
-    graph = helper.make_graph(
-        nodes,
-        "normed",
-        [helper.make_tensor_value_info("patches", TensorProto.FLOAT, [1, 1, *PATCH])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3, *PATCH])],
-        [numpy_helper.from_array(array, name) for name, array in weights.items()],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    path.write_bytes(
-        helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
-    )
-    return path
-
-
-def half(path):
-    from inference.builders.half_graph import half_graph
-
-    return half_graph(path)
-
-
-def operators(serialized):
-    from onnx import TensorProto
-
-    names = []
-    for node in onnx.load_from_string(serialized).graph.node:
-        to = [TensorProto.DataType.Name(entry.i) for entry in node.attribute if entry.name == "to"]
-        names.append(" ".join([node.op_type, *to]))
-    return names
-
-
-@pytest.mark.parametrize("stored_as_f16", [False, True])
-def test_norms_are_float32_between_casts_and_nothing_else_is(tmp_path, stored_as_f16):
-    made = half(normed_network(tmp_path / "net.onnx", stored_as_f16=stored_as_f16))
-    assert operators(made) == [
-        "Cast FLOAT16",
-        "Conv",
-        "Cast FLOAT",
-        "InstanceNormalization",
-        "Cast FLOAT16",
-        "LeakyRelu",
-        "Conv",
-        "Cast FLOAT",
-    ]
-    weights = {tensor.name: onnx.numpy_helper.to_array(tensor)
-               for tensor in onnx.load_from_string(made).graph.initializer}  # fmt: skip
-    assert {name: array.dtype.name for name, array in weights.items()} == {
-        "first": "float16", "last": "float16", "scale": "float32", "shift": "float32"
-    }  # fmt: skip
-    assert weights["shift"][1] == np.float32(-1e-5)  # float16 would make it -1.0014e-05
-
-
-def test_the_same_network_gives_the_same_bytes(tmp_path):
-    path = normed_network(tmp_path / "net.onnx")
-    assert half(path) == half(path)
-
-
-def test_the_default_weights_can_be_made_float16():
-    manifest = load_manifest(ROOT / "weights_manifest.json")
-    found = operators(half(manifest.weights("onnx")))
-    norms = found.count("InstanceNormalization")
-    assert norms > 10
-    # one before and one behind every norm, one at either end; none of the storage's
-    assert (found.count("Cast FLOAT"), found.count("Cast FLOAT16")) == (norms + 1, norms + 1)
-
-
-@pytest.mark.parametrize(
-    ("changes", "complaint"),
-    [
-        ({"weight": 70000.0}, "first has weights beyond float16's 65504"),
-        ({"weight": float("nan")}, "first has weights beyond float16's 65504"),
-        ({"operator": "Softmax"}, "cannot be made float16: Softmax"),
-    ],
-)
-def test_what_float16_cannot_do_is_refused(tmp_path, changes, complaint):
-    with pytest.raises(EngineError, match=complaint):
-        half(normed_network(tmp_path / "net.onnx", **changes))
-
-
-def test_a_damaged_network_is_refused(tmp_path):
-    path = tmp_path / "net.onnx"
-    path.write_bytes(b"not a network")
-    with pytest.raises(EngineError, match=r"net\.onnx is no ONNX network"):
-        half(path)
-
-
-def plan(**changes):
-    made = EnginePlan(
-        file="a.plan", sha256="", bytes=0, onnx_sha256="ab", engine=RTX, version="1.7",
-        target="sm86", gpu=None, precision="fp16", flags={}, build_seconds=1.0, layers={},
-        parity=index.UNCHECKED,
-    )  # fmt: skip
-    return replace(made, **changes)
-
-
-def test_a_plan_comes_back_as_it_was_written(tmp_path):
-    first, second = plan(), plan(file="b.plan", target="sm89")
-    written = [add_plan(tmp_path, p, content) for p, content in ((second, b"two"), (first, b"one"))]
-    assert index.read_index(tmp_path) == [written[1], written[0]]  # by file
-    assert (written[0].bytes, read_plan(tmp_path, written[0])) == (3, b"two")
-
-
-def test_a_plan_built_again_replaces_the_first(tmp_path):
-    add_plan(tmp_path, plan(), b"one")
-    again = add_plan(tmp_path, plan(build_seconds=2.0), b"three")
-    assert index.read_index(tmp_path) == [again]
-    assert read_plan(tmp_path, again) == b"three"
-
-
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        (b"{", "index.json is not JSON"),
-        (b'{"plans": []}', "index.json: schema: expected 1, found None; delete"),
-        (b'{"schema": 1, "plans": [{"file": "a"}]}', r"plans\[0\]: missing key: sha256"),
-        (b'{"schema": 9, "plans": []}', "schema: expected 1, found 9; delete the folder and build"),
-        (b"[1]", "index.json: expected object"),
-        (b"\xff", "index.json is not JSON"),
-    ],
-)
-def test_an_index_that_is_none_is_refused(tmp_path, content, complaint):
-    (tmp_path / "index.json").write_bytes(content)
-    with pytest.raises(EngineError, match=complaint):
-        index.read_index(tmp_path)
-
-
-def test_a_plan_that_was_changed_or_lost_is_refused(tmp_path):
-    written = add_plan(tmp_path, plan(), b"one")
-    (tmp_path / "a.plan").write_bytes(b"two")
-    with pytest.raises(EngineError, match=r"sha256 \w+, the index says"):
-        read_plan(tmp_path, written)
-    (tmp_path / "a.plan").unlink()
-    with pytest.raises(EngineError, match="cannot be read"):
-        read_plan(tmp_path, written)
-
-
-def test_where_a_plan_cannot_be_written_no_index_says_it_is_there(tmp_path):
-    (tmp_path / "a.plan").mkdir()  # nothing can be put in its place
-    with pytest.raises(KitError):
-        add_plan(tmp_path, plan(), b"one")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.plan"]
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"), [("size=64k", "No space left"), ("ro", "Read-only file system")]
-)
-def test_a_disk_that_takes_nothing_gets_no_plan_and_no_index(tmp_path, options, complaint):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no right to mount a small file system")
-    try:
-        with pytest.raises(KitError, match=complaint):
-            add_plan(disk, plan(), bytes(1 << 20))
-        assert list(disk.iterdir()) == []
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"version": "1.6"}, "a.plan: built by tensorrt-rtx 1.6, here is 1.7"),
-        ({"target": "sm75"}, r"a.plan: built for sm75, RTX A6000 is sm86"),
-        ({"gpu": "RTX A4000"}, "a.plan: built for RTX A4000, here is RTX A6000"),
-    ],
-)
-def test_a_plan_that_does_not_fit_is_passed_over_with_its_reason(changes, reason):
-    with pytest.raises(EngineError, match=reason):
-        fitting([plan(**changes)], RTX, "1.7", "sm86", "RTX A6000")
-    exact = plan(file="b.plan", gpu="RTX A6000")
-    assert fitting([plan(**changes), exact], RTX, "1.7", "sm86", "RTX A6000") == exact
-
-
-def test_without_any_plan_it_says_how_to_build_one():
-    with pytest.raises(EngineError, match=r"there is none for this network; build one with"):
-        fitting([], RTX, "1.7", "sm86", "RTX A6000")
-
-
-def test_plans_of_another_network_are_not_this_ones(network):
-    manifest = network()
-    folder = plan_folder(manifest)
-    folder.mkdir()
-    mine = add_plan(folder, plan(onnx_sha256=manifest.files["onnx"].sha256), b"one")
-    add_plan(folder, plan(file="b.plan", onnx_sha256="cd"), b"two")
-    assert plans_of(manifest) == plans_of(manifest, RTX) == [mine]
-    assert plans_of(manifest, "tensorrt") == []
-
-
-LIVER = np.float32([[[[[1]]], [[[2]]]]])
-
-
-@pytest.mark.parametrize(
-    ("reference", "logits", "complaint"),
-    [
-        (LIVER, LIVER * np.nan, "NaN or infinity"),
-        (LIVER, LIVER * np.inf, "NaN or infinity"),
-        (LIVER, LIVER[:, ::-1], "background where float32 has organs"),
-        (LIVER, LIVER * np.float32(1.02), "relative RMS 2.0e-02"),  # 2 % off everywhere
-        (LIVER[:, ::-1], LIVER, "finds no organ in this patch"),
-    ],
-)
-def test_a_plan_that_is_not_the_network_is_refused(reference, logits, complaint):
-    with pytest.raises(EngineError, match=complaint):
-        plan_agreement(reference, logits)
-
-
-def test_a_plan_whose_labels_differ_too_often_is_refused():
-    reference = np.zeros((1, 2, 1, 1, 100), dtype=np.float32)
-    reference[:, 0], reference[0, 0, 0, 0, 0] = 1e-4, 100.0
-    reference[0, 1, 0, 0, 1] = 1.0
-    logits = reference.copy()
-    logits[0, 1, 0, 0, 2] = 2e-4  # one voxel of a hundred
-    with pytest.raises(EngineError, match=r"label agreement 0\.99000"):
-        plan_agreement(reference, logits)
-    assert plan_agreement(reference, reference) == {
-        "relative_rms": 0.0, "max_abs": 0.0, "label_agreement": 1.0
-    }  # fmt: skip
 
 
 @pytest.fixture
