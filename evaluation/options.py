@@ -38,8 +38,9 @@ ANNOTATED = click.option(
     "--annotated",
     metavar="FILE|LABELS",
     callback=_read_annotated,
-    help="What was annotated in the truths: `all`, labels as in `1,2,spleen`, or a cases.json "
-    "that says it case by case. By default: what occurs in any of them (calibrate: in each).",
+    help="What was annotated in the truths: `all`, labels as in `1,2,spleen`, `each` for what each "
+    "truth shows, or a cases.json that says it case by case. By default: what occurs in any of "
+    "them (calibrate: each).",
 )
 PROFILE = click.option(
     "--profile",

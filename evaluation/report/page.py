@@ -12,7 +12,7 @@ from evaluation.profiles.profile import FLARE23
 from evaluation.report.pictures import PRED_COLOR, TRUTH_COLOR, Picture, draw_planes
 from evaluation.report.plots import organ_boxes
 from evaluation.report.scene import Folders, read_scene, worst_organs
-from evaluation.scoring.annotated import line_of
+from evaluation.scoring.annotated import doubt_of, line_of
 from evaluation.scoring.fixed import RESAMPLES
 from evaluation.scoring.folders import SUFFIX
 from evaluation.scoring.healthy import healthy_line
@@ -95,7 +95,8 @@ def write_report(
         organ_count=sum(organ not in scores.unannotated for organ in profile.organs),
         healthy=None if scores.healthy is None else healthy_line(scores.healthy),
         looks=log_sentence(scores.looks),
-        annotated=line_of(scores.names, scores.unannotated, scores.annotated),
+        annotated=line_of(scores),
+        doubt=doubt_of(scores),
         tolerance_mm=profile.tolerances_mm,
         figures=FIGURES,
         rows=rows,

@@ -4,19 +4,28 @@ Every collection annotates its own organs. An organ that its annotators looked f
 is absent, and a prediction of it is wrong. Of an organ that they did not look for nothing is known.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from evaluation.profiles.profile import FLARE23, Profile
-from evaluation.scoring.scores import NOT_ANNOTATED, CaseScores, LabelScore
+from evaluation.scoring.scores import (
+    NO_PREDICTION,
+    NOT_ANNOTATED,
+    CaseScores,
+    LabelScore,
+    Scores,
+)
 from imaging.errors import KitError, joined
 from imaging.organs import ORGANS, TUMOUR
 from imaging.records import read_table
 
 ALL = "all"
+EACH = "each"
 OCCURRING = "what occurs in a truth"
+SHOWN = "what each truth shows"
 _BLANK = LabelScore(note=NOT_ANNOTATED)
 
 
@@ -34,13 +43,15 @@ class AnnotatedLabels:
     by_case: Mapping[str, frozenset[int]] = field(default_factory=dict)
     """Where it is not the same everywhere."""
 
-    def of(self, case: str) -> frozenset[int] | None:
-        """Return the labels annotated in a case; None where that is unknown."""
+    def of(self, case: str, shown: frozenset[int]) -> frozenset[int] | None:
+        """Return the labels annotated in a case, whose truth has `shown`; None where unknown."""
+        if self.source == SHOWN:
+            return shown
         return self.by_case.get(case) if self.everywhere is None else self.everywhere
 
 
 def read_annotated(words: str) -> AnnotatedLabels:
-    """Read the value of `--annotated`: "all", labels with commas between them, or a table.
+    """Read the value of `--annotated`: "all", "each", labels with commas between them, or a table.
 
     Labels are numbers from 1 to 14 or names. A table is a cases.json as `train data` writes it; of
     each row of its "cases" only "case" and "annotated", a list of labels, are read.
@@ -51,6 +62,8 @@ def read_annotated(words: str) -> AnnotatedLabels:
     """
     if words == ALL:
         return AnnotatedLabels(ALL, frozenset(ORGANS.values()))
+    if words == EACH:
+        return AnnotatedLabels(SHOWN)
     if words.endswith(".json") or Path(words).is_file():
         return AnnotatedLabels(words, by_case=_read_table(Path(words)))
     labels = frozenset(_label(word.strip()) for word in words.split(","))
@@ -98,14 +111,14 @@ def score_annotated(
         KitError: Nothing was annotated in any case, or `annotated` speaks of FLARE23's labels and
             the profile numbers them otherwise.
     """
-    if annotated is not None and annotated.source != ALL and not profile.numbered_as_flare23:
-        raise KitError(
-            f"--annotated {annotated.source}: {profile.name} does not number labels as FLARE23 "
-            "does; give --annotated all, or none"
-        )
     if annotated is None:
         occurring = frozenset(label for case in cases for label in case.truth_labels)
         annotated = AnnotatedLabels(OCCURRING, occurring)
+    elif annotated.source not in (ALL, SHOWN) and not profile.numbered_as_flare23:
+        raise KitError(
+            f"--annotated {annotated.source}: {profile.name} does not number labels as FLARE23 "
+            "does; give --annotated all, --annotated each, or none"
+        )
     blanked = tuple(blank_unannotated(case, annotated, profile) for case in cases)
     scored = [case for case in blanked if case.labels]
     if scored and all(len(case.unannotated) == len(profile.labels) for case in scored):
@@ -125,7 +138,7 @@ def blank_unannotated(
     """
     if not case.labels:
         return case
-    labels = annotated.of(case.case)
+    labels = annotated.of(case.case, frozenset(case.truth_labels))
     if labels is None:
         reason = f"{annotated.source} does not say what was annotated in it; add a row"
         return replace(case, labels={}, true_lesions=(), pred_lesions=(), error=reason)
@@ -142,8 +155,39 @@ def blank_unannotated(
     return replace(case, labels=scores, warning=warning)
 
 
-def line_of(names: Iterable[str], unannotated: Sequence[str], source: str) -> str:
-    """Return the line that says which of `names` were annotated and what is blank therefore."""
-    named = "all labels" if not unannotated else ", ".join(o for o in names if o not in unannotated)
+def line_of(scores: Scores) -> str:
+    """Return the line that says which labels were annotated and what is blank therefore."""
+    unannotated, source = scores.unannotated, scores.annotated
+    names = [organ for organ in scores.names if organ not in unannotated]
+    named = ", ".join(names) if unannotated else "all labels"
     line = f"annotated: {named}" if source in (ALL, named) else f"annotated: {named} ({source})"
     return f"{line}; not annotated, so blank: {', '.join(unannotated)}" if unannotated else line
+
+
+def doubt_of(scores: Scores) -> str | None:
+    """Return the line on organs that count 0 although perhaps nobody annotated them there.
+
+    Where it is a guess what was annotated, an organ that one truth has counts in all. The tumour is
+    left out: most scans have none. None if there is no such organ.
+    """
+    if scores.annotated != OCCURRING:
+        return None
+    cases = [case for case in scores.cases if case.labels]
+    absent: dict[int, list[str]] = defaultdict(list)
+    for organ, label in scores.challenge.labels.items():
+        zeros = [
+            case
+            for case in cases
+            if label not in case.truth_labels
+            and case.labels[organ].dsc == 0
+            and case.labels[organ].note != NO_PREDICTION
+        ]
+        if zeros and organ != TUMOUR:
+            absent[len(zeros)].append(organ)
+    if not absent:
+        return None
+    found = (f"{', '.join(absent[n])} in {n} of {len(cases)} cases" for n in sorted(absent)[::-1])
+    return (
+        f"Counted 0, for the truth has none and it is predicted: {'; '.join(found)}. Where nobody "
+        "annotated these organs that is wrong: give --annotated each, or a cases.json."
+    )

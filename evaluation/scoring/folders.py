@@ -22,7 +22,7 @@ from evaluation.scoring.annotated import AnnotatedLabels, score_annotated
 from evaluation.scoring.boxes import label_boxes
 from evaluation.scoring.healthy import false_tumour, healthy_scans
 from evaluation.scoring.lesions import detection
-from evaluation.scoring.scores import CaseScores, LabelScore, Scores
+from evaluation.scoring.scores import NO_PREDICTION, CaseScores, LabelScore, Scores
 from imaging.digest import file_sha256
 from imaging.errors import GeometryError, KitError, VolumeError, in_one_line, joined
 from imaging.label_maps import LabelMap, read_label_map, scaled_numbers, unlike_labels
@@ -181,7 +181,7 @@ def _score_case(scoring: Scoring, truth: Path) -> CaseScores:
     except KitError as error:
         if scoring.missing != "zero":
             return replace(case, error=str(error))
-        zero = LabelScore(0.0, 0.0, note="no usable prediction")
+        zero = LabelScore(0.0, 0.0, note=NO_PREDICTION)
         zeros = dict.fromkeys(scoring.profile.labels, zero)
         return replace(case, labels=zeros, warning=f"{error}; every label counts 0")
     warning = joined(odd, _size_warnings(scoring.rules, wanted, found))

@@ -10,6 +10,7 @@ from evaluation.scoring.intervals import Difference
 from imaging.organs import TUMOUR
 
 NOT_ANNOTATED = "not annotated"
+NO_PREDICTION = "no usable prediction"
 """Note of a label that nobody looked for in a case's truth: absent is another thing."""
 METRICS = ("dsc", "nsd", "hd95_mm", "volume_error_ml")
 """Metrics of one label in one case that have a mean."""

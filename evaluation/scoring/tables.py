@@ -10,7 +10,7 @@ from rich.text import Text
 
 from evaluation.open_table import numbers, open_table, with_interval
 from evaluation.profiles.profile import FLARE23
-from evaluation.scoring.annotated import line_of
+from evaluation.scoring.annotated import doubt_of, line_of
 from evaluation.scoring.folders import SUFFIX
 from evaluation.scoring.healthy import healthy_line
 from evaluation.scoring.log import log_sentence
@@ -64,7 +64,9 @@ def show_scores(scores: Scores, console: Console) -> None:
             ]
         table.add_row(f"mean of {count} organs" if organ == "organs" else organ, *cells)
     show_table(table, console)
-    console.print(Text(line_of(scores.names, scores.unannotated, scores.annotated)))
+    console.print(Text(line_of(scores)))
+    if (doubt := doubt_of(scores)) is not None:
+        console.print(Text(doubt))
     if TUMOUR in scores.names and TUMOUR not in scores.unannotated:
         console.print(Text(healthy_line(scores.healthy)))
     if scores.profile != FLARE23.name:

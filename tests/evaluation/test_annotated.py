@@ -232,8 +232,8 @@ class TestOption:
         row = Case("a", "i/a_0000.nii.gz", "l/a.nii.gz", (1,), (1, 3), "partial")
         write_cases([row], tmp_path / "cases.json")
         found = read_annotated(str(tmp_path / "cases.json"))
-        assert found.of("a") == {1, 3}
-        assert found.of("b") is None
+        assert found.of("a", frozenset()) == {1, 3}
+        assert found.of("b", frozenset({1})) is None
 
 
 LABELS = st.frozensets(st.sampled_from(list(ORGANS.values())))

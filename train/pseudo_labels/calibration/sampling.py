@@ -73,7 +73,7 @@ def _annotated(
     """Return the labels up to `top` that were annotated in a case."""
     annotated = shown = {k for k in labels_in(labels) if k <= top}
     if annotations is not None:
-        named = annotations.of(truth.name.removesuffix(LABEL_SUFFIX))
+        named = annotations.of(truth.name.removesuffix(LABEL_SUFFIX), frozenset(shown))
         if named is None or not named >= shown:
             raise KitError(
                 f"{truth.name} shows labels that --annotated does not name; mend one of them"
