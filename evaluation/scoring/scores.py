@@ -235,6 +235,11 @@ class Scores:
         return tuple(case for case in self.cases if case.error or case.warning)
 
     @property
+    def scored(self) -> bool:
+        """Whether any case has scores."""
+        return any(case.labels for case in self.cases)
+
+    @property
     def unannotated(self) -> tuple[str, ...]:
         """Organs that were annotated in none of the cases that have scores."""
         blank = [set(case.unannotated) for case in self.cases if case.labels]

@@ -45,6 +45,23 @@ def write_long_csv(scores: Scores, path: Path) -> None:
 
 def show_scores(scores: Scores, console: Console) -> None:
     """Print the means by organ, tumours one by one, the problems, the strata, earlier scorings."""
+    if scores.scored:
+        _show_means(scores, console)
+    if scores.problems:
+        show_table(_problems(scores), console)
+    if scores.detection and scores.detection[0].true + scores.detection[0].predicted:
+        show_table(_one_to_one(scores), console)
+    shown = [s for s in scores.by_stratum if s.metric == "dsc"]
+    for (column, of), group in groupby(shown, lambda s: (s.column, s.of)):
+        show_table(_strata(column, of, group), console)
+    if scores.by_stratum:
+        console.print(Text("Differences from the first row, the reference. NSD: strata.csv."))
+        console.print(Text("(–): too few cases for an interval; nothing is settled by them."))
+    console.print(Text(log_sentence(scores.looks)))
+
+
+def _show_means(scores: Scores, console: Console) -> None:
+    """Print the means by organ, what was annotated, and lesions by size."""
     fixed, profile = scores.rules == "fixed", scores.challenge
     count = sum(organ not in scores.unannotated for organ in profile.organs)
     title = f"{scores.team}, cases: {len(scores.cases)}, rules: {scores.rules}, {profile.name}"
@@ -73,17 +90,6 @@ def show_scores(scores: Scores, console: Console) -> None:
         console.print(Text(f"{profile.title}. Not confirmed: {'; '.join(profile.left_out)}."))
     if scores.detection:
         show_table(_detection(scores), console)
-    if scores.problems:
-        show_table(_problems(scores), console)
-    if scores.detection and scores.detection[0].true + scores.detection[0].predicted:
-        show_table(_one_to_one(scores), console)
-    shown = [s for s in scores.by_stratum if s.metric == "dsc"]
-    for (column, of), group in groupby(shown, lambda s: (s.column, s.of)):
-        show_table(_strata(column, of, group), console)
-    if scores.by_stratum:
-        console.print(Text("Differences from the first row, the reference. NSD: strata.csv."))
-        console.print(Text("(–): too few cases for an interval; nothing is settled by them."))
-    console.print(Text(log_sentence(scores.looks)))
 
 
 def _mean_text(mean: Mean, digits: int, *, sign: bool = False) -> str:

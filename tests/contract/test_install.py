@@ -180,6 +180,25 @@ def test_an_unknown_missing_module_is_a_bug_and_shows():
     assert isinstance(done.exception, ModuleNotFoundError)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("score -q", "-q comes before the command: flare23 -q score …"),
+        (
+            "train run --verbose",
+            "--verbose comes before the command: flare23 train --verbose run …",
+        ),
+        ("train small fit -q", "-q comes before the command: flare23 train -q small fit …"),
+        ("score -x", "No such option '-x'."),
+        ("-x", "No such option '-x'."),
+    ],
+)
+def test_an_option_of_all_commands_is_shown_its_place(words, said):
+    done = CliRunner().invoke(flare23, words.split(), prog_name="flare23")
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1] == f"Error: {said}"
+
+
 def test_quiet_leaves_out_progress_but_no_warning(tmp_path):
     (tmp_path / "in").mkdir()
     source = ROOT / "samples" / "TS_example_0000.nii.gz"

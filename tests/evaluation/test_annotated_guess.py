@@ -89,3 +89,15 @@ def test_a_case_without_a_prediction_is_not_named(score, tmp_path):
     (tmp_path / "pred" / "a.nii.gz").unlink()
     screen, _ = score("--missing", "zero")
     assert "right kidney in 1 of 3 cases. Where nobody" in screen
+
+
+def test_where_no_case_is_scored_nothing_is_said_of_labels(score, tmp_path):
+    for case in TRUTHS:
+        (tmp_path / "pred" / f"{case}.nii.gz").rename(tmp_path / "pred" / f"{case}_0000.nii.gz")
+    screen, found = score()
+    assert "annotated" not in screen
+    assert "(what occurs in a truth)" not in (tmp_path / "out" / "report.html").read_text()
+    assert "Scans without a tumour" not in screen
+    assert "mean of" not in screen
+    assert [case.error is not None for case in found.cases] == [True] * 3
+    assert "a no label map" in screen.replace("│ ", "")
