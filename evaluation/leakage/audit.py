@@ -153,6 +153,10 @@ def find_leakage(
     listed = [list_source(source) for source in sources]
     if len(sources) < 2 and not within:
         raise KitError("one folder alone has nothing to share; give two or more, or --within")
+    places = [source.resolve() for source in sources]
+    again = [str(one) for n, one in enumerate(sources) if places[n] in places[:n]]
+    if again:
+        raise KitError(f"{', '.join(again)} was given already; give each folder or list once")
     cases = [case for source in listed for case in source]
     prepared, digests, unreadable = _prepared(cases, cache, progress)
     pairs = [(a, b) for a, b in combinations(cases, 2) if within or a.source != b.source]

@@ -105,6 +105,14 @@ def test_a_folder_is_compared_with_itself_on_request(folders, tmp_path):
     assert "the same image" in result.output
 
 
+def test_a_folder_that_is_given_twice_is_no_second_one(folders, tmp_path):
+    (tmp_path / "link").symlink_to(folders / "train")
+    for again in (folders / "train", tmp_path / "link"):
+        result = leakage(folders / "train", again)
+        assert result.exit_code == 1
+        assert f"{again} was given already; give each folder or list once" in result.output
+
+
 def test_lists_of_names_are_compared_by_name(folders, tmp_path):
     names = tmp_path / "test_cases.txt"
     names.write_text("patient2\npatient4_0000.nii.gz\nnobody\n\n")
