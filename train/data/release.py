@@ -101,6 +101,8 @@ def list_cases(folder: Path, layout: Layout = LAYOUT) -> list[Case]:
     Raises:
         KitError: The folder is not laid out so, or is empty.
     """
+    if not folder.is_dir():
+        raise KitError(f"there is no folder {folder}; give the one that holds the release")
     if missing := [name for name in layout.folders if not (folder / name).is_dir()]:
         raise KitError(
             f"{folder}: no folder {', '.join(missing)}; give the names that the release has, "

@@ -304,6 +304,15 @@ class TestBadInput:
         assert f"no folder {folder}; give the names" in done.output.replace("\n", "")
         assert not (tmp_path / "o").exists()
 
+    def test_a_release_that_is_not_there(self, tmp_path):
+        place = tmp_path / "nothing"
+        done = CliRunner().invoke(main, ["data", str(place), "-o", str(tmp_path / "o")])
+        assert done.exit_code == 1
+        assert (
+            done.output
+            == f"Error: there is no folder {place}; give the one that holds the release\n"
+        )
+
     def test_empty_folders(self, tmp_path):
         for name in FOLDERS:
             (tmp_path / name).mkdir()
