@@ -34,8 +34,9 @@ def numbers_table(first: str, *numbers: str, title: str) -> Table:
 def show_table(table: Table, console: Console) -> None:
     """Print a table no wider than the console.
 
-    A right-justified column holds numbers and is never folded; text is folded, and never cut. If
-    that is not enough, the columns are parted into pages, each with the first column.
+    A right-justified column holds numbers and is not folded, unless it is too wide for a page of
+    its own; text is folded. If that is not enough, the columns are parted into pages, each with the
+    first column. Nothing is cut.
     """
     for page in fitted(table, console):
         console.print(page)
@@ -47,8 +48,11 @@ def fitted(table: Table, console: Console) -> list[Table]:
         column.overflow = "fold"
     if _size(table, console).maximum <= console.width:
         return [table]
-    columns = [_narrowed(column) for column in table.columns]
-    groups = _grouped(columns, 1 + table.padding[1] + table.padding[3], console)
+    around = 1 + table.padding[1] + table.padding[3]
+    first = _floor(table.columns[0], _FIRST_FLOORS[-1], console)
+    room = console.width - 1 - 2 * around - first
+    columns = [_narrowed(column, room, console) for column in table.columns]
+    groups = _grouped(columns, around, console)
     pages = [_page(table, [columns[place] for place in group]) for group in groups]
     for number, page in enumerate(pages, 1):
         if len(pages) > 1:
@@ -58,15 +62,22 @@ def fitted(table: Table, console: Console) -> list[Table]:
     return pages
 
 
-def _narrowed(column: Column) -> Column:
-    """Return a column as narrow as it goes: of numbers, a word of the heading in each line."""
+def _narrowed(column: Column, room: int, console: Console) -> Column:
+    """Return a column as narrow as it goes: of numbers, a word of the heading in each line.
+
+    Args:
+        column: Of the table.
+        room: Characters that it has on a page of its own; wider numbers are folded.
+        console: Where it is printed.
+    """
     if column.justify != "right":
         return column
     header, footer = (
         "\n".join(cell.split(" ")) if isinstance(cell, str) else cell
         for cell in (column.header, column.footer)
     )
-    return replace(column, no_wrap=True, header=header, footer=footer)
+    narrow = replace(column, no_wrap=True, header=header, footer=footer)
+    return narrow if _floor(narrow, 0, console) <= room else replace(narrow, no_wrap=False)
 
 
 def _floor(column: Column, least: int, console: Console) -> int:

@@ -18,6 +18,8 @@ from imaging.records import read_table
 from imaging.words import number_of
 
 FILES = ("scores.json", "efficiency.json")
+MOST_NAMED = 3
+"""Organs that a reason names; of more it says how many."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,9 @@ def _score_flaw(scores: Scores, of: str, mean: Mean, split: str | None) -> str |
         return f"scored by the rules of {scores.profile}, not of {wanted}"
     unannotated = {organ for case in scores.cases for organ in case.unannotated} - {TUMOUR}
     if of == "organs" and unannotated:
-        named = ", ".join(organ for organ in scores.names if organ in unannotated)
-        return f"not annotated in every case: {named}"
+        named = [organ for organ in scores.names if organ in unannotated]
+        shown = f"{len(named)} organs" if len(named) > MOST_NAMED else ", ".join(named)
+        return f"not annotated in every case: {shown}"
     if mean.count < len(scores.cases):
         return f"{mean.count} of {number_of(len(scores.cases), 'case')} scored"
     return _size_flaw(mean.count, split)

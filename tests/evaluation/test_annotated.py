@@ -36,6 +36,7 @@ from tests.evaluation.results import failed, scored, write_scores
 SHAPE = (10, 11, 12)
 TRUTH = box(SHAPE, (2, 8), (0, 4), (2, 8)) + box(SHAPE, (2, 8), (5, 8), (2, 8), 3)
 PANCREAS = box(SHAPE, (2, 6), (9, 11), (2, 8), 4)
+FOUR = ("spleen", "pancreas", "aorta", "stomach")
 MORE = box(SHAPE, (0, 2), (0, 4), (0, 4), 5) + box(SHAPE, (8, 10), (5, 8), (4, 8), 14)
 
 
@@ -348,6 +349,9 @@ def test_a_mean_over_fewer_organs_is_not_compared_with_thirteen(tmp_path):
     assert figures["liver"].flaw is None
     assert "spleen" not in figures
     assert TUMOUR not in figures
+    write_scores(tmp_path / "few", *(unannotated(scored(f"c{n}"), *FOUR) for n in range(50)))
+    figures = load_measured(tmp_path / "few").figures["dsc_percent"]
+    assert figures["organs"].flaw == "not annotated in every case: 4 organs"
 
 
 def test_a_tumour_that_nobody_drew_is_not_ranked(tmp_path):
