@@ -24,7 +24,7 @@ from evaluation.efficiency.results import (
     case_efficiency,
 )
 from evaluation.efficiency.screen import SHOWN, efficiency_table
-from evaluation.scoring.scores import CaseScores, Detection, Mean, Scores
+from evaluation.scoring.scores import CaseScores, Detection, LabelScore, Mean, Scores
 from evaluation.scoring.tables import show_scores
 from evaluation.submission.rules import RULES, RuleResult, Submission
 from evaluation.submission.screen import rules_table
@@ -95,7 +95,8 @@ def scores(console):
             ("dsc", 0.91234), ("nsd", 0.8123), ("hd95_mm", 123.4), ("volume_error_ml", -1234.5),
         )
     }  # fmt: skip
-    cases = (CaseScores(NAMES[0], error=LONG_REASON), CaseScores(NAMES[1], warning=PATH))
+    labels = dict.fromkeys(ORGANS, LabelScore(0.9, 0.9))
+    cases = (CaseScores(NAMES[0], error=LONG_REASON), CaseScores(NAMES[1], labels, warning=PATH))
     sizes = (Detection("20 to 30 mm", 1000, 900, 1200, 800),)
     found = Scores(NAMES[2], None, "fixed", 0.2, "fail", cases, means, sizes)
     show_scores(found, console)
