@@ -204,7 +204,8 @@ def test_what_was_annotated_is_what_a_truth_shows_unless_it_is_given(partly):
     _, same = partly({"a": [1, 2], "b": [1]})
     _, absent = partly({"a": [1, 2], "b": [1, 2]})
     _, everywhere = partly("1,2")
-    assert same == shown
+    _, each = partly("each")
+    assert same == shown == each
     assert everywhere == absent
     # what the network calls 2 in `b` is background where 2 is absent, and not judged where not
     assert absent["cases"]["b"]["voxels"] > shown["cases"]["b"]["voxels"]
