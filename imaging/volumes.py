@@ -21,7 +21,7 @@ import numpy as np
 from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
-from imaging import intensities
+from imaging import extent, intensities
 from imaging.compressed import fill_from_gzip, is_gzip, parts_from_gzip
 from imaging.errors import GeometryError, VolumeError
 from imaging.files import replacing
@@ -178,11 +178,13 @@ def volume_of(name: str, hu: Hu, header: Header, *warnings: str | None) -> Volum
     check_spacing(name, place)
     if all((part == hu.flat[0]).all() for part in hu):  # ends with the first slice that is not
         raise VolumeError(f"{name}: every voxel is {hu.flat[0]:g}; there is nothing to label")
-    said = (*place.warnings, *warnings, intensities.warning(hu))
+    grid, direction = place.grid(header.shape), nearest_rotation(place.direction)
+    odd = (extent.warning(grid, direction), intensities.warning(hu))
+    said = (*place.warnings, *warnings, *odd)
     return Volume(
         hu,
-        place.grid(header.shape),
-        nearest_rotation(place.direction),
+        grid,
+        direction,
         header,
         tuple(warning for warning in said if warning),
     )
