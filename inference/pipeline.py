@@ -2,9 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -57,8 +57,8 @@ def predict_folder(
     """Label every case; one that fails gets a background map and the others go on.
 
     The first CT is read and prepared while the engine starts, each other while the one before it is
-    labelled. Maps of these cases that an earlier run
-    left, and what it wrote beside them, are removed before the first case.
+    labelled. Maps of these cases that an earlier run left, and what it wrote beside them, are
+    removed before the first case.
 
     Args:
         cases: Files and DICOM series by case name.
@@ -78,7 +78,7 @@ def predict_folder(
     start_s = time.perf_counter()
     report.start_s["imports"] = round(now_s() - process_start_s(), 4)
     reports = [CaseReport(case, "not reached") for case in cases]
-    with open_preparer(manifest, settings) as preparer, ThreadPoolExecutor(1) as reader:
+    with open_preparer(manifest, settings) as preparer, _reader() as reader:
 
         def ahead(of: CaseReport) -> Future[Prepared]:
             return reader.submit(preparer.prepare_ct, cases[of.case], of)
@@ -100,6 +100,16 @@ def predict_folder(
                 progress.done(done)
                 begun_s = now_s()
     return report
+
+
+@contextmanager
+def _reader() -> Iterator[ThreadPoolExecutor]:
+    """Yield the thread that reads and prepares CTs; a run that is ended does not wait for it."""
+    reader = ThreadPoolExecutor(1)
+    try:
+        yield reader
+    finally:
+        reader.shutdown(wait=False, cancel_futures=True)
 
 
 def _taken(waiting: deque[Future[Prepared]]) -> Prepared:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import time
@@ -92,3 +93,24 @@ def test_predict_ends_between_the_first_case_and_the_last(manifest_path, write_c
     for name in found:
         with gzip.open(outputs / name) as stream:
             stream.read()  # whole: gzip's checksum holds
+
+
+def test_a_ct_that_is_still_being_read_is_not_waited_for(manifest_path, tmp_path):
+    """A pipe into which nobody writes is read for ever."""
+    inputs, outputs = tmp_path / "inputs", tmp_path / "outputs"
+    inputs.mkdir()
+    os.mkfifo(inputs / "a_0000.nii.gz")
+    command = ["-m", "inference", "predict", inputs, outputs, "--manifest", manifest_path]
+    process = subprocess.Popen(
+        [sys.executable, *command, "--challenge"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    latest_s = time.monotonic() + LATEST_S
+    while not outputs.is_dir() and time.monotonic() < latest_s:
+        time.sleep(0.01)
+    time.sleep(1)  # until it is waited for
+    process.terminate()
+    _, output = process.communicate(timeout=LATEST_S)
+    assert (process.returncode, output) == (
+        143,
+        "Error: ended by SIGTERM; the label maps that are there are whole\n",
+    )
