@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from imaging.geometry import Grid
 
 _WIDEST_MM, _LONGEST_MM = 1000.0, 2500.0
-_NARROWEST_MM, _WHOLE = 100.0, 128
+_NARROWEST_MM, _WHOLE = 100.0, 100
 """With fewer voxels across, a CT may be a part that somebody cut out."""
 
 

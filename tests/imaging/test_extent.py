@@ -55,6 +55,6 @@ def test_what_no_patient_is_is_warned_of(shape, spacing_mm, direction, words):
 
 
 def test_a_file_in_centimetres_is_read_with_the_warning(tmp_path, write_ct):
-    hu = np.random.default_rng(0).integers(-1000, 400, (2, 128, 130)).astype(np.int16)
-    found = read_volume(write_ct(tmp_path / "a.nii.gz", hu, (0.25, 0.07, 0.07)))
+    hu = np.random.default_rng(0).integers(-1000, 400, (2, 100, 130)).astype(np.int16)
+    found = read_volume(write_ct(tmp_path / "a.nii.gz", hu, (0.25, 0.09, 0.07)))
     assert "the CT is 9 × 9 mm across" in found.warnings[0]
