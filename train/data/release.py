@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from imaging import extent
 from imaging.errors import GeometryError, KitError, VolumeError, in_one_line
 from imaging.geometry import Shape
 from imaging.label_maps import read_label_map
@@ -182,8 +183,10 @@ def _image_checked(folder: Path, image: str, deep: bool) -> tuple[Place, Shape, 
         spacing = " × ".join(f"{mm:g}" for mm in place.spacing_mm.tolist())
         raise VolumeError(f"{image}: voxel size {spacing} mm is no CT's; mend the header")
     _refuse_misread(image, place)
-    warnings = read_volume(path).warnings if deep else place.warnings
-    return place, header.shape, warnings
+    if deep:
+        return place, header.shape, read_volume(path).warnings
+    size = extent.warning(place.grid(header.shape), place.direction)
+    return place, header.shape, (*place.warnings, *((size,) if size else ()))
 
 
 def _refuse_misread(name: str, place: Place) -> None:

@@ -256,6 +256,14 @@ class TestBadInput:
         assert warnings.pop(FIRST)[0].startswith("the header says nothing of orientation")
         assert set(warnings.values()) == {()}
 
+    @pytest.mark.parametrize("deep", [False, True])
+    def test_a_ct_larger_than_any_patient_is_used_and_reported(self, release, write_ct, deep):
+        (case,) = (c for c in list_cases(release, Layout()) if c.case == "FLARE23_2201")
+        hu = np.random.default_rng(0).integers(-1000, 400, (20, 24, 24)).astype(np.int16)
+        write_ct(release / case.image, hu, (45.0, 45.0, 45.0))
+        (doubt, *_) = check_case(release, case, deep=deep).doubts
+        assert doubt.startswith("the CT is 1080 × 1080 mm across and 900 mm long, larger than any")
+
     @pytest.mark.parametrize(("change", "message"), BROKEN, ids=[c.__name__ for c, _ in BROKEN])
     def test_a_case_is_left_out_and_reported(self, release, tmp_path, change, message):
         change(release)
