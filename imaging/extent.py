@@ -13,7 +13,7 @@ _NARROWEST_MM, _WHOLE = 100.0, 100
 """With fewer voxels across, a CT may be a part that somebody cut out."""
 
 
-def warning(grid: Grid, direction: NDArray[np.float64]) -> str | None:
+def unlike_patient(grid: Grid, direction: NDArray[np.float64]) -> str | None:
     """Say what a CT's size is that no patient has; None where it may be one's.
 
     Args:

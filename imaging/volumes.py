@@ -179,7 +179,7 @@ def volume_of(name: str, hu: Hu, header: Header, *warnings: str | None) -> Volum
     if all((part == hu.flat[0]).all() for part in hu):  # ends with the first slice that is not
         raise VolumeError(f"{name}: every voxel is {hu.flat[0]:g}; there is nothing to label")
     grid, direction = place.grid(header.shape), nearest_rotation(place.direction)
-    odd = (extent.warning(grid, direction), intensities.warning(hu))
+    odd = (extent.unlike_patient(grid, direction), intensities.warning(hu))
     said = (*place.warnings, *warnings, *odd)
     return Volume(
         hu,

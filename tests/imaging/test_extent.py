@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imaging.extent import warning
+from imaging.extent import unlike_patient
 from imaging.geometry import Grid
 from imaging.volumes import read_volume
 
@@ -13,7 +13,7 @@ SAGITTAL = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
 
 
 def said(shape, spacing_mm, direction=LPS):
-    return warning(Grid(shape, spacing_mm), direction)
+    return unlike_patient(Grid(shape, spacing_mm), direction)
 
 
 @pytest.mark.parametrize(

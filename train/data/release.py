@@ -185,7 +185,7 @@ def _image_checked(folder: Path, image: str, deep: bool) -> tuple[Place, Shape, 
     _refuse_misread(image, place)
     if deep:
         return place, header.shape, read_volume(path).warnings
-    size = extent.warning(place.grid(header.shape), place.direction)
+    size = extent.unlike_patient(place.grid(header.shape), place.direction)
     return place, header.shape, (*place.warnings, *((size,) if size else ()))
 
 
