@@ -54,13 +54,14 @@ def compare_on_screen(
     check_names(team.team for team in teams)
     rows = comparisons(tables.values(), teams)
     scores = [team.scores for team in teams if team.scores is not None]
-    differences = between_teams(scores) + from_reported(rows, scores)
+    between, left_out = between_teams(scores)
+    differences = between + from_reported(rows, scores)
     if output is not None:
         make_folder(output)
         write_comparison(rows, teams, output)
-        write_differences(differences, output)
+        write_differences(differences, output, left_out)
     _show(rows, teams, terminal())
-    show_differences(differences, terminal())
+    show_differences(differences, terminal(), left_out)
     for name in required:
         check_reached(rows, tables[name].name)
 

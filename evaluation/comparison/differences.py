@@ -22,7 +22,7 @@ from evaluation.scoring.intervals import (
     paired_difference,
     unpaired_difference,
 )
-from evaluation.scoring.scores import FIGURES, Scores, score_name
+from evaluation.scoring.scores import FIGURES, ORGANS_MEAN, Scores, score_name
 from imaging.tables import write_csv
 
 PERCENT, RANKS = "points", "ranks"
@@ -49,26 +49,69 @@ class DifferenceRow:
         return self.difference.verdict(more_is_better=self.unit == PERCENT)
 
 
-def between_teams(teams: Sequence[Scores]) -> list[DifferenceRow]:
+@dataclass(frozen=True)
+class LeftOut:
+    """Figures of two teams that are not subtracted."""
+
+    first: str
+    second: str
+    why: str
+
+
+def between_teams(teams: Sequence[Scores]) -> tuple[list[DifferenceRow], list[LeftOut]]:
     """Compare every two teams: on the cases that both share, or if they share none, on all.
 
-    Shared are cases of one name and truth that both have a score of.
+    Shared are cases of one name and truth that both have a score of. What was scored by other
+    rules is not compared, nor are means over other organs.
     """
-    rows = []
+    rows, left_out = [], {}
     for first, second in combinations(teams, 2):
         shared = _shared(first, second)
         for of, metric in FIGURES:
             one, two = (_values(scores, of, metric) for scores in (first, second))
-            if both := [case for case in shared if case in one and case in two]:
-                found = paired_difference(*(_array(v, both) for v in (one, two)))
-            elif one and two and not shared:
-                found = unpaired_difference(_array(one, one), _array(two, two))
-            else:
+            both = [case for case in shared if case in one and case in two]
+            if not both and (shared or not one or not two):
                 continue
-            rows.append(
-                DifferenceRow(first.team, second.team, score_name(of, metric), PERCENT, found)
+            if (why := _why_apart(first, second, of, both)) is not None:
+                left_out[first.team, second.team, why] = LeftOut(first.team, second.team, why)
+                continue
+            found = (
+                paired_difference(_array(one, both), _array(two, both))
+                if both
+                else unpaired_difference(_array(one, one), _array(two, two))
             )
-    return rows
+            name = score_name(of, metric)
+            rows.append(DifferenceRow(first.team, second.team, name, PERCENT, found))
+    return rows, list(left_out.values())
+
+
+def _why_apart(first: Scores, second: Scores, of: str, both: Sequence[str]) -> str | None:
+    """Say why figures of two teams cannot be subtracted; None where they can.
+
+    Args:
+        first: One team's scores.
+        second: The other's.
+        of: "organs" or "tumour".
+        both: Cases that are compared in pairs; none where all of both are compared.
+    """
+    rules = [_rules_of(scores) for scores in (first, second)]
+    if rules[0] != rules[1]:
+        return f"scored by other rules: {rules[0]}; {rules[1]}"
+    if of != ORGANS_MEAN:
+        return None
+    cases = [{c.case: c.unannotated for c in s.cases if c.labels} for s in (first, second)]
+    if both:
+        alike = all(cases[0][case] == cases[1][case] for case in both)
+    else:
+        alike = len({organs for found in cases for organs in found.values()}) < 2
+    if alike:
+        return None
+    return "other organs were annotated; score both with the same --annotated, such as liver"
+
+
+def _rules_of(scores: Scores) -> str:
+    low = f", NSD 0 below a DSC of {scores.low_dsc:g}" if scores.rules == "official" else ""
+    return f"{scores.rules}, {scores.profile}{low}"
 
 
 def from_reported(rows: Iterable[Comparison], teams: Sequence[Scores]) -> list[DifferenceRow]:
@@ -105,14 +148,17 @@ def between_places(contest: Contest, ranking: Ranking) -> list[DifferenceRow]:
     return rows
 
 
-def write_differences(rows: Sequence[DifferenceRow], folder: Path) -> None:
+def write_differences(
+    rows: Sequence[DifferenceRow], folder: Path, left_out: Sequence[LeftOut] = ()
+) -> None:
     """Write differences.json and differences.csv into `folder`.
 
     Raises:
         KitError: They cannot be written.
     """
     cells = [_cells(row) for row in rows]
-    write_results("differences", {"rows": cells}, folder / "differences.json")
+    content = {"rows": cells, "left_out": [asdict(one) for one in left_out]}
+    write_results("differences", content, folder / "differences.json")
     write_csv(folder / "differences.csv", _COLUMNS, ([c[k] for k in _COLUMNS] for c in cells))
 
 

@@ -5,15 +5,22 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from evaluation.comparison.differences import RANKS, DifferenceRow
+from evaluation.comparison.differences import RANKS, DifferenceRow, LeftOut
 from evaluation.open_table import numbers, open_table, with_interval
 from imaging.fitted_tables import show_table
 
 
-def show_differences(rows: Sequence[DifferenceRow], console: Console) -> None:
-    """Print every difference with its interval, and what may be said of it; nothing if none."""
-    if not rows:
-        return
+def show_differences(
+    rows: Sequence[DifferenceRow], console: Console, left_out: Sequence[LeftOut] = ()
+) -> None:
+    """Print every difference with its interval, what may be said of it, and what has none."""
+    if rows:
+        _show_rows(rows, console)
+    for one in left_out:
+        console.print(Text(f"Not subtracted: {one.first}, {one.second}: {one.why}."))
+
+
+def _show_rows(rows: Sequence[DifferenceRow], console: Console) -> None:
     table = open_table(
         "What is known of the differences",
         "first, second",

@@ -70,6 +70,11 @@ def load_measured(path: Path, split: str | None = None) -> TeamResults:
                 f"NSD counts 0 below a DSC of {scores.low_dsc:g}; during FLARE23 it was "
                 f"{LOW_DSC_2023:g} (score --low-dsc)"
             )
+        if scores.partly_annotated:
+            caveats.append(
+                "not every organ was annotated in every case, so the mean over organs is not that "
+                "over cases, of which differences are made"
+            )
     if efficiency is not None:
         figures |= _efficiency_figures(efficiency, split)
         machine = (efficiency.circumstances.get(key) for key in ("cpu", "gpu"))

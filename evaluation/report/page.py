@@ -20,6 +20,7 @@ from evaluation.scoring.intervals import Difference
 from evaluation.scoring.lesions import LEAST_OVERLAP
 from evaluation.scoring.log import log_sentence
 from evaluation.scoring.scores import FIGURES, CaseScores, Mean, Scores
+from evaluation.scoring.strata import PARTLY
 from imaging.errors import in_one_line
 from imaging.files import replacing
 from viewer.linked import Link, write_linked
@@ -97,6 +98,7 @@ def write_report(
         looks=log_sentence(scores.looks),
         annotated=line_of(scores),
         doubt=doubt_of(scores),
+        partly=PARTLY if scores.partly_annotated else None,
         tolerance_mm=profile.tolerances_mm,
         figures=FIGURES,
         rows=rows,

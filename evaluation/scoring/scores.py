@@ -245,6 +245,12 @@ class Scores:
         blank = [set(case.unannotated) for case in self.cases if case.labels]
         return tuple(name for name in self.names if blank and all(name in one for one in blank))
 
+    @property
+    def partly_annotated(self) -> bool:
+        """Whether some organ was annotated in a part of the cases that have scores."""
+        organs = {frozenset(case.unannotated) - {TUMOUR} for case in self.cases if case.labels}
+        return len(organs) > 1
+
     def write(self, path: Path) -> None:
         """Write scores.json at `path`, whole or not at all."""
         write_results("scores", asdict(self), path)

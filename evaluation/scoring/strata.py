@@ -21,6 +21,11 @@ _HEAD = (
 )  # fmt: skip
 Table = dict[str, dict[str, str]]
 """table[column][case]."""
+PARTLY = (
+    "Not every organ was annotated in every case, so strata may differ because their organs do: "
+    "score with --annotated and the organs that all cases have."
+)
+"""What to say where a stratum's organs may not be another's."""
 
 
 def read_strata(path: Path) -> Table:

@@ -15,6 +15,7 @@ from evaluation.scoring.folders import SUFFIX
 from evaluation.scoring.healthy import healthy_line
 from evaluation.scoring.log import log_sentence
 from evaluation.scoring.scores import Mean, Scores, Stratum
+from evaluation.scoring.strata import PARTLY
 from imaging.fitted_tables import show_table
 from imaging.organs import TUMOUR
 from imaging.tables import write_csv
@@ -57,6 +58,8 @@ def show_scores(scores: Scores, console: Console) -> None:
     if scores.by_stratum:
         console.print(Text("Differences from the first row, the reference. NSD: strata.csv."))
         console.print(Text("(–): too few cases for an interval; nothing is settled by them."))
+    if scores.by_stratum and scores.partly_annotated:
+        console.print(Text(PARTLY))
     console.print(Text(log_sentence(scores.looks)))
 
 

@@ -23,7 +23,7 @@ def coverage(draws, *, paired, seed=0):
         other = hard if paired else rng.beta(2, 14, CASES)
         first = _team("a", 0.97 - hard + rng.normal(0, 0.03, CASES))
         second = _team("b", 0.95 - other + rng.normal(0, 0.03, CASES), 0 if paired else CASES)
-        (row,) = [row for row in between_teams([first, second]) if row.figure == "organ DSC"]
+        (row,) = [row for row in between_teams([first, second])[0] if row.figure == "organ DSC"]
         assert row.difference.paired == paired
         held += row.difference.low <= KNOWN <= row.difference.high
     return held / draws

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from evaluation.cli import main
 from evaluation.scoring.scores import NOT_ANNOTATED, load_scores
+from evaluation.scoring.strata import PARTLY
 from tests.evaluation.maps import box, write_map
 
 SHAPE = (10, 11, 12)
@@ -101,3 +102,13 @@ def test_where_no_case_is_scored_nothing_is_said_of_labels(score, tmp_path):
     assert "mean of" not in screen
     assert [case.error is not None for case in found.cases] == [True] * 3
     assert "a no label map" in screen.replace("│ ", "")
+
+
+def test_strata_of_cases_with_other_organs_are_said_to_be_so(score, tmp_path):
+    table = tmp_path / "strata.csv"
+    table.write_text("case,vendor\na,GE\nb,Siemens\nc,Siemens\n")
+    screen, _ = score("--annotated", "each", "--strata", str(table))
+    assert PARTLY in screen
+    assert PARTLY in (tmp_path / "out" / "report.html").read_text()
+    screen, _ = score("--annotated", "liver", "--strata", str(table))
+    assert PARTLY not in screen
