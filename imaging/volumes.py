@@ -116,6 +116,8 @@ def read_header(path: Path) -> Header:
         # Not igzip, which reads ahead: a cut file may still have a whole header.
         with gzip.open(path) if is_gzip(path) else path.open("rb") as stream:
             raw = stream.read(HEADER_BYTES)
+    except FileNotFoundError as error:
+        raise VolumeError(f"{path} does not exist; check the path") from error
     except (OSError, EOFError, zlib.error) as error:
         raise VolumeError(f"{path.name}: cannot be read ({error}); copy the file again") from error
     order = next((o for o in "<>" if raw[:4] == struct.pack(o + "i", HEADER_BYTES)), None)

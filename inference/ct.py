@@ -92,8 +92,17 @@ def opened_ct(
 
         with one_ct(Path(ct)) as source:
             yield source
+    elif isinstance(ct, (str, Path)):
+        yield Path(ct)
     else:
-        yield Path(ct) if isinstance(ct, str) else ct
+        from imaging.dicom.series import Series
+
+        if not isinstance(ct, (Volume, Series)):
+            raise KitError(
+                "a CT is a path, an array, a SimpleITK image, a Volume or a Series, not "
+                f"{type(ct).__name__}"
+            )
+        yield ct
 
 
 def read_one(path: Path) -> Volume:

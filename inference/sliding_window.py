@@ -16,6 +16,10 @@ Infer = Callable[[Iterable[Array]], Iterator[Array]]
 """Maps patches float32 [1, 1, Z, Y, X], taken one by one, to logits float32 [1, K, Z, Y, X]."""
 
 
+BLENDINGS = ("gaussian", "constant")
+"""How a window's logits are weighted: most in its middle, or alike."""
+
+
 @dataclass(frozen=True)
 class Lattice:
     """One way to lay windows over an image."""
@@ -42,7 +46,7 @@ class Window:
     step: float
     """Distance between windows as a share of the patch, in (0, 1]."""
     blending: str
-    """"gaussian" or "constant"."""
+    """One of `BLENDINGS`."""
     flips: tuple[tuple[int, ...], ...]
     """Every set of axes along which the patch is flipped; () is the patch as it is."""
     lattices: tuple[Lattice, ...] = (PLAIN,)

@@ -89,16 +89,11 @@ def write_report(
     html = page_templates().get_template("report.html").render(
         scores=scores,
         kit=inference.__version__,
-        rules=_rules_text(scores),
+        **_sentences(scores),
         resamples=RESAMPLES,
         least_overlap=LEAST_OVERLAP,
         organs=list(scores.names),
         organ_count=sum(organ not in scores.unannotated for organ in profile.organs),
-        healthy=None if scores.healthy is None else healthy_line(scores.healthy),
-        looks=log_sentence(scores.looks),
-        annotated=line_of(scores),
-        doubt=doubt_of(scores),
-        partly=PARTLY if scores.partly_annotated else None,
         tolerance_mm=profile.tolerances_mm,
         figures=FIGURES,
         rows=rows,
@@ -114,6 +109,18 @@ def write_report(
     )  # fmt: skip
     with replacing(path) as partial:
         partial.write_text(html, encoding="utf-8", errors="backslashreplace")
+
+
+def _sentences(scores: Scores) -> dict[str, str | None]:
+    """Return what is said of the scores in words; None is left out."""
+    return {
+        "rules": _rules_text(scores),
+        "healthy": None if scores.healthy is None else healthy_line(scores.healthy),
+        "looks": log_sentence(scores.looks),
+        "annotated": line_of(scores),
+        "doubt": doubt_of(scores),
+        "partly": PARTLY if scores.partly_annotated else None,
+    }
 
 
 def _rules_text(scores: Scores) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imaging.errors import ManifestError, VolumeError
+from imaging.errors import KitError, ManifestError, VolumeError
 from imaging.volumes import read_volume, write_labels
 from inference import Progress, Settings, open_predictor, segment
 from inference.pipeline import predict_folder
@@ -81,6 +81,43 @@ def test_what_cannot_be_used_is_raised(ct, network, tmp_path):
     manifest.weights("onnx").write_bytes(b"changed")
     with pytest.raises(ManifestError, match="7 bytes, the manifest says"):
         segment(ct, manifest, ONE_THREAD)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"step": 3.0}, "step is 3.0; give a share of the patch, more than 0 and at most 1"),
+        ({"step": 0.0}, "step is 0.0; give a share of the patch"),
+        ({"step": float("nan")}, "step is nan; give a share of the patch"),
+        ({"precision": "fp16"}, "precision is 'fp16'; choose from auto, f32, bf16, int8"),
+        ({"crop": "head"}, "crop is 'head'; choose from none, nonzero, body, organs"),
+        ({"blending": "linear"}, "blending is 'linear'; choose from gaussian, constant"),
+        ({"threads": -1}, "threads is -1; give a whole number from 0 on"),
+        ({"device": 0.5}, "device is 0.5; give a whole number from 0 on"),
+        ({"time_limit_s": 0.0}, "time_limit_s is 0.0; give more than 0, or None for no limit"),
+        ({"memory_limit_mib": -1.0}, "memory_limit_mib is -1.0; give more than 0"),
+    ],
+)
+def test_settings_that_no_run_can_have_are_refused(change, told):
+    """Windows three patches apart leave gaps; a misspelt choice would be another one in silence."""
+    with pytest.raises(KitError) as raised:
+        Settings(**change)
+    assert str(raised.value).startswith(f"Settings: {told}")
+
+
+@pytest.mark.parametrize(
+    ("thing", "told"),
+    [(5, "int"), (None, "NoneType"), ([[1, 2], [3, 4]], "list"), (b"a.nii", "bytes")],
+)
+def test_what_is_no_ct_is_said_to_be_none(network, thing, told):
+    expected = "a CT is a path, an array, a SimpleITK image, a Volume or a Series, not "
+    with pytest.raises(KitError, match=expected + told):
+        segment(thing, network(), ONE_THREAD)
+
+
+def test_a_path_without_a_file_is_said_to_be_so(network, tmp_path):
+    with pytest.raises(VolumeError, match=r"nothing\.nii\.gz does not exist; check the path"):
+        segment(str(tmp_path / "nothing.nii.gz"), network(), ONE_THREAD)
 
 
 def test_strict_refuses_a_ct_in_memory_too(ct, network):
