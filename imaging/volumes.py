@@ -117,7 +117,7 @@ def read_header(path: Path) -> Header:
         with gzip.open(path) if is_gzip(path) else path.open("rb") as stream:
             raw = stream.read(HEADER_BYTES)
     except FileNotFoundError as error:
-        raise VolumeError(f"{path} does not exist; check the path") from error
+        raise VolumeError(f"{path.name}: there is no such file; check the path") from error
     except (OSError, EOFError, zlib.error) as error:
         raise VolumeError(f"{path.name}: cannot be read ({error}); copy the file again") from error
     order = next((o for o in "<>" if raw[:4] == struct.pack(o + "i", HEADER_BYTES)), None)

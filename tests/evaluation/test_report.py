@@ -303,7 +303,7 @@ class TestWorst:
 
     def test_a_ct_that_is_missing_is_reported(self, scores, folders, tmp_path):
         found = page(scores, replace(folders, images=tmp_path), tmp_path / "r.html", worst=1)
-        assert "Without the CT: case_2_0000.nii.gz: cannot be read" in found.words
+        assert "Without the CT: case_2_0000.nii.gz: there is no such file" in found.words
         assert len(found.images) == 3
 
     def test_files_that_are_gone_are_reported(self, scores, folders, tmp_path):
@@ -347,7 +347,7 @@ class TestViewer:
     def test_why_there_is_none(self, scores, folders, tmp_path):
         where = replace(folders, images=tmp_path)
         found = page(scores, where, tmp_path / "r.html", view=True, worst=1)
-        assert "No page in the viewer: case_2_0000.nii.gz: cannot be read" in found.words
+        assert "No page in the viewer: case_2_0000.nii.gz: there is no such file" in found.words
         assert len(found.images) == 3
 
 

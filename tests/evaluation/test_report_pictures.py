@@ -168,7 +168,7 @@ class TestFiles:
         else:
             write_map(np.zeros(SHAPE, np.int16), path, SPACING_MM)
         remarks = {
-            "missing": "a_0000.nii.gz: cannot be read",
+            "missing": "a_0000.nii.gz: there is no such file",
             "cut": "a_0000.nii.gz: damaged or truncated",
             "origin": "a_0000.nii.gz: not this truth's CT: the map's origin is",
             "shape": "a_0000.nii.gz: not this truth's CT: the map has 40×30×20 voxels, not",

@@ -75,7 +75,7 @@ def test_a_page_that_is_a_folder(root, tmp_path):
 def test_a_ct_that_is_missing(root, tmp_path):
     done = view(tmp_path / "none.nii.gz", root / "pred/a.nii.gz", "-o", tmp_path / "page.html")
     assert done.exit_code == 1
-    assert "none.nii.gz: cannot be read" in done.output
+    assert "none.nii.gz: there is no such file" in done.output
     assert "Traceback" not in done.output
     assert list(tmp_path.iterdir()) == []
 
