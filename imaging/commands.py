@@ -78,7 +78,10 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
-            raise self._misplaced(ctx, error) from error
+            placed = self._placed(ctx, error)
+            if placed is None:
+                raise
+            raise placed from error
         except (KitError, ModuleNotFoundError) as error:
             message = str(error) if isinstance(error, KitError) else missing_package(error)
             if message is None:
@@ -87,14 +90,14 @@ class CommandGroup(click.Group):
                 traceback.print_exc()
             raise click.ClickException(message) from error
 
-    def _misplaced(self, ctx: click.Context, error: click.NoSuchOption) -> click.NoSuchOption:
-        """Say how to give one of this group's commands an option that is the group's own."""
+    def _placed(self, ctx: click.Context, error: click.NoSuchOption) -> click.NoSuchOption | None:
+        """Return an error that says where an option goes; None if it is none of this group's."""
         own = {name for option in self.params for name in option.opts}
         at = error.ctx.parent if error.ctx is not None else None
         while at is not None and not isinstance(at.command, CommandGroup):
             at = at.parent
         if at is not ctx or error.ctx is None or error.option_name not in own:
-            return error
+            return None
         command = error.ctx.command_path.removeprefix(ctx.command_path).strip()
         given = f"{ctx.command_path} {error.option_name} {command} …"
         message = f"{error.option_name} comes before the command: {given}"

@@ -1,6 +1,8 @@
 """Whether a CT is as large as a patient: a voxel size in another unit may show in nothing else.
 
-Scanners reconstruct fields of 50 mm, an inner ear, to 500 mm, and with an extended field 850 mm.
+A body is reconstructed in a field of up to 500 mm (RSNA's physics modules, "Image reconstruction"),
+an extended field reaches to the bore (G. P. Fonseca and others, "Evaluation of novel AI-based
+extended field-of-view CT reconstructions"), which is less than a metre. The bounds are ours.
 """
 
 import numpy as np

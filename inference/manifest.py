@@ -13,6 +13,7 @@ from imaging.errors import KitError, ManifestError
 from imaging.geometry import is_orientation
 from imaging.records import Finite, Positive, PositiveInt, Share, read_table, to_record, write_json
 from inference.onnx_file import other_files
+from inference.sliding_window import Blending
 
 SCHEMA = 1
 PLAIN_CROPS = ("none", "nonzero", "body")
@@ -56,7 +57,7 @@ class WindowSpec:
 
     patch: tuple[PositiveInt, PositiveInt, PositiveInt]
     step: Positive
-    blending: Literal["gaussian", "constant"]
+    blending: Blending
     tta: Literal["none", "shift", "finer", "scales", "flip-x", "full"]
     mirror_axes: tuple[int, ...]
 

@@ -7,7 +7,7 @@ from typing import get_args
 from imaging.errors import KitError
 from inference.engines import Precision
 from inference.manifest import CROPS
-from inference.sliding_window import BLENDINGS
+from inference.sliding_window import Blending
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Settings:
     """Number of the GPU, for an engine that runs on one."""
     precision: Precision = "auto"
     step: float | None = None
-    blending: str | None = None
+    blending: Blending | None = None
     tta: str | None = None
     crop: str | None = None
     clean: bool = True
@@ -41,11 +41,15 @@ class Settings:
 
     def _complaints(self) -> Iterator[str]:
         """Yield what no run can have; augmentation, engine and organs are checked at their use."""
-        choices = {"precision": get_args(Precision), "blending": BLENDINGS, "crop": CROPS}
+        choices: dict[str, tuple[str | None, ...]] = {
+            "precision": get_args(Precision),
+            "blending": (*get_args(Blending), None),
+            "crop": (*CROPS, None),
+        }
         for name, known in choices.items():
             value = getattr(self, name)
-            if value is not None and value not in known:
-                yield f"{name} is {value!r}; choose from {', '.join(known)}"
+            if value not in known:
+                yield f"{name} is {value!r}; choose from {', '.join(map(str, known))}"
         for name in ("threads", "device"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 0:

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,7 @@ from imaging.geometry import Box, Shape
 Array = NDArray[np.float32]
 Infer = Callable[[Iterable[Array]], Iterator[Array]]
 """Maps patches float32 [1, 1, Z, Y, X], taken one by one, to logits float32 [1, K, Z, Y, X]."""
-
-
-BLENDINGS = ("gaussian", "constant")
+Blending = Literal["gaussian", "constant"]
 """How a window's logits are weighted: most in its middle, or alike."""
 
 
@@ -45,8 +44,7 @@ class Window:
     patch: Shape
     step: float
     """Distance between windows as a share of the patch, in (0, 1]."""
-    blending: str
-    """One of `BLENDINGS`."""
+    blending: Blending
     flips: tuple[tuple[int, ...], ...]
     """Every set of axes along which the patch is flipped; () is the patch as it is."""
     lattices: tuple[Lattice, ...] = (PLAIN,)
@@ -103,7 +101,7 @@ def window_count(shape: Shape, window: Window) -> int:
     return sum(math.prod(map(len, starts)) for starts in laid)
 
 
-def profile(patch: int, blending: str) -> Array:
+def profile(patch: int, blending: Blending) -> Array:
     """Return the weight of a window along one axis, float32 [patch], at most 1.
 
     "gaussian" is nnU-Net's: a point at the middle blurred with sigma = patch / 8, cut at 4 sigma.

@@ -99,7 +99,7 @@ def _why_apart(first: Scores, second: Scores, of: str, both: Sequence[str]) -> s
         return f"scored by other rules: {rules[0]}; {rules[1]}"
     if of != ORGANS_MEAN:
         return None
-    cases = [{c.case: c.unannotated for c in s.cases if c.labels} for s in (first, second)]
+    cases = [{c.case: c.not_in_mean for c in s.cases if c.labels} for s in (first, second)]
     if both:
         alike = all(cases[0][case] == cases[1][case] for case in both)
     else:

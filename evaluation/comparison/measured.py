@@ -13,12 +13,11 @@ from evaluation.profiles.profile import FLARE23
 from evaluation.scoring.official import LOW_DSC_2023
 from evaluation.scoring.scores import Mean, Scores, load_scores
 from imaging.errors import KitError
-from imaging.organs import TUMOUR
 from imaging.records import read_table
 from imaging.words import number_of
 
 FILES = ("scores.json", "efficiency.json")
-MOST_NAMED = 3
+_MOST_NAMED = 3
 """Organs that a reason names; of more it says how many."""
 
 
@@ -145,10 +144,10 @@ def _score_flaw(scores: Scores, of: str, mean: Mean, split: str | None) -> str |
         return f"{scores.rules} rules"
     if split is not None and (wanted := challenge_of(split)) != scores.challenge.challenge:
         return f"scored by the rules of {scores.profile}, not of {wanted}"
-    unannotated = {organ for case in scores.cases for organ in case.unannotated} - {TUMOUR}
+    unannotated = {organ for case in scores.cases for organ in case.not_in_mean}
     if of == "organs" and unannotated:
         named = [organ for organ in scores.names if organ in unannotated]
-        shown = f"{len(named)} organs" if len(named) > MOST_NAMED else ", ".join(named)
+        shown = f"{len(named)} organs" if len(named) > _MOST_NAMED else ", ".join(named)
         return f"not annotated in every case: {shown}"
     if mean.count < len(scores.cases):
         return f"{mean.count} of {number_of(len(scores.cases), 'case')} scored"

@@ -115,6 +115,11 @@ class CaseScores:
         """Organs that were not annotated in the truth: their scores are blank."""
         return tuple(organ for organ, score in self.labels.items() if score.note == NOT_ANNOTATED)
 
+    @property
+    def not_in_mean(self) -> frozenset[str]:
+        """Of these, what the mean over the organs lacks: all but the tumour, which is in none."""
+        return frozenset(self.unannotated) - {TUMOUR}
+
 
 @dataclass(frozen=True)
 class Mean:
@@ -248,8 +253,7 @@ class Scores:
     @property
     def partly_annotated(self) -> bool:
         """Whether some organ was annotated in a part of the cases that have scores."""
-        organs = {frozenset(case.unannotated) - {TUMOUR} for case in self.cases if case.labels}
-        return len(organs) > 1
+        return len({case.not_in_mean for case in self.cases if case.labels}) > 1
 
     def write(self, path: Path) -> None:
         """Write scores.json at `path`, whole or not at all."""

@@ -79,7 +79,6 @@ def test_what_was_said_to_be_annotated_is_no_guess(score):
 
 
 def test_an_organ_that_is_rightly_absent_and_a_tumour_are_not_named(score, tmp_path):
-    write_map(LIVER, tmp_path / "pred" / "a.nii.gz")
     write_map(LIVER + SPLEEN, tmp_path / "pred" / "b.nii.gz")
     write_map(TRUTHS["c"] + TUMOUR, tmp_path / "truth" / "c.nii.gz")
     write_map(LIVER + TUMOUR, tmp_path / "pred" / "a.nii.gz")

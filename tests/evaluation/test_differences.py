@@ -178,6 +178,14 @@ def test_means_over_other_organs_are_not_subtracted():
     assert between_teams(both)[1] == []
 
 
+def test_a_tumour_that_nobody_looked_for_does_not_part_the_organs():
+    first, second = team("a", 0.6, 0.8), team("b", 0.5, 0.7)
+    for other in (second, team("b", 0.5, 0.7, first=5)):
+        rows, left_out = between_teams([blank(first, "case00", "tumour"), other])
+        assert "organ DSC" in {row.figure for row in rows}
+        assert left_out == []
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -90,6 +90,7 @@ def test_what_cannot_be_used_is_raised(ct, network, tmp_path):
         ({"step": 0.0}, "step is 0.0; give a share of the patch"),
         ({"step": float("nan")}, "step is nan; give a share of the patch"),
         ({"precision": "fp16"}, "precision is 'fp16'; choose from auto, f32, bf16, int8"),
+        ({"precision": None}, "precision is None; choose from auto, f32, bf16, int8"),
         ({"crop": "head"}, "crop is 'head'; choose from none, nonzero, body, organs"),
         ({"blending": "linear"}, "blending is 'linear'; choose from gaussian, constant"),
         ({"threads": -1}, "threads is -1; give a whole number from 0 on"),

@@ -186,7 +186,7 @@ def _image_checked(folder: Path, image: str, deep: bool) -> tuple[Place, Shape, 
     if deep:
         return place, header.shape, read_volume(path).warnings
     size = extent.unlike_patient(place.grid(header.shape), place.direction)
-    return place, header.shape, (*place.warnings, *((size,) if size else ()))
+    return place, header.shape, tuple(filter(None, (*place.warnings, size)))
 
 
 def _refuse_misread(name: str, place: Place) -> None:
