@@ -106,7 +106,7 @@ def _why_apart(first: Scores, second: Scores, of: str, both: Sequence[str]) -> s
         alike = len({organs for found in cases for organs in found.values()}) < 2
     if alike:
         return None
-    return "other organs were annotated; score both with the same --annotated, such as liver"
+    return "other organs were annotated; score both for the same ones, such as --annotated liver"
 
 
 def _rules_of(scores: Scores) -> str:

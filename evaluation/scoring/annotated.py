@@ -189,5 +189,5 @@ def doubt_of(scores: Scores) -> str | None:
     found = (f"{', '.join(absent[n])} in {n} of {len(cases)} cases" for n in sorted(absent)[::-1])
     return (
         f"Counted 0, for the truth has none and it is predicted: {'; '.join(found)}. Where nobody "
-        "annotated these organs that is wrong: give --annotated each, or a cases.json."
+        "annotated these organs that is wrong: give --annotated each, or --annotated cases.json."
     )

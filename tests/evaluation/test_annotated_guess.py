@@ -21,7 +21,7 @@ TRUTHS = {"a": LIVER, "b": LIVER + SPLEEN, "c": LIVER + SPLEEN + KIDNEY}
 DOUBT = (
     "Counted 0, for the truth has none and it is predicted: right kidney in 2 of 3 cases; spleen "
     "in 1 of 3 cases. Where nobody annotated these organs that is wrong: give --annotated each, "
-    "or a cases.json."
+    "or --annotated cases.json."
 )
 
 

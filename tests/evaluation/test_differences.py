@@ -159,7 +159,9 @@ def blank(scores, case, *organs):
     return replace(scores, cases=cases)
 
 
-OTHER_ORGANS = "other organs were annotated; score both with the same --annotated, such as liver"
+OTHER_ORGANS = (
+    "other organs were annotated; score both for the same ones, such as --annotated liver"
+)
 
 
 def test_means_over_other_organs_are_not_subtracted():
